@@ -1,0 +1,57 @@
+"""The 1000 ILSVRC-2012 classes and the 50,000 validation labels, inside the package: no second download.
+
+The validation archive carries no labels. They usually come from a devkit whose class ids are *not* the sorted
+index, or from a shell script fetched at run time; zipping either with a directory listing shifts every label
+when one file is missing. Here a label belongs to a file name. The table is derived from the label list of
+tensorflow-datasets 4.9.9 (Apache-2.0); ``NOTICE`` beside this file says how.
+"""
+
+import hashlib
+import lzma
+import struct
+from functools import cache
+from importlib.resources import files
+
+from .errors import DatasetError
+
+# sha256 of the sorted wnids, one per line, and of "<file name> <wnid>" lines sorted by file name.
+WNIDS_SHA256 = "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"
+VALIDATION_SHA256 = "51f21feed9bb7017e88190317c62ec834b43dc011d9f8e43cef8b1bfeb0d4f71"
+
+
+@cache
+def wnids() -> tuple[str, ...]:
+    """Return the 1000 sorted wnids; the position of a wnid is its class index."""
+    text = _resource("ilsvrc2012_wnids.txt").decode("ascii").replace("\r\n", "\n")
+    _check(text, WNIDS_SHA256, "ilsvrc2012_wnids.txt")
+    return tuple(text.split())
+
+
+@cache
+def validation_labels() -> dict[str, str]:
+    """Return {file name: wnid} for the 50,000 validation pictures, sorted by file name."""
+    table = lzma.decompress(_resource("ilsvrc2012_val_labels.xz"))
+    indexes: tuple[int, ...] = struct.unpack(f"<{len(table) // 2}H", table)
+    names = wnids()
+    labels = {f"ILSVRC2012_val_{i:08d}.JPEG": names[index] for i, index in enumerate(indexes, 1)}
+    text = "".join(f"{name} {wnid}\n" for name, wnid in labels.items())
+    _check(text, VALIDATION_SHA256, "ilsvrc2012_val_labels.xz")
+    return labels
+
+
+@cache
+def class_names() -> dict[str, str]:
+    """Return {wnid: English name}, from the metadata of torchvision's ImageNet weights (BSD-3-Clause)."""
+    # Imported here: torchvision takes seconds, and only a finished preparation needs the names.
+    from torchvision.models import ResNet18_Weights
+
+    return dict(zip(wnids(), ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+
+
+def _resource(name: str) -> bytes:
+    return files(__package__ or "feedline.prep").joinpath(name).read_bytes()
+
+
+def _check(text: str, sha256: str, name: str) -> None:
+    if hashlib.sha256(text.encode("ascii")).hexdigest() != sha256:
+        raise DatasetError(f"{name} inside the package is damaged; install feedline again")

@@ -1,0 +1,111 @@
+"""The manifests: what a dataset root and its shards hold. Each is written last, so it means "finished".
+
+    ROOT/manifest.json           Manifest: classes, splits, counts, and what they were prepared from
+    ROOT/shards/manifest.json    ShardManifest: encoding, seed, and every shard with its count and sha256
+
+A directory without its manifest is unfinished, and nothing here will use it. The class index of a sample is
+the position of its wnid (WordNet 3.0 noun synset: ``n`` and eight digits) in the data set's sorted wnids.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .documents import read_document
+from .errors import DatasetError
+
+MANIFEST = "manifest.json"
+SHARDS = "shards"
+
+Order = Literal["shuffled", "sequential"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One archive or folder that the data came from."""
+
+    name: str
+    bytes: int
+    md5: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEntry:
+    """One class; its index is its position in the manifest."""
+
+    wnid: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What one split holds. An unlabelled split (test) has no ``per_class``."""
+
+    images: int
+    bytes: int
+    per_class: tuple[int, ...] = ()
+    """Pictures of each class, in class order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``ROOT/manifest.json``."""
+
+    format: Literal["feedline-dataset"] = "feedline-dataset"
+    version: Literal[1] = 1
+    dataset: str
+    classes: tuple[ClassEntry, ...]
+    splits: dict[str, Split]
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One tar of a split."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSplit:
+    """The shards of one split, in order."""
+
+    samples: int
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardManifest:
+    """``ROOT/shards/manifest.json``."""
+
+    format: Literal["feedline-shards"] = "feedline-shards"
+    version: Literal[1] = 1
+    dataset: str
+    encode: Literal["copy", "restart", "resize"]
+    order: Order
+    seed: int
+    classes: tuple[ClassEntry, ...]
+    splits: dict[str, ShardSplit]
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Return a dataset root's manifest; raise DatasetError when the root is missing or unfinished."""
+    _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
+    return read_document(root / MANIFEST, Manifest)
+
+
+def read_shard_manifest(shards: Path) -> ShardManifest:
+    """Return a shard directory's manifest; raise DatasetError when it is missing or unfinished."""
+    root = shards.parent if shards.name == SHARDS else "ROOT"
+    _require(shards, "no finished shards", f"feedline shard {root}")
+    return read_document(shards / MANIFEST, ShardManifest)
+
+
+def _require(directory: Path, problem: str, command: str) -> None:
+    if not directory.is_dir():
+        raise DatasetError(f"{directory} does not exist; make it with: {command}")
+    if not (directory / MANIFEST).is_file():
+        raise DatasetError(f"{directory} has {problem} (there is no {MANIFEST}); run again: {command}")

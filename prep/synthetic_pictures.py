@@ -1,0 +1,162 @@
+"""What a synthetic data set shows: how many pictures of which classes, and each picture's file.
+
+The sizes of pictures and files follow ImageNet's and Tiny-ImageNet's, because reading and decoding cost what
+they cost. Every picture is a pure function of (seed, split, class, number): the same spec gives the same bytes,
+whatever the number of workers. The archives around the pictures are made in ``synthetic``.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Literal
+
+import numpy as np
+
+from .errors import SourceError
+from .labels import wnids
+from .order import permutation, uniforms
+from .photographs import VARY_DRAWS, Encoding, encode, vary
+from .progress import Progress
+
+Layout = Literal["ilsvrc2012", "tiny-imagenet"]
+SplitName = Literal["train", "val", "test"]
+
+# The official numbers, so that no archive here could not be a part of the real one.
+MOST_CLASSES: dict[Layout, int] = {"ilsvrc2012": 1000, "tiny-imagenet": 200}
+MOST_IMAGES: dict[Layout, int] = {"ilsvrc2012": 1300, "tiny-imagenet": 500}
+MOST_VALIDATION = 50
+
+ODD_KINDS: tuple[Encoding, ...] = ("png", "cmyk", "grey", "exif")
+ODD_SHARE = 200  # one picture in so many is of each odd kind but PNG, of which ImageNet has exactly one
+TINY_GREY = 0.018  # Tiny-ImageNet: 1,821 of 100,000 training pictures are greyscale
+
+# What random numbers are for: the second part of their key, after the seed.
+SPLIT_KEYS: dict[SplitName, int] = {"train": 0, "val": 1, "test": 2}
+ODD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSpec:
+    """What to make. Raises SourceError for a value that makes no sense."""
+
+    layout: Layout
+    classes: int
+    images_per_class: int
+    """Training pictures of each class; up to 50 of these many more go into the validation split."""
+    seed: int = 0
+    odd_files: bool = False
+    """Mix ImageNet's oddities into the training pictures: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
+    scale: float = 1.0
+    """Shrinks width and height of every ``ilsvrc2012`` picture, for rehearsals with many classes."""
+
+    def __post_init__(self) -> None:
+        if self.layout not in MOST_CLASSES:
+            raise SourceError(f"layout must be one of {', '.join(MOST_CLASSES)}, got {self.layout}")
+        most = {"classes": MOST_CLASSES[self.layout], "images_per_class": MOST_IMAGES[self.layout]}
+        for name, limit in most.items():
+            if not 1 <= getattr(self, name) <= limit:
+                raise SourceError(f"{name} must be in 1..{limit} for {self.layout}, got {getattr(self, name)}")
+        if self.odd_files and self.train_images < len(ODD_KINDS):
+            raise SourceError(f"odd files need at least {len(ODD_KINDS)} training pictures, got {self.train_images}")
+        if not 0.05 <= self.scale <= 1 or (self.layout == "tiny-imagenet" and self.scale != 1):
+            raise SourceError(f"scale must be in 0.05..1 for ilsvrc2012 and 1 for tiny-imagenet, got {self.scale}")
+
+    @property
+    def train_images(self) -> int:
+        """Pictures in the training split."""
+        return self.classes * self.images_per_class
+
+    @property
+    def validation_per_class(self) -> int:
+        """Validation pictures of each class: as many as for training, and never more than ImageNet's 50."""
+        return min(MOST_VALIDATION, self.images_per_class)
+
+    @property
+    def wnids(self) -> tuple[str, ...]:
+        """The classes: real wnids, spread evenly over the sorted 1000."""
+        return tuple(wnids()[i * len(wnids()) // self.classes] for i in range(self.classes))
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """One picture to be drawn; its path in the archive, and what makes it this picture and no other."""
+
+    path: str
+    split: SplitName
+    class_index: int
+    number: int
+    encoding: Encoding = "jpeg"
+
+
+class Studio:
+    """Draws the pictures of one spec in a thread pool and hands them out in order."""
+
+    AHEAD = 64
+    """Pictures drawn before they are asked for: enough for 32 threads, and about 8 MB."""
+
+    def __init__(self, spec: SyntheticSpec, pool: ThreadPoolExecutor, progress: Progress) -> None:
+        self.spec = spec
+        self._pool = pool
+        self._progress = progress
+
+    def drawn(self, pictures: Iterable[PictureSpec], total: int) -> Iterator[tuple[PictureSpec, bytes]]:
+        """Yield each of the ``total`` pictures with its file, in the given order."""
+        coming = ((picture, self._pool.submit(draw, self.spec, picture)) for picture in pictures)
+        waiting: deque[tuple[PictureSpec, Future[bytes]]] = deque()
+        for done in range(1, total + 1):
+            waiting.extend(islice(coming, self.AHEAD - len(waiting)))
+            picture, future = waiting.popleft()
+            data = future.result()
+            self._progress(f"{picture.split} pictures", done, total)
+            yield picture, data
+
+
+def draw(spec: SyntheticSpec, picture: PictureSpec) -> bytes:
+    """Return the picture's file: a function of the spec's seed, layout and scale and of the picture alone."""
+    key = (spec.seed, SPLIT_KEYS[picture.split], picture.class_index)
+    draws = uniforms(np.array([picture.number]), VARY_DRAWS + 4, *key)[0]
+    shape, side, fine, odd = draws[VARY_DRAWS:].tolist()
+    encoding = picture.encoding
+    if spec.layout == "tiny-imagenet":
+        # Quality 85..92 gives Tiny-ImageNet's mean file, 2.1 kB; shrinking has averaged the noise away.
+        size, grain, quality = (64, 64), 1.0, 85 + int(8 * fine)
+        if encoding == "jpeg" and odd < TINY_GREY:
+            encoding = "grey"
+    else:
+        # Noise of 8 grey levels gives ImageNet's mean file, 115 kB, at quality 90..96.
+        size, grain, quality = _size(shape, side, spec.scale), 8.0, 90 + int(7 * fine)
+    return encode(vary(picture.class_index, size, grain, draws[:VARY_DRAWS]), encoding, quality)
+
+
+def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
+    """Return (width, height): 75 % landscape of 500 x 330..400, 20 % portrait, 5 % with a side of 800..1600."""
+    if shape >= 0.95:
+        longest = 800 + int(801 * side)
+        shortest = longest * 3 // 4
+    else:
+        # Half of them have exactly a camera's 4:3 or 3:2, where decoders meet the same size again and again.
+        longest = 500
+        shortest = 375 if side < 0.25 else 333 if side < 0.5 else 330 + int(71 * (2 * side - 1))
+    size = (shortest, longest) if 0.75 <= shape < 0.95 else (longest, shortest)
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
+    """Return which training pictures, counted through all classes, are not ordinary JPEGs."""
+    if not spec.odd_files:
+        return {}
+    each = max(1, spec.train_images // ODD_SHARE)
+    kinds: list[Encoding] = [ODD_KINDS[0], *(kind for kind in ODD_KINDS[1:] for _ in range(each))]
+    places: list[int] = permutation(spec.train_images, spec.seed, ODD)[: len(kinds)].tolist()
+    return dict(zip(places, kinds, strict=True))
+
+
+def train_pictures(spec: SyntheticSpec, names: Callable[[SyntheticSpec, int], list[str]]) -> Iterator[PictureSpec]:
+    """Yield the training pictures class by class; ``names`` gives the paths of one class."""
+    odd = _odd_encodings(spec)
+    place = count()
+    for class_index in range(spec.classes):
+        for number, path in enumerate(names(spec, class_index)):
+            yield PictureSpec(path, "train", class_index, number, odd.get(next(place), "jpeg"))

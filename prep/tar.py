@@ -1,0 +1,138 @@
+"""A strict reader of tar headers: it yields every member or says where the archive is damaged.
+
+Python's tarfile ends without an error when an archive is cut between two members, has one bad header or holds a
+zero-filled hole (a preallocated download), so a damaged ImageNet passes for a small one. This reader follows
+POSIX.1-1988 ustar with the pax and GNU long-name headers that re-packed archives have, and checks what tarfile
+lets pass: every header's checksum, that data lies inside the archive, that two zero blocks end it, and that
+only padding follows. It takes regular files and directories, refuses every other type, and never writes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from .errors import SourceError
+
+BLOCK = 512
+ZEROS = bytes(BLOCK)
+MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; ours need none, a hostile one may claim 8 GB
+MAX_PADDING = 1024 * 1024  # bytes after the end blocks; GNU tar pads to 10,240
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One regular file or directory of an archive."""
+
+    name: str
+    offset: int
+    """Where its data begins, in bytes from the start of the file that was walked."""
+    size: int
+    is_directory: bool = False
+
+
+def walk(file: BinaryIO, start: int, size: int, where: str) -> Iterator[Member]:
+    """Yield the members of the tar that occupies ``size`` bytes of ``file`` from ``start``.
+
+    ``where`` names the archive in messages. The file position may be moved between two members. Raises
+    SourceError with the offset of the damage or of a member of a refused type.
+    """
+    position, end = start, start + size
+    extended: dict[str, str] = {}
+    while True:
+        header = _read(file, position, BLOCK, end, where)
+        if header == ZEROS:
+            return _check_end(file, position, end, where)
+        kind, name, length = _parse(header, position, where)
+        length = int(extended.get("size", length))
+        data = position + BLOCK
+        if length < 0 or length > end - data:
+            raise SourceError(
+                f"{where} is truncated: member {name!r} at offset {position} has {length} bytes, {end - data} are left"
+            )
+        position = data + -(-length // BLOCK) * BLOCK
+        if kind in (b"x", b"g", b"L"):
+            block = _read(file, data, min(length, MAX_EXTENDED + 1), end, where)
+            extended.update(_extended(kind, block, data, where))
+        elif kind in (b"0", b"\0", b"7", b"5"):
+            yield Member(extended.get("path", name), data, length, kind == b"5")
+            extended = {}
+        else:
+            raise SourceError(
+                f"{where}: member {name!r} at offset {data - BLOCK} is a link, device or sparse file "
+                f"(type {kind.decode('latin-1')!r}), which no ImageNet archive holds"
+            )
+
+
+def read_member(file: BinaryIO, member: Member, where: str) -> bytes:
+    """Return a member's data; raise SourceError where the file ends early."""
+    return _read(file, member.offset, member.size, member.offset + member.size, where)
+
+
+def _read(file: BinaryIO, position: int, size: int, end: int, where: str) -> bytes:
+    file.seek(position)
+    data = file.read(size) if position + size <= end else b""
+    if len(data) != size:
+        raise SourceError(f"{where} is truncated at offset {position}: copy or download it again")
+    return data
+
+
+def _parse(header: bytes, position: int, where: str) -> tuple[bytes, str, int]:
+    """Return (type flag, name, size) of a header block whose checksum is right."""
+    try:
+        stored = _number(header[148:156])
+        length = _number(header[124:136])
+    except ValueError:
+        stored, length = -1, 0
+    # Some old writers summed signed characters; both sums are accepted, as tar itself does.
+    unsigned = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    signed = unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
+    if stored not in (unsigned, signed):
+        raise SourceError(f"{where} has no tar header at offset {position}: it is damaged or not a tar")
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:263] == b"ustar\0" and header[345]:
+        name = header[345:500].split(b"\0", 1)[0] + b"/" + name
+    return header[156:157], name.decode("utf-8", "replace"), length
+
+
+def _number(field: bytes) -> int:
+    """Return an octal field's value, or a GNU base-256 one's; raise ValueError for neither."""
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    text = field.strip(b" \0").decode("ascii")
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text, 8)
+
+
+def _extended(kind: bytes, block: bytes, position: int, where: str) -> dict[str, str]:
+    """Return the path and size that a pax ("x") or GNU long-name ("L") header gives the next member."""
+    if len(block) > MAX_EXTENDED:
+        raise SourceError(f"{where}: the extended header at offset {position} is larger than {MAX_EXTENDED} bytes")
+    if kind == b"L":
+        return {"path": block.split(b"\0", 1)[0].decode("utf-8", "replace")}
+    if kind == b"g":  # global comments; ImageNet members need nothing of it
+        return {}
+    found: dict[str, str] = {}
+    try:
+        while block.strip(b"\0"):
+            length = int(block.split(b" ", 1)[0])
+            key, value = block[:length].split(b" ", 1)[1].rstrip(b"\n").split(b"=", 1)
+            if length < 5 or (key == b"size" and not value.isdigit()):
+                raise ValueError(length)
+            if key in (b"path", b"size"):
+                found[key.decode()] = value.decode("utf-8", "replace")
+            block = block[length:]
+    except (ValueError, IndexError) as error:
+        raise SourceError(f"{where}: the extended header at offset {position} is damaged") from error
+    return found
+
+
+def _check_end(file: BinaryIO, position: int, end: int, where: str) -> None:
+    """Raise SourceError unless two zero blocks stand at ``position`` and only some padding follows."""
+    if end - position < 2 * BLOCK:
+        raise SourceError(f"{where} is truncated at offset {position}: its end-of-archive blocks are missing")
+    if end - position > MAX_PADDING:
+        raise SourceError(f"{where} has a hole: only zeros or lost members after offset {position} of {end}")
+    padding = _read(file, position, end - position, end, where)
+    if padding.strip(b"\0"):
+        raise SourceError(f"{where} is damaged: data follows its end-of-archive blocks at offset {position}")
