@@ -1,0 +1,1 @@
+"""The command line: parse, call the library, echo. One module per command group, nothing heavy at import."""

@@ -1,0 +1,38 @@
+"""``feedline verify``: is everything there, and is it whole?"""
+
+from pathlib import Path
+
+import click
+
+from .console import echo_json, json_option, progress_bars, say, workers_option
+
+LISTED = 20  # problems shown to people; --json has all
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--decode", is_flag=True, help="Also decode every picture.")
+@workers_option("Threads that read and check.")
+@json_option
+def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
+    """Check the prepared root or shard set at PATH against its manifest.
+
+    \b
+    feedline verify data
+    feedline verify data/shards --decode
+    """
+    from ..prep import verify as check
+
+    with progress_bars() as progress:
+        found = check(path, decode=decode, workers=workers, progress=progress)
+    for problem in found.problems[:LISTED]:
+        say(f"problem: {problem}")
+    if len(found.problems) > LISTED:
+        say(f"... and {len(found.problems) - LISTED} more; see them with --json")
+    for split, held in found.splits.items():
+        say(f"{split}: {held['classes']} classes, {held['images']} pictures")
+    say(f"{path} is {'whole' if found.ok else 'damaged'}")
+    if as_json:
+        echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits})
+    if not found.ok:
+        raise click.exceptions.Exit(1)

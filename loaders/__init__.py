@@ -1,0 +1,15 @@
+"""Interchangeable loaders behind one interface: choose by name, change nothing else."""
+
+from .base import Batch, Loader, LoaderSpec
+from .table import LOADERS, LoaderEntry, loader_versions, open_loader, readable_loaders
+
+__all__ = [
+    "LOADERS",
+    "Batch",
+    "Loader",
+    "LoaderEntry",
+    "LoaderSpec",
+    "loader_versions",
+    "open_loader",
+    "readable_loaders",
+]

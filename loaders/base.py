@@ -1,0 +1,111 @@
+"""The one interface of all loaders: a spec goes in, batches come out.
+
+``LoaderSpec`` means the same to every loader; a loader that cannot honour a field raises LoaderError and never
+ignores it, because only then can two loaders be compared or exchanged. ``Batch`` is checked where it is made,
+so that a backend cannot hand on another layout or another dtype unnoticed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from ..prep import LoaderError
+
+Transform = Literal["train", "eval"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSpec:
+    """What to load and how. Raises LoaderError for a value that makes no sense."""
+
+    root: Path
+    """A dataset root: the folder with ``manifest.json``, ``train/``, ``val/`` and ``shards/``."""
+    split: str = "train"
+    batch_size: int = 64
+    image_size: int = 224
+    """Height and width of the pictures handed out, in pixels."""
+    transform: Transform = "train"
+    """``train``: RandomResizedCrop and a flip. ``eval``: resize to size * 256 / 224, centre crop."""
+    workers: int = 0
+    """Worker processes or threads; 0 is the caller's own thread."""
+    shuffle: bool = True
+    drop_last: bool = False
+    """Drop the last, smaller batch, so that every rank has the same number of batches."""
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("image_size", 1), ("workers", 0), ("world_size", 1)):
+            if getattr(self, name) < least:
+                raise LoaderError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.rank < self.world_size:
+            raise LoaderError(f"rank must be in 0..{self.world_size - 1}, got {self.rank}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: N pictures, their classes, and which samples they are."""
+
+    images: torch.Tensor
+    """uint8 (N, 3, H, W), RGB, channels_last in memory, on the spec's device."""
+    labels: torch.Tensor
+    """int64 (N,): class indexes, on the spec's device."""
+    indexes: torch.Tensor
+    """int64 (N,), on the CPU: position of each sample in the split sorted by wnid, then file name."""
+
+    def __post_init__(self) -> None:
+        count = len(self.indexes)
+        if self.images.dtype != torch.uint8 or self.images.shape[:2] != (count, 3):
+            raise LoaderError(f"images must be uint8 ({count}, 3, H, W), got {_describe(self.images)}")
+        if not self.images.is_contiguous(memory_format=torch.channels_last):
+            raise LoaderError("images must be channels_last in memory")
+        for name, values in (("labels", self.labels), ("indexes", self.indexes)):
+            if values.dtype != torch.int64 or values.shape != (count,):
+                raise LoaderError(f"{name} must be int64 ({count},), got {_describe(values)}")
+
+
+class Loader(Protocol):
+    """Batches of one rank's share of a split, one epoch per iteration. Close it to end its workers."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in this rank's epoch, exactly."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield one epoch; after ``load_state_dict`` in mid-epoch, the rest of it."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields, from its first batch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch and position: what has been handed out and will not come again."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken: the next batch is the very next one."""
+        ...
+
+    def close(self) -> None:
+        """End every worker and release every file and memory segment. Safe to call twice."""
+        ...
+
+
+def to_batch(images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor, device: str) -> Batch:
+    """Return a Batch on ``device`` from images uint8 (N, H, W, 3), labels int64 (N,), indexes int64 (N,).
+
+    Pinned memory is copied asynchronously, on the current stream. The channels_last layout costs nothing: it
+    is (N, H, W, 3) seen through other strides.
+    """
+    images, labels = (tensor.to(device, non_blocking=True) for tensor in (images, labels))
+    return Batch(images.permute(0, 3, 1, 2), labels, indexes)
+
+
+def _describe(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

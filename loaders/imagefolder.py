@@ -1,0 +1,117 @@
+"""The baseline everyone knows: torchvision's ImageFolder, torch's DataLoader, Pillow. Reads class folders.
+
+What differs from the recipe in torchvision's documentation is what the contract asks: the order comes from
+(seed, epoch) and the crops from (seed, epoch, sample index) instead of from the workers' own generators, and
+the pictures leave as uint8, to be normalised once, on the device.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler, default_collate
+from torchvision.datasets import ImageFolder
+
+from ..prep import DatasetError, LoaderError, read_manifest
+from .base import Batch, LoaderSpec, to_batch
+from .epochs import Cursor, batch_count, epoch_share, share_length
+from .pixels import UNREADABLE, Failure, draws_of, read_pixels
+from .torch_workers import end_data_loader, failure_error, start_data_loader
+
+Request = tuple[int, int]  # (epoch, sample index)
+Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index
+
+
+class ImageFolderLoader:
+    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for a foreign root."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
+        self._dataset = _ClassFolders(spec)
+        self._requests = _Requests(len(self._dataset), spec)
+        self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
+        self._cursor = Cursor(spec)
+
+    def __len__(self) -> int:
+        return batch_count(share_length(len(self._dataset), self._spec), self._spec.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._cursor.run(self._batches)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        self._requests.epoch, self._requests.start = epoch, start
+        for item in self._loader:
+            if isinstance(item, Failure):
+                raise failure_error(item)
+            yield to_batch(*item, device=self._spec.device)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._cursor.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._cursor.load_state_dict(state)
+
+    def close(self) -> None:
+        end_data_loader(self._loader)
+
+
+class _ClassFolders(ImageFolder):
+    """torchvision's ImageFolder with the manifest's classes: a class without pictures keeps its index."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        manifest = read_manifest(spec.root)
+        split = manifest.splits.get(spec.split)
+        if split is None or not split.per_class:
+            labelled = ", ".join(name for name, split in manifest.splits.items() if split.per_class)
+            raise LoaderError(f"{spec.root} has no labelled split {spec.split!r}; choose one of: {labelled or 'none'}")
+        self._spec = spec
+        self._wnids = [entry.wnid for entry in manifest.classes]
+        folder = spec.root / spec.split
+        if not folder.is_dir():
+            raise DatasetError(f"{folder} is missing although the manifest lists it; prepare {spec.root} again")
+        super().__init__(folder, allow_empty=True)
+        if len(self.samples) != split.images:
+            raise DatasetError(
+                f"{folder} has {len(self.samples)} pictures where the manifest says {split.images}; "
+                f"run: feedline verify {spec.root}"
+            )
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
+
+    def __getitems__(self, requests: list[Request]) -> list[Item] | list[Failure]:
+        """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample."""
+        epoch, indexes = requests[0][0], [index for _, index in requests]
+        items: list[Item] = []
+        for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
+            path, label = self.samples[index]
+            try:
+                with Path(path).open("rb") as file:
+                    items.append((torch.from_numpy(read_pixels(file, draws, self._spec)), label, index))
+            except UNREADABLE as error:
+                return [Failure(path, str(error))]
+        return items
+
+
+class _Requests(Sampler[list[Request]]):
+    """The batches of requests that the workers are asked for, from batch ``start`` of ``epoch`` on."""
+
+    def __init__(self, count: int, spec: LoaderSpec) -> None:
+        self._count = count
+        self._spec = spec
+        self.epoch = 0
+        self.start = 0
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        size, epoch = self._spec.batch_size, self.epoch
+        share = epoch_share(self._count, self._spec, epoch).tolist()
+        for first in range(self.start * size, len(share), size):
+            yield [(epoch, index) for index in share[first : first + size]]
+
+
+def _collate(items: list[Item] | list[Failure]) -> Any:
+    return items[0] if isinstance(items[0], Failure) else default_collate(items)

@@ -1,0 +1,72 @@
+"""From file bytes to the pixels of one sample, with Pillow: the reference that all loaders are held against.
+
+Pillow (or Pillow-SIMD, its drop-in) decodes what ImageNet really holds: CMYK and greyscale JPEGs, a PNG named
+.JPEG and files with broken EXIF all come out as RGB. Crop and resize are those of torchvision's transforms on
+PIL pictures: bilinear, antialiased.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .base import LoaderSpec
+from .crops import draw_crops, eval_offset, eval_size, train_crop
+
+Pixels = npt.NDArray[np.uint8]
+
+# What Pillow raises for a damaged or oversized picture.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that cannot be decoded: what a worker process sends in place of a sample or batch.
+
+    An exception raised in a DataLoader worker reaches the user as a traceback inside a message; this reaches
+    the loader, which raises one SampleError that names the file.
+    """
+
+    name: str
+    reason: str
+
+
+def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
+    """Return what ``read_pixels`` needs for each sample of a batch: its crop's random numbers, none for eval."""
+    if spec.transform == "eval":
+        return [[] for _ in indexes]
+    return draw_crops(np.array(indexes, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
+
+
+def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
+    """Return one sample as uint8 (H, W, 3), H = W = ``spec.image_size``.
+
+    Raises one of UNREADABLE for a picture that Pillow cannot read, or of more than 179 megapixels.
+    """
+    image = _open_rgb(file)
+    image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
+    return np.array(image)
+
+
+def _open_rgb(file: BinaryIO) -> Image.Image:
+    with warnings.catch_warnings():
+        # ImageNet has files with broken EXIF; their pixels are fine, and nothing here reads EXIF.
+        warnings.simplefilter("ignore", UserWarning)
+        return Image.open(file).convert("RGB")
+
+
+def _train(image: Image.Image, draws: Sequence[float], size: int) -> Image.Image:
+    left, top, width, height, flip = train_crop(draws, image.width, image.height)
+    image = image.crop((left, top, left + width, top + height))
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
+
+
+def _eval(image: Image.Image, size: int) -> Image.Image:
+    image = image.resize(eval_size(image.width, image.height, size), Image.Resampling.BILINEAR)
+    left, top = eval_offset(image.width, size), eval_offset(image.height, size)
+    return image.crop((left, top, left + size, top + size))

@@ -1,0 +1,87 @@
+"""How one rank's share of the shards is cut into streams that workers read side by side.
+
+A loader that deals whole shards to its workers changes its order with the number of workers, and its ranks get
+uneven shares. Here the shards, in the epoch's order, are laid end to end and cut into equal runs: first one
+per rank, then one per stream, a fixed number whatever the workers. A run may begin or end inside a shard; both
+neighbours then read that shard, each its own part. The epoch's order takes one batch of each stream in turn.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import LoaderSpec
+
+# More streams mix better and let more workers share a rank's shards, but each holds a shuffle buffer.
+STREAMS = 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples ``start`` to ``stop`` - 1 of one shard, both counted within that shard."""
+
+    shard: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One stream's part of one round: its samples ``start`` to ``stop`` - 1, counted within the stream."""
+
+    stream: int
+    start: int
+    stop: int
+
+
+def share_of(samples: int, spec: LoaderSpec) -> range:
+    """Return this rank's places among ``samples``: contiguous, sizes equal within one."""
+    first = spec.rank * samples // spec.world_size
+    if spec.drop_last:
+        return range(first, first + samples // spec.world_size // spec.batch_size * spec.batch_size)
+    return range(first, (spec.rank + 1) * samples // spec.world_size)
+
+
+def stream_count(shards: int, spec: LoaderSpec) -> int:
+    """Return the number of streams of a rank: one per shard of its share, at most 16."""
+    return max(1, min(STREAMS, shards // spec.world_size))
+
+
+def stream_ranges(share: range, streams: int) -> list[range]:
+    """Cut a share into ``streams`` runs of equal size within one."""
+    cuts = [share.start + k * len(share) // streams for k in range(streams + 1)]
+    return [range(cuts[k], cuts[k + 1]) for k in range(streams)]
+
+
+def pieces(places: range, sizes: Sequence[int], order: npt.NDArray[np.int64]) -> list[Piece]:
+    """Return the parts of shards that cover ``places`` when the shards are laid end to end in ``order``.
+
+    ``sizes`` are the samples of each shard; ``order`` is int64 (shards,).
+    """
+    found: list[Piece] = []
+    first = 0
+    for shard in order.tolist():
+        start, stop = max(places.start - first, 0), min(places.stop - first, sizes[shard])
+        if start < stop:
+            found.append(Piece(shard, start, stop))
+        first += sizes[shard]
+    return found
+
+
+def rounds(lengths: Sequence[int], batch_size: int, skip: int) -> Iterator[list[Turn]]:
+    """Yield the rounds of an epoch, each with one turn of up to ``batch_size`` samples per stream.
+
+    ``lengths`` are the samples of each stream, and ``skip`` the samples already handed out. Turns that are
+    over have ``start`` == ``stop``, so every round has one turn per stream.
+    """
+    for begin in range(0, max(lengths, default=0), batch_size):
+        turns: list[Turn] = []
+        for stream, length in enumerate(lengths):
+            start, stop = min(begin, length), min(begin + batch_size, length)
+            skipped = min(skip, stop - start)
+            skip -= skipped
+            turns.append(Turn(stream, start + skipped, stop))
+        if any(turn.start < turn.stop for turn in turns):
+            yield turns

@@ -1,0 +1,118 @@
+"""The table of loaders: one line each, imported when used, so that a missing library never breaks the others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
+from .base import Loader, LoaderSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderEntry:
+    """What is known of a loader before its library is imported. Its module bears its name."""
+
+    factory: str
+    """The class in the module: called with a LoaderSpec, it is a Loader."""
+    summary: str
+    needs: Literal["folders", "shards", "either"]
+    libraries: tuple[str, ...]
+    """Distributions that it stands on, whose versions are worth knowing."""
+    install: str
+    covers_epoch: bool = True
+    """False where an epoch is not each sample exactly once: good to measure with, not to train with."""
+    uses_workers: bool = True
+
+
+LOADERS: dict[str, LoaderEntry] = {
+    "imagefolder": LoaderEntry(
+        factory="ImageFolderLoader",
+        summary="torchvision ImageFolder and torch DataLoader: the baseline everyone knows",
+        needs="folders",
+        libraries=("torch", "torchvision", "pillow"),
+        install="pip install feedline",
+    ),
+    "webdataset": LoaderEntry(
+        factory="WebDatasetLoader",
+        summary="the webdataset library over the shards, worker processes",
+        needs="shards",
+        libraries=("webdataset", "torch", "pillow"),
+        install="pip install webdataset",
+    ),
+    "cached": LoaderEntry(
+        factory="CachedLoader",
+        summary="replays a few decoded batches: the ceiling that a perfect loader would reach",
+        needs="either",
+        libraries=("torch",),
+        install="pip install feedline",
+        covers_epoch=False,
+        uses_workers=False,
+    ),
+}
+
+
+def open_loader(name: str, spec: LoaderSpec) -> Loader:
+    """Return the loader called ``name``.
+
+    Raises LoaderError for an unknown name or a spec it cannot honour, LoaderUnavailable when its library is
+    missing, DatasetError for a root it cannot read.
+    """
+    return _factory(name)(spec)
+
+
+def loader_versions(name: str) -> dict[str, str]:
+    """Return {distribution: version} of an installed loader; raise LoaderUnavailable where it is not."""
+    _factory(name)
+    return {library: _version(library) for library in LOADERS[name].libraries}
+
+
+def readable_loaders(root: Path) -> list[str]:
+    """Return the names that are installed and can read ``root``; raise DatasetError when none can."""
+    found = {
+        "folders": (root / MANIFEST).is_file(),
+        "shards": (root / SHARDS / MANIFEST).is_file(),
+    }
+    found["either"] = any(found.values())
+    names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
+    if not names:
+        raise DatasetError(
+            f"{root} holds neither finished class folders nor finished shards; "
+            f"make it with: feedline prep imagenet ARCHIVES --out {root}"
+        )
+    return names
+
+
+def _factory(name: str) -> Callable[[LoaderSpec], Loader]:
+    entry = LOADERS.get(name)
+    if entry is None:
+        raise LoaderError(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+    try:
+        module = import_module(f".{name}", __package__)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "feedline"):  # a mistake of ours must not read as a missing library
+            raise
+        raise LoaderUnavailable(f"loader {name} needs {missing}; install it with: {entry.install}") from error
+    return getattr(module, entry.factory)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        _factory(name)
+    except LoaderUnavailable:
+        return False
+    return True
+
+
+def _version(library: str) -> str:
+    # Pillow-SIMD replaces Pillow under the same import name but another distribution name.
+    candidates = ("pillow-simd", "pillow") if library == "pillow" else (library,)
+    for candidate in candidates:
+        try:
+            return f"{version(candidate)}{' (SIMD)' if candidate == 'pillow-simd' else ''}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"

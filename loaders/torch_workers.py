@@ -1,0 +1,40 @@
+"""What the loaders on top of torch's DataLoader share: how worker processes are started, fed and ended.
+
+Workers persist between epochs: starting one imports torch, a second or more under spawn (Windows). So whatever
+changes with the epoch must travel with the requests, never in the pickled data set.
+"""
+
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from ..prep import SampleError
+from .base import LoaderSpec
+from .pixels import Failure
+
+
+def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -> DataLoader[Any]:
+    """Return torch's DataLoader with the spec's workers; ``options`` are DataLoader's own."""
+    return DataLoader(
+        dataset,
+        num_workers=spec.workers,
+        persistent_workers=spec.workers > 0,
+        pin_memory=spec.device.startswith("cuda"),
+        **options,
+    )
+
+
+def end_data_loader(loader: DataLoader[Any]) -> None:
+    """End the worker processes now, not whenever the garbage collector comes by."""
+    # torch has no public call for this; a test checks that no process is left.
+    iterator: Any = loader._iterator  # pyright: ignore[reportPrivateUsage]
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+    loader._iterator = None  # pyright: ignore[reportPrivateUsage]
+
+
+def failure_error(failure: Failure) -> SampleError:
+    """Return the error for a sample that a worker could not decode."""
+    return SampleError(
+        f"cannot decode {failure.name}: {failure.reason}; check the data with: feedline verify ROOT --decode"
+    )

@@ -1,0 +1,209 @@
+"""The webdataset library over the shards, with worker processes: sequential reads, Pillow decoding.
+
+The library reads, groups and shuffles; what to read comes from ``streams``, because the library's own splitting
+changes the order with the number of workers, repeats the shard order every epoch (version 1.0) and leaves
+ranks with uneven shares. Each stream is one pipeline of the library; a worker serves every W-th stream. The
+shuffle buffer holds undecoded files, and the shards themselves are globally shuffled when written.
+"""
+
+import io
+import random
+from collections.abc import Iterable, Iterator
+from functools import partial as bind
+from itertools import chain, islice
+from tarfile import TarError
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+from webdataset.filters import shuffle
+from webdataset.pipeline import DataPipeline
+from webdataset.tariterators import group_by_keys, tar_file_expander
+
+from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
+from .base import Batch, LoaderSpec, to_batch
+from .epochs import Cursor, batch_count
+from .pixels import UNREADABLE, Failure, draws_of, read_pixels
+from .streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
+from .torch_workers import end_data_loader, failure_error, start_data_loader
+
+# Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
+SHUFFLE_BUFFER = 64
+
+Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
+
+
+class WebDatasetLoader:
+    """A Loader over ``ROOT/shards``. Raises LoaderError for more workers than it has streams."""
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
+        self._turns = _Turns(spec)
+        self._share = share_of(self._turns.samples, spec)
+        self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
+        self._cursor = Cursor(spec)
+
+    def __len__(self) -> int:
+        return batch_count(len(self._share), self._spec.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._cursor.run(self._batches)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        self._turns.begin(epoch, start * self._spec.batch_size)
+        for images, labels, indexes in _rebatch(self._items(), self._spec.batch_size):
+            yield to_batch(images, labels, indexes, self._spec.device)
+
+    def _items(self) -> Iterator[Item]:
+        for item in self._loader:
+            if isinstance(item, Failure):
+                raise failure_error(item)
+            if item is not None:
+                yield item
+
+    def set_epoch(self, epoch: int) -> None:
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._cursor.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._cursor.load_state_dict(state)
+
+    def close(self) -> None:
+        end_data_loader(self._loader)
+
+
+class _Turns(IterableDataset[Item | Failure | None]):
+    """What a worker yields: its streams' turns, round after round, None where a turn is over.
+
+    Worker w of W serves the streams w, w + W, w + 2W, ... and every worker yields equally many items, so torch's
+    DataLoader, which takes one item of each worker in turn, hands out the streams in order whatever W is.
+    """
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
+        directory = spec.root / SHARDS
+        manifest = read_shard_manifest(directory)
+        split = manifest.splits.get(spec.split)
+        if split is None:
+            raise LoaderError(f"{directory} has no split {spec.split!r}; choose one of: {', '.join(manifest.splits)}")
+        self._paths = [directory / shard.name for shard in split.shards]
+        self._sizes = [shard.samples for shard in split.shards]
+        self._offsets = np.cumsum([0, *self._sizes])
+        self._order = sample_order(split.samples, manifest.order, manifest.seed)
+        self._classes = len(manifest.classes)
+        self._streams = stream_count(len(self._paths), spec)
+        self.samples = split.samples
+        if spec.workers > self._streams:
+            raise LoaderError(
+                f"{len(self._paths)} shards over {spec.world_size} ranks feed at most {self._streams} workers, "
+                f"got {spec.workers}; use --workers {self._streams}, or shard again with a smaller --shard-size"
+            )
+        # Shared with the worker processes, which outlive an epoch: (epoch, samples already handed out).
+        self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()
+
+    def begin(self, epoch: int, skip: int) -> None:
+        """Say what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
+        self._place[0], self._place[1] = epoch, skip
+
+    def __iter__(self) -> Iterator[Item | Failure | None]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        epoch, skip = self._place.tolist()
+        ranges = stream_ranges(share_of(self.samples, self._spec), self._streams)
+        slots = -(-self._streams // workers) * workers
+        open_streams: dict[int, Iterator[dict[str, Any]]] = {}
+        for turns in rounds([len(places) for places in ranges], self._spec.batch_size, skip):
+            turns.extend(Turn(stream, 0, 0) for stream in range(self._streams, slots))
+            for turn in turns[worker::workers]:
+                if turn.start == turn.stop:
+                    yield None
+                    continue
+                if turn.stream not in open_streams:
+                    stream = self._open(turn.stream, ranges[turn.stream], epoch)
+                    open_streams[turn.stream] = islice(stream, turn.start, None)
+                yield self._decode(open_streams[turn.stream], turn.stop - turn.start, epoch)
+
+    def _open(self, stream: int, places: range, epoch: int) -> Iterator[dict[str, Any]]:
+        """Return the stream's undecoded samples in their shuffled order."""
+        spec = self._spec
+        order = permutation(len(self._sizes), spec.seed, epoch) if spec.shuffle else np.arange(len(self._sizes))
+        rng = random.Random(int(key_of(spec.seed, epoch, places.start)))
+        mixed = shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng) if spec.shuffle else None
+        found = pieces(places, self._sizes, order)
+        return iter(DataPipeline(bind(self._read, found), mixed))
+
+    def _read(self, found: Iterable[Piece]) -> Iterator[dict[str, Any]]:
+        """Yield the samples of each piece with their sample index, as the library groups them."""
+        return chain.from_iterable(map(self._read_piece, found))
+
+    def _read_piece(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        path = self._paths[piece.shard]
+        # Opened here: the library takes the drive letter of a Windows path for a URL scheme.
+        with path.open("rb") as file:
+            members = tar_file_expander([{"url": str(path), "stream": file}])
+            samples = islice(group_by_keys(members), piece.start, piece.stop)
+            place = int(self._offsets[piece.shard]) + piece.start
+            for sample, index in zip(samples, self._order[place:].tolist(), strict=False):
+                yield {**sample, "index": index}
+
+    def _decode(self, stream: Iterator[dict[str, Any]], count: int, epoch: int) -> Item | Failure:
+        size = self._spec.image_size
+        images = torch.empty((count, size, size, 3), dtype=torch.uint8)
+        labels, indexes = torch.empty((2, count), dtype=torch.int64)
+        name = str(self._paths[0].parent)
+        try:
+            samples = [next(stream) for _ in range(count)]
+            for row, draws in enumerate(draws_of([sample["index"] for sample in samples], epoch, self._spec)):
+                sample = samples[row]
+                name = f"{sample['__key__']} in {sample['__url__']}"
+                images[row] = torch.from_numpy(read_pixels(io.BytesIO(sample["jpg"]), draws, self._spec))
+                labels[row], indexes[row] = self._label(sample["cls"]), sample["index"]
+        except KeyError as error:
+            return Failure(name, f"the sample has no {error.args[0]}")
+        except StopIteration:
+            return Failure(name, "a shard ends before the samples that the manifest promises")
+        except (TarError, *UNREADABLE) as error:
+            return Failure(name, str(error.args[0] if error.args else error))
+        return images, labels, indexes
+
+    def _label(self, text: bytes) -> int:
+        label = int(text)
+        if not 0 <= label < self._classes:
+            raise ValueError(f"class {label} is not in 0..{self._classes - 1}")
+        return label
+
+
+def _rebatch(items: Iterator[Item], batch_size: int) -> Iterator[Item]:
+    """Yield the samples of ``items`` in batches of ``batch_size``, the last one smaller; whole items pass as is."""
+    pending: list[Item] = []
+    for item in items:
+        pending.append(item)
+        while sum(len(indexes) for _, _, indexes in pending) >= batch_size:
+            batch, rest = _split(_joined(pending), batch_size)
+            pending = [rest] if len(rest[2]) else []
+            yield batch
+    if pending:
+        yield _joined(pending)
+
+
+def _joined(items: list[Item]) -> Item:
+    if len(items) == 1:
+        return items[0]
+    images, labels, indexes = zip(*items, strict=True)
+    return torch.cat(images), torch.cat(labels), torch.cat(indexes)
+
+
+def _split(item: Item, count: int) -> tuple[Item, Item]:
+    images, labels, indexes = item
+    return (images[:count], labels[:count], indexes[:count]), (
+        images[count:],
+        labels[count:],
+        indexes[count:],
+    )
+
+
+def _unchanged(item: Any) -> Any:
+    return item
