@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pytest
 import simplejpeg
 import skimage.data
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
