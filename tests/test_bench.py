@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -335,3 +336,12 @@ def test_wrong_usage_is_one_sentence(
     assert feedline(["bench", *arguments]) == code
     stderr = capfd.readouterr().err
     assert sentence in stderr and "Traceback" not in stderr
+
+
+def test_a_measuring_process_carries_no_plotting_and_no_trainer() -> None:
+    """What it imports needlessly would be measured along, in time and in memory."""
+    script = "import sys, feedline.benchmarks.child; print(*sys.modules)"
+    modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split())
+
+    assert "feedline.benchmarks.measure" in modules
+    assert not {"matplotlib", "jinja2", "tensorboard", "torchvision", "feedline.train"} & modules

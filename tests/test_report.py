@@ -1,6 +1,5 @@
 """The report: the right numbers, whole in one file, and harmless whatever the records say."""
 
-import html
 import json
 import re
 import shutil
@@ -155,8 +154,8 @@ def test_hostile_names_are_text_and_nothing_else(records: Path) -> None:
     page = render_report([hostile(record) for record in read_records([records])])
 
     assert "<script" not in page.lower()
-    assert html.escape("<script>alert('x')</script>") in page
-    assert all(tag != "script" for tag, _ in Words(page).tags)
+    assert "script" not in {tag for tag, _ in Words(page).tags}
+    assert sum("<script>alert('x')</script>" in text for text in Words(page).text) > 5
 
 
 def test_doubts_are_told_with_the_next_step(records: Path) -> None:
@@ -264,7 +263,12 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(records: Path, run: P
         "document.title = page.scrollWidth + ' of ' + page.clientWidth; }</script>"
     )
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    places = [f"--user-data-dir={tmp_path / 'profile'}", "--allow-file-access-from-files", "--virtual-time-budget=2000"]
+    places = [
+        "--hide-scrollbars",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=2000",
+    ]
     done = subprocess.run(
         [CHROMIUM, *flags, *places, "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=60
     )
