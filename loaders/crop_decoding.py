@@ -16,7 +16,7 @@ import torch
 
 from ..prep import SampleError
 from ..prep.compiled import compiled
-from ..prep.splice import splice_tiles
+from ..prep.splice import splice_rows
 from .base import LoaderSpec
 from .crops import eval_offset, eval_size, train_crop
 from .encoded import EncodedPicture
@@ -54,7 +54,7 @@ def _train(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float]) -
     else:
         width, height = tiles.width, tiles.height
         crop = left, top, crop_width, crop_height, flip = train_crop(draws, width, height)
-        data, left, top = splice_tiles(data, *tiles, *crop[:4])
+        data, left, top = splice_rows(data, *tiles, *crop[:4])
         if not len(data):
             raise SampleError(
                 "its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR"
