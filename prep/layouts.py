@@ -116,7 +116,7 @@ def _zip(path: Path) -> Found:
 def _tar(path: Path) -> Found:
     first, name, owner = _first_picture(path)
     if first is not None:
-        return Found((tar_part(path, first, owner == SIGNATURE),), ())
+        return Found((tar_part(path, first, name, owner == SIGNATURE),), ())
     if CLASS_TAR.fullmatch(name):
         return Found((train_archive(path, owner == SIGNATURE),), ())
     if DEVKIT.fullmatch(name):

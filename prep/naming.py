@@ -38,6 +38,8 @@ CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
     "flat validation pictures",
     "flat test pictures",
 )
+# These may stand side by side in one tree: each tells the class in its own way, and right.
+MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
 KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's pictures", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
 

@@ -14,7 +14,7 @@ from .folders import Picture, Unit
 from .labels import wnids
 from .naming import Place, place
 from .parts import Keep, Part, check_size
-from .streams import check_part
+from .streams import check_alike
 
 PARQUET = b"PAR1"
 ROWS = 32  # rows in memory: 4 MB of pictures
@@ -43,7 +43,7 @@ def _units(path: Path, first: Place, keep: Keep) -> list[Unit]:
 def _pictures(path: Path, first: Place, keep: Keep) -> Iterator[Picture]:
     for number, (found, data) in enumerate(_rows(path)):
         where = f"{found.name} in row {number} of {path}"
-        check_part(found, first, where)
+        check_alike(found, first, True, where)
         if keep(found.split, found.wnid):
             check_size(len(data), where)
             yield Picture(f"{found.split}/{found.path}", len(data), bind(bytes, data), where)

@@ -15,23 +15,25 @@ from typing import BinaryIO, cast
 
 from .errors import SourceError
 from .folders import Picture, Unit
-from .naming import FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, IMAGENET_V2, Place, place
+from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
 from .parts import Keep, Part, check_size
 from .tar import UNKNOWN, Member, read_member, walk
 
 GZIP = b"\x1f\x8b"
-ONE_SPLIT = (HF, FLAT_TRAIN, FLAT_VAL, FLAT_TEST, IMAGENET_V2)
 SPLITS = ("train", "val", "test")
 
 
-def tar_part(path: Path, first: Place, signed: bool) -> Part:
-    """Return the part for a tar whose first picture belongs at ``first``."""
+def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
+    """Return the part for a tar whose first picture is called ``name`` and belongs at ``first``."""
+    # The official archives have no folders but test/; a flat picture in another folder belongs to a whole tree.
+    is_flat = first.layout in MIXABLE - {CLASS_FOLDERS} and name in (first.name, f"test/{first.name}")
+    one_split = is_flat or first.layout in (HF, IMAGENET_V2)
     return Part(
         source=path,
-        splits=(first.split,) if first.layout in ONE_SPLIT else SPLITS,
-        layout=first.layout,
+        splits=(first.split,) if one_split else SPLITS,
+        layout=CLASS_FOLDERS if first.layout in MIXABLE and not is_flat else first.layout,
         size=path.stat().st_size,
-        units=bind(_units, path, first),
+        units=bind(_units, path, first, one_split),
         signed=signed,
     )
 
@@ -59,28 +61,29 @@ def default_split(path: Path) -> str:
     return "val" if path.name.lower().startswith("val") else "train"
 
 
-def _units(path: Path, first: Place, keep: Keep) -> list[Unit]:
-    return [Unit("", bind(_pictures, path, first, keep), shared=True)]
+def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
+    return [Unit("", bind(_pictures, path, first, one_split, keep), shared=True)]
 
 
-def _pictures(path: Path, first: Place, keep: Keep) -> Iterator[Picture]:
+def _pictures(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[Picture]:
     with open_tar(path) as (file, members):
         for member in members:
             found = place(member.name + "/" * member.is_directory, str(path), default_split(path))
             if found is None:
                 continue
             where = f"{member.name} at offset {member.offset} of {path}"
-            check_part(found, first, where)
+            check_alike(found, first, one_split, where)
             if keep(found.split, found.wnid):
                 check_size(member.size, where)
                 read = bind(read_member, file, member, str(path))
                 yield Picture(f"{found.split}/{found.path}", member.size, read, where)
 
 
-def check_part(found: Place, first: Place, where: str) -> None:
-    """Raise SourceError for a picture of another layout or split than the archive's first one."""
-    if found.layout != first.layout or (first.layout in ONE_SPLIT and found.split != first.split):
+def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:
+    """Raise SourceError for a picture of another layout, or another split, than the archive's first one."""
+    alike = found.layout == first.layout or (not one_split and {found.layout, first.layout} <= MIXABLE)
+    if not alike or (one_split and found.split != first.split):
         raise SourceError(
-            f"{where} is of {found.split} ({found.layout}), but the archive began with {first.split} ({first.layout}); "
+            f"{where} is of {found.split} ({found.layout}), but the archive began with {first.split} ({first.layout}): "
             f"it is not the original"
         )

@@ -12,12 +12,10 @@ from typing import BinaryIO
 
 from .errors import SourceError
 from .folders import Picture, Unit
-from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, WNID, Place, place
+from .naming import MIXABLE, WNID, Place, place
 from .parts import Keep, Listing, Part, check_size
 from .streams import SPLITS, default_split
 from .zip import read_zip_member, walk_zip
-
-MIXABLE = {CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST}
 
 Locate = Callable[[str], Place | None]
 """The place of a path, such as ``naming.place``."""
