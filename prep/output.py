@@ -54,7 +54,9 @@ def claim(out: Path, job: Job, *, adopt: bool = False) -> Path:
         for entry in out.iterdir() if out.is_dir() else ():
             if entry.name not in (PARTIAL, SHARDS):
                 raise OutputError(f"{out} holds something else ({entry.name}); choose a new directory with --out")
-    partial.mkdir(parents=True, exist_ok=True)
+    if partial.exists():  # pieces without their job: a run was killed while it cleared them away
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
     write_document(partial / JOB, job)
     return partial
 

@@ -23,7 +23,7 @@ from .output import PARTIAL, claim, finish, require_room, spoil
 from .parts import IMAGENET, Part
 from .progress import Notice, Progress, counter
 from .request import Request
-from .root import finished, is_adopted, is_recorded, job_of, manifest_of, renamed
+from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
 from .verify import verify
 
 SEVERAL = (HF, FLAT_TRAIN, CLASS_TARS)  # layouts whose splits come in several sources
@@ -46,6 +46,8 @@ def prepare(
     for evidence in found.evidence:
         check_labels(evidence)
     before = finished(out, parts, dataset, request)
+    if before is not None:
+        clear_leftover(out, before)
     todo = [part for part in parts if before is None or not is_recorded(before, part, request)]
     if todo or before is None:
         digests, counts = _write(todo, found.evidence, out, request, workers, progress)

@@ -4,16 +4,17 @@ A finished root records every part that it was made of. Asked again for the same
 asked for further splits, it grows; asked for the same split of another source, it refuses.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .documents import write_document
+from .documents import read_document, write_document
 from .errors import OutputError
 from .folders import Counts, split_of
 from .labels import class_names
 from .manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
-from .output import Job
+from .output import JOB, PARTIAL, Job
 from .parts import Part
 from .request import Request
 from .streams import SPLITS
@@ -21,12 +22,20 @@ from .streams import SPLITS
 
 def job_of(parts: Sequence[Part], request: Request) -> Job:
     """Return the description of an unfinished run: equal ones may continue each other."""
-    sources = [_source(part, request) for part in parts]
     settings: dict[str, str | int | list[str]] = {
-        "sources": [f"{source.name} {source.bytes} {' '.join(source.splits)}" for source in sources],
+        "sources": [_line(_source(part, request)) for part in parts],
         "classes": sorted(request.classes or ()),
     }
     return Job(command=request.command, settings=settings)
+
+
+def clear_leftover(out: Path, before: Manifest) -> None:
+    """Remove what a run left that was killed between its manifest and the end; another unfinished run stays."""
+    partial = out / PARTIAL
+    sources = read_document(partial / JOB, Job).settings.get("sources") if (partial / JOB).is_file() else []
+    done = {_line(source) for source in before.sources}
+    if partial.exists() and isinstance(sources, list) and set(sources) <= done:
+        shutil.rmtree(partial)
 
 
 def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -> Manifest | None:
@@ -109,6 +118,10 @@ def _source(part: Part, request: Request) -> Source:
         splits=tuple(split for split in part.splits if split in request.splits or split not in SPLITS),
         subset=request.classes is not None,
     )
+
+
+def _line(source: Source) -> str:
+    return f"{source.name} {source.bytes} {' '.join(source.splits)}"
 
 
 def _labels(split: str, classes: list[str]) -> list[str]:

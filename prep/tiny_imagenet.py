@@ -120,7 +120,8 @@ def _tables(tree: Zip | Folder) -> _Tables:
                 raise SourceError(f"{tree.path}: {name} claims {size} bytes, at most {MAX_TEXT} are sane")
             listing = Listing()
             listing.add(name, position, size)
-            texts |= {base: file.read().decode("utf-8", "replace") for file in tree.pictures(listing, str)}
+            for file in tree.pictures(listing, str):
+                texts[base] = file.read().decode("utf-8", "replace")
     for base in (TINY, LABELS, WORDS):
         if base not in texts:
             raise SourceError(f"{tree.path} is not Tiny-ImageNet: it has no {base}; give tiny-imagenet-200.zip")
