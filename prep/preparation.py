@@ -43,6 +43,8 @@ def prepare(
     parts.sort(key=lambda part: min(map(request.splits.index, set(part.splits) & set(request.splits))))
     _tell(parts, found.evidence, notice)
     dataset = _check_parts(parts, request)
+    if request.delete_source:
+        _check_deletable(found.parts, request)
     for evidence in found.evidence:
         check_labels(evidence)
     before = finished(out, parts, dataset, request)
@@ -87,13 +89,16 @@ def _check_parts(parts: Sequence[Part], request: Request) -> str:
             other = seen.setdefault(split, part)
             if other is not part and not (other.layout == part.layout and part.layout in SEVERAL):
                 raise SourceError(f"{other.source} and {part.source} are both {split} ({part.layout}); give one")
-        if request.delete_source and not part.source.is_file():
-            raise SourceError(f"{part.source} is a folder, and --delete-source deletes archives only; leave it out")
-        if request.delete_source and (request.classes is not None or not set(part.splits) <= set(request.splits)):
-            raise SourceError(
-                f"{part.source} holds more than is prepared, so --delete-source would lose it; leave it out"
-            )
     return names.pop()
+
+
+def _check_deletable(parts: Sequence[Part], request: Request) -> None:
+    """Raise SourceError when deleting the sources would lose a picture, or delete what is no archive."""
+    for part in parts:
+        if not part.source.is_file():
+            raise SourceError(f"{part.source} is a folder, and --delete-source deletes archives only; leave it out")
+        if request.classes is not None or not set(part.splits) <= set(request.splits):
+            raise SourceError(f"{part.source} holds more than is prepared: --delete-source would lose it; leave it out")
 
 
 def _write(
