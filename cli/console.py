@@ -83,13 +83,18 @@ def progress_bars() -> Generator[Progress, None, None]:
 
     def advance(step: str, done: int, total: int) -> None:
         if step not in tasks:
+            complete()
             tasks[step] = bars.add_task(step, total=total)
         now = time.monotonic()
         if done >= total or now - drawn.get(step, 0.0) >= REDRAW_SECONDS:
             drawn[step] = now
             bars.update(tasks[step], completed=done, total=total)
 
+    def complete() -> None:
+        # The steps before a new one are over, even if their last report was not drawn, or was a rounded megabyte.
+        for task in bars.tasks:
+            bars.update(task.id, completed=task.total)
+
     with bars:
         yield advance
-        for task in bars.tasks:  # the last reports were not drawn, and the last megabyte is a rounded one
-            bars.update(task.id, completed=task.total)
+        complete()

@@ -9,8 +9,6 @@ from importlib import import_module
 
 import click
 
-from ..prep.errors import FeedlineError
-
 COMMANDS = {
     "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic pictures.",
     "prep": "Turn archives into class folders, or make synthetic archives.",
@@ -62,7 +60,6 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are told on stderr in one sentence."""
-    debug = "--debug" in arguments
     try:
         cli.main(arguments, prog_name="feedline", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -71,25 +68,25 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _tell("interrupted; what was finished is kept: run the same command again to go on")
+        _tell("interrupted; what was finished is kept")
         return INTERRUPTED
-    except FeedlineError as error:
-        if debug:
-            raise
-        _tell(str(error))
-        return 1
-    except OSError as error:
-        if debug:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _tell(f"{place}{error.strerror or error}; nothing unfinished was put in place")
-        return 1
     except Exception as error:
-        if debug:
+        if "--debug" in arguments:
             raise
-        _tell(f"feedline has a bug ({type(error).__name__}: {error}); see it with: feedline --debug {arguments[0]} ...")
+        _tell(_explain(error, arguments))
         return 1
     return 0
+
+
+def _explain(error: Exception, arguments: list[str]) -> str:
+    from ..prep.errors import FeedlineError  # here: it brings numpy and pydantic, which help does not need
+
+    if isinstance(error, FeedlineError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}; nothing unfinished was put in place"
+    return f"feedline has a bug ({type(error).__name__}: {error}); see it with: feedline --debug {' '.join(arguments)}"
 
 
 def _tell(message: str) -> None:

@@ -1,7 +1,7 @@
 """Interchangeable loaders behind one interface: choose by name, change nothing else."""
 
 from .base import Batch, Loader, LoaderSpec
-from .table import LOADERS, LoaderEntry, loader_versions, open_loader, readable_loaders
+from .table import LOADERS, LoaderEntry, loader_versions, most_workers, open_loader, readable_loaders
 
 __all__ = [
     "LOADERS",
@@ -10,6 +10,7 @@ __all__ = [
     "LoaderEntry",
     "LoaderSpec",
     "loader_versions",
+    "most_workers",
     "open_loader",
     "readable_loaders",
 ]

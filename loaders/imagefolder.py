@@ -17,7 +17,7 @@ from ..prep import DatasetError, LoaderError, read_manifest
 from .base import Batch, LoaderSpec, to_batch
 from .epochs import Cursor, batch_count, epoch_share, share_length
 from .pixels import UNREADABLE, Failure, draws_of, read_pixels
-from .torch_workers import end_data_loader, failure_error, start_data_loader
+from .torch_workers import end_data_loader, items_of, start_data_loader
 
 Request = tuple[int, int]  # (epoch, sample index)
 Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index
@@ -41,9 +41,7 @@ class ImageFolderLoader:
 
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         self._requests.epoch, self._requests.start = epoch, start
-        for item in self._loader:
-            if isinstance(item, Failure):
-                raise failure_error(item)
+        for item in items_of(self._loader):
             yield to_batch(*item, device=self._spec.device)
 
     def set_epoch(self, epoch: int) -> None:

@@ -7,8 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
 from .base import Loader, LoaderSpec
+from .streams import stream_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,12 @@ class LoaderEntry:
     install: str
     covers_epoch: bool = True
     """False where an epoch is not each sample exactly once: good to measure with, not to train with."""
-    uses_workers: bool = True
+    workers: Literal["any", "streams", "none"] = "any"
+    """How many it can use: any number, at most one per stream of shards, or none."""
+
+    @property
+    def uses_workers(self) -> bool:
+        return self.workers != "none"
 
 
 LOADERS: dict[str, LoaderEntry] = {
@@ -41,6 +47,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="shards",
         libraries=("webdataset", "torch", "pillow"),
         install="pip install webdataset",
+        workers="streams",
     ),
     "cached": LoaderEntry(
         factory="CachedLoader",
@@ -49,7 +56,7 @@ LOADERS: dict[str, LoaderEntry] = {
         libraries=("torch",),
         install="pip install feedline",
         covers_epoch=False,
-        uses_workers=False,
+        workers="none",
     ),
 }
 
@@ -67,6 +74,20 @@ def loader_versions(name: str) -> dict[str, str]:
     """Return {distribution: version} of an installed loader; raise LoaderUnavailable where it is not."""
     _factory(name)
     return {library: _version(library) for library in LOADERS[name].libraries}
+
+
+def most_workers(name: str, spec: LoaderSpec) -> int | None:
+    """Return how many workers the loader can use for ``spec.root`` and ``spec.split``; None: any number.
+
+    Raises DatasetError or LoaderError for a root or split that it cannot read.
+    """
+    limit = LOADERS[name].workers
+    if limit != "streams":
+        return 0 if limit == "none" else None
+    split = read_shard_manifest(spec.root / SHARDS).splits.get(spec.split)
+    if split is None:
+        raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}")
+    return stream_count(len(split.shards), spec)
 
 
 def readable_loaders(root: Path) -> list[str]:

@@ -4,6 +4,9 @@ Workers persist between epochs: starting one imports torch, a second or more und
 changes with the epoch must travel with the requests, never in the pickled data set.
 """
 
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -15,13 +18,26 @@ from .pixels import Failure
 
 def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -> DataLoader[Any]:
     """Return torch's DataLoader with the spec's workers; ``options`` are DataLoader's own."""
-    return DataLoader(
-        dataset,
-        num_workers=spec.workers,
-        persistent_workers=spec.workers > 0,
-        pin_memory=spec.device.startswith("cuda"),
-        **options,
-    )
+    with _no_advice():
+        return DataLoader(
+            dataset,
+            num_workers=spec.workers,
+            persistent_workers=spec.workers > 0,
+            pin_memory=spec.device.startswith("cuda"),
+            **options,
+        )
+
+
+def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Yield what the workers send; raise SampleError for the first Failure among it."""
+    with _no_advice():
+        iterator = iter(loader)
+    for item in iterator:
+        if isinstance(item, Failure):
+            raise SampleError(
+                f"cannot decode {item.name}: {item.reason}; check the data with: feedline verify ROOT --decode"
+            )
+        yield item
 
 
 def end_data_loader(loader: DataLoader[Any]) -> None:
@@ -33,8 +49,9 @@ def end_data_loader(loader: DataLoader[Any]) -> None:
     loader._iterator = None  # pyright: ignore[reportPrivateUsage]
 
 
-def failure_error(failure: Failure) -> SampleError:
-    """Return the error for a sample that a worker could not decode."""
-    return SampleError(
-        f"cannot decode {failure.name}: {failure.reason}; check the data with: feedline verify ROOT --decode"
-    )
+@contextmanager
+def _no_advice() -> Generator[None, None, None]:
+    """Silence torch's warning above one worker per CPU: how many pay off is measured, by `feedline bench`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        yield

@@ -26,7 +26,7 @@ from .base import Batch, LoaderSpec, to_batch
 from .epochs import Cursor, batch_count
 from .pixels import UNREADABLE, Failure, draws_of, read_pixels
 from .streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
-from .torch_workers import end_data_loader, failure_error, start_data_loader
+from .torch_workers import end_data_loader, items_of, start_data_loader
 
 # Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
 SHUFFLE_BUFFER = 64
@@ -52,15 +52,9 @@ class WebDatasetLoader:
 
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         self._turns.begin(epoch, start * self._spec.batch_size)
-        for images, labels, indexes in _rebatch(self._items(), self._spec.batch_size):
+        turns = (item for item in items_of(self._loader) if item is not None)
+        for images, labels, indexes in _rebatch(turns, self._spec.batch_size):
             yield to_batch(images, labels, indexes, self._spec.device)
-
-    def _items(self) -> Iterator[Item]:
-        for item in self._loader:
-            if isinstance(item, Failure):
-                raise failure_error(item)
-            if item is not None:
-                yield item
 
     def set_epoch(self, epoch: int) -> None:
         self._cursor.set_epoch(epoch)

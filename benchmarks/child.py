@@ -1,0 +1,73 @@
+"""One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.child``.
+
+Reads a Job as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
+library or one of the loader's workers, prints to stderr: stdout is handed over before anything is imported
+that could. The guard at the bottom lets Windows start worker processes, which import this module again.
+"""
+
+import contextlib
+import os
+import sys
+import time
+
+import psutil
+from pydantic import TypeAdapter
+
+from ..loaders import LOADERS, loader_versions, open_loader
+from ..prep import FeedlineError
+from .data import classes_of, describe
+from .measure import Expected, measure
+from .process import Answer, Job
+
+
+def main() -> None:
+    """Answer one job."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
+    try:
+        answer = _run(job)
+    except FeedlineError as error:
+        answer = Answer(problem=str(error))
+    with os.fdopen(answers, "wb") as stdout:
+        stdout.write(TypeAdapter(Answer).dump_json(answer))
+
+
+def _run(job: Job) -> Answer:
+    spec = job.spec
+    expected = Expected(
+        samples=describe(spec.root, spec.split).samples,
+        classes=classes_of(spec.root, spec.split),
+        image_size=spec.image_size,
+        replays=not LOADERS[job.loader].covers_epoch,
+    )
+    loader_versions(job.loader)  # imports its library, which is no part of opening data: torchvision takes 1.2 s
+    started = time.perf_counter()
+    loader = open_loader(job.loader, spec)
+    opened = time.perf_counter()
+    try:
+        measurement = measure(loader, expected, job.seconds, cpu_seconds=_cpu_seconds)
+    finally:
+        loader.close()
+    return Answer(open_seconds=opened - started, measurement=measurement)
+
+
+def _cpu_seconds() -> float | None:
+    """Return the CPU time of this process and its descendants so far, those that ended included.
+
+    None on Windows, which keeps no account of processes that ended: there a loader that starts its workers
+    again for each epoch would seem to cost next to nothing.
+    """
+    if sys.platform == "win32":
+        return None
+    myself = psutil.Process()
+    total = 0.0
+    for process in (myself, *myself.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+if __name__ == "__main__":
+    main()

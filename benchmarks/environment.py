@@ -1,0 +1,155 @@
+"""What a measurement ran on: the machine, the software, and what else the machine was doing.
+
+A throughput without this is a rumour. Each fact has a small collector of its own that gives None when its
+source is missing: nothing here guesses, and nothing here raises. ``Machine`` is the part that must be equal
+before two records may stand in one table; the rest explains differences between them.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from ..prep import usable_cpus
+
+LIBRARIES = ("torch", "torchvision", "webdataset", "numpy", "pillow", "simplejpeg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The hardware as this process is allowed to use it."""
+
+    cpu: str | None
+    cpus: int
+    """Usable CPUs: by affinity and cgroup quota, not the machine's count."""
+    memory_gib: int
+    """Memory granted, rounded to GiB: the kernel's own share changes a little from boot to boot."""
+    gpu: str | None
+    system: str
+    """Operating system and architecture, such as "Linux x86_64"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Everything about the surroundings that can explain a number."""
+
+    machine: Machine
+    platform: str
+    python: str
+    start_method: str
+    """How Python starts worker processes here: fork, forkserver or spawn."""
+    driver: str | None
+    shm_bytes: int | None
+    """Size of /dev/shm, through which worker processes hand over batches; None where there is none."""
+    governor: str | None
+    load_average: float | None
+    """Runnable processes over the last minute, taken before the first measurement."""
+    libraries: dict[str, str]
+
+
+def capture() -> Environment:
+    """Return this process's surroundings, unknown facts as None. Never raises."""
+    gpu, driver = _gpu()
+    return Environment(
+        machine=Machine(
+            cpu=_cpu(),
+            cpus=usable_cpus(),
+            memory_gib=round(granted_memory() / 2**30),
+            gpu=gpu,
+            system=f"{platform.system()} {platform.machine()}",
+        ),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        start_method=multiprocessing.get_start_method(),
+        driver=driver,
+        shm_bytes=_shm(),
+        governor=_text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        load_average=_load_average(),
+        libraries=_libraries(),
+    )
+
+
+def granted_memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its cgroup's limit (v2, v1)."""
+    limits = [psutil.virtual_memory().total]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = _text(Path(path))
+        if text is not None and text.isdecimal():
+            limits.append(int(text))
+    return min(limits)
+
+
+def _cpu() -> str | None:
+    if sys.platform == "win32":
+        return _cpu_of_registry() or platform.processor() or None
+    for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _cpu_of_registry() -> str | None:
+    """Return the marketing name, which ``platform.processor`` does not know on Windows."""
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+    return None
+
+
+def _gpu() -> tuple[str | None, str | None]:
+    """Return the GPUs' names and the driver's version, as nvidia-smi knows both."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None, None
+    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    rows = [line.rpartition(",") for line in done.stdout.splitlines() if "," in line]
+    names = [name.strip() for name, _, _ in rows]
+    counted = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
+    return ", ".join(counted) or None, rows[0][2].strip() if rows else None
+
+
+def _shm() -> int | None:
+    try:
+        return shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return None
+
+
+def _load_average() -> float | None:
+    """Return the one-minute load. psutil's imitation on Windows only starts counting when asked, so None."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of what decodes and loads; "pillow-simd" instead of "pillow" where that is installed.
+
+    Pillow-SIMD takes Pillow's place under the same import name; its own distribution name tells them apart,
+    and so do its versions, which end in ".post" and a number.
+    """
+    found: dict[str, str] = {}
+    for name in (*LIBRARIES, "pillow-simd"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,167 @@
+"""The record of one measuring run: one JSON file that holds everything a table, a plot or a doubt may need.
+
+    measure -> record -> everything else reads records
+
+Raw windows are kept and no statistics: those are made when a report is made, so that a better statistic needs
+no new measurement. The configuration is the resolved LoaderSpec, defaults included. A record carries a schema
+number; one of another schema is refused by name rather than half understood.
+
+Schema history: 1, the first.
+"""
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from ..loaders import LoaderSpec
+from ..prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
+from .data import CacheState, Data
+from .environment import Environment, Machine
+from .measure import Measurement
+
+FORMAT = "feedline-bench"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Which feedline measured."""
+
+    feedline: str
+    commit: str | None
+    """The commit, where feedline runs from a git checkout."""
+    dirty: bool | None
+    """Whether the checkout differed from that commit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run of one loader in a process of its own."""
+
+    format: Literal["feedline-bench"] = FORMAT
+    schema: Literal[1] = SCHEMA
+    date: str
+    """When the run ended, ISO 8601, UTC."""
+    command: tuple[str, ...]
+    """The command, every default spelled out, that measures this again."""
+    loader: str
+    config: LoaderSpec
+    repeat: int
+    """Which of the interleaved runs of this configuration, from 0."""
+    seconds: float
+    """The measuring time asked for."""
+    cache: CacheState
+    """``warm``: the files were read just before and fit into memory. ``unknown``: nobody made sure."""
+    code: Code
+    environment: Environment
+    data: Data
+    open_seconds: float
+    """Opening the loader: listing folders, reading indexes."""
+    measurement: Measurement
+    peak_rss_bytes: int | None
+    """Largest sum of resident memory over all processes of the run; pages they share count once for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """The part that every schema has."""
+
+    format: str
+    schema: int
+
+
+def read_record(path: Path) -> Record:
+    """Return the record at ``path``; raise MeasurementError when it is no record of this schema."""
+    try:
+        return read_document(path, Record)
+    except FeedlineError as error:
+        schema = _schema_of(path)
+        if schema not in (None, SCHEMA):
+            raise MeasurementError(
+                f"{path} is a record of schema {schema}, this feedline reads schema {SCHEMA}; "
+                f"measure again with: feedline bench ROOT --out DIR"
+            ) from error
+        raise MeasurementError(f"not a bench record: {error}") from error
+
+
+def write_record(directory: Path, record: Record) -> Path:
+    """Write ``record`` into ``directory`` under a name made of what it is, and return the path.
+
+    Raises OutputError when that fails.
+    """
+    stamp = record.date.partition("+")[0].translate(dict.fromkeys(map(ord, "-:."), None))
+    config = record.config
+    parts = (stamp, record.loader, f"w{config.workers}", f"b{config.batch_size}", f"r{record.repeat}")
+    path = directory / f"{'-'.join(parts)}.json"
+    try:
+        write_document(path, record)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; make room there and measure again") from error
+    return path
+
+
+def read_records(places: Sequence[Path]) -> list[Record]:
+    """Return the records in files and directories, oldest first.
+
+    In a directory every ``*.json`` must be a record. Raises MeasurementError where one is not, and where
+    there is none at all.
+    """
+    paths = [path for place in places for path in _files(place)]
+    if not paths:
+        raise MeasurementError(
+            f"there are no bench records in {', '.join(map(str, places))}; "
+            f"make some with: feedline bench ROOT --out DIR"
+        )
+    return sorted((read_record(path) for path in paths), key=lambda record: (record.date, record.repeat))
+
+
+def require_one_machine(records: Iterable[Record]) -> Machine:
+    """Return the machine that all ``records`` come from; raise MeasurementError when it is not one."""
+    first, *others = [record.environment.machine for record in records]
+    for other in others:
+        for field in fields(Machine):
+            one, two = getattr(first, field.name), getattr(other, field.name)
+            if one != two:
+                raise MeasurementError(
+                    f"the records come from unlike machines ({field.name} {one} and {two}), which no table can "
+                    f"compare; report them one by one: feedline report DIR --out report.html"
+                )
+    return first
+
+
+def running_code() -> Code:
+    """Return the version of feedline that runs, and its commit where it runs from a git checkout."""
+    checkout = Path(__file__).resolve().parents[1]
+    commit = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
+    changes = None if commit is None else _git(checkout, "status", "--porcelain")
+    return Code(
+        feedline=version("feedline"),
+        commit=commit or None,
+        dirty=None if changes is None else changes != "",
+    )
+
+
+def _files(place: Path) -> list[Path]:
+    if not place.exists():
+        raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
+    return sorted(place.glob("*.json")) if place.is_dir() else [place]
+
+
+def _schema_of(path: Path) -> int | None:
+    """Return the schema number of what calls itself a bench record, else None."""
+    try:
+        header = read_document(path, _Header)
+    except FeedlineError:
+        return None
+    return header.schema if header.format == FORMAT else None
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(checkout), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

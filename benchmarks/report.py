@@ -1,0 +1,133 @@
+"""Records in, one HTML page out: everything inside it, no network, no script, readable by anyone one sends it to.
+
+The page is a pure function of its records. What it says is decided in ``tables`` and ``complaints``; how it looks
+is ``report.html.j2``. Every name in a record may come from a stranger, so the template escapes all of them.
+"""
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..prep import OutputError, write_atomically
+from .charts import Chart, Point, line_chart
+from .complaints import complaints
+from .environment import Environment
+from .records import Record
+from .tables import CEILING, Row, Table, ceiling_of, curves, tabulate
+from .training import TrainingRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One table with what belongs to it."""
+
+    table: Table
+    chart: Chart | None
+    complaints: tuple[str, ...]
+    fastest: float
+    """The highest rate that one can train with: the length of a full bar, images/s."""
+    ceiling: float | None
+
+
+def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> str:
+    """Return the page for ``records``, with the training of ``run`` where there is one.
+
+    Raises MeasurementError when the records come from unlike machines.
+    """
+    from jinja2 import Environment as Templates, FileSystemLoader, StrictUndefined
+
+    templates = Templates(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    latest = max(records, key=lambda record: record.date)
+    return templates.get_template("report.html.j2").render(
+        sections=[_section(table) for table in tabulate(records)],
+        latest=latest,
+        facts=_facts(latest.environment),
+        commands=list(dict.fromkeys(_command_line(record) for record in records)),
+        dates=sorted({record.date[:10] for record in records}),
+        runs=len(records),
+        run=run,
+        charts=_training_charts(run) if run else [],
+        ceiling_name=CEILING,
+    )
+
+
+def write_report(path: Path, records: Sequence[Record], run: TrainingRun | None = None) -> None:
+    """Write the page to ``path``; raise OutputError where that is impossible."""
+    page = render_report(records, run)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page.encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
+def _section(table: Table) -> Section:
+    points = {name: [_point(row) for row in rows] for name, rows in curves(table).items()}
+    rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
+    return Section(
+        table=table,
+        chart=line_chart(points, title="Throughput", x_label="workers", y_label="images/s") if points else None,
+        complaints=tuple(complaints(table)),
+        fastest=max(rates, default=0.0),
+        ceiling=ceiling_of(table),
+    )
+
+
+def _point(row: Row) -> Point:
+    return Point(x=row.workers, y=row.images_per_second, low=row.lowest, high=row.highest)
+
+
+def _training_charts(run: TrainingRun) -> list[Chart]:
+    accuracy = {
+        "top-1 on val": [(record.epoch, 100 * record.val.top1) for record in run.epochs if record.val],
+        "top-1 on train": [(record.epoch, 100 * record.train.top1) for record in run.epochs],
+    }
+    loss = {
+        "val": [(record.epoch, record.val.loss) for record in run.epochs if record.val],
+        "train": [(record.epoch, record.train.loss) for record in run.epochs],
+    }
+    return [
+        line_chart(_points(accuracy), title="Accuracy", x_label="epoch", y_label="%"),
+        line_chart(_points(loss), title="Loss", x_label="epoch", y_label="nats"),
+    ]
+
+
+def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]]:
+    return {
+        name: [Point(x=epoch, y=value, low=value, high=value) for epoch, value in pairs]
+        for name, pairs in values.items()
+        if pairs
+    }
+
+
+def _facts(environment: Environment) -> list[tuple[str, str]]:
+    """Return what the page says about the surroundings, unknown facts by that word."""
+    machine = environment.machine
+    facts = {
+        "CPU": machine.cpu,
+        "Usable CPUs": machine.cpus,
+        "Memory": f"{machine.memory_gib} GiB",
+        "GPU": f"{machine.gpu}, driver {environment.driver}" if machine.gpu else "none",
+        "/dev/shm": None if environment.shm_bytes is None else f"{environment.shm_bytes / 2**30:.1f} GiB",
+        "CPU governor": environment.governor,
+        "Load before": None if environment.load_average is None else f"{environment.load_average:.2f}",
+        "System": environment.platform,
+        "Python": f"{environment.python}, workers start by {environment.start_method}",
+        "Libraries": ", ".join(f"{name} {version}" for name, version in environment.libraries.items()),
+    }
+    return [(name, "unknown" if value is None else str(value)) for name, value in facts.items()]
+
+
+def _command_line(record: Record) -> str:
+    """Return the record's command, quoted for the shell of the system that it ran on."""
+    if record.environment.machine.system.startswith("Windows"):
+        return subprocess.list2cmdline(record.command)
+    return shlex.join(record.command)

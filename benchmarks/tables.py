@@ -1,0 +1,207 @@
+"""From records to the table that people read: medians, their spread, and how far from the ceiling.
+
+The headline of a configuration is the median over its runs. Its spread is (highest - lowest) / median over
+the same runs: with three to five runs a quartile or a standard deviation would be made of almost nothing, and
+the range is what a sceptic would look at anyway. A configuration that ran only once is divided into thirds
+instead, which shows less: what changes from process to process is not in it.
+
+The fastest loader is the fastest row that one can train with; ``cached`` is the ceiling, never the winner. When
+the two fastest rows are closer to each other than the larger of their spreads, the verdict is inconclusive.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from .data import CacheState
+from .environment import Machine
+from .measure import Window
+from .records import Record, require_one_machine
+
+CEILING = "cached"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One configuration: a loader, its workers, a batch size and a state of the cache."""
+
+    loader: str
+    workers: int
+    batch_size: int
+    cache: CacheState
+    images_per_second: float
+    """Median over the runs."""
+    lowest: float
+    highest: float
+    spread: float
+    """(highest - lowest) / median, as a fraction."""
+    runs: int
+    of_ceiling: float | None
+    """Fraction of what ``cached`` reaches with the same batch size; None where that was not measured."""
+    first_batch_seconds: float
+    """Median time from opening the loader to its first batch."""
+    gap_fraction: float
+    """Share of the measured time that starting epochs again took, beyond what their first batch takes anyway."""
+    cpu_ms_per_image: float | None
+    peak_rss_bytes: int | None
+
+    @property
+    def name(self) -> str:
+        """How sentences call this row."""
+        return f"{self.loader} with {self.workers} worker{'s' if self.workers != 1 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer to "which loader is fastest here?"."""
+
+    loader: str
+    workers: int
+    inconclusive: bool
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that may be compared: same machine, same pictures, same size and transform."""
+
+    machine: Machine
+    dataset: str
+    split: str
+    image_size: int
+    samples: int
+    rows: tuple[Row, ...]
+    verdict: Verdict | None
+    """None where only the ceiling was measured."""
+    records: tuple[Record, ...]
+    """What the rows were made from."""
+
+
+def tabulate(records: Sequence[Record]) -> list[Table]:
+    """Return one table for each combination of pictures, split, size and transform among ``records``.
+
+    Raises MeasurementError when the records come from unlike machines.
+    """
+    machine = require_one_machine(records)
+    groups: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        config = record.config
+        key = (record.data.manifest_sha256, config.split, config.image_size, config.transform, config.device)
+        groups.setdefault(key, []).append(record)
+    return [_table(machine, group) for group in groups.values()]
+
+
+def curves(table: Table) -> dict[str, list[Row]]:
+    """Return the rows that one can train with as curves over workers, by name: one for each loader and setting.
+
+    A name says batch size and cache state only where the table has several of them.
+    """
+    batch_sizes = {row.batch_size for row in table.rows}
+    caches = {row.cache for row in table.rows}
+    found: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.loader != CEILING:
+            batch_size = f", batch {row.batch_size}" if len(batch_sizes) > 1 else ""
+            cache = f", {row.cache}" if len(caches) > 1 else ""
+            found.setdefault(f"{row.loader}{batch_size}{cache}", []).append(row)
+    return found
+
+
+def ceiling_of(table: Table) -> float | None:
+    """Return the highest rate of ``cached`` in ``table``, None where it was not measured."""
+    return max((row.images_per_second for row in table.rows if row.loader == CEILING), default=None)
+
+
+def _table(machine: Machine, records: Sequence[Record]) -> Table:
+    groups: dict[tuple[str, int, int, CacheState], list[Record]] = {}
+    for record in records:
+        key = (record.loader, record.config.workers, record.config.batch_size, record.cache)
+        groups.setdefault(key, []).append(record)
+    ceilings = {key[2:]: _rate(group) for key, group in groups.items() if key[0] == CEILING}
+    rows = [_row(group, ceilings.get(key[2:])) for key, group in groups.items()]
+    rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.cache, row.batch_size, row.workers))
+    first = records[0]
+    return Table(
+        machine=machine,
+        dataset=first.data.dataset,
+        split=first.config.split,
+        image_size=first.config.image_size,
+        samples=first.data.samples,
+        rows=tuple(rows),
+        verdict=_verdict([row for row in rows if row.loader != CEILING]),
+        records=tuple(records),
+    )
+
+
+def _row(records: Sequence[Record], ceiling: float | None) -> Row:
+    rate, rates = _rate(records), _rates(records)
+    first, runs = records[0], [record.measurement for record in records]
+    windows = [window for run in runs for window in run.windows]
+    gaps = [gap for run in runs for gap in run.gap_seconds]
+    batch_seconds = first.config.batch_size / rate
+    cpu = [run.cpu_seconds / sum(w.samples for w in run.windows) for run in runs if run.cpu_seconds is not None]
+    return Row(
+        loader=first.loader,
+        workers=first.config.workers,
+        batch_size=first.config.batch_size,
+        cache=first.cache,
+        images_per_second=rate,
+        lowest=min(rates),
+        highest=max(rates),
+        spread=(max(rates) - min(rates)) / rate,
+        runs=len(records),
+        of_ceiling=None if ceiling is None else rate / ceiling,
+        first_batch_seconds=median(r.open_seconds + r.measurement.first_batch_seconds for r in records),
+        gap_fraction=sum(max(0.0, gap - batch_seconds) for gap in gaps) / sum(window.seconds for window in windows),
+        cpu_ms_per_image=1000 * median(cpu) if cpu else None,
+        peak_rss_bytes=max((r.peak_rss_bytes for r in records if r.peak_rss_bytes is not None), default=None),
+    )
+
+
+def _rate(records: Sequence[Record]) -> float:
+    return median(record.measurement.images_per_second for record in records)
+
+
+def _rates(records: Sequence[Record]) -> list[float]:
+    """Return the rates whose range is the spread: one for each run, or for each third of the only one."""
+    if len(records) > 1:
+        return [record.measurement.images_per_second for record in records]
+    windows = records[0].measurement.windows
+    bounds = [round(len(windows) * third / 3) for third in range(4)]
+    thirds = [windows[start:stop] for start, stop in pairwise(bounds) if start < stop]
+    return [_rate_of(third) for third in thirds]
+
+
+def _rate_of(windows: Sequence[Window]) -> float:
+    return sum(window.samples for window in windows) / sum(window.seconds for window in windows)
+
+
+def _verdict(rows: Sequence[Row]) -> Verdict | None:
+    if not rows:
+        return None
+    best, *others = sorted(rows, key=lambda row: -row.images_per_second)
+    sentence, inconclusive = f"{best.name} reaches {best.images_per_second:,.0f} images/s.", False
+    if others:
+        second = others[0]
+        difference = best.images_per_second - second.images_per_second
+        spread = max(row.spread * row.images_per_second for row in (best, second))
+        inconclusive = difference < spread
+        sentence = _undecided(best, second) if inconclusive else _decided(best, others)
+    return Verdict(loader=best.loader, workers=best.workers, inconclusive=inconclusive, sentence=sentence)
+
+
+def _decided(best: Row, others: Sequence[Row]) -> str:
+    rival = next((row for row in others if row.loader != best.loader), others[0])
+    return (
+        f"{best.name} is the fastest: {best.images_per_second:,.0f} images/s, "
+        f"{best.images_per_second / rival.images_per_second:.2f} times {rival.name}."
+    )
+
+
+def _undecided(best: Row, second: Row) -> str:
+    return (
+        f"Inconclusive: {best.name} ({best.images_per_second:,.0f} images/s) and {second.name} "
+        f"({second.images_per_second:,.0f}) differ by less than their spread; "
+        f"measure longer: --seconds 10 --repeats 5."
+    )

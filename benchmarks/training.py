@@ -1,0 +1,61 @@
+"""A finished training run as the report shows it: its settings and its epochs, read from the run's directory."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..prep import FeedlineError, MeasurementError, read_document
+
+if TYPE_CHECKING:
+    from ..train import TrainConfig
+    from ..train.history import EpochRecord
+
+# An epoch's line has some 400 characters; ImageNet's longest recipes have 600 epochs.
+MAX_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What a training run reached, epoch by epoch."""
+
+    config: "TrainConfig"
+    epochs: "tuple[EpochRecord, ...]"
+
+
+def read_run(run: Path) -> TrainingRun:
+    """Return the training run in directory ``run``; raise MeasurementError where there is none to show."""
+    from ..train import TrainConfig
+
+    metrics = run / "metrics.jsonl"
+    try:
+        config = read_document(run / "config.json", TrainConfig)
+        with metrics.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FeedlineError as error:
+        raise MeasurementError(f"{run} is not a training run: {error}") from error
+    except OSError as error:
+        raise MeasurementError(f"cannot read {metrics}: {error.strerror}; name another --run") from error
+    if len(data) > MAX_BYTES:
+        raise MeasurementError(f"{metrics} is larger than {MAX_BYTES} bytes, which no training run's is")
+    epochs = tuple(_epoch(metrics, number, line) for number, line in enumerate(data.splitlines(), 1))
+    if not epochs:
+        raise MeasurementError(f"{metrics} has no finished epoch; continue the run with: feedline train --resume")
+    return TrainingRun(config=config, epochs=epochs)
+
+
+def _epoch(metrics: Path, number: int, line: bytes) -> "EpochRecord":
+    """Read one line; numbers that no chart can show, which pydantic lets pass, count as damage."""
+    from ..train.history import EpochRecord
+
+    problem = f"{metrics} is damaged in line {number}; name another --run"
+    try:
+        epoch = TypeAdapter(EpochRecord).validate_json(line)
+    except ValidationError as error:
+        raise MeasurementError(problem) from error
+    shown = [value for part in (epoch.train, epoch.val) if part for value in (part.loss, part.top1, part.top5)]
+    if not all(math.isfinite(value) for value in (*shown, epoch.data_wait, epoch.images_per_second)):
+        raise MeasurementError(problem)
+    return epoch

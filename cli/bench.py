@@ -1,0 +1,103 @@
+"""``feedline bench``: how many images per second each loader gives here, with how many workers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table as RichTable
+
+from ..prep import MeasurementError, to_json
+from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
+
+if TYPE_CHECKING:
+    from ..benchmarks import BenchResult, Row
+
+
+def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    words = value.split(",") if value else []
+    if not all(word.isascii() and word.strip().isdecimal() for word in words):
+        raise click.BadParameter(f"{value!r} is not a list of worker counts such as 0,1,2")
+    return tuple(sorted({int(word) for word in words}))
+
+
+@click.command("bench")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Measure this loader; may be repeated.")
+@click.option("--workers", default="", callback=_counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
+@click.option("--split", default="train", show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for records and the plot.")
+@seed_option
+@json_option
+def bench(as_json: bool, loaders: tuple[str, ...], out: Path, **plan: Any) -> None:
+    """Measure the loaders that can read the dataset ROOT, each run in a fresh process.
+
+    \b
+    Example: feedline bench data --out bench
+             feedline bench data --loader webdataset --workers 0,2,4 --seconds 10 --out bench
+    """
+    from ..benchmarks import Plan, bench as measure
+    from ..loaders import LOADERS
+
+    for name in loaders:
+        if name not in LOADERS:
+            raise click.BadParameter(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+    with progress_bars() as progress:
+        result = measure(Plan(loaders=tuple(dict.fromkeys(loaders)), **plan), out, progress)
+    if as_json:
+        echo_json(_summary(result))
+    _show(result)
+    say(f"The records are in {out}; make a page of them with: feedline report {out} --out report.html")
+    if result.failures:
+        raise MeasurementError(_failed(result))
+
+
+def _summary(result: "BenchResult") -> dict[str, Any]:
+    from ..benchmarks import complaints
+
+    verdict = result.table.verdict
+    return {
+        "results": [to_json(row) for row in result.table.rows],
+        "fastest": None if verdict is None else {"loader": verdict.loader, "workers": verdict.workers},
+        "inconclusive": verdict is None or verdict.inconclusive,
+        "verdict": None if verdict is None else verdict.sentence,
+        "complaints": complaints(result.table),
+        "failures": [to_json(failure) for failure in result.failures],
+    }
+
+
+def _show(result: "BenchResult") -> None:
+    """Print the table, the verdict and the complaints on stderr."""
+    from ..benchmarks import complaints
+
+    table = RichTable("loader")
+    for name in ("workers", "images/s", "spread", "of ceiling", "first batch"):
+        table.add_column(name, justify="right")
+    for row in result.table.rows:
+        table.add_row(*_cells(row))
+    stderr_console().print(table)
+    if result.table.verdict is not None:
+        say(result.table.verdict.sentence)
+    for complaint in complaints(result.table):
+        say(f"Note: {complaint}")
+
+
+def _cells(row: "Row") -> tuple[str, ...]:
+    return (
+        row.loader,
+        str(row.workers),
+        f"{row.images_per_second:,.0f}",
+        f"{row.spread:.1%}",
+        "-" if row.of_ceiling is None else f"{row.of_ceiling:.1%}",
+        f"{row.first_batch_seconds:.2f} s",
+    )
+
+
+def _failed(result: "BenchResult") -> str:
+    first = result.failures[0]
+    others = len(result.failures) - 1
+    more = f" ({others} more failed too)" if others else ""
+    return f"{first.loader} with --workers {first.workers} could not be measured{more}: {first.problem}"

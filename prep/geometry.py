@@ -1,0 +1,109 @@
+"""Where a JPEG can be entered: its size, its MCUs, and the byte offset of every restart interval.
+
+At a restart marker the DC predictions and the bit position start afresh (ITU-T T.81 E.1.4), so that a decoder can
+begin there. When the restart interval divides the MCUs per row, the intervals form a grid of tiles, each one
+interval wide and one MCU high, and a part of the picture can be cut out without decoding anything. This is what
+the sidecar index of a shard keeps for each sample.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .jpeg import Jpeg, UnsupportedJpeg, parse_jpeg
+
+U32 = npt.NDArray[np.uint32]
+
+# Smaller tiles fit a crop better and cost bytes: a tile adds about 4, a marker and larger DC differences. Over ten
+# photographs of 500x375 (4:2:0, quality 93) tiles of 32, 64 and 128 pixels make files grow by 1.5, 0.4 and -0.1 %
+# (negative because the DC tables get better), and RandomResizedCrop decode 1.17, 1.26 and 1.43 times its area.
+LEAST_PIXELS = 48
+LEAST_BYTES = 192  # 4 in 192 is 2 %, less what better DC tables save
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Geometry:
+    """The tiles of a JPEG whose restart interval divides its MCUs per row. Lengths are in pixels."""
+
+    width: int
+    height: int
+    mcu_width: int
+    mcu_height: int
+    restart_interval: int
+    """MCUs per tile."""
+    offsets: U32
+    """uint32 (tiles + 1,), from the start of the file: where each tile's data starts, row by row, then the end
+    of the picture. A tile ends two bytes, its RSTn or EOI marker, before the next offset."""
+
+    def __post_init__(self) -> None:
+        self.offsets.setflags(write=False)
+
+    @property
+    def columns(self) -> int:
+        """MCUs per row."""
+        return math.ceil(self.width / self.mcu_width)
+
+    @property
+    def rows(self) -> int:
+        """MCU rows."""
+        return math.ceil(self.height / self.mcu_height)
+
+
+def choose_restart_interval(columns: int, mcu_width: int, mcu_bytes: float) -> int:
+    """Return how many MCUs make a tile: the least divisor of ``columns``, the MCUs per row, that is worth a marker.
+
+    Worth it are 48 pixels and 192 bytes, ``mcu_bytes`` being the mean of an MCU. A row that has no such divisor, for
+    one because the MCUs are a prime number, is one tile.
+    """
+    return next(
+        k
+        for k in range(1, columns + 1)
+        if k == columns or (columns % k == 0 and k * mcu_width >= LEAST_PIXELS and k * mcu_bytes >= LEAST_BYTES)
+    )
+
+
+def read_geometry(data: bytes | memoryview) -> Geometry:
+    """Return the tiles of a JPEG that has suitable restart markers already.
+
+    Raises UnsupportedJpeg for a file that ``parse_jpeg`` refuses, and with kind "no-tiles" for one without
+    restart markers or whose restart interval does not divide the MCUs per row.
+    """
+    jpeg = parse_jpeg(data)
+    interval = jpeg.restart_interval
+    if interval == 0 or jpeg.columns % interval:
+        reason = f"its restart interval is {interval} and a row has {jpeg.columns} MCUs"
+        raise UnsupportedJpeg("no-tiles", reason)
+    return geometry_of(jpeg, interval, interval_offsets(data, jpeg))
+
+
+def geometry_of(jpeg: Jpeg, restart_interval: int, offsets: U32) -> Geometry:
+    """Return the geometry of a parsed JPEG for a restart interval in MCUs and the offsets that belong to it."""
+    return Geometry(
+        width=jpeg.width,
+        height=jpeg.height,
+        mcu_width=jpeg.mcu_width,
+        mcu_height=jpeg.mcu_height,
+        restart_interval=restart_interval,
+        offsets=offsets,
+    )
+
+
+def interval_offsets(data: bytes | memoryview, jpeg: Jpeg) -> U32:
+    """Return ``Geometry.offsets`` for any parsed JPEG; without restart markers it is one interval.
+
+    Raises UnsupportedJpeg ("damaged") unless the RSTn markers are as many as they must be, in order, and alone.
+    """
+    start, stop = jpeg.scan
+    scan = np.frombuffer(data, np.uint8)[start : stop + 2]
+    prefixes = np.flatnonzero(scan[:-1] == 0xFF)
+    codes = scan[prefixes + 1]
+    markers = codes[:-1] != 0  # the last one is EOI; 0xFF00 stands for the data byte 0xFF (B.1.1.5)
+    found = codes[:-1][markers]
+    interval = jpeg.restart_interval
+    expected = (jpeg.columns * jpeg.rows - 1) // interval if interval else 0
+    if len(found) != expected or not np.array_equal(found, 0xD0 + np.arange(expected) % 8):
+        reason = f"its scan must hold {expected} restart markers, RST0 to RST7 in turn, and holds {len(found)} markers"
+        raise UnsupportedJpeg("damaged", reason)
+    return np.concatenate(([start], start + prefixes[:-1][markers] + 2, [stop + 2])).astype(np.uint32)

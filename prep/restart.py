@@ -1,0 +1,127 @@
+"""Restart markers for a JPEG that has none, without touching a coefficient.
+
+Each block keeps its quantised coefficients; only the coding changes. A restart interval that divides the MCUs per
+row makes tiles (see ``geometry``); the DC differences at their starts become larger, so new DC tables are made,
+the shortest for this very picture; the AC tables and AC codes stay. Every other segment is kept, in order, and so
+is what follows the EOI marker.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .geometry import Geometry, choose_restart_interval, geometry_of, interval_offsets
+from .huffman import (
+    CATEGORIES,
+    I64,
+    MAX_BLOCK_BYTES,
+    U16,
+    U32,
+    decode_blocks,
+    decoding_tables,
+    difference,
+    encode_blocks,
+    encoding_table,
+    optimal_table,
+)
+from .jpeg import DHT, DRI, EOI, SOI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg, parse_jpeg
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Blocks:
+    """A scan taken apart; see ``decode_blocks`` for the arrays."""
+
+    words: U32
+    layout: I64
+    dc: I64
+    spans: I64
+
+    @property
+    def ac_bits(self) -> int:
+        """How many bits the AC codes have, which nothing here changes."""
+        return int((self.spans[:, 1] - self.spans[:, 0]).sum())
+
+
+def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
+    """Return the same picture, coefficient for coefficient, as a JPEG with tiles, and its geometry.
+
+    Raises UnsupportedJpeg where ``parse_jpeg`` does, and for entropy-coded data that is damaged. The result is a
+    function of ``data`` alone, and applying it again changes nothing.
+    """
+    data = bytes(data)
+    jpeg = parse_jpeg(data)
+    blocks = _decode(data, jpeg)
+    interval = choose_restart_interval(jpeg.columns, jpeg.mcu_width, blocks.ac_bits / 8 / (jpeg.columns * jpeg.rows))
+    dc_used = sorted({component.dc_table for component in jpeg.components})
+    counts = np.zeros((len(dc_used), CATEGORIES), np.int64)
+    difference(blocks.dc, blocks.layout, interval, counts)
+    dc_tables = [optimal_table(row) for row in counts.tolist()]
+    scan, offsets = _encode(blocks, interval, np.stack([encoding_table(table) for table in dc_tables]), counts)
+    header = _header(jpeg, interval, dict(zip(dc_used, dc_tables, strict=True)))
+    trailing = memoryview(data)[jpeg.scan[1] + len(EOI) :]
+    result = b"".join((header, scan, trailing))
+    return result, geometry_of(jpeg, interval, offsets + np.uint32(len(header)))
+
+
+def _decode(data: bytes, jpeg: Jpeg) -> _Blocks:
+    words, stops = _words(data, interval_offsets(data, jpeg))
+    mcus = jpeg.columns * jpeg.rows
+    layout, tables = _layout(jpeg)
+    count = mcus * len(layout)
+    if 2 * count > 8 * stops[-1]:  # a block has two codes; checked before memory is asked for
+        raise UnsupportedJpeg("damaged", f"its scan is too short for {count} blocks")
+    dc, spans = np.empty(count, np.int64), np.empty((count, 2), np.int64)
+    if not decode_blocks(words, stops, layout, tables, mcus, jpeg.restart_interval or mcus, dc, spans):
+        raise UnsupportedJpeg("damaged", "its entropy-coded data does not decode")
+    return _Blocks(words=words, layout=layout, dc=dc, spans=spans)
+
+
+def _words(data: bytes, offsets: U32) -> tuple[U32, I64]:
+    """Return the words and stops that ``decode_blocks`` takes: the scan without markers and stuffed zeros."""
+    scan = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    prefixes = np.flatnonzero(scan[:-1] == 0xFF)
+    markers = offsets[1:].astype(np.int64) - int(offsets[0]) - 2
+    kept = np.ones(len(scan), np.bool_)
+    kept[prefixes + 1] = False
+    kept[markers] = False
+    plain = scan[kept]
+    padded = np.zeros((len(plain) + MAX_BLOCK_BYTES) // 4 * 4 + 4, np.uint8)
+    padded[: len(plain)] = plain
+    stops = markers - np.searchsorted(prefixes, markers) - np.arange(len(markers))
+    return padded.view(">u4").astype(np.uint32), stops
+
+
+def _layout(jpeg: Jpeg) -> tuple[I64, U16]:
+    """Return the layout of an MCU for ``decode_blocks``, and the tables that its rows name."""
+    dc_used = sorted({component.dc_table for component in jpeg.components})
+    ac_used = sorted({component.ac_table for component in jpeg.components})
+    layout = [
+        (index, dc_used.index(component.dc_table), len(dc_used) + ac_used.index(component.ac_table))
+        for index, (component, (across, down)) in enumerate(zip(jpeg.components, jpeg.sampling, strict=True))
+        for _ in range(across * down)
+    ]
+    tables = decoding_tables(
+        tuple(jpeg.dc_tables[key] for key in dc_used), tuple(jpeg.ac_tables[key] for key in ac_used)
+    )
+    return np.array(layout, np.int64), tables
+
+
+def _encode(blocks: _Blocks, interval: int, codes: I64, counts: I64) -> tuple[memoryview, U32]:
+    """Return the new scan with its EOI, and the offsets of its intervals from its own start."""
+    tiles = math.ceil(len(blocks.dc) / (len(blocks.layout) * interval))
+    dc_bits = (counts * (codes[:, :, 1] + np.arange(CATEGORIES))).sum()
+    out = np.empty((int(dc_bits) + blocks.ac_bits) // 8 * 2 + 2 + 4 * tiles, np.uint8)
+    offsets = np.empty(tiles + 1, np.uint32)
+    length = encode_blocks(blocks.words, blocks.spans, blocks.dc, blocks.layout, codes, interval, out, offsets)
+    return out.data[:length], offsets
+
+
+def _header(jpeg: Jpeg, interval: int, dc_tables: dict[int, HuffmanTable]) -> bytes:
+    """Return everything before the scan: the old segments, and before SOS a DRI and a DHT of our own."""
+    *segments, sos = (segment for segment in jpeg.segments if segment.marker not in (DHT, DRI))
+    ac_used = sorted({component.ac_table for component in jpeg.components})
+    tables = [bytes((key,)) + table.to_bytes() for key, table in dc_tables.items()]
+    tables += [bytes((16 + key,)) + jpeg.ac_tables[key].to_bytes() for key in ac_used]
+    ours = (Segment(marker=DRI, payload=interval.to_bytes(2)), Segment(marker=DHT, payload=b"".join(tables)))
+    return SOI + b"".join(segment.to_bytes() for segment in (*segments, *ours, sos))

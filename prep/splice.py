@@ -1,0 +1,188 @@
+"""A part of a JPEG as a smaller JPEG, cut along its tiles without decoding anything (ITU-T T.81).
+
+The tiles that a box touches are copied, row by row, behind the picture's own header with a smaller height and
+width in its frame header (B.2.2). The result is a valid JPEG: each interval decodes on its own (E.1.4), the RSTn
+markers between them are renumbered modulo 8 (B.1.1.3), the last becomes EOI, and DRI (B.2.4.4) stays true because
+a row of the result is whole intervals. Decoding then costs what the box costs, not what the picture costs.
+
+The box decodes to the very pixels that it has in the whole picture. Blocks do not depend on each other, but
+decoders interpolate subsampled chroma from the next sample on each side (libjpeg's "fancy upsampling"); so the box
+grows by one chroma sample where there is subsampling, which is hardly ever a tile more, and not at picture edges.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .compiled import compiled, number
+from .errors import SampleError
+from .geometry import Geometry
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
+
+def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[bytes, tuple[int, int]]:
+    """Return a JPEG of the tiles around ``box``, and the (x, y) of the box inside it in pixels.
+
+    Cropping the decoded result there equals cropping the decoded picture, bit for bit. Of the APPn segments only
+    APP0 (JFIF) and APP14 (Adobe) are kept: they say how colours are coded. Raises SampleError for a box that is
+    not within the picture, and for a geometry that does not belong to ``data``.
+    """
+    left, top, width, height = box
+    if not (0 <= left < left + width <= geometry.width and 0 <= top < top + height <= geometry.height):
+        raise SampleError(f"box {box} is not within the picture of {geometry.width} by {geometry.height} pixels")
+    cut, x, y = splice_array(
+        np.frombuffer(memoryview(data).toreadonly(), np.uint8),  # one array type, so one compilation
+        geometry.offsets,
+        geometry.width,
+        geometry.height,
+        geometry.mcu_width,
+        geometry.mcu_height,
+        geometry.restart_interval,
+        left,
+        top,
+        width,
+        height,
+    )
+    if not len(cut):
+        raise SampleError(
+            "the offsets do not belong to this JPEG; make the index again with: feedline shard --index-only DIR"
+        )
+    return cut.tobytes(), (x, y)
+
+
+@compiled
+def splice_array(
+    source: U8,
+    offsets: U32,
+    width: int,
+    height: int,
+    mcu_width: int,
+    mcu_height: int,
+    interval: int,
+    left: int,
+    top: int,
+    box_width: int,
+    box_height: int,
+) -> tuple[U8, int, int]:
+    """Do the work of ``splice`` without the GIL, for callers that loop over many boxes in compiled code.
+
+    The box must be within the picture. Returns an empty array for a geometry that does not belong to ``source``;
+    whatever the geometry says, nothing outside ``source`` is read.
+    """
+    nothing = np.empty(0, np.uint8)
+    if min(width, height, mcu_width, mcu_height, interval) < 1:
+        return nothing, 0, 0
+    tile_width = interval * mcu_width
+    per_row = (width + tile_width - 1) // tile_width
+    rows = (height + mcu_height - 1) // mcu_height
+    margin_x = mcu_width // 8 if mcu_width > 8 else 0
+    margin_y = mcu_height // 8 if mcu_height > 8 else 0
+    first = max(left - margin_x, 0) // tile_width
+    last = min(left + box_width - 1 + margin_x, width - 1) // tile_width
+    first_row = max(top - margin_y, 0) // mcu_height
+    last_row = min(top + box_height - 1 + margin_y, height - 1) // mcu_height
+    x = first * tile_width
+    y = first_row * mcu_height
+    if len(offsets) != rows * per_row + 1:
+        return nothing, 0, 0
+    size = _size(len(source), offsets, per_row, first, last, first_row, last_row)
+    if size < 0:
+        return nothing, 0, 0
+    out = np.empty(size, np.uint8)
+    new_width = min((last + 1) * tile_width, width) - x
+    new_height = min((last_row + 1) * mcu_height, height) - y
+    position = _copy_header(source, number(offsets, 0), width, height, interval, new_width, new_height, out)
+    if position < 0:
+        return nothing, 0, 0
+    marker = 0
+    for row in range(first_row, last_row + 1):
+        begin = number(offsets, row * per_row + first)
+        end = number(offsets, row * per_row + last + 1)
+        _copy(source, begin, end, out, position)
+        for tile in range(row * per_row + first, row * per_row + last + 1):
+            stop = number(offsets, tile + 1)
+            if source[stop - 2] != 0xFF or (source[stop - 1] & 0xF8 != 0xD0 and source[stop - 1] != 0xD9):
+                return nothing, 0, 0
+            out[position + stop - begin - 1] = 0xD0 + marker % 8
+            marker += 1
+        position += end - begin
+    out[position - 1] = 0xD9
+    return out[:position], left - x, top - y
+
+
+@compiled
+def _size(available: int, offsets: U32, per_row: int, first: int, last: int, first_row: int, last_row: int) -> int:
+    """Return how many bytes the header and the tiles have; -1 unless the offsets ascend within the file."""
+    size = number(offsets, 0)
+    previous = size
+    for row in range(first_row, last_row + 1):
+        for tile in range(row * per_row + first, row * per_row + last + 1):
+            begin = number(offsets, tile)
+            end = number(offsets, tile + 1)
+            if begin < previous or end < begin + 2 or end > available:
+                return -1
+            previous = end
+            size += end - begin
+    return size
+
+
+@compiled
+def _copy_header(
+    source: U8, stop: int, width: int, height: int, interval: int, new_width: int, new_height: int, out: U8
+) -> int:
+    """Copy what stands before the scan, with another size and without APPn and COM segments that do not matter.
+
+    Returns the bytes written; -1 unless the header is of a picture of this size and restart interval.
+    """
+    out[0] = 0xFF
+    out[1] = 0xD8
+    source_position = 2
+    position = 2
+    found_size = False
+    found_interval = False
+    while source_position + 4 <= stop:
+        if source[source_position] != 0xFF:
+            return -1
+        marker = source[source_position + 1]
+        if marker == 0xFF:  # a fill byte
+            source_position += 1
+            continue
+        length = 2 + _word(source, source_position + 2)
+        if length < 4 or source_position + length > stop:
+            return -1
+        if not ((marker >= 0xE0 and marker <= 0xEF) or marker == 0xFE) or marker == 0xE0 or marker == 0xEE:
+            _copy(source, source_position, source_position + length, out, position)
+            if marker == 0xC0 or marker == 0xC1:
+                if length < 10 or _word(source, source_position + 5) != height:
+                    return -1
+                if _word(source, source_position + 7) != width:
+                    return -1
+                out[position + 5] = new_height >> 8
+                out[position + 6] = new_height & 0xFF
+                out[position + 7] = new_width >> 8
+                out[position + 8] = new_width & 0xFF
+                found_size = True
+            elif marker == 0xDD:
+                found_interval = length == 6 and _word(source, source_position + 4) == interval
+            position += length
+        source_position += length
+    return position if found_size and found_interval and source_position == stop else -1
+
+
+@compiled
+def _copy(source: U8, begin: int, end: int, out: U8, position: int) -> None:
+    """Copy bytes with a loop that LLVM makes vectors of: 30 times faster than numba's assignment of slices."""
+    target = out[position : position + end - begin]
+    origin = source[begin:end]
+    for i in range(len(target)):
+        target[i] = origin[i]
+
+
+@compiled
+def _word(source: U8, position: int) -> int:
+    """Return two bytes as a number."""
+    return (number(source, position) << 8) | number(source, position + 1)

@@ -1,0 +1,30 @@
+"""A small ImageNet for all tests: synthetic archives, class folders and shards, made once by the public API."""
+
+from pathlib import Path
+
+import pytest
+
+from feedline.prep import ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
+
+CLASSES = 4
+IMAGES_PER_CLASS = 21  # 84 samples: no whole number of batches, ranks or shards in the tests
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives of 4 classes, with the odd files that ImageNet has, at a quarter of its picture size."""
+    out = tmp_path_factory.mktemp("archives")
+    spec = SyntheticSpec(
+        layout="ilsvrc2012", classes=CLASSES, images_per_class=IMAGES_PER_CLASS, seed=1, scale=0.25, odd_files=True
+    )
+    write_synthetic(out, spec)
+    return out
+
+
+@pytest.fixture(scope="session")
+def root(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared root with shards. Tests that change it copy it first."""
+    root = tmp_path_factory.mktemp("root") / "data"
+    prepare_imagenet([archives], root)
+    write_shards(root, ShardSpec(seed=3))
+    return root

@@ -1,0 +1,148 @@
+"""Records: what was measured survives on disk, and what cannot be compared or understood is refused by name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from feedline.benchmarks import (
+    Measurement,
+    Plan,
+    Record,
+    Window,
+    bench,
+    read_record,
+    read_records,
+    tabulate,
+    write_record,
+)
+from feedline.benchmarks.process import Job, Run
+from feedline.prep import ClassEntry, FeedlineError, Manifest, MeasurementError, OutputError, Split, write_document
+
+
+def fake_run(job: Job, timeout: float) -> Run:
+    """Answer at once: 100 images/s for each worker and one more."""
+    window = Window(seconds=1.0, samples=100 * (1 + job.spec.workers))
+    measurement = Measurement(
+        first_batch_seconds=0.5,
+        warmup=(window,),
+        windows=(window,) * 3,
+        gap_seconds=(),
+        samples_seen=4 * window.samples,
+        label_sum=7,
+        cpu_seconds=2.0,
+    )
+    return Run(open_seconds=0.25, measurement=measurement, peak_rss_bytes=2**30)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """Return a directory with the records of two runs."""
+    folder = tmp_path / "data" / "train" / "n01440764"
+    folder.mkdir(parents=True)
+    (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)
+    classes = (ClassEntry(wnid="n01440764", name="tench"),)
+    split = Split(images=1, bytes=10, per_class=(1,))
+    manifest = Manifest(dataset="imagenet", classes=classes, splits={"train": split}, sources=())
+    write_document(tmp_path / "data" / "manifest.json", manifest)
+    plan = Plan(root=tmp_path / "data", loaders=("imagefolder",), workers=(0, 1), repeats=1)
+    bench(plan, tmp_path / "bench", run=fake_run)
+    return tmp_path / "bench"
+
+
+def one(records: Path) -> Record:
+    return read_records([records])[0]
+
+
+def test_a_record_reads_back_as_it_was_written(records: Path, tmp_path: Path) -> None:
+    """Nothing is lost or changed between writing and reading."""
+    record = one(records)
+
+    assert read_record(write_record(tmp_path, record)) == record
+
+
+def test_a_record_keeps_the_raw_windows_and_the_whole_configuration(records: Path) -> None:
+    """Statistics can be made anew, and the run can be repeated, from the file alone."""
+    content = json.loads(next(records.glob("*w1*.json")).read_text("utf-8"))
+
+    assert content["measurement"]["windows"] == [{"seconds": 1.0, "samples": 200}] * 3
+    assert content["config"]["batch_size"] == 64 and content["config"]["transform"] == "train"
+    assert content["cache"] == "warm" and content["environment"]["machine"]["cpus"] >= 1
+    assert content["command"][:2] == ["feedline", "bench"] and "--seed" in content["command"]
+
+
+def test_another_schema_is_refused_by_its_number(records: Path) -> None:
+    """A record of the future is not half understood."""
+    path = next(records.glob("*.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema": 99}))
+
+    with pytest.raises(MeasurementError, match="schema 99, this feedline reads schema 1"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "other"}', b'{"schema": 99}', b"\xff\xfe"])
+def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    """A foreign or damaged file becomes one sentence that names it."""
+    path = tmp_path / "foreign.json"
+    path.write_bytes(content)
+
+    with pytest.raises(MeasurementError, match=r"foreign\.json"):
+        read_records([path])
+
+
+@pytest.mark.parametrize("windows", [[], [{"seconds": 0, "samples": 9}], [{"seconds": "NaN", "samples": 9}]])
+def test_a_record_without_a_rate_is_refused(records: Path, windows: list[object]) -> None:
+    """Empty, timeless and undefined windows would divide by zero later."""
+    path = next(records.glob("*.json"))
+    content = json.loads(path.read_text("utf-8"))
+    content["measurement"]["windows"] = windows
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(MeasurementError):
+        read_record(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(cut=st.floats(0, 1), junk=st.binary(max_size=20))
+def test_a_damaged_record_never_gives_anything_but_a_sentence(records: Path, cut: float, junk: bytes) -> None:
+    """Cut a record anywhere and put bytes there: it is read whole or refused, with our own error."""
+    whole = next(records.glob("*.json")).read_bytes()
+    place = int(cut * len(whole))
+    path = records.parent / "damaged.json"
+    path.write_bytes(whole[:place] + junk + whole[place + len(junk) :])
+    try:
+        assert isinstance(read_record(path), Record)
+    except FeedlineError as error:
+        assert "\n" not in str(error)
+
+
+def test_records_of_unlike_machines_share_no_table(records: Path) -> None:
+    """The sentence names what differs."""
+    record = one(records)
+    machine = replace(record.environment.machine, cpu="Another CPU")
+    other = replace(record, environment=replace(record.environment, machine=machine))
+
+    with pytest.raises(MeasurementError, match=r"cpu .* and Another CPU"):
+        tabulate([record, other])
+
+
+def test_records_of_other_pictures_get_a_table_of_their_own(records: Path) -> None:
+    """A rate on small pictures says nothing about a rate on large ones."""
+    record = one(records)
+    other = replace(record, config=replace(record.config, image_size=64))
+
+    assert [table.image_size for table in tabulate([record, other])] == [224, 64]
+
+
+def test_a_full_disk_is_one_sentence(records: Path, tmp_path: Path) -> None:
+    """Where a record cannot be written, the path and the next step are named."""
+    with pytest.raises(OutputError, match="make room"):
+        write_record(tmp_path / "missing", one(records))
+
+
+def test_no_records_at_all_says_how_to_make_some(tmp_path: Path) -> None:
+    """An empty directory is named with the next command."""
+    with pytest.raises(MeasurementError, match="feedline bench"):
+        read_records([tmp_path])

@@ -1,0 +1,465 @@
+"""The trainer: its steps are plain torch, its runs repeat and resume bit for bit, and bad files end in a sentence."""
+
+import errno
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from click.testing import CliRunner
+from hypothesis import given, settings, strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn import functional
+from torchvision.transforms.v2.functional import normalize, to_dtype
+
+from feedline.cli.train import train as train_command
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.prep import (
+    DatasetError,
+    OutputError,
+    TrainingError,
+    read_document,
+    read_manifest,
+    write_document,
+)
+from feedline.prep.synthetic import SyntheticSpec, write_synthetic
+from feedline.prep.tiny_imagenet import prepare_tiny_imagenet
+from feedline.train import MODELS, TrainConfig, train
+from feedline.train.checkpoint import About, Checkpoint, read_checkpoint
+from feedline.train.history import Running
+
+CLASSES, PER_CLASS = 6, 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def make_root(where: Path, classes: int, per_class: int) -> Path:
+    spec = SyntheticSpec(layout="tiny-imagenet", classes=classes, images_per_class=per_class)
+    (archive,) = write_synthetic(where / "archives", spec)
+    prepare_tiny_imagenet(archive, where / "data")
+    return where / "data"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return 6 classes of 8 photographs of 64 px for train, and as many for val."""
+    return make_root(tmp_path_factory.mktemp("root"), CLASSES, PER_CLASS)
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path) -> TrainConfig:
+    """Return two epochs of three steps, small enough to take a second."""
+    return TrainConfig(root=root, out=tmp_path / "run", epochs=2, batch_size=16, image_size=32, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """Return the settings of a finished run; read its files, do not change them."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    config = TrainConfig(root=root, out=out, epochs=2, batch_size=16, image_size=32, device="cpu")
+    train(config)
+    return config
+
+
+def last(config: TrainConfig) -> Path:
+    return config.out / "checkpoints" / "last.pt"
+
+
+def weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+    return torch.load(last(config), weights_only=True)["model"]
+
+
+def records(config: TrainConfig) -> list[dict]:
+    """Return metrics.jsonl without what the clock decides."""
+    lines = (config.out / "metrics.jsonl").read_text().splitlines()
+    timed = {"seconds", "data_wait", "images_per_second"}
+    return [{key: value for key, value in json.loads(line).items() if key not in timed} for line in lines]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_and_evaluation_equal_a_plain_torch_loop(config: TrainConfig) -> None:
+    """The weights after two steps and the metrics are those of the loop that everyone would write."""
+    config = replace(config, epochs=1, batch_size=24, lr=0.02)
+    result = train(config)
+
+    def floats(images: torch.Tensor) -> torch.Tensor:
+        return normalize(to_dtype(images, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+    torch.manual_seed(config.seed)
+    model = torchvision.models.resnet18(num_classes=CLASSES, zero_init_residual=True)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    spec = LoaderSpec(root=config.root, batch_size=24, image_size=32, drop_last=True, seed=config.seed)
+    for batch, lr in zip(open_loader("imagefolder", spec), (0.02, 0.01), strict=True):
+        optimiser.param_groups[0]["lr"] = lr
+        optimiser.zero_grad()
+        functional.cross_entropy(model(floats(batch.images)), batch.labels).backward()
+        optimiser.step()
+    trained = weights(config)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained[name], tensor, rtol=1e-3, atol=1e-5)
+
+    model.load_state_dict(trained)
+    model.eval()
+    spec = replace(spec, split="val", transform="eval", shuffle=False, drop_last=False, batch_size=CLASSES * PER_CLASS)
+    (batch,) = open_loader("imagefolder", spec)
+    with torch.no_grad():
+        scores = model(floats(batch.images))
+    ranks = (scores > scores.gather(1, batch.labels[:, None])).sum(1)
+    assert result.val is not None
+    assert result.val.loss == pytest.approx(functional.cross_entropy(scores, batch.labels).item(), rel=1e-4)
+    assert result.val.top1 == (ranks < 1).double().mean().item()
+    assert result.val.top5 == (ranks < 5).double().mean().item()
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(finished: TrainConfig, config: TrainConfig) -> None:
+    """Two runs agree in every bit and every metric; another seed changes them."""
+    train(config)
+    assert same(weights(config), weights(finished))
+    assert records(config) == records(finished)
+    other = replace(config, seed=1, out=config.out.with_name("other"))
+    train(other)
+    assert not same(weights(other), weights(finished))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("train epoch 1/2", 2),
+        ("train epoch 2/2", 1),
+        ("train epoch 2/2", 3),
+        ("val epoch 1/2", 1),
+        ("val epoch 2/2", 3),
+    ],
+)
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    place: tuple[str, int], finished: TrainConfig, config: TrainConfig
+) -> None:
+    """Ctrl-C anywhere in a run loses nothing: the resumed run ends as the uninterrupted one."""
+
+    def interrupt(step: str, done: int, total: int) -> None:
+        if (step, done) == place:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, interrupt)
+    seen: list[tuple[str, int]] = []
+    train(replace(config, resume=last(config)), lambda step, done, total: seen.append((step, done)))
+    assert same(weights(config), weights(finished))
+    assert records(config) == records(finished)
+    assert not place[0].startswith("train") or place not in seen  # no step was taken twice
+
+
+def test_an_interrupt_in_a_step_waits_for_its_end(finished: TrainConfig, config: TrainConfig) -> None:
+    """Ctrl-C half way through the model leaves a checkpoint of whole steps only."""
+    calls = 0
+
+    def interrupt(module: torch.nn.Module, inputs: object, output: object) -> None:
+        nonlocal calls
+        calls += isinstance(module, torchvision.models.resnet.BasicBlock)
+        if calls == 12:  # of 8 blocks a step
+            signal.raise_signal(signal.SIGINT)
+            calls += 1
+
+    hook = torch.nn.modules.module.register_module_forward_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    hook.remove()
+    assert read_checkpoint(last(config)).about.running.batches == 2
+    train(replace(config, resume=last(config)))
+    assert same(weights(config), weights(finished))
+
+
+def test_a_finished_run_has_its_files(finished: TrainConfig) -> None:
+    """Settings, checkpoints, a record per epoch, curves and events lie in the run directory, and nothing else."""
+    names = {str(path.relative_to(finished.out).as_posix()) for path in finished.out.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("tensorboard/")}
+    assert events
+    assert names - events == {
+        "config.json",
+        "metrics.jsonl",
+        "curves.png",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+    }
+    lines = records(finished)
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["step"] for line in lines] == [3, 6]
+    saved = read_document(finished.out / "config.json", TrainConfig)
+    assert saved == replace(finished, lr=0.1 * 16 / 256)
+    best = read_checkpoint(finished.out / "checkpoints" / "best.pt").about.history
+    assert best[-1].epoch == 1 + max(range(2), key=lambda epoch: lines[epoch]["val"]["top1"])
+
+
+def test_the_learning_rate_rises_then_falls_and_the_events_tell(config: TrainConfig) -> None:
+    """TensorBoard has loss and learning rate of every step, accuracy and speed of every epoch."""
+    train(replace(config, warmup=0.4, lr=0.01))
+    events = EventAccumulator(str(config.out / "tensorboard"))
+    events.Reload()
+    rates = [event.value for event in events.Scalars("step/lr")]
+    cosine = [0.01 * (1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    assert rates == pytest.approx([0.0001, 0.00505, *cosine])
+    assert len(events.Scalars("step/loss")) == 6
+    for name in ("loss/train", "top1/train", "top5/train", "loss/val", "top1/val", "top5/val", "lr"):
+        assert [event.step for event in events.Scalars(name)] == [3, 6]
+    assert all(0 <= event.value <= 1 for event in events.Scalars("speed/data_wait"))
+    assert all(event.value > 0 for event in events.Scalars("speed/images_per_second"))
+
+
+def test_without_val_the_best_follows_train(config: TrainConfig, tmp_path: Path) -> None:
+    """A data set without a val split trains; val is null and best.pt is the best epoch on train."""
+    manifest = read_manifest(config.root)
+    bare = tmp_path / "bare"
+    shutil.copytree(config.root / "train", bare / "train")
+    write_document(bare / "manifest.json", replace(manifest, splits={"train": manifest.splits["train"]}))
+    result = train(replace(config, root=bare))
+    assert result.val is None
+    lines = records(config)
+    assert [line["val"] for line in lines] == [None, None]
+    best = read_checkpoint(result.best).about.history
+    assert best[-1].epoch == 1 + max(range(2), key=lambda epoch: lines[epoch]["train"]["top1"])
+
+
+class Bomb:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.target,))
+
+
+def hostile(kind: str, good: bytes, target: Path) -> bytes:
+    """Return what lies in the place of a checkpoint."""
+    file = io.BytesIO()
+    if kind == "code":
+        torch.save({"about": Bomb(target)}, file)
+    elif kind == "foreign":
+        torch.save({"state_dict": {"weight": torch.zeros(3)}}, file)
+    elif kind == "swelling":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(10_000_000))
+    else:
+        middle = len(good) // 2
+        return {
+            "empty": b"",
+            "text": b"not a checkpoint\n" * 100,
+            "truncated": good[:middle],
+            "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        }[kind]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["code", "foreign", "swelling", "empty", "text", "truncated", "flipped"])
+def test_a_hostile_checkpoint_ends_in_one_sentence(kind: str, finished: TrainConfig, config: TrainConfig) -> None:
+    """Whatever lies in its place, the error names the file, no code of it runs, and nothing is written."""
+    path = last(config)
+    path.parent.mkdir(parents=True)
+    target = config.out / "executed"
+    path.write_bytes(hostile(kind, last(finished).read_bytes(), target))
+    with pytest.raises(TrainingError, match=r"last\.pt") as error:
+        train(replace(config, resume=path))
+    assert "\n" not in str(error.value)
+    assert [found.name for found in config.out.rglob("*") if found.is_file()] == ["last.pt"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_refused_or_reads_as_before(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Any one byte changed, or any tail lost, is noticed unless it changes nothing that is read."""
+    about = About(
+        config=TrainConfig(root=Path("data"), out=Path("run"), device="cpu"),
+        classes=("n01440764",),
+        epoch_steps=1,
+        running=Running(),
+        history=(),
+    )
+    tensors = {"weight": torch.arange(4.0)}
+    good = Checkpoint(about=about, model=tensors, optimiser={}, schedule={}, loader={"batch": 3})
+    content = bytearray(good.to_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[place:]
+    path = tmp_path_factory.mktemp("damaged") / "last.pt"
+    path.write_bytes(content)
+    try:
+        read = read_checkpoint(path)
+    except TrainingError as error:
+        assert "last.pt" in str(error)
+    else:
+        assert same(read.model, tensors)
+        assert (read.about, read.loader) == (about, {"batch": 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "resnet34"}, "with model resnet18, not resnet34"),
+        ({"lr": 0.5}, r"with lr 0\.00625, not 0\.5"),
+        ({"epochs": 3}, "with epochs 2, not 3"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(finished: TrainConfig, change: dict, message: str) -> None:
+    """A run goes on as it began or not at all: the error names the setting and both values."""
+    path = last(finished)
+    with pytest.raises(TrainingError, match=message):
+        train(replace(finished, resume=path, **change))
+
+
+@pytest.mark.parametrize(
+    ("classes", "per_class", "message"),
+    [(4, 12, "6 classes in 3 steps an epoch, and .* has 4 others in 3"), (6, 16, "has 6 in 6")],
+)
+def test_resuming_on_other_data_is_refused(
+    classes: int, per_class: int, message: str, finished: TrainConfig, tmp_path: Path
+) -> None:
+    """Weights of one class list or data set are never continued on another."""
+    other = make_root(tmp_path, classes, per_class)
+    with pytest.raises(TrainingError, match=message):
+        train(replace(finished, root=other, resume=last(finished)))
+
+
+def test_weights_that_do_not_fit_are_refused(finished: TrainConfig, config: TrainConfig) -> None:
+    """A checkpoint that claims one architecture and holds another is found out before anything is written."""
+    good = read_checkpoint(last(finished))
+    path = last(config)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(replace(good, model={**good.model, "conv1.weight": torch.zeros(1)}).to_bytes())
+    with pytest.raises(TrainingError, match=r"last\.pt does not hold the state of a resnet18"):
+        train(replace(config, resume=path))
+
+
+def test_a_finished_run_resumes_to_its_result(finished: TrainConfig) -> None:
+    """Resuming what is done trains nothing and reports the same."""
+    before = weights(finished)
+    seen: list[str] = []
+    result = train(replace(finished, resume=last(finished)), lambda step, done, total: seen.append(step))
+    assert seen == []
+    assert same(weights(finished), before)
+    assert result.val is not None
+    assert result.val.top1 == records(finished)[-1]["val"]["top1"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig) -> None:
+    """A run that diverges says in which step, and leaves no checkpoint of broken weights."""
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in step \d of epoch 1; nothing is kept"):
+        train(replace(config, lr=1e30))
+    assert not last(config).exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space for a checkpoint: one sentence, and the one before is whole."""
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(step: str, done: int, total: int) -> None:
+        if step == "train epoch 2/2":
+            monkeypatch.setattr(os, "fsync", no_space)
+
+    with pytest.raises(OutputError, match=r"\.pt .*No space left on device"):
+        train(config, fill)
+    assert [record.epoch for record in read_checkpoint(last(config)).about.history] == [1]
+    assert not list(config.out.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"loader": "cached"}, TrainingError, "cached.*every sample once.*imagefolder"),
+        ({"loader": "nosuch"}, TrainingError, "nosuch.*unknown.*imagefolder"),
+        ({"model": "vgg"}, TrainingError, "'vgg'.*resnet18"),
+        ({"batch_size": 49}, TrainingError, "smaller than one batch of 49.*--batch-size"),
+        ({"device": "nosuch"}, TrainingError, "'nosuch' is not available"),
+        ({"root": Path("nowhere")}, DatasetError, "nowhere does not exist"),
+    ],
+)
+def test_a_run_that_cannot_start_leaves_nothing(
+    config: TrainConfig, change: dict, error: type[Exception], message: str
+) -> None:
+    """One sentence with the value and the way out, and no run directory."""
+    with pytest.raises(error, match=message):
+        train(replace(config, **change))
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"lr": -1.0}, {"lr": math.nan}, {"warmup": 1.0}, {"momentum": 1.0}, {"workers": -1}]
+)
+def test_settings_that_make_no_sense_are_refused(config: TrainConfig, wrong: dict) -> None:
+    """Each is named with its value before any work begins."""
+    (name,) = wrong
+    with pytest.raises(TrainingError, match=f"{name} must be .*, got"):
+        replace(config, **wrong)
+
+
+def test_an_output_directory_with_something_else_is_refused(config: TrainConfig, finished: TrainConfig) -> None:
+    """A run never writes among foreign files, over another run, or over a file."""
+    with pytest.raises(OutputError, match=r"holds a training run already.*--resume .*last\.pt"):
+        train(replace(config, out=finished.out))
+    with pytest.raises(OutputError, match="continues the run in"):
+        train(replace(config, resume=last(finished)))
+    config.out.mkdir()
+    (config.out / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"run is not empty; choose another --out"):
+        train(config)
+    with pytest.raises(OutputError, match=r"cannot write to .*thesis\.txt"):
+        train(replace(config, out=config.out / "thesis.txt"))
+    assert [path.name for path in config.out.iterdir()] == ["thesis.txt"]
+
+
+def test_json_is_one_object_on_stdout(config: TrainConfig) -> None:
+    """Programs read stdout: the documented keys, and nothing else there."""
+    arguments = [str(config.root), "--out", str(config.out), "--epochs", "1", "--batch-size", "16"]
+    arguments += ["--image-size", "32", "--workers", "0", "--device", "cpu", "--json"]
+    result = CliRunner().invoke(train_command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert set(printed["train"]) == set(printed["val"]) == {"loss", "top1", "top5"}
+    assert printed["images_per_second"] > 0
+    assert 0 < printed["data_wait"] < 1
+    assert (printed["loader"], printed["workers"], printed["classes"]) == ("imagefolder", 0, CLASSES)
+    assert Path(printed["checkpoint"]) == last(config)
+    assert "train epoch 1/1" in result.stderr
+
+
+def test_the_command_offers_every_model() -> None:
+    """The choices of --model are the trainer's models, which the command names without importing torch."""
+    (option,) = (option for option in train_command.params if option.name == "model")
+    assert list(option.type.choices) == list(MODELS)
+    script = "import sys, feedline.cli.train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_training_beats_chance_by_far(tmp_path: Path) -> None:
+    """Three epochs at the default settings on ten classes of real photographs: chance is 10 %."""
+    root = make_root(tmp_path, classes=10, per_class=50)
+    result = train(TrainConfig(root=root, out=tmp_path / "run", epochs=3, batch_size=32, image_size=64, device="cpu"))
+    assert result.val is not None
+    assert result.val.top1 > 0.4

@@ -1,0 +1,133 @@
+"""A run's directory and what people read in it: metrics.jsonl, curves.png and the TensorBoard events.
+
+RUN/config.json           the settings as they were used
+RUN/checkpoints/last.pt   the end of the last finished epoch, or the place of an interruption
+RUN/checkpoints/best.pt   the epoch with the best top-1 on val
+RUN/metrics.jsonl         one JSON object per finished epoch
+RUN/curves.png            the same as a picture
+RUN/tensorboard/          the same, and the loss and the learning rate of every step
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch.utils.tensorboard import SummaryWriter
+
+from ..prep import OutputError, to_json, write_atomically, write_document
+from .config import TrainConfig
+from .history import EpochRecord
+from .metrics import Metrics, Sums
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The places in a run's directory."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.pt"
+
+    def claim(self, config: TrainConfig) -> None:
+        """Make the directory this run's own, and write its config.json.
+
+        Raises OutputError when it holds something already, or is not where the run to be resumed lives.
+        """
+        try:
+            if config.resume is None:
+                self._refuse_occupied()
+            elif config.resume.resolve().parent != self.last.parent.resolve():
+                home = config.resume.resolve().parent.parent
+                raise OutputError(f"{config.resume} continues the run in {home}, not {self.path}; use --out {home}")
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            write_document(self.path / "config.json", config)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+
+    def _refuse_occupied(self) -> None:
+        if self.last.is_file():
+            raise OutputError(
+                f"{self.path} holds a training run already; continue it with --resume {self.last}, "
+                "or choose another --out"
+            )
+        if self.path.exists() and any(self.path.iterdir()):
+            raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
+
+
+class Journal:
+    """Writes down a run's steps and epochs. Close it to flush the events."""
+
+    def __init__(self, directory: Path, first_step: int) -> None:
+        self._directory = directory
+        # Events of an interrupted attempt at the steps to come are hidden.
+        self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
+
+    def step(self, step: int, sums: Sums, lr: float) -> None:
+        """Note a training step: its number, its batch's sums and the learning rate it used."""
+        self._events.add_scalar("step/loss", sums.loss / sums.images, step)
+        self._events.add_scalar("step/lr", lr, step)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Note a finished epoch, in TensorBoard at its last step."""
+        for name, value in _scalars(record).items():
+            self._events.add_scalar(name, value, record.step)
+        self._events.flush()
+
+    def publish(self, history: tuple[EpochRecord, ...]) -> None:
+        """Write metrics.jsonl and curves.png for these epochs. Raises OutputError when that fails."""
+        lines = "".join(json.dumps(to_json(record)) + "\n" for record in history)
+        try:
+            write_atomically(self._directory / "metrics.jsonl", lines.encode())
+            write_atomically(self._directory / "curves.png", draw_curves(history))
+        except OSError as error:
+            raise OutputError(f"cannot write to {self._directory}: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._events.close()
+
+
+def _scalars(record: EpochRecord) -> dict[str, float]:
+    scalars = {
+        "lr": record.lr,
+        "speed/images_per_second": record.images_per_second,
+        "speed/data_wait": record.data_wait,
+    }
+    for split, metrics in _splits(record).items():
+        scalars |= {f"{name}/{split}": value for name, value in to_json(metrics).items()}
+    return scalars
+
+
+def _splits(record: EpochRecord) -> dict[str, Metrics]:
+    return {"train": record.train} | ({} if record.val is None else {"val": record.val})
+
+
+def draw_curves(history: tuple[EpochRecord, ...]) -> bytes:
+    """Return a PNG with the loss and the accuracies over the epochs."""
+    figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
+    axes: Any = figure.subplots(1, 2)
+    epochs = [record.epoch for record in history]
+    for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+        metrics = [_splits(record)[split] for record in history if split in _splits(record)]
+        if metrics:
+            axes[0].plot(epochs, [m.loss for m in metrics], ".-", color=colour, label=split)
+            axes[1].plot(epochs, [100 * m.top1 for m in metrics], ".-", color=colour, label=f"{split} top-1")
+            axes[1].plot(epochs, [100 * m.top5 for m in metrics], ".:", color=colour, label=f"{split} top-5")
+    for axis, title in zip(axes, ("loss (nats)", "accuracy (%)"), strict=True):
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    axes[1].set_ylim(0, 102)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
