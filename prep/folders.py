@@ -1,11 +1,11 @@
 """Writing class folders: units that appear by rename, side by side, and are never done twice.
 
-A unit is either a folder of its own (a class of train), written under ``.partial/`` and moved into place whole by
-one rename; or a piece that shares its folders with others (a flat archive, one of several downloads), whose
-pictures are renamed into place one by one and which leaves a note under ``.partial/`` when it is through. So
-whatever exists under its final name is complete, and a run that was killed is continued by running it again:
-folders are compared with the source by names and sizes, noted pieces by counts and bytes, and neither is read
-again. Threads suffice, because reading and writing files releases the GIL.
+A unit is either a folder of its own (a class of train) or a piece that shares its folders with others (a flat
+archive, one of several downloads). Both are written under ``.partial/``. A folder moves into place by one rename
+when it is whole; pieces leave a note when they are, and move when all of them are. So whatever exists under its
+final name is complete, and a run that was killed is continued by running it again: finished folders are compared
+with the source by names and sizes, noted pieces by counts and bytes, and neither is read again. Threads suffice,
+because reading and writing files releases the GIL.
 """
 
 import os
@@ -25,6 +25,8 @@ from .pictures import quick_problem
 from .pool import check, run_all
 
 Report = Callable[[int], None]
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
+
 Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
 
 
@@ -65,20 +67,21 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     ``report`` is told the bytes of each file. The first error stops the others within one file and is raised;
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no picture, or comes twice.
     """
+    notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
     tasks = [
-        bind(_write_piece, root, partial / f"piece-{number:04d}", unit, report)
-        if unit.shared
-        else bind(_write_folder, root, partial, unit, report)
-        for number, unit in enumerate(units)
+        bind(_write_piece, note, unit, report) if unit.shared else bind(_write_folder, root, partial, unit, report)
+        for note, unit in zip(notes, units, strict=True)
     ]
     counts: Counts = defaultdict(lambda: (0, 0))
     shared: set[str] = set()
-    for unit, found in zip(units, run_all(tasks, workers), strict=True):
+    for unit, note, found in zip(units, notes, run_all(tasks, workers), strict=True):
         for folder, (files, size) in found.items():
             if folder in counts and not unit.shared:
                 raise SourceError(f"two sources hold {folder}; give one of them")
             counts[folder] = (counts[folder][0] + files, counts[folder][1] + size)
-        shared.update(found if unit.shared else ())
+        if unit.shared:
+            _merge(note.with_suffix(""), root / unit.folder)
+            shared |= found.keys()
     for folder in shared:
         _check_shared(root / folder, counts[folder])
     return dict(counts)
@@ -104,41 +107,50 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
         return _count_finished(target, unit, report)
     if temporary.exists():
         shutil.rmtree(temporary)
-    temporary.mkdir(parents=True)
-    counts: Counts = defaultdict(lambda: (0, 0))
-    for picture in _distinct(unit):
-        check(stop)
-        path = temporary / picture.path
-        if "/" in picture.path and not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
-        _write(path, unit, picture)
-        _add(counts, unit, picture, report)
+    counts = _write_all(temporary, unit, report, stop)
     target.parent.mkdir(parents=True, exist_ok=True)
     put_in_place(temporary, target)
     return counts
 
 
-def _write_piece(root: Path, note: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+def _write_piece(note: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
     if note.is_file():
         counts = read_document(note, Piece).counts
         report(sum(size for _, size in counts.values()))
         return counts
-    noted: Counts = defaultdict(lambda: (0, 0))
-    temporary = note.with_name(note.name + ".file")
+    counts = _write_all(note.with_suffix(""), unit, report, stop)
+    write_document(note, Piece(counts=counts))
+    return counts
+
+
+def _write_all(place: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+    """Write a unit's files below ``place``; those that a killed run has left there in full are not written again."""
+    counts: Counts = {}
+    left = place.exists()
+    place.mkdir(parents=True, exist_ok=True)
     for picture in _distinct(unit):
         check(stop)
-        path = root / unit.folder / picture.path
-        if _folder(unit, picture) not in noted:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        held = _size(path)
-        if held is None:
-            _write(temporary, unit, picture)
-            put_in_place(temporary, path)
-        elif held != picture.size:
-            raise OutputError(f"{path} has {held} bytes, {picture.where} has {picture.size}; delete it and run again")
-        _add(noted, unit, picture, report)
-    write_document(note, Piece(counts=dict(noted)))
-    return noted
+        path = f"{place}/{picture.path}"
+        folder = _folder(unit, picture)
+        if folder not in counts:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not left or _size(path) != picture.size:
+            _write(path, unit, picture)
+        _add(counts, folder, picture)
+        report(picture.size)
+    return counts
+
+
+def _merge(piece: Path, target: Path) -> None:
+    """Move what is in ``piece`` to ``target``; raise SourceError for a file that is there already."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put_in_place(piece, target)
+    elif piece.is_dir():
+        for child in piece.iterdir():
+            _merge(child, target / child.name)
+    elif piece.exists():
+        raise SourceError(f"two sources hold {target}; delete the output and give each picture once")
 
 
 def _distinct(unit: Unit) -> Iterator[Picture]:
@@ -153,56 +165,56 @@ def _distinct(unit: Unit) -> Iterator[Picture]:
         yield picture
 
 
-def _write(path: Path, unit: Unit, picture: Picture) -> None:
+def _write(path: str, unit: Unit, picture: Picture) -> None:
     data = picture.read()
     if not unit.texts and (problem := quick_problem(data)):
         raise SourceError(f"{picture.where} {problem}; copy or download it again")
-    with path.open("wb") as file:
-        file.write(data)
+    # A third of the time of Path.open and a buffer, a million times.
+    descriptor = os.open(path, NEW_FILE, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
 
 
 def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
     """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
-    counts: Counts = defaultdict(lambda: (0, 0))
+    counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
     for picture in _distinct(unit):
         path = found.pop(picture.path, None)
         if path is None or path.stat().st_size != picture.size:
             raise OutputError(f"{target / picture.path} differs from {picture.where}; delete {target} and run again")
-        _add(counts, unit, picture, report)
+        _add(counts, _folder(unit, picture), picture)
+        report(picture.size)
     if found:
         raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
     return counts
 
 
 def _check_shared(folder: Path, expected: tuple[int, int]) -> None:
-    """Raise SourceError when pieces wrote the same picture, OutputError when a folder holds something else."""
+    """Raise OutputError when a folder that pieces were moved to is not what they wrote."""
     with os.scandir(folder) as entries:
         sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
-    if len(sizes) < expected[0]:
-        raise SourceError(
-            f"{folder} holds {len(sizes)} files and the sources {expected[0]}: a picture is in two sources, or was "
-            f"removed since; delete the output and run again with each source once"
-        )
     if (len(sizes), sum(sizes)) != expected:
         raise OutputError(
             f"{folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of {expected[1]}; "
-            f"delete it and run again"
+            f"delete the output and run again"
         )
 
 
-def _size(path: Path) -> int | None:
+def _size(path: str) -> int | None:
     try:
-        return path.stat().st_size
+        return Path(path).stat().st_size
     except FileNotFoundError:
         return None
 
 
-def _add(counts: Counts, unit: Unit, picture: Picture, report: Report) -> None:
-    folder = _folder(unit, picture)
-    images, size = counts[folder]
+def _add(counts: Counts, folder: str, picture: Picture) -> None:
+    images, size = counts.get(folder, (0, 0))
     counts[folder] = (images + 1, size + picture.size)
-    report(picture.size)
 
 
 def _folder(unit: Unit, picture: Picture) -> str:
