@@ -80,14 +80,14 @@ def _devkit(files: dict[str, bytes], where: str) -> Evidence:
         raise SourceError(f"{where} lacks {' and '.join({META, TRUTH} - set(files))}; download the devkit again")
     wnid_of: dict[int, str] = {}
     images: dict[str, int] = {}
-    for row in read_structs(files[META], f"{META} in {where}"):
-        identifier, wnid, children = (row.get(key) for key in ("ILSVRC2012_ID", "WNID", "num_children"))
-        if isinstance(identifier, float) and isinstance(wnid, str) and not children:  # the others are inner nodes
-            wnid_of[int(identifier)] = wnid
-            count = row.get("num_train_images")
-            images |= {wnid: int(count)} if isinstance(count, float) else {}
+    rows = read_structs(files[META], f"{META} in {where}")
     try:
+        for row in rows:
+            identifier, wnid, count = (row.get(key) for key in ("ILSVRC2012_ID", "WNID", "num_train_images"))
+            if isinstance(identifier, float) and isinstance(wnid, str) and not row.get("num_children"):
+                wnid_of[int(identifier)] = wnid  # rows with children are inner nodes, with ids beyond 1000
+                images |= {wnid: int(count)} if isinstance(count, float) else {}
         truth = [wnid_of[int(line)] for line in files[TRUTH].split()]
-    except (ValueError, KeyError) as error:
-        raise SourceError(f"{TRUTH} in {where} holds {error}, which is no class of its {META}") from error
+    except (ValueError, KeyError, OverflowError) as error:
+        raise SourceError(f"{TRUTH} in {where} does not fit its {META} ({error}); download the devkit again") from error
     return Evidence(where, {f"ILSVRC2012_val_{i:08d}.JPEG": wnid for i, wnid in enumerate(truth, 1)}, images)

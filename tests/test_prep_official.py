@@ -3,6 +3,7 @@
 python -m pytest tests/test_prep_official.py
 """
 
+import contextlib
 import hashlib
 import io
 import shutil
@@ -10,10 +11,12 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from feedline.cli.main import run
 from feedline.prep import (
@@ -29,10 +32,12 @@ from feedline.prep import (
     write_synthetic,
 )
 from feedline.prep.completeness import OFFICIAL, check_counts
+from feedline.prep.mat import read_structs
 from feedline.prep.photographs import VARY_DRAWS, encode, vary
 
 TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
 Members = dict[str, bytes]
+THREE = [("ILSVRC2012_ID", object), ("WNID", object), ("num_children", object)]
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +352,65 @@ def test_a_dress_rehearsal_with_all_classes(tmp_path: Path, capsys: pytest.Captu
     assert manifest.splits["test"].images == 1000
     assert run(["verify", str(tmp_path / "out"), "--decode"]) == 0
     assert "is whole" in capsys.readouterr().err
+
+
+@cache
+def three_structs() -> bytes:
+    """A small meta.mat, not compressed, so that changes hit its structure."""
+    from scipy.io import savemat
+
+    out = io.BytesIO()
+    rows = np.array([(float(i), wnid, 0.0) for i, wnid in enumerate(wnids()[:3], 1)], dtype=THREE)
+    savemat(out, {"synsets": rows.reshape(-1, 1)})
+    return out.getvalue()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_changed_meta_mat_is_read_or_refused(data: st.DataObject) -> None:
+    """Whatever stands in it: the structs, or a SourceError; never another exception."""
+    meta = bytearray(three_structs())
+    assert [row["WNID"] for row in read_structs(bytes(meta), "it")] == list(wnids()[:3])
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(126, len(meta) - 1))
+        new = data.draw(st.binary(min_size=1, max_size=8) | st.just(b"\xff\xff\xff\x7f"))
+        meta[place : place + len(new)] = new
+
+    with contextlib.suppress(SourceError):
+        read_structs(bytes(meta), "it")
+
+
+def test_labels_inside_the_sources_must_agree(tmp_path: Path, jpeg: bytes) -> None:
+    """Kaggle's list inside its zip, and the class in Hugging Face's file and parquet rows."""
+    name = "ILSVRC2012_val_00000001"  # n01751748
+    archive = tmp_path / "kaggle.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(f"ILSVRC/Data/CLS-LOC/val/{name}.JPEG", jpeg)
+        file.writestr("LOC_val_solution.csv", f"ImageId,PredictionString\n{name},n01440764 1 2 3 4\n")
+    with pytest.raises(SourceError, match=r"LOC_val_solution\.csv in .* says .* is n01440764"):
+        prepare_imagenet([archive], tmp_path / "out")
+    for wrong in (f"{name}_n01440764.JPEG", "n01440764_1_n01751748.JPEG"):
+        (tmp_path / "hf.tar").write_bytes(tar_of({wrong: jpeg}))
+        with pytest.raises(SourceError, match="its labels are wrong"):
+            prepare_imagenet([tmp_path / "hf.tar"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", ["label", "no path", "columns", "cut", "text"])
+def test_a_wrong_or_damaged_parquet_file_is_refused(tmp_path: Path, jpeg: bytes, change: str) -> None:
+    """A label that is not the name's, rows without names, other columns, a cut, no parquet at all."""
+    pa = pytest.importorskip("pyarrow", reason="parquet files need pyarrow (extra parquet)")
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "validation-00000-of-00001.parquet"
+    name = None if change == "no path" else "ILSVRC2012_val_00000001_n01751748.JPEG"
+    label = 64 if change == "label" else 65
+    columns = {"image": [{"bytes": jpeg, "path": name}], "class" if change == "columns" else "label": [label]}
+    pq.write_table(pa.table(columns), path)
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif change == "text":
+        path.write_bytes(b"PAR1 is how it begins, and no more")
+
+    with pytest.raises(SourceError, match=r"\.parquet"):
+        prepare_imagenet([path], tmp_path / "out")
+    assert not (tmp_path / "out/manifest.json").exists()
