@@ -5,14 +5,16 @@ archive, one of several downloads). Both are written under ``.partial/``. A fold
 when it is whole; pieces leave a note when they are, and move when all of them are. So whatever exists under its
 final name is complete, and a run that was killed is continued by running it again: finished folders are compared
 with the source by names and sizes, noted pieces by counts and bytes, and neither is read again. Threads suffice,
-because reading and writing files releases the GIL.
+because reading and writing files releases the GIL: classes are written side by side, and of a piece, which has to
+be read in order, the files are handed to writers in batches.
 """
 
 import os
 import shutil
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -25,6 +27,9 @@ from .pictures import quick_problem
 from .pool import check, run_all
 
 Report = Callable[[int], None]
+BATCH_FILES, BATCH_BYTES = 64, 1_000_000
+AHEAD = 8  # batches that wait for their writers: 8 MB, and enough for as many writers
+
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
 
 Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
@@ -68,13 +73,17 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no picture, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
-    tasks = [
-        bind(_write_piece, note, unit, report) if unit.shared else bind(_write_folder, root, partial, unit, report)
-        for note, unit in zip(notes, units, strict=True)
-    ]
     counts: Counts = defaultdict(lambda: (0, 0))
     shared: set[str] = set()
-    for unit, note, found in zip(units, notes, run_all(tasks, workers), strict=True):
+    with ThreadPoolExecutor(max(1, workers)) as writers:
+        tasks = [
+            bind(_write_piece, note, unit, report, writers)
+            if unit.shared
+            else bind(_write_folder, root, partial, unit, report)
+            for note, unit in zip(notes, units, strict=True)
+        ]
+        results = run_all(tasks, workers)
+    for unit, note, found in zip(units, notes, results, strict=True):
         for folder, (files, size) in found.items():
             if folder in counts and not unit.shared:
                 raise SourceError(f"two sources hold {folder}; give one of them")
@@ -107,38 +116,75 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
         return _count_finished(target, unit, report)
     if temporary.exists():
         shutil.rmtree(temporary)
-    counts = _write_all(temporary, unit, report, stop)
+    temporary.mkdir(parents=True)
+    counts: Counts = {}
+    for picture in _distinct(unit):
+        check(stop)
+        path = f"{temporary}/{picture.path}"
+        if _count(unit, picture, counts):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _write([(path, _read(unit, picture))])
+        report(picture.size)
     target.parent.mkdir(parents=True, exist_ok=True)
     put_in_place(temporary, target)
     return counts
 
 
-def _write_piece(note: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExecutor, stop: threading.Event) -> Counts:
     if note.is_file():
         counts = read_document(note, Piece).counts
         report(sum(size for _, size in counts.values()))
         return counts
-    counts = _write_all(note.with_suffix(""), unit, report, stop)
+    counts = {}
+    place = note.with_suffix("")
+    left = place.exists()  # by a killed run: what is there in full is not written again
+    batches = _Batches(writers)
+    for picture in _distinct(unit):
+        check(stop)
+        path = f"{place}/{picture.path}"
+        if _count(unit, picture, counts):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not left or _size(path) != picture.size:
+            batches.add(path, _read(unit, picture))
+        report(picture.size)
+    batches.finish()
     write_document(note, Piece(counts=counts))
     return counts
 
 
-def _write_all(place: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
-    """Write a unit's files below ``place``; those that a killed run has left there in full are not written again."""
-    counts: Counts = {}
-    left = place.exists()
-    place.mkdir(parents=True, exist_ok=True)
-    for picture in _distinct(unit):
-        check(stop)
-        path = f"{place}/{picture.path}"
-        folder = _folder(unit, picture)
-        if folder not in counts:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if not left or _size(path) != picture.size:
-            _write(path, unit, picture)
-        _add(counts, folder, picture)
-        report(picture.size)
-    return counts
+class _Batches:
+    """Hands files to writer threads, some at a time: a task for each would cost as much as writing it."""
+
+    def __init__(self, writers: ThreadPoolExecutor) -> None:
+        self._writers = writers
+        self._files: list[tuple[str, bytes]] = []
+        self._bytes = 0
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, path: str, data: bytes) -> None:
+        self._files.append((path, data))
+        self._bytes += len(data)
+        if len(self._files) == BATCH_FILES or self._bytes > BATCH_BYTES:
+            self._submit()
+            if len(self._waiting) > AHEAD:
+                self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        self._submit()
+        for written in self._waiting:
+            written.result()
+
+    def _submit(self) -> None:
+        self._waiting.append(self._writers.submit(_write, self._files))
+        self._files, self._bytes = [], 0
+
+
+def _count(unit: Unit, picture: Picture, counts: Counts) -> bool:
+    """Count a picture and return whether it is the first one of its folder."""
+    folder = f"{unit.folder}/{picture.path}".removeprefix("/").rpartition("/")[0]
+    images, size = counts.get(folder, (0, 0))
+    counts[folder] = (images + 1, size + picture.size)
+    return not images
 
 
 def _merge(piece: Path, target: Path) -> None:
@@ -165,18 +211,23 @@ def _distinct(unit: Unit) -> Iterator[Picture]:
         yield picture
 
 
-def _write(path: str, unit: Unit, picture: Picture) -> None:
+def _read(unit: Unit, picture: Picture) -> bytes:
     data = picture.read()
     if not unit.texts and (problem := quick_problem(data)):
         raise SourceError(f"{picture.where} {problem}; copy or download it again")
-    # A third of the time of Path.open and a buffer, a million times.
-    descriptor = os.open(path, NEW_FILE, 0o666)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    finally:
-        os.close(descriptor)
+    return data
+
+
+def _write(files: Sequence[tuple[str, bytes]]) -> None:
+    for path, data in files:
+        # A third of the time of Path.open and a buffer, a million times.
+        descriptor = os.open(path, NEW_FILE, 0o666)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
 
 
 def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
@@ -187,7 +238,7 @@ def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
         path = found.pop(picture.path, None)
         if path is None or path.stat().st_size != picture.size:
             raise OutputError(f"{target / picture.path} differs from {picture.where}; delete {target} and run again")
-        _add(counts, _folder(unit, picture), picture)
+        _count(unit, picture, counts)
         report(picture.size)
     if found:
         raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
@@ -210,12 +261,3 @@ def _size(path: str) -> int | None:
         return Path(path).stat().st_size
     except FileNotFoundError:
         return None
-
-
-def _add(counts: Counts, folder: str, picture: Picture) -> None:
-    images, size = counts.get(folder, (0, 0))
-    counts[folder] = (images + 1, size + picture.size)
-
-
-def _folder(unit: Unit, picture: Picture) -> str:
-    return f"{unit.folder}/{picture.path}".removeprefix("/").rpartition("/")[0]

@@ -83,10 +83,11 @@ def place(name: str, where: str, default: str = "train") -> Place | None:
     ``default`` is the split of class folders that stand in no split's folder. Raises SourceError, beginning with
     ``where``, for an unsafe path, a picture without a label, and labels that contradict each other.
     """
-    if name.rstrip("/") in ("", ".") or safe_path(name.rstrip("/"), where) == "":
+    plain = name.rstrip("/")
+    if plain in ("", "."):
         return None
-    *folders, base = safe_path(name.rstrip("/"), where).split("/")
-    if name.endswith("/") or not base.lower().endswith(SUFFIXES) or base.startswith("._") or "__MACOSX" in folders:
+    *folders, base = safe_path(plain, where).split("/")
+    if plain != name or not base.lower().endswith(SUFFIXES) or base.startswith("._") or "__MACOSX" in folders:
         return None
     found = _place(folders, base, default)
     if found is None or not PICTURE.fullmatch(found.name):
