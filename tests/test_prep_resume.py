@@ -57,9 +57,9 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def child(out: Path, action: str, point: int, command: list[str]) -> subprocess.CompletedProcess[str]:
+def child(out: Path, action: str, point: int, command: list[str], workers: int = 1) -> subprocess.CompletedProcess[str]:
     """Run a command that is killed or interrupted before its ``point``-th operation on a file below ``out``."""
-    arguments = [str(out), action, str(point), "prep", *command, "--out", str(out), "--workers", "2"]
+    arguments = [str(out), action, str(point), "prep", *command, "--out", str(out), "--workers", str(workers)]
     return subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, timeout=120)
 
 
@@ -96,7 +96,7 @@ def test_killed_at_any_point_it_goes_on_to_the_same_bytes(archives: Path, tmp_pa
         assert child(out, "kill", point, command).returncode not in (0, 1, 2, 130)
         before = finished(out)
 
-        again = child(out, "kill", -1, command)
+        again = child(out, "kill", -1, command, workers=2)
 
         assert again.returncode == 0, again.stderr
         assert tree(out) == tree(whole), f"killed at operation {point} of {operations}"
