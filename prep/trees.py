@@ -4,7 +4,7 @@ The names are listed once and sorted into units: a class folder is a unit of its
 whose pictures go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -17,6 +17,8 @@ from .parts import Keep, Listing, Part, check_size
 from .streams import SPLITS, default_split
 from .zip import read_zip_member, walk_zip
 
+Entry = tuple[str, int, int]
+"""Name, position in the zip, size."""
 Locate = Callable[[str], Place | None]
 """The place of a path, such as ``naming.place``."""
 
@@ -27,7 +29,7 @@ class Zip:
 
     path: Path
 
-    def entries(self) -> Iterator[tuple[str, int, int]]:
+    def entries(self) -> Iterator[Entry]:
         """Yield (name, position, size); folders' names end with a slash."""
         with self.path.open("rb") as file:
             for member in walk_zip(file, self.path.stat().st_size, str(self.path)):
@@ -52,7 +54,7 @@ class Folder:
     path: Path
     files: Listing
 
-    def entries(self) -> Iterator[tuple[str, int, int]]:
+    def entries(self) -> Iterator[Entry]:
         """Yield (name, 0, size)."""
         yield from self.files
 
@@ -64,12 +66,12 @@ class Folder:
             yield Picture(below(name), size, path.read_bytes, str(path))
 
 
-def tree_parts(tree: Zip | Folder, locate: Locate | None = None) -> list[Part]:
-    """Return a part for each split that is found in the tree."""
+def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:
+    """Return a part for each split that is found in the tree; ``entries`` are its own unless given."""
     locate = locate or bind(place, where=str(tree.path), default=default_split(tree.path))
     units: dict[str, dict[str, Listing]] = {}
     layouts: dict[str, str] = {}
-    for name, position, size in tree.entries():
+    for name, position, size in entries or tree.entries():
         found = locate(name)
         if found is None:
             continue
