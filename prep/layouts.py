@@ -102,7 +102,7 @@ def _zip(path: Path) -> Found:
         for name, position, size in tree.entries():
             base = name.rpartition("/")[2]
             first = first or base
-            if base == TINY:
+            if base == TINY or name.startswith("tiny-imagenet"):
                 raise _is_tiny(path)
             if base == KAGGLE_LABELS and 0 < size <= MAX_TEXT:
                 evidence.extend(_zipped_evidence(path, name, position))
