@@ -8,17 +8,21 @@ torch leaves out: without it a flipped bit in the weights goes unnoticed.
 
 import io
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torchvision.models import ResNet
 
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, Running
+from .models import build_model
 
 # A ResNet-101 with its momentum is 0.4 GB.
 MAX_BYTES = 4 * 1024**3
@@ -121,13 +125,43 @@ def check_fit(path: Path, saved: About, now: About) -> None:
 
 def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
     """Put the checkpoint's state into ``learner``. Raises TrainingError when it does not fit the model."""
-    try:
+    with _foreign_state(path, checkpoint):
         learner.model.load_state_dict(checkpoint.model)
         learner.optimiser.load_state_dict(checkpoint.optimiser)
         learner.schedule.load_state_dict(checkpoint.schedule)
         for weight, state in learner.optimiser.state.items():
             if state["momentum_buffer"].shape != weight.shape:
                 raise ValueError(f"the momentum has the shape {tuple(state['momentum_buffer'].shape)}")
+
+
+def load_model(path: Path, checkpoint: Checkpoint) -> ResNet:
+    """Return the checkpoint's model on the CPU. Raises TrainingError when the weights do not fit it."""
+    about = checkpoint.about
+    model = build_model(about.config.model, len(about.classes), about.config.seed)
+    with _foreign_state(path, checkpoint):
+        model.load_state_dict(checkpoint.model)
+    return model
+
+
+def export_weights(path: Path, out: Path) -> None:
+    """Write the weights of the checkpoint at ``path`` alone, as torchvision's own models load them.
+
+    The file is a state dict: ``model.load_state_dict(torch.load(out, weights_only=True))``. Raises TrainingError
+    for a checkpoint that cannot be used, OutputError when ``out`` cannot be written.
+    """
+    file = io.BytesIO()
+    torch.save(load_model(path, read_checkpoint(path)).state_dict(), file)
+    try:
+        write_atomically(out, file.getvalue())
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --weights-out") from error
+
+
+@contextmanager
+def _foreign_state(path: Path, checkpoint: Checkpoint) -> Generator[None, None, None]:
+    """Turn whatever a state that does not fit makes torch raise into one TrainingError."""
+    try:
+        yield
     # The states are foreign data that torch does not validate: a wrong type surfaces as any of these.
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         name = checkpoint.about.config.model

@@ -21,6 +21,14 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_device(device: str) -> None:
+    """Raise TrainingError unless torch can compute on ``device``."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
+        raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What to train, on which data, and how. Raises TrainingError for a value that makes no sense."""

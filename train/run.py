@@ -17,7 +17,7 @@ import torch
 from ..loaders import Batch
 from ..prep import Progress, TrainingError, silent
 from .checkpoint import About, Checkpoint, check_fit, read_checkpoint, restore, write_checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, check_device
 from .data import Data, open_data
 from .engine import Learner, build_learner
 from .history import EpochRecord, Running, is_best, record_epoch
@@ -54,7 +54,7 @@ def train(config: TrainConfig, progress: Progress = silent) -> TrainResult:
     Raises TrainingError for settings, a loss or a checkpoint that cannot be used, OutputError for the directory,
     DatasetError and LoaderError for the data. KeyboardInterrupt passes through once ``last.pt`` has the place.
     """
-    _check_device(config.device)
+    check_device(config.device)
     config = replace(config, lr=config.peak_lr)
     with open_data(config) as data:
         run = _Run(config, data, progress)
@@ -68,13 +68,6 @@ def train(config: TrainConfig, progress: Progress = silent) -> TrainResult:
         finally:
             run.close()
     return run.result()
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
-        raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
 
 
 class _Run:
