@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..prep import to_json
 from .console import echo_json, json_option, progress_bars, say, stderr_console
@@ -65,7 +65,7 @@ def compare(
 
 
 def _show(found: "Comparison") -> None:
-    table = Table("file", "truth", "a says", "b says", "gap")
+    table = Table(Column("file", overflow="fold"), "truth", "a says", "b says", "gap")
     for listed in found.listed:
         names = (listed.file, listed.truth.name, _cell(listed.a), _cell(listed.b))
         table.add_row(*map(as_it_is, names), f"{listed.gap:+.1%}")

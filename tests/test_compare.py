@@ -34,7 +34,9 @@ def one_thread() -> Iterator[None]:
 def pair(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return two checkpoints that were trained from different weights, at different sizes."""
     place = tmp_path_factory.mktemp("compare")
-    config = TrainConfig(root=root, out=place / "a", epochs=1, batch_size=16, image_size=32, device="cpu")
+    config = TrainConfig(
+        root=root, out=place / "a", epochs=1, batch_size=16, image_size=32, stem="imagenet", device="cpu"
+    )
     other = replace(config, out=place / "b", seed=1, image_size=40)
     return train(config).checkpoint, train(other).checkpoint
 

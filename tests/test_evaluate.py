@@ -37,7 +37,15 @@ def one_thread() -> Iterator[None]:
 def checkpoint(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the checkpoint of one epoch at 32 px."""
     out = tmp_path_factory.mktemp("evaluate") / "run"
-    return train(TrainConfig(root=root, out=out, epochs=1, batch_size=16, image_size=SIZE, device="cpu")).checkpoint
+    size = {
+        "loader": "imagefolder",
+        "workers": 0,
+        "epochs": 1,
+        "batch_size": 16,
+        "image_size": SIZE,
+        "stem": "imagenet",
+    }
+    return train(TrainConfig(root=root, out=out, device="cpu", **size)).checkpoint
 
 
 def plain_scores(checkpoint: Path, root: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,17 +1,21 @@
 """One ResNet trainer for every loader: the same recipe, so that only the loader differs between two runs."""
 
 from .checkpoint import export_weights
+from .choose import Choice
 from .compare import Comparison, Disagreement, Verdict, compare
-from .config import TrainConfig, default_device
+from .config import AUTO, TrainConfig, default_device
 from .data import default_loader, default_workers
 from .evaluate import EvaluateConfig, Evaluation, evaluate
 from .gallery import write_gallery
 from .metrics import Metrics
 from .models import MODELS
-from .run import TrainResult, train
+from .result import TrainResult
+from .run import train
 
 __all__ = [
+    "AUTO",
     "MODELS",
+    "Choice",
     "Comparison",
     "Disagreement",
     "EvaluateConfig",

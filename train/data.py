@@ -17,6 +17,7 @@ from ..prep import (
     usable_cpus,
 )
 from .config import TrainConfig
+from .ranks import Ranks
 
 SplitName = Literal["train", "val"]
 
@@ -34,23 +35,23 @@ class Data:
 
 
 @contextmanager
-def open_data(config: TrainConfig) -> Generator[Data, None, None]:
-    """Open the loaders, and close them at the end whatever happens.
+def open_data(config: TrainConfig, ranks: Ranks) -> Generator[Data, None, None]:
+    """Open the loaders of this rank's share, and close them at the end whatever happens.
 
     Raises TrainingError for a loader that does not cover the epoch or for less than one batch of pictures,
     and what the loaders raise.
     """
     contents = read_contents(config.root, config.loader)
     with ExitStack() as stack:
-        train = stack.enter_context(closing(open_loader(config.loader, _spec(config, "train"))))
+        train = stack.enter_context(closing(open_loader(config.loader, _spec(config, ranks, "train"))))
         if len(train) == 0:
             raise TrainingError(
-                f"the train split of {config.root} is smaller than one batch of {config.batch_size}; "
+                f"the train split of {config.root} is smaller than one batch of {config.batch_size * ranks.size}; "
                 "use a smaller --batch-size"
             )
         val = None
         if "val" in contents.labelled:
-            val = stack.enter_context(open_split(config.loader, _spec(config, "val")))
+            val = stack.enter_context(open_split(config.loader, _spec(config, ranks, "val")))
         yield Data(wnids=contents.wnids, train=train, val=val)
 
 
@@ -120,15 +121,17 @@ def _entry(name: str) -> LoaderEntry:
     return LOADERS[name]
 
 
-def _spec(config: TrainConfig, split: SplitName) -> LoaderSpec:
+def _spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
     return LoaderSpec(
         root=config.root,
         split=split,
         batch_size=config.batch_size,
         image_size=config.image_size,
-        workers=config.workers,
+        workers=config.workers or 0,  # never None once the loader is chosen
         shuffle=True,
         drop_last=True,
         seed=config.seed,
-        device=config.device,
+        rank=ranks.rank,
+        world_size=ranks.size,
+        device=ranks.device,
     )

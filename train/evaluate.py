@@ -20,7 +20,7 @@ from ..prep import ClassEntry, Progress, TrainingError, silent
 from .checkpoint import About, load_model, read_checkpoint
 from .config import check_device, default_device
 from .data import Contents, open_split, read_contents
-from .engine import Normalise
+from .engine import Normalise, autocast
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -157,7 +157,9 @@ def predict(
         workers=config.workers,
         device=config.device,
     )
-    return read.about, contents, _predict(model, config.loader, spec, f"evaluate {checkpoint.name}", progress)
+    step = f"evaluate {checkpoint}"
+    with autocast(config.device, read.about.config.amp):  # as the run computed, so that its figures repeat
+        return read.about, contents, _predict(model, config.loader, spec, step, progress)
 
 
 def _predict(model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress) -> Predictions:

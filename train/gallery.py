@@ -58,9 +58,9 @@ def draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> byt
     """Return a PNG with the thumbnails in rows of five, each with the truth and the two verdicts."""
     rows = max(1, math.ceil(len(thumbnails) / COLUMNS))
     figure = Figure(figsize=(2.4 * COLUMNS, 0.5 + 3.1 * rows), dpi=110, layout="constrained")
-    a, b = comparison.a.checkpoint.name, comparison.b.checkpoint.name
+    title = f"The checkpoints disagree on {comparison.disagreements} of {comparison.images} pictures"
     figure.suptitle(
-        f"{comparison.disagreements} of {comparison.images} pictures differ; a: {a}, b: {b}", parse_math=False
+        f"{title}\na: {comparison.a.checkpoint}, b: {comparison.b.checkpoint}", fontsize=9, parse_math=False
     )
     axes: Any = figure.subplots(rows, COLUMNS, squeeze=False)
     for axis in axes.flat:
