@@ -11,6 +11,7 @@ from .metrics import Metrics
 from .models import MODELS
 from .result import TrainResult
 from .run import train
+from .summary import Summary, summarise_model
 
 __all__ = [
     "AUTO",
@@ -21,6 +22,7 @@ __all__ = [
     "EvaluateConfig",
     "Evaluation",
     "Metrics",
+    "Summary",
     "TrainConfig",
     "TrainResult",
     "Verdict",
@@ -30,6 +32,7 @@ __all__ = [
     "default_workers",
     "evaluate",
     "export_weights",
+    "summarise_model",
     "train",
     "write_gallery",
 ]

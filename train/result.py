@@ -72,7 +72,7 @@ def summarise(
 def input_verdict(config: TrainConfig, images_per_second: float, data_wait: float) -> str:
     """Return one sentence: whether the input starved the model, and what to change where it did."""
     if data_wait < STARVED:
-        return f"the input kept up: the model waited {data_wait:.1%} of the time, so a faster loader gains nothing"
+        return f"the input kept up: the model waited {data_wait:.1%} of the time, so a faster loader would gain little"
     possible = images_per_second / (1 - data_wait)
     return (
         f"the input starved the model: it waited {data_wait:.1%} of the time, and without that it would train "
