@@ -49,7 +49,7 @@ def _show(found: "Summary") -> None:
     table = Table(box=None, title=f"{found.model}, {found.stem} stem, {found.image_size} px")
     table.add_column("layer", overflow="fold", min_width=16)
     table.add_column("kind", overflow="fold")
-    for name in ("output", "parameters", "MACs", "activation"):
+    for name in ("output", "parameters", "M MACs", "MB out"):
         table.add_column(name, justify="right", no_wrap=True)
     for layer in found.layers:
         table.add_row(
@@ -57,8 +57,8 @@ def _show(found: "Summary") -> None:
             layer.kind,
             " x ".join(map(str, layer.output)),
             f"{layer.parameters:,}",
-            f"{layer.macs / 1e6:,.1f} M",
-            f"{layer.activation_bytes / 1e6:.2f} MB",
+            f"{layer.macs / 1e6:,.1f}",
+            f"{layer.activation_bytes / 1e6:.2f}",
         )
     stderr_console().print(table)
     say(
