@@ -174,7 +174,7 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
     _, told = process.communicate(timeout=60)
     assert "the place in the run is saved" in told
     about = read_checkpoint(last).about
-    assert len(about.history) < 12
+    assert len(about.history) < 5
     resumed = run(torchrun(*words, "--out", str(cut), "--resume", str(last)))
     assert resumed.returncode == 0, resumed.stderr
     assert same_weights(last, whole / "checkpoints" / "last.pt")
