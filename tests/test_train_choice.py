@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from feedline.benchmarks import Plan, bench, read_records, write_record
 from feedline.cli.train import train as train_command
 from feedline.loaders import Loader, LoaderSpec, open_loader
-from feedline.prep import read_document
+from feedline.prep import TrainingError, read_document
 from feedline.train import TrainConfig, choose, result, train
 from feedline.train.choose import choose_loader
+from feedline.train.ranks import Ranks
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,16 +74,31 @@ def test_a_trial_finds_the_faster_loader(slow: str, config: TrainConfig, monkeyp
     assert read_document(config.out / "config.json", TrainConfig).loader == other
 
 
+def test_a_loader_that_cannot_read_the_data_is_passed_over(config: TrainConfig, tmp_path: Path) -> None:
+    """Damaged shards beside whole class folders: the trial says so and trains; both damaged: a sentence."""
+    damaged = tmp_path / "damaged"
+    shutil.copytree(config.root, damaged)
+    for shard in (damaged / "shards").glob("*train*.tar"):
+        shard.write_bytes(bytes(1000))
+    chosen = choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
+    assert chosen.loader != "webdataset"
+    assert "webdataset failed" in chosen.reason
+    for picture in (damaged / "train").rglob("*.JPEG"):
+        picture.write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match="no loader can read a batch of .* --loader imagefolder"):
+        choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
+
+
 def test_nothing_is_tried_where_there_is_no_choice(config: TrainConfig, tmp_path: Path) -> None:
     """One readable loader, a named one, and a run that is resumed need no trial."""
     (tmp_path / "bare").mkdir()
     shutil.copy(config.root / "manifest.json", tmp_path / "bare")
     seen: list[str] = []
-    alone = choose_loader(replace(config, root=tmp_path / "bare"), lambda step, done, total: seen.append(step))
-    named = choose_loader(replace(config, loader="webdataset"), lambda step, done, total: seen.append(step))
+    alone = choose_loader(replace(config, root=tmp_path / "bare"), Ranks(), lambda step, done, total: seen.append(step))
+    named = choose_loader(replace(config, loader="webdataset"), Ranks(), lambda step, done, total: seen.append(step))
     train(replace(config, loader="webdataset"))
     resumed = replace(config, resume=config.out / "checkpoints" / "last.pt")
-    again = choose_loader(resumed, lambda step, done, total: seen.append(step))
+    again = choose_loader(resumed, Ranks(), lambda step, done, total: seen.append(step))
     assert "the only one" in alone.reason
     assert (named.loader, named.reason) == ("webdataset", "as asked")
     assert (again.loader, again.reason) == ("webdataset", "as the run began")

@@ -101,10 +101,12 @@ def default_loader(root: Path) -> str:
     return next(name for name in readable_loaders(root) if LOADERS[name].covers_epoch)
 
 
-def default_workers(root: Path, loader: str) -> int:
-    """Return one worker per usable CPU, or fewer where the train split does not feed so many."""
+def default_workers(root: Path, loader: str, ranks: Ranks | None = None) -> int:
+    """Return one worker per usable CPU of each rank, or fewer where the train split does not feed so many."""
     _entry(loader)
-    return _fed(loader, LoaderSpec(root=root, workers=usable_cpus())).workers
+    ranks = ranks or Ranks()
+    cpus = max(1, usable_cpus() // ranks.local_size)
+    return _fed(loader, LoaderSpec(root=root, workers=cpus, rank=ranks.rank, world_size=ranks.size)).workers
 
 
 def _fed(loader: str, spec: LoaderSpec) -> LoaderSpec:

@@ -35,6 +35,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    local_size: int = 1
+    """How many of them are on this machine and share its CPUs."""
     device: str = "cpu"
     """The torch device of this rank."""
     store: Any = None
@@ -176,4 +178,5 @@ def _connect(device: str) -> Ranks:
         raise TrainingError(
             f"the ranks cannot meet at {place}: {reason}; choose another port with torchrun --master-port"
         ) from error
-    return Ranks(rank=rank, size=size, device=device, store=store)
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return Ranks(rank=rank, size=size, local_size=local_size, device=device, store=store)

@@ -57,7 +57,7 @@ def train(
 
 def _with_loader(config: TrainConfig, ranks: Ranks, progress: Progress, tell: Callable[[str], None]) -> TrainConfig:
     """Return the config with a loader and its workers, the same on all ranks."""
-    chosen = ranks.from_first("loader", lambda: json.dumps(vars(choose_loader(config, progress))))
+    chosen = ranks.from_first("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
     choice = Choice(**json.loads(chosen))
     if ranks.rank == 0:
         tell(choice.sentence)
