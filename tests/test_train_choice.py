@@ -85,7 +85,7 @@ def test_a_loader_that_cannot_read_the_data_is_passed_over(config: TrainConfig, 
     assert "webdataset failed" in chosen.reason
     for picture in (damaged / "train").rglob("*.JPEG"):
         picture.write_bytes(b"no picture")
-    with pytest.raises(TrainingError, match="no loader can read a batch of .* --loader imagefolder"):
+    with pytest.raises(TrainingError, match=r"no loader can read a batch of .* --loader imagefolder"):
         choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
 
 
