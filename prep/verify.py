@@ -4,7 +4,6 @@ Counts, sizes, checksums and each picture's first and last bytes are checked; wi
 decoded in full as well. All problems are collected, so that one run tells everything there is to mend.
 """
 
-import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -17,11 +16,10 @@ from PIL import Image
 
 from .cpus import usable_cpus
 from .documents import read_document
-from .errors import SourceError
-from .manifest import MANIFEST, Manifest, Shard, ShardManifest, read_manifest
+from .manifest import MANIFEST, Manifest, ShardManifest, read_manifest
 from .pool import check, run_all
 from .progress import Progress, counter, silent
-from .tar import read_member, walk
+from .verify_shards import Found, verify_shards
 
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 
@@ -47,21 +45,15 @@ def verify(
     """
     workers = workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
-        return _verify_shards(path, read_document(path / MANIFEST, ShardManifest), decode, workers, progress)
+        shards = read_document(path / MANIFEST, ShardManifest)
+        found = verify_shards(path, shards, bind(picture_problem, decode=decode), workers, progress)
+        return _summary(found, shards.splits)
     return _verify_root(path, read_manifest(path), decode, workers, progress)
-
-
-@dataclass(frozen=True)
-class _Found:
-    split: str
-    classes: frozenset[int]
-    images: int
-    problems: tuple[str, ...]
 
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
     count = counter(progress, "verify, pictures", sum(split.images for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], _Found]] = []
+    tasks: list[Callable[[threading.Event], Found]] = []
     for name, split in manifest.splits.items():
         if split.per_class:
             for label, entry in enumerate(manifest.classes):
@@ -80,7 +72,7 @@ def _check_folder(
     decode: bool,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> _Found:
+) -> Found:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} pictures, the manifest says {expected}"]
     for file in files:
@@ -89,59 +81,7 @@ def _check_folder(
         if problem:
             problems.append(f"{file} {problem}")
         count(1)
-    return _Found(split, frozenset([label] if files and label >= 0 else []), len(files), tuple(problems))
-
-
-def _verify_shards(
-    directory: Path, manifest: ShardManifest, decode: bool, workers: int, progress: Progress
-) -> Verification:
-    count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
-    tasks = [
-        bind(_check_shard, split, directory, shard, len(manifest.classes), decode, count)
-        for split, held in manifest.splits.items()
-        for shard in held.shards
-    ]
-    return _summary(run_all(tasks, workers), manifest.splits)
-
-
-def _check_shard(
-    split: str,
-    directory: Path,
-    shard: Shard,
-    classes: int,
-    decode: bool,
-    count: Callable[[int], None],
-    stop: threading.Event,
-) -> _Found:
-    path = directory / shard.name
-    labels: set[int] = set()
-    images = 0
-    problems: list[str] = []
-    try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                problems.append(f"{path} has another sha256 than the manifest")
-            for member in walk(file, 0, path.stat().st_size, str(path)):
-                check(stop)
-                data = read_member(file, member, str(path))
-                if member.name.endswith(".cls"):
-                    label = int(data) if data.isdigit() else -1
-                    labels.add(label)
-                    if not 0 <= label < classes:
-                        problems.append(f"{member.name} in {path} is {data[:20]!r}, no class of 0..{classes - 1}")
-                else:
-                    images += 1
-                    count(1)
-                    problem = picture_problem(data, decode)
-                    if problem:
-                        problems.append(f"{member.name} in {path} {problem}")
-    except FileNotFoundError:
-        problems.append(f"{path} is missing")
-    except SourceError as error:
-        problems.append(str(error))
-    if images != shard.samples and not problems:
-        problems.append(f"{path} has {images} samples, the manifest says {shard.samples}")
-    return _Found(split, frozenset(labels), images, tuple(problems))
+    return Found(split, frozenset([label] if files and label >= 0 else []), len(files), tuple(problems))
 
 
 def picture_problem(data: bytes, decode: bool) -> str | None:
@@ -160,7 +100,7 @@ def picture_problem(data: bytes, decode: bool) -> str | None:
     return None
 
 
-def _summary(found: Sequence[_Found], splits: Iterable[str]) -> Verification:
+def _summary(found: Sequence[Found], splits: Iterable[str]) -> Verification:
     parts = {split: [part for part in found if part.split == split] for split in splits}
     return Verification(
         problems=tuple(problem for part in found for problem in part.problems),
