@@ -89,19 +89,21 @@ def test_a_loader_that_cannot_read_the_data_is_passed_over(config: TrainConfig, 
         choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
 
 
-def test_nothing_is_tried_where_there_is_no_choice(config: TrainConfig, tmp_path: Path) -> None:
-    """One readable loader, a named one, and a run that is resumed need no trial."""
-    (tmp_path / "bare").mkdir()
-    shutil.copy(config.root / "manifest.json", tmp_path / "bare")
+def test_nothing_is_tried_where_there_is_no_choice(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named loader, a run that is resumed, and a root that only one loader can read need no trial."""
     seen: list[str] = []
-    alone = choose_loader(replace(config, root=tmp_path / "bare"), Ranks(), lambda step, done, total: seen.append(step))
-    named = choose_loader(replace(config, loader="webdataset"), Ranks(), lambda step, done, total: seen.append(step))
+
+    def look(step: str, done: int, total: int) -> None:
+        seen.append(step)
+
+    named = choose_loader(replace(config, loader="webdataset"), Ranks(), look)
     train(replace(config, loader="webdataset"))
-    resumed = replace(config, resume=config.out / "checkpoints" / "last.pt")
-    again = choose_loader(resumed, Ranks(), lambda step, done, total: seen.append(step))
-    assert "the only one" in alone.reason
+    again = choose_loader(replace(config, resume=config.out / "checkpoints" / "last.pt"), Ranks(), look)
+    monkeypatch.setattr(choose, "readable_loaders", lambda root: ["imagefolder", "cached"])
+    alone = choose_loader(config, Ranks(), look)
     assert (named.loader, named.reason) == ("webdataset", "as asked")
     assert (again.loader, again.reason) == ("webdataset", "as the run began")
+    assert (alone.loader, alone.reason) == ("imagefolder", f"the only one that can read {config.root}")
     assert seen == []
 
 

@@ -15,7 +15,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from feedline.cli.main import run as feedline
-from feedline.prep import OutputError, TrainingError
+from feedline.loaders import LOADERS
+from feedline.prep import LoaderUnavailable, OutputError, TrainingError
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 from feedline.train.journal import Journal
@@ -69,6 +70,26 @@ def test_a_signal_saves_the_place_with_all_of_its_state(number: signal.Signals, 
     assert read_checkpoint(last(config)).about.running.batches == 1
     train(replace(config, resume=last(config)))
     assert same_state(last(config), last(whole))
+
+
+@pytest.mark.parametrize("loader", [name for name, entry in LOADERS.items() if entry.covers_epoch])
+def test_every_loader_resumes_to_the_same_weights(loader: str, config: TrainConfig) -> None:
+    """Stopped in mid-epoch, with loader workers: the next batch is the very next one, bit for bit."""
+    whole = replace(config, loader=loader, workers=2, epochs=1, out=config.out.with_name("whole"))
+    try:
+        train(whole)
+    except LoaderUnavailable as error:
+        pytest.skip(str(error))
+
+    def interrupt(step: str, done: int, total: int) -> None:
+        if (step, done) == ("train epoch 1/1", 2):
+            signal.raise_signal(signal.SIGINT)
+
+    cut = replace(whole, out=config.out)
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, interrupt)
+    train(replace(cut, resume=last(cut)))
+    assert same_state(last(cut), last(whole))
 
 
 def test_the_generators_are_saved_and_left_alone(config: TrainConfig) -> None:
