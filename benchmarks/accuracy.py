@@ -9,6 +9,7 @@ loaders agree when their means differ by less than one loader's own accuracies d
 """
 
 import io
+import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..loaders import LOADERS, readable_loaders
-from ..prep import prepare_tiny_imagenet, write_atomically, write_document, write_shards
+from ..prep import FeedlineError, prepare_tiny_imagenet, write_atomically, write_document, write_shards
 from ..train import TrainConfig, train
 from .environment import Environment, capture
 from .records import Code, running_code
@@ -160,4 +161,7 @@ def main(out: Path, seeds: int, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")
