@@ -18,6 +18,9 @@ COMMANDS = {
     "bench": "Measure images/s of each loader and worker count.",
     "report": "Make one HTML page from benchmark records.",
     "train": "Train a ResNet through any loader.",
+    "evaluate": "Top-1, top-5, loss, each class and the worst confusions of a checkpoint.",
+    "compare": "List and show the pictures on which two checkpoints disagree.",
+    "summary": "Every layer of a model with its output shape, parameters, MACs and memory.",
 }
 INTERRUPTED = 130
 

@@ -2,23 +2,44 @@
 
 The recipe is the common one for ResNets on ImageNet (Goyal et al., Accurate, Large Minibatch SGD, 2017): SGD with
 Nesterov momentum 0.9, weight decay 1e-4, a learning rate of 0.1 per 256 pictures of a batch, a linear warm-up over
-the first twentieth of the run (5 of 90 epochs there), then a cosine to zero (Loshchilov and Hutter, 2017).
+the first twentieth of the run (5 of 90 epochs there), then a cosine to zero (Loshchilov and Hutter, 2017). AdamW
+takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 pictures, and 0.05.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from ..prep import TrainingError
 
-LR_PER_256 = 0.1
+OptimiserName = Literal["sgd", "adamw"]
+ScheduleName = Literal["cosine", "step", "constant"]
+Precision = Literal["none", "bf16", "fp16"]
+Stem = Literal["auto", "imagenet", "small"]
+
+LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4}
+WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05}
+
+AUTO = "auto"
+
+# Tiny-ImageNet's size. ImageNet's stem leaves 16x16 of 64x64 pixels and 2x2 at the end: too little to tell from.
+SMALL_STEM_UP_TO = 64
 
 
 def default_device() -> str:
     """Return ``cuda`` where there is a usable one, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Raise TrainingError unless torch can compute on ``device``."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
+        raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,35 +50,79 @@ class TrainConfig:
     """A dataset root, as ``LoaderSpec.root``."""
     out: Path
     """The run directory: new or empty, or the run that ``resume`` belongs to."""
-    loader: str = "imagefolder"
+    loader: str = AUTO
+    """A name of the table of loaders, or ``auto``: the fastest of those that can read ``root``."""
     model: str = "resnet18"
+    stem: Stem = "auto"
+    """``imagenet``: 7x7 with stride 2, then max-pool. ``small``: 3x3 with stride 1 and no max-pool, 16 times the
+    positions and about 15 times the compute. ``auto``: small up to an image size of 64, imagenet above."""
     epochs: int = 10
     batch_size: int = 64
+    """Pictures per step of each rank."""
     image_size: int = 224
     """Height and width of the pictures that the model sees, in pixels."""
+    optimiser: OptimiserName = "sgd"
     lr: float | None = None
-    """Learning rate after the warm-up; None means 0.1 per 256 pictures of a batch."""
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 pictures of all ranks' batch."""
+    schedule: ScheduleName = "cosine"
+    """After the warm-up: ``cosine`` to zero, ``step``: a tenth after each third of the run, or ``constant``."""
     warmup: float = 0.05
     """Share of the run's steps over which the learning rate rises linearly."""
-    workers: int = 0
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float | None = None
+    """None means 1e-4 (SGD) or 0.05 (AdamW). Never on norms and biases."""
+    label_smoothing: float = 0.0
+    clip: float | None = None
+    """Largest norm of the gradient of all weights together; None leaves it as it is."""
+    accumulate: int = 1
+    """Into how many parts a batch is cut, one after the other, so that its activations need that much less memory."""
+    ema: float | None = None
+    """Decay per step of an exponential moving average of the weights, which is then what gets evaluated."""
+    amp: Precision = "none"
+    """Autocast: convolutions and products in this precision, weights in float32."""
+    channels_last: bool = True
+    compile: bool = False
+    """Train through torch.compile."""
+    workers: int | None = None
+    """Of each rank's loader; None means one per usable CPU, or as many as the loader can use."""
     seed: int = 0
     device: str = field(default_factory=default_device)
+    save_epochs: int | None = None
+    """Keep ``epoch-0001.pt`` and so on, every so many epochs."""
+    save_steps: int | None = None
+    """Bring ``last.pt`` up to date every so many steps, not only after each epoch."""
     resume: Path | None = None
-    """A checkpoint to continue from. Its settings must equal these, apart from places and ``workers``."""
+    """A checkpoint to continue from. Its settings must equal these, apart from places, speed and what is kept."""
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("image_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
+        counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")
+        for name, least in (*((name, 1) for name in counts), ("workers", 0)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise TrainingError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise TrainingError(f"lr must be a positive number, got {self.lr}")
-        for name in ("momentum", "weight_decay", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("lr", "clip"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} must be a positive number, got {getattr(self, name)}")
+        for name in ("momentum", "weight_decay", "warmup", "label_smoothing", "ema"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} must be at least 0 and less than 1, got {getattr(self, name)}")
+        if self.accumulate > self.batch_size:
+            raise TrainingError(f"accumulate must be at most the batch size {self.batch_size}, got {self.accumulate}")
 
-    @property
-    def peak_lr(self) -> float:
-        """The learning rate after the warm-up."""
-        return LR_PER_256 * self.batch_size / 256 if self.lr is None else self.lr
+
+def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
+    """Return the settings with every choice that was left open made, as the run records them."""
+    lr, decay = config.lr, config.weight_decay
+    return replace(
+        config,
+        stem=chosen_stem(config.stem, config.image_size),
+        lr=LR_PER_256[config.optimiser] * config.batch_size * ranks / 256 if lr is None else lr,
+        weight_decay=WEIGHT_DECAY[config.optimiser] if decay is None else decay,
+    )
+
+
+def chosen_stem(stem: Stem, image_size: int) -> Stem:
+    """Return the stem that ``auto`` means for an image size in pixels; any other as it is."""
+    if stem != "auto":
+        return stem
+    return "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"

@@ -1,4 +1,4 @@
-"""The data of a run: which classes there are, and the loaders of its train and val splits."""
+"""The data of a run: which classes there are, and the loaders of its splits."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from ..loaders import LOADERS, Loader, LoaderEntry, LoaderSpec, most_workers, open_loader, readable_loaders
-from ..prep import MANIFEST, SHARDS, TrainingError, read_manifest, read_shard_manifest, usable_cpus
+from ..prep import (
+    MANIFEST,
+    SHARDS,
+    ClassEntry,
+    TrainingError,
+    read_manifest,
+    read_shard_manifest,
+    usable_cpus,
+)
 from .config import TrainConfig
+from .ranks import Ranks
 
 SplitName = Literal["train", "val"]
 
@@ -26,25 +35,65 @@ class Data:
 
 
 @contextmanager
-def open_data(config: TrainConfig) -> Generator[Data, None, None]:
-    """Open the loaders, and close them at the end whatever happens.
+def open_data(config: TrainConfig, ranks: Ranks) -> Generator[Data, None, None]:
+    """Open the loaders of this rank's share, and close them at the end whatever happens.
 
     Raises TrainingError for a loader that does not cover the epoch or for less than one batch of pictures,
     and what the loaders raise.
     """
-    contents = _read_contents(config.root, _entry(config.loader))
+    contents = read_contents(config.root, config.loader)
     with ExitStack() as stack:
-        train = stack.enter_context(closing(open_loader(config.loader, _spec(config, "train"))))
+        train = stack.enter_context(closing(open_loader(config.loader, _spec(config, ranks, "train"))))
         if len(train) == 0:
             raise TrainingError(
-                f"the train split of {config.root} is smaller than one batch of {config.batch_size}; "
+                f"the train split of {config.root} is smaller than one batch of {config.batch_size * ranks.size}; "
                 "use a smaller --batch-size"
             )
         val = None
         if "val" in contents.labelled:
-            spec = _fed(config.loader, _spec(config, "val"))
-            val = stack.enter_context(closing(open_loader(config.loader, spec)))
+            val = stack.enter_context(open_split(config.loader, _spec(config, ranks, "val")))
         yield Data(wnids=contents.wnids, train=train, val=val)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a root holds, as the manifest that the loader reads has it."""
+
+    classes: tuple[ClassEntry, ...]
+    labelled: tuple[str, ...]
+    """The splits that can be trained and evaluated on."""
+
+    @property
+    def wnids(self) -> tuple[str, ...]:
+        return tuple(entry.wnid for entry in self.classes)
+
+
+def read_contents(root: Path, loader: str) -> Contents:
+    """Return what ``root`` holds for ``loader``. Raises TrainingError for a loader that does not cover the epoch."""
+    needs = _entry(loader).needs
+    if needs == "folders" or (needs == "either" and (root / MANIFEST).is_file()):
+        manifest = read_manifest(root)
+        labelled = tuple(name for name, split in manifest.splits.items() if split.per_class)
+    else:
+        manifest = read_shard_manifest(root / SHARDS)
+        labelled = tuple(manifest.splits)
+    return Contents(classes=manifest.classes, labelled=labelled)
+
+
+@contextmanager
+def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
+    """Open one split to evaluate on: eval transform, in order, each sample once. Closes it whatever happens.
+
+    ``spec.workers`` is lowered to what the split can feed. Raises TrainingError for a split without labels.
+    """
+    labelled = read_contents(spec.root, loader).labelled
+    if spec.split not in labelled:
+        raise TrainingError(
+            f"{spec.root} has no labelled split {spec.split!r}; use --split with one of: {', '.join(labelled)}"
+        )
+    spec = replace(spec, transform="eval", shuffle=False, drop_last=False)
+    with closing(open_loader(loader, _fed(loader, spec))) as opened:
+        yield opened
 
 
 def default_loader(root: Path) -> str:
@@ -52,35 +101,18 @@ def default_loader(root: Path) -> str:
     return next(name for name in readable_loaders(root) if LOADERS[name].covers_epoch)
 
 
-def default_workers(root: Path, loader: str) -> int:
-    """Return one worker per usable CPU, or fewer where the train split does not feed so many."""
+def default_workers(root: Path, loader: str, ranks: Ranks | None = None) -> int:
+    """Return one worker per usable CPU of each rank, or fewer where the train split does not feed so many."""
     _entry(loader)
-    return _fed(loader, LoaderSpec(root=root, workers=usable_cpus())).workers
+    ranks = ranks or Ranks()
+    cpus = max(1, usable_cpus() // ranks.local_size)
+    return _fed(loader, LoaderSpec(root=root, workers=cpus, rank=ranks.rank, world_size=ranks.size)).workers
 
 
 def _fed(loader: str, spec: LoaderSpec) -> LoaderSpec:
     """Return the spec with no more workers than the loader can use for its split."""
     most = most_workers(loader, spec)
     return spec if most is None else replace(spec, workers=min(spec.workers, most))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Contents:
-    """What a root holds, as the manifest that the loader reads has it."""
-
-    wnids: tuple[str, ...]
-    labelled: frozenset[str]
-    """The splits that can be trained and evaluated on."""
-
-
-def _read_contents(root: Path, entry: LoaderEntry) -> _Contents:
-    if entry.needs == "folders" or (entry.needs == "either" and (root / MANIFEST).is_file()):
-        manifest = read_manifest(root)
-        labelled = frozenset(name for name, split in manifest.splits.items() if split.per_class)
-    else:
-        manifest = read_shard_manifest(root / SHARDS)
-        labelled = frozenset(manifest.splits)
-    return _Contents(wnids=tuple(entry.wnid for entry in manifest.classes), labelled=labelled)
 
 
 def _entry(name: str) -> LoaderEntry:
@@ -91,17 +123,17 @@ def _entry(name: str) -> LoaderEntry:
     return LOADERS[name]
 
 
-def _spec(config: TrainConfig, split: SplitName) -> LoaderSpec:
-    training = split == "train"
+def _spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
     return LoaderSpec(
         root=config.root,
         split=split,
         batch_size=config.batch_size,
         image_size=config.image_size,
-        transform="train" if training else "eval",
-        workers=config.workers,
-        shuffle=training,
-        drop_last=training,
+        workers=config.workers or 0,  # never None once the loader is chosen
+        shuffle=True,
+        drop_last=True,
         seed=config.seed,
-        device=config.device,
+        rank=ranks.rank,
+        world_size=ranks.size,
+        device=ranks.device,
     )

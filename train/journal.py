@@ -3,25 +3,34 @@
 RUN/config.json           the settings as they were used
 RUN/checkpoints/last.pt   the end of the last finished epoch, or the place of an interruption
 RUN/checkpoints/best.pt   the epoch with the best top-1 on val
+RUN/checkpoints/epoch-0001.pt …   every so many epochs, where that is asked for
 RUN/metrics.jsonl         one JSON object per finished epoch
 RUN/curves.png            the same as a picture
-RUN/tensorboard/          the same, and the loss and the learning rate of every step
+RUN/tensorboard/          the same, the loss and the learning rate of every step, the graph, some pictures
 """
 
+import copy
 import io
 import json
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from ..loaders import Batch
 from ..prep import OutputError, to_json, write_atomically, write_document
 from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics, Sums
+
+PICTURES = 16  # one glance: are they upright, in colour, and of something?
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,10 @@ class RunDirectory:
     @property
     def best(self) -> Path:
         return self.path / "checkpoints" / "best.pt"
+
+    def epoch(self, number: int) -> Path:
+        """Return the checkpoint of an epoch, counted from 1."""
+        return self.path / "checkpoints" / f"epoch-{number:04d}.pt"
 
     def claim(self, config: TrainConfig) -> None:
         """Make the directory this run's own, and write its config.json.
@@ -69,31 +82,52 @@ class Journal:
 
     def __init__(self, directory: Path, first_step: int) -> None:
         self._directory = directory
-        # Events of an interrupted attempt at the steps to come are hidden.
-        self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
+        with self._writing():
+            # Events of an interrupted attempt at the steps to come are hidden.
+            self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
+
+    def begin(self, model: nn.Module, batch: Batch) -> None:
+        """Show the model's graph and the first pictures that it is trained on."""
+        shown = copy.deepcopy(model).to("cpu").eval()
+        picture = batch.images[:1].float().cpu()
+        with self._writing(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing is deprecated, and TensorBoard knows no other way
+            self._events.add_graph(shown, picture)
+            self._events.add_images("pictures/train", batch.images[:PICTURES].cpu(), 0)
 
     def step(self, step: int, sums: Sums, lr: float) -> None:
         """Note a training step: its number, its batch's sums and the learning rate it used."""
-        self._events.add_scalar("step/loss", sums.loss / sums.images, step)
-        self._events.add_scalar("step/lr", lr, step)
+        with self._writing():
+            self._events.add_scalar("step/loss", sums.loss / sums.images, step)
+            self._events.add_scalar("step/lr", lr, step)
 
     def epoch(self, record: EpochRecord) -> None:
         """Note a finished epoch, in TensorBoard at its last step."""
-        for name, value in _scalars(record).items():
-            self._events.add_scalar(name, value, record.step)
-        self._events.flush()
+        with self._writing():
+            for name, value in _scalars(record).items():
+                self._events.add_scalar(name, value, record.step)
+            self._events.flush()
 
     def publish(self, history: tuple[EpochRecord, ...]) -> None:
         """Write metrics.jsonl and curves.png for these epochs. Raises OutputError when that fails."""
         lines = "".join(json.dumps(to_json(record)) + "\n" for record in history)
-        try:
+        with self._writing():
             write_atomically(self._directory / "metrics.jsonl", lines.encode())
             write_atomically(self._directory / "curves.png", draw_curves(history))
-        except OSError as error:
-            raise OutputError(f"cannot write to {self._directory}: {error.strerror}") from error
 
     def close(self) -> None:
-        self._events.close()
+        with self._writing():
+            self._events.close()
+
+    @contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self._directory}: {error.strerror or error}; make room there, then continue the "
+                "run with --resume"
+            ) from error
 
 
 def _scalars(record: EpochRecord) -> dict[str, float]:

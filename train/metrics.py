@@ -13,6 +13,10 @@ import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from ..prep import TrainingError
 
 
+class NotFinite(TrainingError):
+    """The loss is infinite or no number."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """What a model reaches on a set of samples."""
@@ -36,25 +40,31 @@ class Sums:
 
     @classmethod
     def of(cls, logits: torch.Tensor, labels: torch.Tensor) -> "Sums":
-        """Return the sums of one batch: ``logits`` (N, C) float, ``labels`` (N,) int64, on one device.
-
-        Raises TrainingError when the loss is not finite.
-        """
+        """Return the sums of one batch: ``logits`` (N, C) float, ``labels`` (N,) int64, on one device."""
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
         # One transfer, because each one waits for the device. float64 holds every count exactly.
         values = torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()]).tolist()
-        if not math.isfinite(values[0]):
-            raise TrainingError(f"the loss became {values[0]}")
-        return cls(images=len(labels), loss=values[0], top1=int(values[1]), top5=int(values[2]))
+        return cls.from_values([len(labels), *values])
+
+    @classmethod
+    def from_values(cls, values: list[float]) -> "Sums":
+        """Return the sums from ``values()``, which may have been added up over ranks."""
+        images, loss, top1, top5 = values
+        return cls(images=int(images), loss=loss, top1=int(top1), top5=int(top5))
+
+    def values(self) -> list[float]:
+        """Return images, loss, top-1 and top-5, each exact in float64."""
+        return [self.images, self.loss, self.top1, self.top5]
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            images=self.images + other.images,
-            loss=self.loss + other.loss,
-            top1=self.top1 + other.top1,
-            top5=self.top5 + other.top5,
-        )
+        return Sums.from_values([mine + theirs for mine, theirs in zip(self.values(), other.values(), strict=True)])
+
+    def require_finite(self) -> "Sums":
+        """Return these sums; raise NotFinite when the loss is not finite."""
+        if not math.isfinite(self.loss):
+            raise NotFinite(f"the loss became {self.loss}")
+        return self
 
     def metrics(self) -> Metrics:
         """Return the means over the samples, of which there must be one at least."""

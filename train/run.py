@@ -2,12 +2,14 @@
 
 The run's state is what a checkpoint holds and nothing else: weights, optimiser, schedule, finished epochs, and the
 place in the epoch under way. It changes between two steps only, so it can be saved there at any time: at the end
-of an epoch, and when Ctrl-C ends the run early.
+of an epoch, every so many steps, and when Ctrl-C or SIGTERM ends the run early. With several ranks all of them hold
+the same state, and rank 0 writes it.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,100 +18,105 @@ import torch
 
 from ..loaders import Batch
 from ..prep import Progress, TrainingError, silent
-from .checkpoint import About, Checkpoint, check_fit, read_checkpoint, restore, write_checkpoint
-from .config import TrainConfig
+from .checkpoint import About, check_fit, read_checkpoint, restore, save_state, write_checkpoint
+from .choose import Choice, choose_loader
+from .config import TrainConfig, check_device, resolved
 from .data import Data, open_data
 from .engine import Learner, build_learner
 from .history import EpochRecord, Running, is_best, record_epoch
-from .interrupts import interrupts_deferred
+from .interrupts import interrupts_deferred, sigterm_interrupts
 from .journal import Journal, RunDirectory
-from .metrics import Metrics, Sums
+from .metrics import Metrics, NotFinite, Sums
 from .models import build_model
+from .ranks import Ranks, joined_ranks
+from .result import TrainResult, summarise
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """What a run reached and where it is kept."""
+def train(
+    config: TrainConfig, progress: Progress = silent, tell: Callable[[str], None] = lambda _: None
+) -> TrainResult:
+    """Train, and write the run directory ``config.out``. Under torchrun, train together with the other ranks.
 
-    train: Metrics
-    """Of the last epoch, over its training batches as they were trained on."""
-    val: Metrics | None
-    """Of the final weights; None without a labelled val split."""
-    images_per_second: float
-    """Over all epochs, without the evaluations."""
-    data_wait: float
-    """Share, 0 to 1, of the training time spent waiting for the loader."""
-    loader: str
-    workers: int
-    model: str
-    epochs: int
-    classes: int
-    checkpoint: Path
-    best: Path
+    ``tell`` is given a sentence on the loader that was chosen before the first step.
 
-
-def train(config: TrainConfig, progress: Progress = silent) -> TrainResult:
-    """Train, and write the run directory ``config.out``.
-
-    Raises TrainingError for settings, a loss or a checkpoint that cannot be used, OutputError for the directory,
-    DatasetError and LoaderError for the data. KeyboardInterrupt passes through once ``last.pt`` has the place.
+    Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
+    directory, DatasetError and LoaderError for the data. KeyboardInterrupt (Ctrl-C, SIGTERM) passes through once
+    ``last.pt`` has the place.
     """
-    _check_device(config.device)
-    config = replace(config, lr=config.peak_lr)
-    with open_data(config) as data:
-        run = _Run(config, data, progress)
-        try:
-            run.to_the_end()
-        except torch.cuda.OutOfMemoryError as error:
-            raise TrainingError(
-                f"a batch of {config.batch_size} does not fit into the memory of {config.device}; "
-                "use a smaller --batch-size"
-            ) from error
-        finally:
-            run.close()
+    check_device(config.device)
+    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _own_randomness(config, ranks):
+        config = resolved(_with_loader(config, ranks, progress, tell), ranks.size)
+        with open_data(config, ranks) as data, _explained(config):
+            run = _Run(config, data, ranks, progress if ranks.rank == 0 else silent)
+            try:
+                run.to_the_end()
+            finally:
+                run.close()
     return run.result()
 
 
-def _check_device(device: str) -> None:
+def _with_loader(config: TrainConfig, ranks: Ranks, progress: Progress, tell: Callable[[str], None]) -> TrainConfig:
+    """Return the config with a loader and its workers, the same on all ranks."""
+    chosen = ranks.from_first("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
+    choice = Choice(**json.loads(chosen))
+    if ranks.rank == 0:
+        tell(choice.sentence)
+    return replace(config, loader=choice.loader, workers=choice.workers)
+
+
+@contextmanager
+def _own_randomness(config: TrainConfig, ranks: Ranks) -> Generator[None, None, None]:
+    """Seed torch's generators for the run, and leave them as they were."""
+    with torch.random.fork_rng(devices=[ranks.device] if ranks.device.startswith("cuda") else []):
+        torch.manual_seed(config.seed)
+        yield
+
+
+@contextmanager
+def _explained(config: TrainConfig) -> Generator[None, None, None]:
+    """Say in one sentence what torch tells in many lines."""
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
-        raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(
+            f"a batch of {config.batch_size} does not fit into the memory of {config.device}; "
+            "use a larger --accumulate or a smaller --batch-size"
+        ) from error
+    except RuntimeError as error:
+        if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise TrainingError(f"torch.compile failed ({_first_line(error)}); train without --compile") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class _Run:
-    def __init__(self, config: TrainConfig, data: Data, progress: Progress) -> None:
+    def __init__(self, config: TrainConfig, data: Data, ranks: Ranks, progress: Progress) -> None:
         self._config = config
         self._data = data
+        self._ranks = ranks
         self._progress = progress
         self._length = len(data.train)
-        self._learner = self._build_learner()
+        model = build_model(config.model, len(data.wnids), stem=config.stem, seed=config.seed)
+        self._learner: Learner = build_learner(model, config, config.epochs * self._length, ranks)
         self._running = Running()
         self._loader_state: dict[str, Any] = {}
         self._history: tuple[EpochRecord, ...] = ()
         if config.resume is not None:
             self._resume(config.resume)
         self._directory = RunDirectory(config.out)
-        self._directory.claim(config)
-        self._journal = Journal(config.out, first_step=self._step + 1)
-        if self._history:
-            self._journal.publish(self._history)
+        self._journal: Journal | None = None
+        if ranks.rank == 0:
+            self._directory.claim(config)
+            self._journal = Journal(config.out, first_step=self._step + 1)
+            if self._history:
+                self._journal.publish(self._history)
 
     @property
     def _step(self) -> int:
         return len(self._history) * self._length + self._running.batches
-
-    def _build_learner(self) -> Learner:
-        config, steps = self._config, self._config.epochs * self._length
-        return build_learner(
-            build_model(config.model, len(self._data.wnids), config.seed),
-            device=config.device,
-            lr=config.peak_lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            warmup_steps=int(config.warmup * steps),
-            steps=steps,
-        )
 
     def _resume(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
@@ -128,12 +135,13 @@ class _Run:
                     self._finish_epoch(val)
         except KeyboardInterrupt:
             with interrupts_deferred():  # people press it twice
-                write_checkpoint(self._directory.last, self._checkpoint().to_bytes())
+                self._write(self._directory.last)
             raise
 
     def close(self) -> None:
         """Flush the events."""
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _train_epoch(self) -> None:
         """Train on the rest of the epoch under way."""
@@ -145,87 +153,90 @@ class _Run:
             loader.load_state_dict(self._loader_state)
         else:
             return
-        began = perf_counter()
-        for batch in loader:
-            fetched = perf_counter()
-            with interrupts_deferred():
-                self._train_step(batch, fetched - began)
-                self._loader_state = loader.state_dict()
-            self._progress(name, self._running.batches, self._length)
+        # A rank alone stops at once while it waits for data; several agree on the step after which they stop.
+        with nullcontext(lambda: False) if self._ranks.size == 1 else interrupts_deferred() as stopping:
             began = perf_counter()
+            for batch in self._ranks.in_lockstep(loader, stopping):
+                fetched = perf_counter()
+                with interrupts_deferred():
+                    self._train_step(batch, fetched - began)
+                    self._loader_state = loader.state_dict()
+                    if self._config.save_steps and self._step % self._config.save_steps == 0:
+                        self._write(self._directory.last)
+                self._progress(name, self._running.batches, self._length)
+                began = perf_counter()
 
     def _train_step(self, batch: Batch, wait: float) -> None:
         began, lr = perf_counter(), self._learner.lr
         with self._stop_at(f"in step {self._running.batches + 1} of epoch {len(self._history) + 1}"):
             sums = self._learner.step(batch)
         self._running = self._running.add(sums, lr=lr, wait=wait, work=perf_counter() - began)
-        self._journal.step(self._step, sums, lr)
+        if self._journal is not None:
+            self._journal.step(self._step, sums, lr)
+            if self._step == 1:
+                self._journal.begin(self._learner.model, batch)
 
     def _evaluate(self) -> Metrics | None:
         loader, epoch = self._data.val, len(self._history) + 1
         if loader is None:
             return None
         sums = Sums()
+        for done, batch in enumerate(self._learner.evaluate(loader), start=1):
+            sums += batch
+            self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
+        sums = Sums.from_values(self._ranks.total(sums.values()))
         with self._stop_at(f"in the evaluation of epoch {epoch}"):
-            for done, batch in enumerate(self._learner.evaluate(loader), start=1):
-                sums += batch
-                self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
-        return sums.metrics()
+            return sums.require_finite().metrics()
 
     @contextmanager
     def _stop_at(self, place: str) -> Generator[None, None, None]:
         """Say where a loss that is not finite ended the run, and what is left of it."""
         try:
             yield
-        except TrainingError as error:
+        except NotFinite as error:
             kept = f"{self._directory.last} keeps epoch {len(self._history)}" if self._history else "nothing is kept"
             raise TrainingError(
-                f"{error} {place}; {kept}; train again with an --lr smaller than {self._config.peak_lr:g}"
+                f"{error} {place}; {kept}; train again with an --lr smaller than {self._config.lr:g}"
             ) from error
 
     def _finish_epoch(self, val: Metrics | None) -> None:
         record = record_epoch(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
         self._history, self._running, self._loader_state = (*self._history, record), Running(), {}
-        data = self._checkpoint().to_bytes()
-        # The best first: whoever dies between the two resumes before this epoch, and writes it again.
+        paths = [self._directory.last]
+        # The others first: whoever dies between two of them resumes before this epoch, and writes it again.
         if is_best(self._history):
-            write_checkpoint(self._directory.best, data)
-        write_checkpoint(self._directory.last, data)
-        self._journal.epoch(record)
-        self._journal.publish(self._history)
+            paths.insert(0, self._directory.best)
+        if self._config.save_epochs and record.epoch % self._config.save_epochs == 0:
+            paths.insert(0, self._directory.epoch(record.epoch))
+        self._write(*paths)
+        if self._journal is not None:
+            self._journal.epoch(record)
+            self._journal.publish(self._history)
 
     def _about(self) -> About:
         return About(
             config=self._config,
             classes=self._data.wnids,
             epoch_steps=self._length,
+            ranks=self._ranks.size,
             running=self._running,
             history=self._history,
         )
 
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(
-            about=self._about(),
-            model=self._learner.model.state_dict(),
-            optimiser=self._learner.optimiser.state_dict(),
-            schedule=self._learner.schedule.state_dict(),
-            loader=self._loader_state,
-        )
+    def _write(self, *paths: Path) -> None:
+        """Write a checkpoint of this moment to each of the paths."""
+        if self._ranks.rank == 0:
+            data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
+            for path in paths:
+                write_checkpoint(path, data)
 
     def result(self) -> TrainResult:
         """Return what the finished run reached."""
-        config, last = self._config, self._history[-1]
-        seconds = sum(record.seconds for record in self._history)
-        return TrainResult(
-            train=last.train,
-            val=last.val,
-            images_per_second=sum(record.images for record in self._history) / seconds,
-            data_wait=sum(record.data_wait * record.seconds for record in self._history) / seconds,
-            loader=config.loader,
-            workers=config.workers,
-            model=config.model,
-            epochs=config.epochs,
+        return summarise(
+            self._config,
+            self._history,
             classes=len(self._data.wnids),
-            checkpoint=self._directory.last,
+            ranks=self._ranks.size,
+            last=self._directory.last,
             best=self._directory.best,
         )

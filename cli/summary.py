@@ -1,0 +1,67 @@
+"""``feedline summary``: every layer of a model with its output shape, parameters, MACs and activation memory."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from ..prep import to_json
+from .console import echo_json, json_option, say, stderr_console
+
+if TYPE_CHECKING:
+    from ..train import Summary
+
+
+@click.command()
+@click.option(
+    "--model",
+    type=click.Choice(["resnet18", "resnet34", "resnet50", "resnet101"]),
+    default="resnet18",
+    show_default=True,
+)
+@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, help="In pixels.")
+@click.option(
+    "--stem",
+    type=click.Choice(["auto", "imagenet", "small"]),
+    default="auto",
+    show_default=True,
+    help="As in feedline train: auto is small up to --image-size 64.",
+)
+@click.option("--classes", type=click.IntRange(min=1), default=1000, show_default=True)
+@json_option
+def summary(model: str, as_json: bool, **options: Any) -> None:
+    """Print every layer of a model, for one picture in float32, and the totals.
+
+    \b
+    Example: feedline summary --model resnet50 --image-size 224
+             feedline summary --image-size 64 --classes 200
+    """
+    from ..train import summarise_model
+
+    found = summarise_model(model, **options)
+    _show(found)
+    if as_json:
+        echo_json(to_json(found))
+
+
+def _show(found: "Summary") -> None:
+    # 80 columns are enough for all but the widest names; those and the kind give way, the numbers never.
+    table = Table(box=None, title=f"{found.model}, {found.stem} stem, {found.image_size} px")
+    table.add_column("layer", overflow="fold", min_width=16)
+    table.add_column("kind", overflow="fold")
+    for name in ("output", "parameters", "M MACs", "MB out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in found.layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.output)),
+            f"{layer.parameters:,}",
+            f"{layer.macs / 1e6:,.1f}",
+            f"{layer.activation_bytes / 1e6:.2f}",
+        )
+    stderr_console().print(table)
+    say(
+        f"{found.parameters:,} parameters ({4 * found.parameters / 1e6:.1f} MB), {found.macs / 1e9:.3f} billion MACs "
+        f"and {found.activation_bytes / 1e6:.1f} MB of activations per picture"
+    )

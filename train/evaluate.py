@@ -1,0 +1,235 @@
+"""What a checkpoint makes of a split: one verdict per picture, and the figures that follow from all of them.
+
+Everything that is printed (accuracies, confusions, the pictures on which two checkpoints disagree) is computed
+from the same per-sample table, so no two of these figures can contradict each other.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from torch import nn
+
+from ..loaders import Batch, LoaderSpec
+from ..prep import ClassEntry, Progress, TrainingError, silent
+from .checkpoint import About, load_model, read_checkpoint
+from .config import check_device, default_device
+from .data import Contents, open_split, read_contents
+from .engine import Normalise, autocast
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+WORST_PAIRS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Which split to evaluate on, and how to read it."""
+
+    root: Path
+    loader: str
+    split: str = "val"
+    workers: int = 0
+    batch_size: int = 64
+    device: str = field(default_factory=default_device)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """One row per sample of the split, in the order of the sample indexes 0 to N - 1."""
+
+    labels: I64
+    """int64 (N,): the class that the data set gives."""
+    best: I64
+    """int64 (N,): the class with the highest score."""
+    best_probability: F64
+    """float64 (N,), 0 to 1: the softmax of that class."""
+    truth_probability: F64
+    """float64 (N,), 0 to 1: the softmax of the label's class."""
+    losses: F64
+    """float64 (N,): cross-entropy, in nats."""
+    top5: npt.NDArray[np.bool_]
+    """bool (N,): whether the label is among the five highest scores."""
+    seconds: float
+    """For the whole pass, waiting for data included."""
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """bool (N,): whether the highest score is the label's."""
+        return self.best == self.labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """One class of the split."""
+
+    wnid: str
+    name: str
+    images: int
+    top1: float | None
+    """Share, 0 to 1, of its pictures that were recognised; None for a class without any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Pictures of one class that were taken for another."""
+
+    truth: ClassEntry
+    taken_for: ClassEntry
+    images: int
+    share: float
+    """Of the pictures of ``truth``, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a checkpoint reaches on a split."""
+
+    loss: float
+    """Mean cross-entropy, in nats."""
+    top1: float
+    top5: float
+    images: int
+    images_per_second: float
+    checkpoint: Path
+    model: str
+    epoch: int
+    """Finished epochs of the checkpoint."""
+    split: str
+    loader: str
+    workers: int
+    classes: tuple[ClassAccuracy, ...]
+    """In class order."""
+    confusions: tuple[Confusion, ...]
+    """The ten pairs with the most pictures."""
+
+
+def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+    """Return what the checkpoint reaches on a labelled split; EMA weights are used where the run kept them.
+
+    Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError
+    and LoaderError for the data.
+    """
+    about, contents, predictions = predict(checkpoint, config, progress)
+    count = len(predictions.labels)
+    return Evaluation(
+        loss=float(predictions.losses.mean()),
+        top1=float(predictions.correct.mean()),
+        top5=float(predictions.top5.mean()),
+        images=count,
+        images_per_second=count / predictions.seconds,
+        checkpoint=checkpoint,
+        model=about.config.model,
+        epoch=len(about.history),
+        split=config.split,
+        loader=config.loader,
+        workers=config.workers,
+        classes=_class_accuracies(predictions, contents.classes),
+        confusions=_confusions(predictions, contents.classes),
+    )
+
+
+def predict(
+    checkpoint: Path, config: EvaluateConfig, progress: Progress = silent
+) -> tuple[About, Contents, Predictions]:
+    """Return what the checkpoint is, what the data set holds, and the verdict on every sample of the split."""
+    check_device(config.device)
+    read = read_checkpoint(checkpoint)
+    contents = read_contents(config.root, config.loader)
+    if read.about.classes != contents.wnids:
+        raise TrainingError(
+            f"{checkpoint} was trained on {len(read.about.classes)} classes, and {config.root} has "
+            f"{len(contents.wnids)}{' others' if len(read.about.classes) == len(contents.wnids) else ''}; "
+            "evaluate it on the data set that it was trained on"
+        )
+    model = load_model(checkpoint, read).to(config.device)
+    spec = LoaderSpec(
+        root=config.root,
+        split=config.split,
+        batch_size=config.batch_size,
+        image_size=read.about.config.image_size,
+        workers=config.workers,
+        device=config.device,
+    )
+    step = f"evaluate {checkpoint}"
+    with autocast(config.device, read.about.config.amp):  # as the run computed, so that its figures repeat
+        return read.about, contents, _predict(model, config.loader, spec, step, progress)
+
+
+def _predict(model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress) -> Predictions:
+    model.eval()
+    normalise = Normalise().to(spec.device)
+    rows: list[F64] = []
+    with open_split(loader, spec) as batches, torch.inference_mode():
+        began = perf_counter()
+        for done, batch in enumerate(batches, start=1):
+            rows.append(_judge(model(normalise(batch.images)), batch))
+            progress(step, done, len(batches))
+        seconds = perf_counter() - began
+    if not rows:
+        raise TrainingError(f"the split {spec.split!r} of {spec.root} is empty; choose another --split")
+    table = np.concatenate(rows)
+    table = table[np.argsort(table[:, 0])]
+    losses = table[:, 5]
+    if not math.isfinite(losses.sum()):
+        raise TrainingError("the loss is not finite: the weights are broken; use an earlier checkpoint")
+    return Predictions(
+        labels=table[:, 1].astype(np.int64),
+        best=table[:, 2].astype(np.int64),
+        best_probability=table[:, 3],
+        truth_probability=table[:, 4],
+        losses=losses,
+        top5=table[:, 6] > 0,
+        seconds=seconds,
+    )
+
+
+def _judge(logits: torch.Tensor, batch: Batch) -> F64:
+    """Return float64 (N, 7): index, label, best class, its probability, the label's, loss, whether in the top 5."""
+    scores = logits.double()  # every index and count fits exactly, and the columns share one transfer
+    labels = batch.labels
+    probabilities = scores.softmax(1)
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    columns = [
+        labels.double(),
+        best[:, 0].double(),
+        probabilities.gather(1, best[:, :1])[:, 0],
+        probabilities.gather(1, labels[:, None])[:, 0],
+        F.cross_entropy(scores, labels, reduction="none"),
+        (best == labels[:, None]).any(1).double(),
+    ]
+    return torch.cat([batch.indexes.double()[:, None], torch.stack(columns, 1).cpu()], 1).numpy()
+
+
+def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[ClassAccuracy, ...]:
+    images = np.bincount(predictions.labels, minlength=len(classes))
+    right = np.bincount(predictions.labels[predictions.correct], minlength=len(classes))
+    return tuple(
+        ClassAccuracy(wnid=entry.wnid, name=entry.name, images=int(n), top1=float(hits / n) if n else None)
+        for entry, n, hits in zip(classes, images, right, strict=True)
+    )
+
+
+def _confusions(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[Confusion, ...]:
+    """Return the pairs with the most pictures; equal ones in the order of their classes."""
+    wrong = ~predictions.correct
+    pairs, counts = np.unique(predictions.labels[wrong] * len(classes) + predictions.best[wrong], return_counts=True)
+    images = np.bincount(predictions.labels, minlength=len(classes))
+    found: list[Confusion] = []
+    for place in np.argsort(-counts, kind="stable")[:WORST_PAIRS].tolist():
+        truth, taken_for = divmod(int(pairs[place]), len(classes))
+        found.append(
+            Confusion(
+                truth=classes[truth],
+                taken_for=classes[taken_for],
+                images=int(counts[place]),
+                share=float(counts[place] / images[truth]),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,91 @@
+"""A comparison to look at: one HTML page with everything inside it, one PNG contact sheet, one JSON.
+
+Both show what ``compare`` has decided and decide nothing. File and class names may come from a stranger, so the
+template escapes all of them, and the sheet draws them as they are instead of as mathematics.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..prep import OutputError, write_atomically, write_document
+from .compare import Comparison, Disagreement
+from .pictures import Picture, thumbnail
+
+SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB a picture in the page
+COLUMNS = 5
+
+
+def write_gallery(out: Path, comparison: Comparison, pictures: Sequence[Picture]) -> dict[str, Path]:
+    """Write ``comparison.json``, ``gallery.html`` and ``contact-sheet.png`` into ``out``; return their paths.
+
+    Raises OutputError where that is impossible.
+    """
+    paths = {"json": out / "comparison.json", "html": out / "gallery.html", "png": out / "contact-sheet.png"}
+    thumbnails = [thumbnail(picture, SIDE) for picture in pictures]
+    page, sheet = render_page(comparison, thumbnails), draw_sheet(comparison, thumbnails)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(paths["html"], page.encode())
+        write_atomically(paths["png"], sheet)
+        write_document(paths["json"], comparison)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+    return paths
+
+
+def render_page(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> str:
+    """Return the page, with the thumbnail of each listed picture inside it."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = list(zip(comparison.listed, map(_data_url, thumbnails), thumbnails, strict=True))
+    return templates.get_template("gallery.html.j2").render(comparison=comparison, rows=rows)
+
+
+def draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> bytes:
+    """Return a PNG with the thumbnails in rows of five, each with the truth and the two verdicts."""
+    rows = max(1, math.ceil(len(thumbnails) / COLUMNS))
+    figure = Figure(figsize=(2.4 * COLUMNS, 0.5 + 3.1 * rows), dpi=110, layout="constrained")
+    title = f"The checkpoints disagree on {comparison.disagreements} of {comparison.images} pictures"
+    figure.suptitle(
+        f"{title}\na: {comparison.a.checkpoint}, b: {comparison.b.checkpoint}", fontsize=9, parse_math=False
+    )
+    axes: Any = figure.subplots(rows, COLUMNS, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, listed in zip(axes.flat, thumbnails, comparison.listed, strict=False):
+        axis.imshow(image)
+        axis.set_title(_caption(listed), fontsize=7, loc="left", parse_math=False)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _caption(listed: Disagreement) -> str:
+    lines = [f"truth: {_short(listed.truth.name)}"]
+    for side, verdict in (("a", listed.a), ("b", listed.b)):
+        lines.append(f"{side}: {_short(verdict.label.name)} {verdict.probability:.0%}")
+    return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    safe = "".join(character if character.isprintable() else "?" for character in name)
+    return safe if len(safe) <= 24 else safe[:23] + "…"
+
+
+def _data_url(image: Image.Image) -> str:
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode("ascii")
