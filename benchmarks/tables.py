@@ -5,8 +5,9 @@ the same runs: with three to five runs a quartile or a standard deviation would 
 the range is what a sceptic would look at anyway. A configuration that ran only once is divided into thirds
 instead, which shows less: what changes from process to process is not in it.
 
-The fastest loader is the fastest row that one can train with; ``cached`` is the ceiling, never the winner. When
-the two fastest rows are closer to each other than the larger of their spreads, the verdict is inconclusive.
+The fastest loader is the one with the fastest row that one can train with; ``cached`` is the ceiling, never the
+winner. Its rival is the fastest row of another loader, or where there is none, its own next best. When the two are
+closer to each other than the larger of their spreads, the verdict is inconclusive.
 """
 
 from collections.abc import Sequence
@@ -183,25 +184,24 @@ def _verdict(rows: Sequence[Row]) -> Verdict | None:
     best, *others = sorted(rows, key=lambda row: -row.images_per_second)
     sentence, inconclusive = f"{best.name} reaches {best.images_per_second:,.0f} images/s.", False
     if others:
-        second = others[0]
-        difference = best.images_per_second - second.images_per_second
-        spread = max(row.spread * row.images_per_second for row in (best, second))
+        rival = next((row for row in others if row.loader != best.loader), others[0])
+        difference = best.images_per_second - rival.images_per_second
+        spread = max(row.spread * row.images_per_second for row in (best, rival))
         inconclusive = difference < spread
-        sentence = _undecided(best, second) if inconclusive else _decided(best, others)
+        sentence = _undecided(best, rival) if inconclusive else _decided(best, rival)
     return Verdict(loader=best.loader, workers=best.workers, inconclusive=inconclusive, sentence=sentence)
 
 
-def _decided(best: Row, others: Sequence[Row]) -> str:
-    rival = next((row for row in others if row.loader != best.loader), others[0])
+def _decided(best: Row, rival: Row) -> str:
     return (
         f"{best.name} is the fastest: {best.images_per_second:,.0f} images/s, "
         f"{best.images_per_second / rival.images_per_second:.2f} times {rival.name}."
     )
 
 
-def _undecided(best: Row, second: Row) -> str:
+def _undecided(best: Row, rival: Row) -> str:
     return (
-        f"Inconclusive: {best.name} ({best.images_per_second:,.0f} images/s) and {second.name} "
-        f"({second.images_per_second:,.0f}) differ by less than their spread; "
+        f"Inconclusive: {best.name} ({best.images_per_second:,.0f} images/s) and {rival.name} "
+        f"({rival.images_per_second:,.0f}) differ by less than their spread; "
         f"measure longer: --seconds 10 --repeats 5."
     )

@@ -12,7 +12,7 @@ import click
 COMMANDS = {
     "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic pictures.",
     "prep": "Turn archives into class folders, or make synthetic archives.",
-    "shard": "Write WebDataset shards from a prepared root.",
+    "shard": "Write WebDataset shards from a prepared root or straight from the archives.",
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders: ready with their versions, or what to install.",
     "bench": "Measure images/s of each loader and worker count.",

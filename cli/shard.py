@@ -1,11 +1,16 @@
-"""``feedline shard``: a prepared root to WebDataset shards."""
+"""``feedline shard``: a prepared root, or the official archives themselves, to WebDataset shards."""
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ..prep.manifest import Encode, Order, ShardManifest
 from .console import echo_json, json_option, progress_bars, say, seed_option, workers_option
+
+if TYPE_CHECKING:
+    from ..prep import ShardSpec
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -30,51 +35,80 @@ class Size(click.ParamType[int]):
 @click.option("--out", type=click.Path(path_type=Path), help="Where the shards go.  [default: SOURCE/shards]")
 @click.option("--split", "splits", multiple=True, help="A labelled split; may be repeated.  [default: all]")
 @click.option(
-    "--encode", type=click.Choice(["copy"]), default="copy", show_default=True, help="What becomes of a JPEG."
+    "--encode",
+    type=click.Choice(get_args(Encode)),
+    default="restart",
+    show_default=True,
+    help="What becomes of a JPEG: nothing; lossless restart markers, for fast crops; or those and fewer pixels.",
 )
-@click.option("--order", type=click.Choice(["shuffled", "sequential"]), default="shuffled", show_default=True)
-@click.option("--shard-size", type=Size(), default="256MB", show_default=True, help="Pictures per shard, in bytes.")
+@click.option(
+    "--short-side", type=click.IntRange(1, 65535), help="Of --encode resize: pixels; never enlarges.  [default: 256]"
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of --encode resize: JPEG quality.  [default: 90]")
+@click.option(
+    "--order",
+    type=click.Choice(get_args(Order)),
+    default="shuffled",
+    show_default=True,
+    help="Order of the samples; two-level spares the head of a hard disk.",
+)
+@click.option("--shard-size", type=Size(), help="Pictures per shard, in bytes of the source.  [default: 256MB]")
+@click.option("--shard-count", type=click.IntRange(min=1), help="Shards of each split, instead of --shard-size.")
 @click.option("--name", help="Prefix of the shard names.  [default: the data set's name]")
+@click.option(
+    "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
+)
+@click.option("--index-only", is_flag=True, help="Only write the indexes anew, of the shards in SOURCE.")
 @seed_option
 @workers_option("Threads; each writes one shard at a time.")
 @json_option
-def shard(
-    source: Path,
-    out: Path | None,
-    splits: tuple[str, ...],
-    encode: str,
-    order: str,
-    shard_size: int,
-    name: str | None,
-    seed: int,
-    workers: int,
-    as_json: bool,
-) -> None:
-    """Write WebDataset shards from the prepared root SOURCE.
+def shard(source: Path, out: Path | None, index_only: bool, workers: int, as_json: bool, **settings: Any) -> None:
+    """Write WebDataset shards from SOURCE: a prepared root, or a folder of ILSVRC2012 archives.
 
     \b
     feedline shard data
+    feedline shard archives --out data/shards
+    feedline shard --index-only data/shards
     """
-    from ..prep import SHARDS, ShardSpec, write_shards
+    from ..prep import default_place, index_shards, write_shards
 
-    spec = ShardSpec(
-        splits=splits or None,
-        order=order,  # pyright: ignore[reportArgumentType] - click.Choice
-        seed=seed,
-        shard_size=shard_size,
-        name=name,
-    )
-    with progress_bars() as progress:
-        manifest = write_shards(source, spec, out=out, workers=workers, progress=progress)
-    place = out or source / SHARDS
+    if index_only:
+        if out is not None:
+            raise click.UsageError("--index-only writes beside the shards, so it takes no --out")
+        place = source
+        with progress_bars() as progress:
+            manifest = index_shards(source, workers=workers, progress=progress)
+    else:
+        place = out or default_place(source)
+        with progress_bars() as progress:
+            manifest = write_shards(source, _spec(**settings), out=out, workers=workers, progress=progress)
+    _report(place, manifest, as_json)
+
+
+def _spec(**settings: Any) -> "ShardSpec":
+    """Return the ShardSpec of the options that were given."""
+    from ..prep import ShardSpec
+
+    if settings["encode"] != "resize" and (settings["short_side"] or settings["quality"]):
+        raise click.UsageError("--short-side and --quality belong to --encode resize")
+    if settings["shard_size"] and settings["shard_count"]:
+        raise click.UsageError("--shard-size and --shard-count exclude each other")
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, ())}
+    return ShardSpec(**given)
+
+
+def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
     for split, held in manifest.splits.items():
         size = sum(entry.bytes for entry in held.shards)
         say(f"{split}: {held.samples} samples in {len(held.shards)} shards, {size / 1e6:.1f} MB in {place}")
+    for kind, count in manifest.passed_through.items():
+        say(f"left as they were: {count} {kind}")
     if as_json:
         echo_json(
             {
                 "shards": str(place),
                 "encode": manifest.encode,
+                "passed_through": manifest.passed_through,
                 "splits": {
                     split: {"samples": held.samples, "shards": [entry.name for entry in held.shards]}
                     for split, held in manifest.splits.items()

@@ -5,7 +5,7 @@ ignores it, because only then can two loaders be compared or exchanged. ``Batch`
 so that a backend cannot hand on another layout or another dtype unnoticed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -38,6 +38,8 @@ class LoaderSpec:
     rank: int = 0
     world_size: int = 1
     device: str = "cpu"
+    on_error: Literal["raise", "skip"] = "raise"
+    """A sample that cannot be decoded ends the epoch with SampleError, or is left out of its batch and reported."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("image_size", 1), ("workers", 0), ("world_size", 1)):
@@ -49,7 +51,10 @@ class LoaderSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: N pictures, their classes, and which samples they are."""
+    """One batch: N pictures, their classes, and which samples they are.
+
+    N is the batch size, less in an epoch's last batch and where damaged samples were skipped, and at least 1.
+    """
 
     images: torch.Tensor
     """uint8 (N, 3, H, W), RGB, channels_last in memory, on the spec's device."""
@@ -78,6 +83,11 @@ class Loader(Protocol):
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield one epoch; after ``load_state_dict`` in mid-epoch, the rest of it."""
+        ...
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        """The damaged samples left out so far: name and reason by sample index. Each was logged once."""
         ...
 
     def set_epoch(self, epoch: int) -> None:

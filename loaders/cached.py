@@ -5,7 +5,7 @@ analysis). It does not cover the epoch, and says so in the table of loaders; the
 come from the first loader that can read the root.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle, islice
 from typing import Any
 
@@ -31,6 +31,8 @@ class CachedLoader:
             self._replay = list(islice(source, BATCHES))
         finally:
             source.close()
+        self._spec = spec
+        self.skipped: Mapping[int, str] = source.skipped
         self._cursor = Cursor(spec)
 
     def __len__(self) -> int:
@@ -39,7 +41,8 @@ class CachedLoader:
     def __iter__(self) -> Iterator[Batch]:
         return self._cursor.run(self._batches)
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        start = done // (self._spec.batch_size * self._spec.world_size)
         return islice(cycle(self._replay), start, self._length)
 
     def set_epoch(self, epoch: int) -> None:

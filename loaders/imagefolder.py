@@ -5,7 +5,7 @@ What differs from the recipe in torchvision's documentation is what the contract
 the pictures leave as uint8, to be normalised once, on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
-from .base import Batch, LoaderSpec, to_batch
-from .epochs import Cursor, batch_count, epoch_share, share_length
-from .pixels import UNREADABLE, Failure, draws_of, read_pixels
+from .base import Batch, LoaderSpec
+from .damage import Damage, Failure
+from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
+from .pixels import UNREADABLE, draws_of, read_pixels
 from .torch_workers import end_data_loader, items_of, start_data_loader
 
 Request = tuple[int, int]  # (epoch, sample index)
@@ -32,6 +33,7 @@ class ImageFolderLoader:
         self._requests = _Requests(len(self._dataset), spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
         self._cursor = Cursor(spec)
+        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(share_length(len(self._dataset), self._spec), self._spec.batch_size)
@@ -39,10 +41,15 @@ class ImageFolderLoader:
     def __iter__(self) -> Iterator[Batch]:
         return self._cursor.run(self._batches)
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        self._requests.epoch, self._requests.start = epoch, start
-        for item in items_of(self._loader):
-            yield to_batch(*item, device=self._spec.device)
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        self._requests.epoch, self._requests.done = epoch, done
+        for images, labels, indexes, failures in items_of(self._loader):
+            self._damage.admit(failures)
+            yield self._damage.to_batch(images, labels, indexes)
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        return self._damage.skipped
 
     def set_epoch(self, epoch: int) -> None:
         self._cursor.set_epoch(epoch)
@@ -81,35 +88,42 @@ class _ClassFolders(ImageFolder):
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
 
-    def __getitems__(self, requests: list[Request]) -> list[Item] | list[Failure]:
-        """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample."""
+    def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[Failure]]:
+        """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
+
+        A damaged sample keeps its place, as a black picture, beside its Failure.
+        """
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []
+        failures: list[Failure] = []
         for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
             path, label = self.samples[index]
             try:
                 with Path(path).open("rb") as file:
-                    items.append((torch.from_numpy(read_pixels(file, draws, self._spec)), label, index))
+                    pixels = torch.from_numpy(read_pixels(file, draws, self._spec))
             except UNREADABLE as error:
-                return [Failure(path, str(error))]
-        return items
+                pixels = torch.zeros((self._spec.image_size, self._spec.image_size, 3), dtype=torch.uint8)
+                failures.append(Failure(path, str(error), index))
+            items.append((pixels, label, index))
+        return items, failures
 
 
 class _Requests(Sampler[list[Request]]):
-    """The batches of requests that the workers are asked for, from batch ``start`` of ``epoch`` on."""
+    """The batches of requests that the workers are asked for, without the first ``done`` samples of ``epoch``."""
 
     def __init__(self, count: int, spec: LoaderSpec) -> None:
         self._count = count
         self._spec = spec
         self.epoch = 0
-        self.start = 0
+        self.done = 0
 
     def __iter__(self) -> Iterator[list[Request]]:
         size, epoch = self._spec.batch_size, self.epoch
-        share = epoch_share(self._count, self._spec, epoch).tolist()
-        for first in range(self.start * size, len(share), size):
+        share = epoch_share(epoch_order(self._count, self._spec, epoch)[self.done :], self._spec).tolist()
+        for first in range(0, len(share), size):
             yield [(epoch, index) for index in share[first : first + size]]
 
 
-def _collate(items: list[Item] | list[Failure]) -> Any:
-    return items[0] if isinstance(items[0], Failure) else default_collate(items)
+def _collate(found: tuple[list[Item], list[Failure]]) -> Any:
+    items, failures = found
+    return *default_collate(items), failures

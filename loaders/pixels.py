@@ -7,7 +7,6 @@ PIL pictures: bilinear, antialiased.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -21,18 +20,6 @@ Pixels = npt.NDArray[np.uint8]
 
 # What Pillow raises for a damaged or oversized picture.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A sample that cannot be decoded: what a worker process sends in place of a sample or batch.
-
-    An exception raised in a DataLoader worker reaches the user as a traceback inside a message; this reaches
-    the loader, which raises one SampleError that names the file.
-    """
-
-    name: str
-    reason: str
 
 
 def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:

@@ -7,6 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import PIL
+import torch
+
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
 from .base import Loader, LoaderSpec
 from .streams import stream_count
@@ -49,6 +52,20 @@ LOADERS: dict[str, LoaderEntry] = {
         install="pip install webdataset",
         workers="streams",
     ),
+    "dali": LoaderEntry(
+        factory="DaliLoader",
+        summary="NVIDIA DALI: decodes only the crop, on the GPU where there is one; Linux",
+        needs="either",
+        libraries=("nvidia-dali-cuda130", "simplejpeg", "torch", "pillow"),
+        install="pip install 'feedline[dali]'",
+    ),
+    "threaded": LoaderEntry(
+        factory="ThreadedLoader",
+        summary="ours: threads in one process, decodes only the crop",
+        needs="either",
+        libraries=("simplejpeg", "numba", "torch", "pillow"),
+        install="pip install simplejpeg numba",
+    ),
     "cached": LoaderEntry(
         factory="CachedLoader",
         summary="replays a few decoded batches: the ceiling that a perfect loader would reach",
@@ -67,7 +84,10 @@ def open_loader(name: str, spec: LoaderSpec) -> Loader:
     Raises LoaderError for an unknown name or a spec it cannot honour, LoaderUnavailable when its library is
     missing, DatasetError for a root it cannot read.
     """
-    return _factory(name)(spec)
+    factory = _factory(name)
+    if spec.device.startswith("cuda") and not torch.cuda.is_available():
+        raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; take --device cpu")
+    return factory(spec)
 
 
 def loader_versions(name: str) -> dict[str, str]:
@@ -129,11 +149,15 @@ def _is_installed(name: str) -> bool:
 
 
 def _version(library: str) -> str:
-    # Pillow-SIMD replaces Pillow under the same import name but another distribution name.
-    candidates = ("pillow-simd", "pillow") if library == "pillow" else (library,)
-    for candidate in candidates:
-        try:
-            return f"{version(candidate)}{' (SIMD)' if candidate == 'pillow-simd' else ''}"
-        except PackageNotFoundError:
-            continue
-    return "unknown"
+    if library == "pillow":
+        # Pillow-SIMD is another distribution of the same module. pip installs both side by side, and the later one
+        # has overwritten the other's files: what counts is the version in them.
+        return f"{PIL.__version__} (SIMD)" if _metadata("pillow-simd") == PIL.__version__ else PIL.__version__
+    return _metadata(library) or "unknown"
+
+
+def _metadata(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

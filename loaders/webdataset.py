@@ -8,7 +8,7 @@ shuffle buffer holds undecoded files, and the shards themselves are globally shu
 
 import io
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial as bind
 from itertools import chain, islice
 from tarfile import TarError
@@ -22,9 +22,10 @@ from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
-from .base import Batch, LoaderSpec, to_batch
+from .base import Batch, LoaderSpec
+from .damage import Damage, Failure
 from .epochs import Cursor, batch_count
-from .pixels import UNREADABLE, Failure, draws_of, read_pixels
+from .pixels import UNREADABLE, draws_of, read_pixels
 from .streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
 from .torch_workers import end_data_loader, items_of, start_data_loader
 
@@ -32,6 +33,7 @@ from .torch_workers import end_data_loader, items_of, start_data_loader
 SHUFFLE_BUFFER = 64
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
+Answer = tuple[Item | None, list[Failure]]  # None where a turn is over; a damaged sample keeps its place
 
 
 class WebDatasetLoader:
@@ -43,6 +45,7 @@ class WebDatasetLoader:
         self._share = share_of(self._turns.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
         self._cursor = Cursor(spec)
+        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(len(self._share), self._spec.batch_size)
@@ -50,11 +53,20 @@ class WebDatasetLoader:
     def __iter__(self) -> Iterator[Batch]:
         return self._cursor.run(self._batches)
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        self._turns.begin(epoch, start * self._spec.batch_size)
-        turns = (item for item in items_of(self._loader) if item is not None)
-        for images, labels, indexes in _rebatch(turns, self._spec.batch_size):
-            yield to_batch(images, labels, indexes, self._spec.device)
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        self._turns.begin(epoch, done // self._spec.world_size)
+        for item in _rebatch(self._admitted(), self._spec.batch_size):
+            yield self._damage.to_batch(*item)
+
+    def _admitted(self) -> Iterator[Item]:
+        for item, failures in items_of(self._loader):
+            self._damage.admit(failures)
+            if item is not None:
+                yield item
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        return self._damage.skipped
 
     def set_epoch(self, epoch: int) -> None:
         self._cursor.set_epoch(epoch)
@@ -69,8 +81,8 @@ class WebDatasetLoader:
         end_data_loader(self._loader)
 
 
-class _Turns(IterableDataset[Item | Failure | None]):
-    """What a worker yields: its streams' turns, round after round, None where a turn is over.
+class _Turns(IterableDataset[Answer]):
+    """What a worker yields: its streams' turns, round after round.
 
     Worker w of W serves the streams w, w + W, w + 2W, ... and every worker yields equally many items, so torch's
     DataLoader, which takes one item of each worker in turn, hands out the streams in order whatever W is.
@@ -102,7 +114,7 @@ class _Turns(IterableDataset[Item | Failure | None]):
         """Say what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
         self._place[0], self._place[1] = epoch, skip
 
-    def __iter__(self) -> Iterator[Item | Failure | None]:
+    def __iter__(self) -> Iterator[Answer]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         epoch, skip = self._place.tolist()
@@ -113,7 +125,7 @@ class _Turns(IterableDataset[Item | Failure | None]):
             turns.extend(Turn(stream, 0, 0) for stream in range(self._streams, slots))
             for turn in turns[worker::workers]:
                 if turn.start == turn.stop:
-                    yield None
+                    yield None, []
                     continue
                 if turn.stream not in open_streams:
                     stream = self._open(turn.stream, ranges[turn.stream], epoch)
@@ -143,25 +155,28 @@ class _Turns(IterableDataset[Item | Failure | None]):
             for sample, index in zip(samples, self._order[place:].tolist(), strict=False):
                 yield {**sample, "index": index}
 
-    def _decode(self, stream: Iterator[dict[str, Any]], count: int, epoch: int) -> Item | Failure:
-        size = self._spec.image_size
-        images = torch.empty((count, size, size, 3), dtype=torch.uint8)
-        labels, indexes = torch.empty((2, count), dtype=torch.int64)
-        name = str(self._paths[0].parent)
+    def _decode(self, stream: Iterator[dict[str, Any]], count: int, epoch: int) -> Answer:
         try:
             samples = [next(stream) for _ in range(count)]
-            for row, draws in enumerate(draws_of([sample["index"] for sample in samples], epoch, self._spec)):
-                sample = samples[row]
-                name = f"{sample['__key__']} in {sample['__url__']}"
-                images[row] = torch.from_numpy(read_pixels(io.BytesIO(sample["jpg"]), draws, self._spec))
-                labels[row], indexes[row] = self._label(sample["cls"]), sample["index"]
-        except KeyError as error:
-            return Failure(name, f"the sample has no {error.args[0]}")
         except StopIteration:
-            return Failure(name, "a shard ends before the samples that the manifest promises")
+            reason = "a shard ends before the samples that the manifest promises"
+            return None, [Failure(str(self._paths[0].parent), reason, None)]
         except (TarError, *UNREADABLE) as error:
-            return Failure(name, str(error.args[0] if error.args else error))
-        return images, labels, indexes
+            # webdataset adds the shard and the member to the error's arguments.
+            return None, [Failure(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
+        size, places = self._spec.image_size, [sample["index"] for sample in samples]
+        images = torch.empty((count, size, size, 3), dtype=torch.uint8)
+        labels = torch.zeros(count, dtype=torch.int64)
+        failures: list[Failure] = []
+        for row, draws in enumerate(draws_of(places, epoch, self._spec)):
+            sample = samples[row]
+            try:
+                images[row] = torch.from_numpy(read_pixels(io.BytesIO(sample["jpg"]), draws, self._spec))
+                labels[row] = self._label(sample["cls"])
+            except (KeyError, *UNREADABLE) as error:
+                reason = f"the sample has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+                failures.append(Failure(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
+        return (images, labels, torch.tensor(places)), failures
 
     def _label(self, text: bytes) -> int:
         label = int(text)

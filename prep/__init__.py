@@ -31,8 +31,11 @@ from .manifest import (
 )
 from .order import key_of, permutation, uniforms
 from .progress import Progress, silent
+from .reindex import index_shards
+from .samples import find_samples, list_samples
 from .shard_order import sample_order
-from .shards import ShardSpec, list_samples, write_shards
+from .shard_plan import ShardSpec
+from .shards import default_place, write_shards
 from .synthetic import SyntheticSpec, write_synthetic
 from .tiny_imagenet import prepare_tiny_imagenet
 from .verify import Verification, verify
@@ -63,7 +66,10 @@ __all__ = [
     "TrainingError",
     "Verification",
     "class_names",
+    "default_place",
     "find_archives",
+    "find_samples",
+    "index_shards",
     "key_of",
     "list_samples",
     "permutation",

@@ -7,7 +7,7 @@ A directory without its manifest is unfinished, and nothing here will use it. Th
 the position of its wnid (WordNet 3.0 noun synset: ``n`` and eight digits) in the data set's sorted wnids.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,8 @@ from .errors import DatasetError
 MANIFEST = "manifest.json"
 SHARDS = "shards"
 
-Order = Literal["shuffled", "sequential"]
+Order = Literal["shuffled", "sequential", "two-level"]
+Encode = Literal["copy", "restart", "resize"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +92,19 @@ class ShardManifest:
     format: Literal["feedline-shards"] = "feedline-shards"
     version: Literal[1] = 1
     dataset: str
-    encode: Literal["copy", "restart", "resize"]
+    encode: Encode
     order: Order
     seed: int
     classes: tuple[ClassEntry, ...]
     splits: dict[str, ShardSplit]
+    short_side: int | None = None
+    """Pixels, of ``encode`` "resize"."""
+    quality: int | None = None
+    """JPEG quality from 1 to 100, of ``encode`` "resize"."""
+    metadata: bool = False
+    """Whether each sample has a ``.json``: wnid, width, height and the file's own name."""
+    passed_through: dict[str, int] = field(default_factory=dict[str, int])
+    """How many pictures ``encode`` left as they were, by what they are, such as "progressive" or "cmyk"."""
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -77,6 +77,15 @@ def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
     return "cmyk" if _headers(data)[0] == 4 else None
 
 
+def odd_notes(data: bytes, name: str, where: str) -> list[str]:
+    """Return what sets the picture at ``where`` apart, where something does, and whether ImageNet is known for it."""
+    kind = odd_kind(data)
+    what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
+    if name in KNOWN_ODD:
+        return [f"{where} is {what}" + (", as in official ImageNet" if kind else ": it was written anew")]
+    return [f"{where} is {what}; official ImageNet has no such file of this name"] if kind else []
+
+
 def _headers(data: bytes) -> tuple[int, int]:
     """Return (components of the frame, offset of the first scan) of a JPEG; 0 and -1 where they are not found.
 

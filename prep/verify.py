@@ -5,8 +5,8 @@ decoded in full as well. All problems are collected, so that one run tells every
 23 odd files (a PNG and 22 CMYK JPEGs) are no problems; they, and others like them, are listed apart.
 """
 
-import hashlib
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
@@ -14,12 +14,11 @@ from pathlib import Path
 
 from .cpus import usable_cpus
 from .documents import read_document
-from .errors import SourceError
-from .manifest import MANIFEST, Manifest, Shard, ShardManifest, Split, read_manifest
-from .pictures import KNOWN_ODD, odd_kind, picture_problem
+from .manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
+from .pictures import odd_notes, picture_problem
 from .pool import check, run_all
 from .progress import Progress, counter, silent
-from .tar import read_member, walk
+from .verify_shards import Found, verify_shards
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,15 @@ def verify(
     """
     workers = workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
-        return _verify_shards(path, read_document(path / MANIFEST, ShardManifest), decode, workers, progress)
+        shards = read_document(path / MANIFEST, ShardManifest)
+        found = verify_shards(path, shards, bind(picture_problem, decode=decode), workers, progress)
+        return _summary(found, shards.splits)
     return _verify_root(path, read_manifest(path), decode, workers, progress)
-
-
-@dataclass(frozen=True)
-class _Found:
-    split: str
-    classes: frozenset[int]
-    images: int
-    bytes: int
-    problems: tuple[str, ...]
-    odd: tuple[str, ...]
 
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
     count = counter(progress, "verify, pictures", sum(split.images for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], _Found]] = []
+    tasks: list[Callable[[threading.Event], Found]] = []
     for name, split in manifest.splits.items():
         if split.per_class:
             for label, entry in enumerate(manifest.classes):
@@ -69,7 +60,10 @@ def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, pro
                 tasks.append(bind(_check_folder, name, label, folder, expected, decode, count))
         else:
             tasks.append(bind(_check_folder, name, -1, root / name, split.images, decode, count))
-    found = run_all(tasks, workers)
+    with warnings.catch_warnings():
+        # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
+        warnings.simplefilter("ignore", UserWarning)
+        found = run_all(tasks, workers)
     problems = [problem for name in manifest.splits for problem in _strangers(root, name, manifest)]
     problems += [problem for name, split in manifest.splits.items() for problem in _other_bytes(name, split, found)]
     return _summary(found, manifest.splits, problems)
@@ -84,7 +78,7 @@ def _strangers(root: Path, split: str, manifest: Manifest) -> list[str]:
     return [f"{path} is no class of the manifest: a loader would take it for one; remove it" for path in strangers]
 
 
-def _other_bytes(name: str, split: Split, found: Sequence[_Found]) -> list[str]:
+def _other_bytes(name: str, split: Split, found: Sequence[Found]) -> list[str]:
     """Return a problem when all pictures are there but do not add up to the manifest's bytes."""
     held = [part for part in found if part.split == name]
     images, size = sum(part.images for part in held), sum(part.bytes for part in held)
@@ -101,7 +95,7 @@ def _check_folder(
     decode: bool,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> _Found:
+) -> Found:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} pictures, the manifest says {expected}"]
     odd: list[str] = []
@@ -117,78 +111,13 @@ def _check_folder(
         problem = picture_problem(data, decode)
         if problem:
             problems.append(f"{file} {problem}")
-        odd += _odd(data, file.name, str(file))
+        odd += odd_notes(data, file.name, str(file))
         count(1)
-    return _Found(
-        split, frozenset([label] if files and label >= 0 else []), len(files), size, tuple(problems), tuple(odd)
-    )
+    classes = frozenset([label] if files and label >= 0 else [])
+    return Found(split, classes, len(files), tuple(problems), size, tuple(odd))
 
 
-def _odd(data: bytes, name: str, where: str) -> list[str]:
-    """Return what sets a picture apart, where something does, and whether ImageNet is known for it."""
-    kind = odd_kind(data)
-    what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
-    if name in KNOWN_ODD:
-        return [f"{where} is {what}" + (", as in official ImageNet" if kind else ": it was written anew")]
-    return [f"{where} is {what}; official ImageNet has no such file of this name"] if kind else []
-
-
-def _verify_shards(
-    directory: Path, manifest: ShardManifest, decode: bool, workers: int, progress: Progress
-) -> Verification:
-    count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
-    tasks = [
-        bind(_check_shard, split, directory, shard, len(manifest.classes), decode, count)
-        for split, held in manifest.splits.items()
-        for shard in held.shards
-    ]
-    return _summary(run_all(tasks, workers), manifest.splits)
-
-
-def _check_shard(
-    split: str,
-    directory: Path,
-    shard: Shard,
-    classes: int,
-    decode: bool,
-    count: Callable[[int], None],
-    stop: threading.Event,
-) -> _Found:
-    path = directory / shard.name
-    labels: set[int] = set()
-    images = 0
-    problems: list[str] = []
-    odd: list[str] = []
-    try:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                problems.append(f"{path} has another sha256 than the manifest")
-            for member in walk(file, 0, path.stat().st_size, str(path)):
-                check(stop)
-                data = read_member(file, member, str(path))
-                where = f"{member.name} at offset {member.offset} of {path}"
-                if member.name.endswith(".cls"):
-                    label = int(data) if data.isdigit() else -1
-                    labels.add(label)
-                    if not 0 <= label < classes:
-                        problems.append(f"{where} is {data[:20]!r}, no class of 0..{classes - 1}")
-                else:
-                    images += 1
-                    count(1)
-                    problem = picture_problem(data, decode)
-                    if problem:
-                        problems.append(f"{where} {problem}")
-                    odd += _odd(data, f"{Path(member.name).stem}.JPEG", where)
-    except FileNotFoundError:
-        problems.append(f"{path} is missing")
-    except SourceError as error:
-        problems.append(str(error))
-    if images != shard.samples and not problems:
-        problems.append(f"{path} has {images} samples, the manifest says {shard.samples}")
-    return _Found(split, frozenset(labels), images, 0, tuple(problems), tuple(odd))
-
-
-def _summary(found: Sequence[_Found], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
+def _summary(found: Sequence[Found], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
     parts = {split: [part for part in found if part.split == split] for split in splits}
     return Verification(
         problems=(*(problem for part in found for problem in part.problems), *problems),

@@ -1,20 +1,26 @@
 """Shards: plain, deterministic, resumable, and readable by others; run: python -m pytest tests/test_shards.py"""
 
-import gc
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
-import webdataset
+from hypothesis import given, strategies as st
 from PIL import Image
 
+from feedline.cli.main import run
 from feedline.prep import (
     DatasetError,
+    FeedlineError,
+    Order,
     OutputError,
     ShardSpec,
     list_samples,
@@ -24,6 +30,10 @@ from feedline.prep import (
     verify,
     write_shards,
 )
+from feedline.prep.samples import Sample
+
+# Some of the odd files have broken EXIF, of which Pillow warns.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
 
 
 def digests(directory: Path) -> dict[str, str]:
@@ -32,30 +42,179 @@ def digests(directory: Path) -> dict[str, str]:
     return {path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the library leaves files open
-def test_the_webdataset_library_alone_reads_them(root: Path) -> None:
-    """Every picture with its class, byte for byte, through nothing but webdataset's own API."""
-    manifest = read_shard_manifest(root / "shards")
-    urls = [str(root / "shards" / shard.name) for shard in manifest.splits["train"].shards]
-    expected = {sample.path.stem: (sample.path.read_bytes(), sample.label) for sample in train_samples(root)}
-    read = {s["__key__"]: (s["jpg"], int(s["cls"])) for s in webdataset.WebDataset(urls, shardshuffle=False)}
-    gc.collect()
-
-    assert read == expected
-
-
-def train_samples(root: Path) -> list:  # type: ignore[type-arg]
+def train_samples(root: Path) -> list[Sample]:
     return list_samples(root, read_manifest(root), "train")
 
 
-@pytest.mark.skipif(shutil.which("tar") is None, reason="there is no tar program on this machine")
-def test_a_tar_program_lists_them(root: Path) -> None:
-    """Names in pairs, lower-case extensions, owner 0, the epoch as time."""
-    shard = root / "shards" / read_shard_manifest(root / "shards").splits["val"].shards[0].name
-    names = subprocess.run(["tar", "-tf", str(shard)], capture_output=True, text=True, check=True).stdout.split()
+def members(directory: Path, split: str = "train") -> Iterator[tuple[str, bytes]]:
+    """Yield (name, data) of every member of a split's shards, as Python's own tarfile reads them."""
+    for shard in read_shard_manifest(directory).splits[split].shards:
+        with tarfile.open(directory / shard.name) as tar:
+            for member in tar:
+                yield member.name, tar.extractfile(member).read()  # type: ignore[union-attr]
 
-    assert [name.rpartition(".")[2] for name in names] == ["jpg", "cls"] * (len(names) // 2)
-    assert [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+
+def pictures(directory: Path) -> dict[str, bytes]:
+    """Return the pictures of split train by key."""
+    return {name.removesuffix(".jpg"): data for name, data in members(directory) if name.endswith(".jpg")}
+
+
+def pixels(data: bytes) -> bytes:
+    return Image.open(BytesIO(data)).convert("RGBA").tobytes()
+
+
+def test_a_sample_is_a_picture_its_class_and_what_it_was(root: Path) -> None:
+    """Three members side by side under the file's stem, with lower-case extensions, and the same columns for all."""
+    read = list(members(root / "shards"))
+    samples = {sample.key: sample for sample in train_samples(root)}
+    wnids = [entry.wnid for entry in read_manifest(root).classes]
+    for (jpg, data), (cls, label), (about, text) in zip(read[::3], read[1::3], read[2::3], strict=True):
+        key = jpg.removesuffix(".jpg")
+        sample = samples.pop(key)
+        width, height = Image.open(BytesIO(data)).size
+
+        assert (cls, about) == (key + ".cls", key + ".json")
+        assert int(label) == sample.label
+        assert json.loads(text) == {
+            "wnid": wnids[sample.label],
+            "width": width,
+            "height": height,
+            "name": sample.path.name,
+        }
+    assert samples == {}
+
+
+def test_restart_keeps_every_pixel_and_counts_what_it_left_alone(root: Path) -> None:
+    """By default each picture decodes as its source does; the odd ones are untouched, and named in the manifest."""
+    shards = pictures(root / "shards")
+    source = {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
+    untouched = [Image.open(BytesIO(data)) for key, data in shards.items() if data == source[key]]
+    manifest = read_shard_manifest(root / "shards")
+
+    assert {key: pixels(data) for key, data in shards.items()} == {key: pixels(data) for key, data in source.items()}
+    assert sorted((image.format, image.mode) for image in untouched) == [("JPEG", "CMYK"), ("PNG", "RGBA")]
+    assert manifest.encode == "restart"
+    assert manifest.passed_through == {"cmyk": 1, "not-jpeg": 1}
+
+
+def test_copy_keeps_every_byte(root: Path, tmp_path: Path) -> None:
+    """--encode copy and --no-metadata: the files as they are, and nothing beside them but the class."""
+    write_shards(root, ShardSpec(encode="copy", metadata=False), out=tmp_path / "s")
+    extensions = {name.partition(".")[2] for name, _ in members(tmp_path / "s")}
+
+    assert pictures(tmp_path / "s") == {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
+    assert extensions == {"jpg", "cls"}
+    assert verify(tmp_path / "s", decode=True).ok
+
+
+def test_resize_makes_rgb_jpegs_of_the_asked_side(root: Path, tmp_path: Path) -> None:
+    """CMYK and PNG become RGB; nothing is enlarged; the picture is the antialiased small one; labels stay."""
+    spec = ShardSpec(encode="resize", short_side=64, quality=95)
+    manifest = write_shards(root, spec, out=tmp_path / "s")
+    source = {sample.key: Image.open(sample.path).convert("RGB") for sample in train_samples(root)}
+    for key, data in pictures(tmp_path / "s").items():
+        small, large = Image.open(BytesIO(data)), source[key]
+        reference = large.resize(small.size, Image.Resampling.LANCZOS)
+        difference = np.abs(np.asarray(small.convert("RGB"), np.int16) - np.asarray(reference, np.int16))
+
+        assert small.format == "JPEG" and small.mode in ("RGB", "L")
+        assert min(small.size) == min(64, *large.size)
+        assert abs(small.width / small.height - large.width / large.height) < 0.05
+        assert difference.mean() < 6
+    assert (manifest.short_side, manifest.quality, manifest.passed_through) == (64, 95, {})
+    assert verify(tmp_path / "s", decode=True).ok
+
+
+def test_resize_leaves_small_pictures_their_pixels(root: Path, tmp_path: Path) -> None:
+    """Encoding a picture again that is small enough would only lose quality."""
+    write_shards(root, ShardSpec(encode="resize", short_side=4096, quality=10), out=tmp_path / "s")
+    source = {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
+    changed = [key for key, data in pictures(tmp_path / "s").items() if pixels(data) != pixels(source[key])]
+
+    assert sorted(Image.open(BytesIO(source[key])).mode for key in changed) == ["CMYK", "RGBA"]
+
+
+def test_archives_give_the_same_shards_as_the_root_made_from_them(archives: Path, root: Path, tmp_path: Path) -> None:
+    """Nothing is unpacked: samples are read from the nested tars, and the bytes of everything are the same."""
+    before = digests(archives)
+    write_shards(archives, ShardSpec(seed=3), out=tmp_path / "s")
+
+    assert digests(tmp_path / "s") == digests(root / "shards")
+    assert digests(archives) == before
+
+
+def test_one_archive_is_a_source_too(archives: Path, tmp_path: Path) -> None:
+    """A single tar needs no folder around it."""
+    manifest = write_shards(archives / "ILSVRC2012_img_val.tar", out=tmp_path / "s")
+
+    assert set(manifest.splits) == {"val"}
+    assert verify(tmp_path / "s", decode=True).ok
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "twice", "unlabelled", "missing", "split", "zip"])
+def test_unfit_archives_are_refused_before_anything_is_written(damage: str, archives: Path, tmp_path: Path) -> None:
+    """One sentence that names the file; no output directory appears."""
+    source, out = tmp_path / "archives", tmp_path / "s"
+    shutil.copytree(archives, source)
+    train, val, test = (source / f"ILSVRC2012_img_{name}.tar" for name in ("train", "val", "test_v10102019"))
+    message = {
+        "cut": r"img_train\.tar is truncated",
+        "foreign": "other.tar is not an ILSVRC2012 train, val or test archive: it holds 'notes.txt'",
+        "empty": "truncated at offset 0",
+        "twice": "are both val archives",
+        "unlabelled": "no labelled picture to shard",
+        "missing": "does not exist; make it with: feedline prep, or give",
+        "split": "no labelled archive 'test'",
+        "zip": "is a zip; prepare it first: feedline prep tiny-imagenet",
+    }[damage]
+    spec = ShardSpec(splits=("test",)) if damage == "split" else ShardSpec()
+    if damage == "cut":
+        train.write_bytes(train.read_bytes()[:-20_000])
+    elif damage == "foreign":
+        with tarfile.open(source / "other.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo("notes.txt"))
+    elif damage == "empty":
+        val.write_bytes(b"")
+    elif damage == "twice":
+        shutil.copy(val, source / "val2.tar")
+    elif damage == "unlabelled":
+        source = test
+    elif damage == "zip":
+        source = tmp_path / "tiny-imagenet-200.zip"
+        source.write_bytes(b"PK")
+    elif damage == "missing":
+        source = tmp_path / "nowhere"
+    with pytest.raises(FeedlineError, match=message):
+        write_shards(source, spec, out=out)
+
+    assert not out.exists()
+
+
+def test_a_picture_that_changed_since_it_was_listed_is_an_error(root: Path, tmp_path: Path) -> None:
+    """A source that somebody writes to gives no shard with half a picture."""
+    copy = tmp_path / "data"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
+    victim = train_samples(copy)[-1].path
+
+    def cut(step: str, done: int, total: int) -> None:
+        victim.write_bytes(b"")
+
+    with pytest.raises(DatasetError, match=f"{victim.name} changed while it was read"):
+        write_shards(copy, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=cut)
+    assert not (copy / "shards" / "manifest.json").exists()
+
+
+def test_a_picture_that_vanished_is_told_by_name(root: Path, tmp_path: Path) -> None:
+    """What cannot be read is never taken for a full disk."""
+    copy = tmp_path / "data"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
+    victim = train_samples(copy)[-1].path
+
+    def remove(step: str, done: int, total: int) -> None:
+        victim.unlink(missing_ok=True)
+
+    with pytest.raises(DatasetError, match=rf"cannot read .*{victim.name}: No such file"):
+        write_shards(copy, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=remove)
 
 
 def test_headers_are_ustar_without_time_or_owner(root: Path) -> None:
@@ -89,6 +248,47 @@ def test_same_seed_same_bytes_whatever_the_workers(workers: int, root: Path, tmp
 
     assert digests(tmp_path / "again") == digests(root / "shards")
     assert digests(tmp_path / "other") != digests(root / "shards")
+
+
+@given(count=st.integers(0, 9000), seed=st.integers(0, 2**64 - 1), order=st.sampled_from(get_args(Order)))
+def test_every_order_holds_each_sample_once(count: int, seed: int, order: Order) -> None:
+    """And depends on nothing but the count and the seed."""
+    found = sample_order(count, order, seed)
+
+    assert found.dtype == np.int64
+    assert np.array_equal(np.sort(found), np.arange(count))
+    assert np.array_equal(found, sample_order(count, order, seed))
+
+
+def test_a_two_level_shuffle_mixes_many_classes_and_reads_in_runs() -> None:
+    """Of 50 classes of 1300, a window of 2048 samples holds dozens, in 64 runs that each lie in one piece."""
+    window = sample_order(65_000, "two-level", seed=7)[:2048]
+
+    assert len(np.unique(window // 1300)) >= 30
+    assert np.count_nonzero(np.diff(np.sort(window)) != 1) < 64
+    assert not np.array_equal(window, sample_order(65_000, "two-level", seed=8)[:2048])
+
+
+def test_two_level_shards_hold_what_their_manifest_says(root: Path, tmp_path: Path) -> None:
+    """Samples that were read in one order and written in another keep their own pictures and labels."""
+    write_shards(root, ShardSpec(encode="copy", order="two-level", seed=5, shard_count=3), out=tmp_path / "s")
+    samples = train_samples(root)
+    expected = [samples[index] for index in sample_order(len(samples), "two-level", 5)]
+    read = [(name, data) for name, data in members(tmp_path / "s") if name.endswith(".jpg")]
+
+    assert read == [(sample.key + ".jpg", sample.path.read_bytes()) for sample in expected]
+    assert expected != samples
+    assert verify(tmp_path / "s").ok
+
+
+def test_shard_count_is_kept(root: Path, tmp_path: Path) -> None:
+    """As many shards of each split as asked for, of even size, and never more than there are samples."""
+    few = write_shards(root, ShardSpec(shard_count=3), out=tmp_path / "few").splits["train"]
+    many = write_shards(root, ShardSpec(shard_count=9999, encode="copy"), out=tmp_path / "many").splits["train"]
+
+    assert [shard.name for shard in few.shards] == [f"imagenet-train-{n:06d}.tar" for n in range(3)]
+    assert max(shard.bytes for shard in few.shards) < 1.5 * min(shard.bytes for shard in few.shards)
+    assert len(many.shards) <= many.samples == sum(shard.samples for shard in many.shards)
 
 
 def test_sequential_order_keeps_the_classes_together(root: Path, tmp_path: Path) -> None:
@@ -220,15 +420,108 @@ def test_verify_finds_every_kind_of_damage(root: Path, tmp_path: Path) -> None:
     assert "is neither a JPEG nor a PNG" in problems
 
 
-def test_odd_files_keep_their_bytes(root: Path) -> None:
-    """A PNG named .JPEG, CMYK and greyscale travel unchanged: lossless means untouched."""
-    modes: set[tuple[str | None, str]] = set()
-    with pytest.warns(UserWarning, match="[Tt]ag|EXIF"):
-        for shard in read_shard_manifest(root / "shards").splits["train"].shards:
-            with tarfile.open(root / "shards" / shard.name) as tar:
-                for member in tar:
-                    if member.name.endswith(".jpg"):
-                        picture = Image.open(BytesIO(tar.extractfile(member).read()))  # type: ignore[union-attr]
-                        modes.add((picture.format, picture.mode))
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+def test_a_full_disk_is_told_in_one_sentence(root: Path, tmp_path: Path) -> None:
+    """The shard, the reason and what to do; nothing half-written looks finished."""
 
-    assert {("PNG", "RGBA"), ("JPEG", "CMYK"), ("JPEG", "L"), ("JPEG", "RGB")} <= modes
+    def stop(step: str, done: int, total: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):  # leaves a job to be continued
+        write_shards(root, ShardSpec(seed=3), out=tmp_path / "s", workers=1, progress=stop)
+    place = tmp_path / "s" / ".partial" / "imagenet-train-000000.tar"
+    place.unlink()
+    place.symlink_to("/dev/full")
+
+    with pytest.raises(OutputError, match=r"000000\.tar: No space left on device; make room and run the same"):
+        write_shards(root, ShardSpec(seed=3), out=tmp_path / "s", workers=1)
+    assert not (tmp_path / "s" / "imagenet-train-000000.tar").exists()
+    with pytest.raises(DatasetError, match="no finished shards"):
+        read_shard_manifest(tmp_path / "s")
+
+
+def test_a_disk_with_too_little_room_is_refused_at_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first byte, with what is needed and what is free."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))  # type: ignore[attr-defined]
+
+    with pytest.raises(OutputError, match=r"needs [0-9.]+ GB and its disk has .* GB free"):
+        write_shards(root, out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"shard_size": 0},
+        {"shard_count": 0},
+        {"name": "a/b"},
+        {"name": ""},
+        {"encode": "resize", "quality": 101},
+        {"encode": "resize", "short_side": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(spec: dict) -> None:  # type: ignore[type-arg]
+    """Each by its option's name."""
+    with pytest.raises(OutputError, match=r"--(shard-size|name|quality|short-side)"):
+        ShardSpec(**spec)
+
+
+def test_a_dataset_root_is_no_place_for_shards(root: Path) -> None:
+    """The manifest there is another one; it is named and left alone."""
+    before = (root / "manifest.json").read_bytes()
+
+    with pytest.raises(OutputError, match=r"holds something else .*manifest\.json.* choose another directory"):
+        write_shards(root, out=root)
+    assert (root / "manifest.json").read_bytes() == before
+
+
+def test_an_unfinished_directory_takes_no_other_settings(root: Path, tmp_path: Path) -> None:
+    """Shards of two settings never mix in one directory."""
+
+    def stop(step: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(root, ShardSpec(seed=1), out=tmp_path / "s", workers=1, progress=stop)
+    with pytest.raises(OutputError, match="unfinished shard of other sources or settings"):
+        write_shards(root, ShardSpec(seed=2), out=tmp_path / "s")
+
+
+def test_the_command_line_writes_checks_and_indexes(
+    archives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """shard, verify --decode and shard --index-only on the archives, each with one JSON object on stdout."""
+    out = str(tmp_path / "s")
+    assert run(["shard", str(archives), "--out", out, "--shard-count", "2", "--name", "tiny", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert run(["verify", out, "--decode", "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert run(["shard", "--index-only", out, "--json"]) == 0
+    indexed = json.loads(capsys.readouterr().out)
+
+    assert written["encode"] == "restart"
+    assert written["passed_through"] == {"cmyk": 1, "not-jpeg": 1}
+    assert written["splits"]["train"]["shards"] == ["tiny-train-000000.tar", "tiny-train-000001.tar"]
+    assert checked["ok"] and checked["problems"] == []
+    assert indexed == written
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--encode", "copy", "--quality", "90"],
+        ["--short-side", "256"],
+        ["--shard-size", "1GB", "--shard-count", "3"],
+        ["--shard-size", "many"],
+        ["--index-only", "--out", "elsewhere"],
+        ["--encode", "webp"],
+    ],
+)
+def test_contradicting_options_are_wrong_usage(
+    arguments: list[str], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the option's name; an option that would be ignored is never taken."""
+    assert run(["shard", str(root), *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err

@@ -1,0 +1,197 @@
+"""What sharding costs: python -m feedline.benchmarks.sharding ROOT --out benchmarks/records/sharding/NAME.json
+
+Two questions, on the pictures of a prepared root or of the official archives:
+
+- one core adding restart markers, pictures in memory: images/s of CPU time, growth of the files, bytes of index.
+  ImageNet is 1.28 million pictures of 115 kB, so 500 images/s are 43 minutes of one core.
+- writing shards for real, reading, hashing and flushing included: images/s by --encode and number of workers.
+
+Every transcoded picture is decoded and compared with its source, outside the measured time. The runs of different
+settings are interleaved. Raw times go into the record, medians are printed.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageChops
+
+from ..prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
+from ..prep.encode import Encoded, EncodeSpec, encode_picture
+from ..prep.manifest import Encode
+from ..prep.samples import Sample, SampleReader
+from ..prep.shard_index import index_path
+from .environment import Environment, capture
+from .records import Code, running_code
+
+IMAGENET = 1_281_167  # pictures in split train
+SETTINGS: tuple[tuple[Encode, int], ...] = (("copy", 1), ("copy", 2), ("restart", 1), ("restart", 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcoding:
+    """Restart markers on one core."""
+
+    images: int
+    megapixels: float
+    source_bytes: int
+    encoded_bytes: int
+    passed_through: dict[str, int]
+    cpu_seconds: tuple[float, ...]
+    """Of the thread, for all images; one per pass. CPU time, so that a busy machine disturbs less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """Whole runs of ``write_shards`` with one setting."""
+
+    encode: Encode
+    workers: int
+    images: int
+    shard_bytes: int
+    index_bytes: int
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardingRecord:
+    """One measuring run."""
+
+    format: Literal["feedline-sharding"] = "feedline-sharding"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    transcoding: Transcoding
+    writing: tuple[Writing, ...]
+
+
+def measure_sharding(root: Path, out: Path, *, images: int = 1000, repeats: int = 5) -> ShardingRecord:
+    """Measure and write the record to ``out``. Raises MeasurementError when a picture is not what it was."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    environment = capture()
+    samples = find_samples(root, ["train"]).splits["train"]
+    chosen = samples[:: max(1, len(samples) // images)][:images]
+    record = ShardingRecord(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=("python", "-m", "feedline.benchmarks.sharding", str(root), "--out", str(out)),
+        code=running_code(),
+        environment=environment,
+        transcoding=_transcode(chosen, repeats),
+        writing=_write(root, out.parent, repeats),
+    )
+    write_document(out, record)
+    return record
+
+
+def _transcode(samples: Sequence[Sample], repeats: int) -> Transcoding:
+    with SampleReader() as reader:
+        sources = [reader.read(sample) for sample in samples]
+    spec = EncodeSpec(encode="restart")
+    encoded = [encode_picture(data, spec) for data in sources]  # compiles, and warms the caches
+    _check(samples, sources, encoded)
+    seconds: list[float] = []
+    for _ in range(repeats):
+        started = time.thread_time()
+        for data in sources:
+            encode_picture(data, spec)
+        seconds.append(time.thread_time() - started)
+    return Transcoding(
+        images=len(sources),
+        megapixels=sum(width * height for width, height in (picture.size for picture in encoded)) / 1e6,
+        source_bytes=sum(map(len, sources)),
+        encoded_bytes=sum(len(picture.data) for picture in encoded),
+        passed_through=dict(Counter(picture.passed_through for picture in encoded if picture.passed_through)),
+        cpu_seconds=tuple(seconds),
+    )
+
+
+def _check(samples: Sequence[Sample], sources: Sequence[bytes], encoded: Sequence[Encoded]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # broken EXIF
+        for sample, before, after in zip(samples, sources, encoded, strict=True):
+            pictures = (Image.open(BytesIO(data)).convert("RGB") for data in (before, after.data))
+            if ImageChops.difference(*pictures).getbbox() is not None:
+                raise MeasurementError(f"{sample} decodes to other pixels after transcoding; report this picture")
+
+
+def _write(root: Path, place: Path, repeats: int) -> tuple[Writing, ...]:
+    runs: dict[tuple[Encode, int], list[Writing]] = {setting: [] for setting in SETTINGS}
+    for _ in range(repeats):
+        for encode, workers in SETTINGS:
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                runs[encode, workers].append(_write_once(root, Path(folder) / "shards", encode, workers))
+    return tuple(_joined(found) for found in runs.values())
+
+
+def _write_once(root: Path, out: Path, encode: Encode, workers: int) -> Writing:
+    started = time.perf_counter()
+    held = write_shards(root, ShardSpec(splits=("train",), encode=encode), out=out, workers=workers).splits["train"]
+    seconds = time.perf_counter() - started
+    return Writing(
+        encode=encode,
+        workers=workers,
+        images=held.samples,
+        shard_bytes=sum(shard.bytes for shard in held.shards),
+        index_bytes=sum(index_path(out / shard.name).stat().st_size for shard in held.shards),
+        seconds=(seconds,),
+    )
+
+
+def _joined(runs: Sequence[Writing]) -> Writing:
+    first = runs[0]
+    return Writing(
+        encode=first.encode,
+        workers=first.workers,
+        images=first.images,
+        shard_bytes=first.shard_bytes,
+        index_bytes=first.index_bytes,
+        seconds=tuple(second for run in runs for second in run.seconds),
+    )
+
+
+def describe(record: ShardingRecord) -> str:
+    """Return the record's medians as lines of text."""
+    done = record.transcoding
+    rate = done.images / statistics.median(done.cpu_seconds)
+    growth = done.encoded_bytes / done.source_bytes - 1
+    lines = [
+        f"restart markers, one core: {rate:.0f} images/s of {done.megapixels / done.images:.2f} megapixels and "
+        f"{done.source_bytes / done.images / 1000:.0f} kB; files grow by {growth:.2%}",
+    ]
+    for run in record.writing:
+        index = run.index_bytes / run.images
+        lines.append(
+            f"write {run.encode}, {run.workers} workers: {run.images / statistics.median(run.seconds):.0f} images/s "
+            f"({min(run.seconds):.2f} to {max(run.seconds):.2f} s for {run.images}), "
+            f"index {index:.0f} bytes a sample, {index * IMAGENET / 1e6:.0f} MB for ImageNet"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m feedline.benchmarks.sharding", description="What sharding costs.")
+    parser.add_argument("root", type=Path, help="a prepared root, or the folder of the archives")
+    parser.add_argument("--out", type=Path, required=True, help="the record to write")
+    arguments = parser.parse_args()
+    try:
+        if arguments.out.exists():
+            raise OutputError(f"{arguments.out} exists already; choose another name with --out")
+        print(describe(measure_sharding(arguments.root, arguments.out)))
+    except FeedlineError as error:
+        parser.exit(1, f"feedline: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""NVIDIA DALI: decodes only the crop and resizes it, on its own threads, or on the GPU where that is the device.
+
+DALI's readers shuffle within a buffer, pad the last batch and resume at whole shards. So the files are fed to it in
+the order of the epoch, without a copy (``external_source`` on the pages that the shards are mapped to), and
+``decoders.image_slice`` cuts the boxes that all loaders share. On the CPU its decoder gives Pillow's pixels, bit for
+bit. Its resize repeats the border where Pillow averages over what there is: one row or column of pixels on each side
+differs by some grey levels, the others by one at most.
+
+Pillow decodes what is no plain JPEG (a PNG in disguise, CMYK), and every picture of a batch that DALI refuses: a
+damaged picture ends DALI's pipeline, and its message does not say which one it was.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import nvidia.dali.fn
+import nvidia.dali.types
+import simplejpeg
+import torch
+from nvidia.dali.pipeline import Pipeline
+from PIL import Image
+
+from ..prep import LoaderError
+from .base import Batch, LoaderSpec
+from .crops import eval_offset, eval_size, train_crop
+from .damage import Damage, Failure, log
+from .encoded import open_samples
+from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
+from .pixels import UNREADABLE, draws_of, read_pixels
+
+# Batches under way beside the one handed out: DALI decodes one while the next waits, so its threads never do.
+AHEAD = 2
+
+# DALI adds its operators and their options when it is imported; its stubs know them in part.
+fn: Any = nvidia.dali.fn
+types: Any = nvidia.dali.types
+
+# As Pillow does: EXIF rotates nothing, and chroma is interpolated (on the GPU too) and not repeated.
+DECODING: dict[str, Any] = {
+    "output_type": types.RGB,
+    "adjust_orientation": False,
+    "jpeg_fancy_upsampling": True,
+}
+RESIZING: dict[str, Any] = {"interp_type": types.INTERP_LINEAR, "antialias": True, "subpixel_scale": False}
+
+BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.uint8)  # stands in for an odd file
+
+
+class _Pending(NamedTuple):
+    indexes: npt.NDArray[np.int64]
+    draws: list[list[float]]
+    pictures: list[npt.NDArray[np.uint8]]
+    """What DALI reads from: it must live until the batch is done."""
+    boxes: npt.NDArray[np.int32]
+    odd: list[int]
+    """The rows that are Pillow's."""
+
+
+class DaliLoader:
+    """A Loader over shards or class folders with ``spec.workers`` threads of DALI's.
+
+    DALI cannot work in the caller's own thread: with 0 workers, one thread of its own works while the caller waits.
+    """
+
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._spec = spec
+        self._samples = open_samples(spec.root, spec.split)
+        self._count = len(self._samples.labels)
+        self._pipeline: Pipeline | None = None
+        self._pending: deque[_Pending] = deque()
+        self._cursor = Cursor(spec, elastic=True)
+        self._damage = Damage(spec)
+
+    def __len__(self) -> int:
+        return batch_count(share_length(self._count, self._spec), self._spec.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._cursor.run(self._batches)
+
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        share = epoch_share(epoch_order(self._count, self._spec, epoch)[done:], self._spec)
+        ahead = AHEAD if self._spec.workers else 0
+        try:
+            for first in range(0, len(share), self._spec.batch_size):
+                self._begin(share[first : first + self._spec.batch_size], epoch)
+                if len(self._pending) > ahead:
+                    yield self._finish()
+            while self._pending:
+                yield self._finish()
+        finally:
+            if self._pending:  # left early; a new pipeline costs 5 ms
+                self._stop()
+
+    def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> None:
+        samples, pictures, odd = indexes.tolist(), list[npt.NDArray[np.uint8]](), list[int]()
+        draws, boxes = draws_of(samples, epoch, self._spec), list[tuple[int, ...]]()
+        for row, index in enumerate(samples):
+            picture = self._plain_jpeg(index)
+            if picture is None:
+                odd.append(row)
+                picture = BLACK, 8, 8
+            data, width, height = picture
+            pictures.append(data)
+            boxes.append(_box(draws[row], width, height, self._spec))
+        batch = _Pending(indexes, draws, pictures, np.array(boxes, dtype=np.int32), odd)
+        self._pending.append(batch)
+        self._feed(batch)
+
+    def _plain_jpeg(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
+        """Return a JPEG with its width and height; None for what Pillow shall decode or refuse."""
+        if index in self._damage.skipped:
+            return None
+        try:
+            data = self._samples.read(index).data
+            height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+        except (OSError, ValueError):
+            return None
+        bound = Image.MAX_IMAGE_PIXELS
+        return None if bound and width * height > 2 * bound else (data, width, height)
+
+    def _feed(self, batch: _Pending) -> None:
+        if self._pipeline is None:
+            self._pipeline = _build(self._spec)
+        self._pipeline.feed_input("pictures", batch.pictures)
+        self._pipeline.feed_input("boxes", batch.boxes)
+        self._pipeline.schedule_run()
+
+    def _finish(self) -> Batch:
+        batch, refusal = self._pending.popleft(), ""
+        try:
+            images, rows = self._take(), batch.odd
+        except RuntimeError as error:
+            refusal = self._recover(error)
+            size, rows = self._spec.image_size, list(range(len(batch.indexes)))
+            images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
+        failures = [failure for row in rows if (failure := self._decode_by_pillow(images, batch, row))]
+        if refusal and not failures:
+            log.warning("DALI refused a batch that Pillow could decode: %s", refusal)
+        self._damage.admit(failures)
+        labels = torch.from_numpy(self._samples.labels[batch.indexes])
+        return self._damage.to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
+
+    def _take(self) -> torch.Tensor:
+        """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError where DALI does."""
+        if self._pipeline is None:
+            raise LoaderError("the loader was closed in mid-epoch; open it again")
+        (images,) = self._pipeline.share_outputs()
+        self._pipeline.release_outputs()  # the dynamic executor leaves the memory to its last user
+        return torch.from_dlpack(images.as_tensor())
+
+    def _recover(self, error: RuntimeError) -> str:
+        """Start a new pipeline on the batches under way; return why a picture ended the old one."""
+        reason = str(error).rpartition("encountered:")[2].strip().partition("\n")[0]
+        if "fn.decoders" not in str(error):
+            raise LoaderError(f"DALI stopped: {reason}; take another loader, such as threaded") from error
+        self._pipeline = None
+        for batch in self._pending:
+            self._feed(batch)
+        return reason
+
+    def _decode_by_pillow(self, images: torch.Tensor, batch: _Pending, row: int) -> Failure | None:
+        index = batch.indexes.item(row)
+        try:
+            data = self._samples.read(index).data.tobytes()
+            images[row] = torch.from_numpy(read_pixels(BytesIO(data), batch.draws[row], self._spec))
+        except UNREADABLE as error:
+            return Failure(self._samples.name(index), str(error), index)
+        return None
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        return self._damage.skipped
+
+    def set_epoch(self, epoch: int) -> None:
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._cursor.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state; another batch size or world size than its own is fine."""
+        self._cursor.load_state_dict(state)
+
+    def _stop(self) -> None:
+        self._pipeline = None  # its destructor waits for what is under way, then ends the threads
+        self._pending.clear()
+
+    def close(self) -> None:
+        self._stop()
+        self._samples.close()
+
+
+def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple[int, ...]:
+    """Return what the pipeline needs to know of a picture.
+
+    For training: left, top, width and height of its crop, and whether it is flipped. For evaluation: height and
+    width after the resize, and the top and left of the centre crop.
+    """
+    if spec.transform == "train":
+        return train_crop(draws, width, height)
+    width, height = eval_size(width, height, spec.image_size)
+    return height, width, eval_offset(height, spec.image_size), eval_offset(width, spec.image_size)
+
+
+def _build(spec: LoaderSpec) -> Pipeline:
+    """Return a pipeline from ("pictures", "boxes") to uint8 (N, H, W, 3) on the spec's device."""
+    device = torch.device(spec.device)
+    on_gpu = device.type == "cuda"
+    pipeline = Pipeline(
+        batch_size=spec.batch_size,
+        num_threads=max(1, spec.workers),
+        device_id=(device.index or 0) if on_gpu else None,
+        prefetch_queue_depth=1,  # each batch is scheduled by us; a deeper queue would ask for batches itself
+        exec_dynamic=True,
+    )
+    with pipeline:
+        pictures = fn.external_source(name="pictures", dtype=types.UINT8, ndim=1, no_copy=True)
+        boxes = fn.external_source(name="boxes", dtype=types.INT32, ndim=1)
+        graph = _train if spec.transform == "train" else _eval
+        pipeline.set_outputs(graph(pictures, boxes, spec.image_size, "mixed" if on_gpu else "cpu"))
+    pipeline.build()
+    return pipeline
+
+
+def _train(pictures: Any, boxes: Any, size: int, device: str) -> Any:
+    crops = fn.decoders.image_slice(
+        pictures, start=boxes[0:2], shape=boxes[2:4], axis_names="WH", device=device, **DECODING
+    )
+    return fn.flip(fn.resize(crops, size=[size, size], **RESIZING), horizontal=boxes[4])
+
+
+def _eval(pictures: Any, boxes: Any, size: int, device: str) -> Any:
+    sizes = fn.cast(boxes[0:2], dtype=types.FLOAT)
+    resized = fn.resize(fn.decoders.image(pictures, device=device, **DECODING), size=sizes, **RESIZING)
+    return fn.slice(resized, start=boxes[2:4], shape=[size, size], axis_names="HW")

@@ -1,0 +1,165 @@
+"""Where ``threaded`` gets undecoded pictures: from shards through their indexes, or from class folders.
+
+Shards are mapped, not read: the page cache is the only copy, and the threads share it. One array of index rows for
+all shards makes finding a picture cheap; the row lengths stay mapped in the sidecars.
+"""
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..prep import (
+    MANIFEST,
+    SHARDS,
+    LoaderError,
+    list_samples,
+    read_manifest,
+    read_shard_manifest,
+    sample_order,
+)
+from ..prep.shard_index import read_index
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+
+
+class Tiles(NamedTuple):
+    """How a picture can be entered, in the order that ``splice_rows`` takes it; lengths are in bytes and pixels."""
+
+    scan: int
+    row_lengths: U16
+    width: int
+    height: int
+    mcu_width: int
+    mcu_height: int
+    interval: int
+
+
+class EncodedPicture(NamedTuple):
+    """One undecoded picture."""
+
+    data: U8
+    tiles: Tiles | None
+
+
+class EncodedSamples(Protocol):
+    """A split's undecoded pictures by sample index. Reading is safe from many threads."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class indexes, int64 (samples,)."""
+        ...
+
+    def windows(self) -> Sequence[npt.NDArray[np.int64]]:
+        """Return the sample indexes of each shard, or of all pictures where there are no shards."""
+        ...
+
+    def read(self, index: int) -> EncodedPicture:
+        """Return one picture."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return where a sample lies, for messages."""
+        ...
+
+    def close(self) -> None:
+        """Release every file and mapping."""
+        ...
+
+
+class FolderSamples:
+    """The pictures of ``ROOT/<split>/<wnid>/``; they have no tiles and are decoded whole."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        manifest = read_manifest(root)
+        held = manifest.splits.get(split)
+        if held is None or not held.per_class:
+            names = ", ".join(name for name, held in manifest.splits.items() if held.per_class)
+            raise LoaderError(f"{root} has no labelled split {split!r}; choose one of: {names or 'none'}")
+        samples = list_samples(root, manifest, split)
+        self._paths = [sample.path for sample in samples]
+        self.labels = np.array([sample.label for sample in samples], dtype=np.int64)
+
+    def windows(self) -> list[npt.NDArray[np.int64]]:
+        return [np.arange(len(self._paths), dtype=np.int64)]
+
+    def read(self, index: int) -> EncodedPicture:
+        return EncodedPicture(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
+
+    def name(self, index: int) -> str:
+        return str(self._paths[index])
+
+    def close(self) -> None:
+        pass
+
+
+class ShardSamples:
+    """The pictures of ``ROOT/shards``, through their sidecars."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        directory = root / SHARDS
+        manifest = read_shard_manifest(directory)
+        held = manifest.splits.get(split)
+        if held is None:
+            raise LoaderError(f"{directory} has no split {split!r}; choose one of: {', '.join(manifest.splits)}")
+        self._paths = [directory / shard.name for shard in held.shards]
+        indexes = [read_index(path) for path in self._paths]
+        for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
+            if len(index.samples) != shard.samples:
+                raise LoaderError(
+                    f"the index of {path} is stale; rebuild it with: feedline shard --index-only {directory}"
+                )
+        counts = [shard.samples for shard in held.shards]
+        # Plain arrays: indexing a memmap costs ten times as much.
+        self._rows = np.concatenate([index.samples for index in indexes])
+        self._row_lengths = [np.asarray(index.row_lengths) for index in indexes]
+        self._shard = np.repeat(np.arange(len(counts)), counts)
+        self._starts = np.cumsum(counts)[:-1]
+        self._order = sample_order(held.samples, manifest.order, manifest.seed)
+        self._place = np.empty(held.samples, np.int64)
+        self._place[self._order] = np.arange(held.samples)
+        self.labels = self._rows["label"][self._place].astype(np.int64)
+        self._maps: list[U8 | None] = [None] * len(self._paths)
+
+    def windows(self) -> list[npt.NDArray[np.int64]]:
+        return np.split(self._order, self._starts)
+
+    def read(self, index: int) -> EncodedPicture:
+        place = self._place.item(index)
+        shard = self._shard.item(place)
+        row = self._rows[place].item()
+        _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
+        source = self._maps[shard]
+        if source is None:  # two threads may map a shard twice; one mapping is dropped again
+            source = self._maps[shard] = _map(self._paths[shard])
+        data = source[offset : offset + size]
+        if not interval:
+            return EncodedPicture(data, None)
+        lengths = self._row_lengths[shard][first : first + rows]
+        return EncodedPicture(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
+
+    def name(self, index: int) -> str:
+        place = self._place.item(index)
+        key: bytes = self._rows["key"][place].item()
+        return f"{key.decode('ascii', 'replace')} in {self._paths[self._shard.item(place)]}"
+
+    def close(self) -> None:
+        # The mappings end with the last array that looks into them.
+        self._maps = [None] * len(self._maps)
+        self._row_lengths.clear()
+
+
+def open_samples(root: Path, split: str) -> EncodedSamples:
+    """Return the shards' samples where there are finished shards of this split, else the folders'."""
+    if (root / SHARDS / MANIFEST).is_file() and split in read_shard_manifest(root / SHARDS).splits:
+        return ShardSamples(root, split)
+    return FolderSamples(root, split)
+
+
+def _map(path: Path) -> U8:
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

@@ -1,0 +1,117 @@
+"""What becomes of a picture on its way into a shard: copied, given restart markers, or made smaller.
+
+"restart" keeps every coefficient and makes the picture enterable (see ``restart``); "resize" decodes, resizes,
+encodes again and adds the same markers. What neither can take, such as a progressive or a damaged file, passes
+through unchanged and is counted by its kind: a writer of shards must not lose a picture, and not invent one.
+"""
+
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image
+
+from .errors import OutputError
+from .geometry import Geometry, read_geometry
+from .jpeg import UnsupportedJpeg
+from .manifest import Encode
+
+PNG = b"\x89PNG\r\n\x1a\n"
+# T.81 table B.1: all SOFn, without DHT, JPG and DAC, which stand between them.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# What Pillow raises for a damaged or oversized picture.
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSpec:
+    """How pictures are encoded. Raises OutputError for values that make no sense."""
+
+    encode: Encode = "restart"
+    short_side: int = 256
+    """Of "resize": pixels of the shorter side. A smaller picture is not enlarged."""
+    quality: int = 90
+    """Of "resize": JPEG quality."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.short_side <= 65535:
+            raise OutputError(f"--short-side must be 1 to 65535 pixels, the most a JPEG holds, got {self.short_side}")
+        if not 1 <= self.quality <= 100:
+            raise OutputError(f"--quality must be 1 to 100, got {self.quality}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A picture as it goes into a shard."""
+
+    data: bytes
+    size: tuple[int, int]
+    """(width, height) in pixels; (0, 0) where the header cannot be read."""
+    geometry: Geometry | None = None
+    """Its tiles; None for a picture that must be decoded whole."""
+    passed_through: str | None = None
+    """The kind of a picture that was left as it was although it should have been encoded."""
+
+
+def encode_picture(data: bytes, spec: EncodeSpec) -> Encoded:
+    """Return a picture encoded as ``spec`` says, or unchanged where that is not possible."""
+    if spec.encode == "copy":
+        return describe_picture(data)
+    try:
+        return _tiled(data) if spec.encode == "restart" else _smaller(data, spec)
+    except UnsupportedJpeg as error:
+        return Encoded(data=data, size=picture_size(data), passed_through=error.kind)
+
+
+def describe_picture(data: bytes) -> Encoded:
+    """Return a picture unchanged, with the tiles that it has already."""
+    try:
+        geometry = read_geometry(data)
+    except UnsupportedJpeg:
+        return Encoded(data=data, size=picture_size(data))
+    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of any JPEG or PNG by its header, (0, 0) for anything else."""
+    if data.startswith(PNG) and len(data) >= 24:
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])  # IHDR is first (ISO/IEC 15948, 11.2.2)
+    position = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in FRAMES:  # T.81 B.2.2: length, precision, lines, samples per line
+            return int.from_bytes(data[position + 7 : position + 9]), int.from_bytes(data[position + 5 : position + 7])
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
+    return 0, 0
+
+
+def _tiled(data: bytes) -> Encoded:
+    # Imported here: it takes numba along, which a copy, a reader of indexes and `feedline -h` can do without.
+    from .restart import add_restart_markers
+
+    data, geometry = add_restart_markers(data)
+    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
+
+
+def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:
+    if 0 < min(picture_size(data)) <= spec.short_side:
+        with suppress(UnsupportedJpeg):  # small enough: encoding it again would only lose quality
+            return _tiled(data)
+    try:
+        return _tiled(_resized(data, spec))
+    except UNREADABLE as error:
+        raise UnsupportedJpeg("damaged", str(error)) from error
+
+
+def _resized(data: bytes, spec: EncodeSpec) -> bytes:
+    """Return the picture as an RGB JPEG, 4:2:0, its short side at most ``spec.short_side``; metadata is dropped."""
+    image = Image.open(BytesIO(data)).convert("RGB")
+    scale = spec.short_side / min(image.size)
+    if scale < 1:
+        # Lanczos keeps the most detail of Pillow's antialiasing filters; a loader resizes once more.
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=spec.quality, subsampling="4:2:0", comment=b"")
+    return out.getvalue()

@@ -1,0 +1,89 @@
+"""Reading a shard sample by sample, strictly: what a training run would stumble over is told here in one sentence.
+
+Members that stand side by side and share a key are one sample, as for webdataset: one picture, one ``.cls`` with the
+class index, and whatever else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import DatasetError
+from .parts import MAX_PICTURE
+from .sidecars import File, split_key
+from .tar import Member, read_member, walk
+
+PICTURES = ("jpg", "jpeg", "png", "webp")
+MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSample:
+    """One sample as it stands in a shard."""
+
+    key: str
+    label: int
+    picture: bytes
+    offset: int
+    """Of the picture's data, in bytes from the start of the shard."""
+    files: tuple[File, ...]
+    """All its members, in shard order."""
+
+    @property
+    def picture_file(self) -> File:
+        return next(file for file in self.files if file.offset == self.offset)
+
+
+def read_shard(path: Path) -> Iterator[ShardSample]:
+    """Yield the samples of a shard in order.
+
+    Raises DatasetError for a missing shard, for a sample without exactly one picture and one ``.cls``, and for a key
+    that comes twice; SourceError for a damaged tar.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing; copy it again, or write the shards anew with: feedline shard")
+    with path.open("rb") as file:
+        members = (m for m in walk(file, 0, path.stat().st_size, str(path)) if not m.is_directory and _counts(m.name))
+        seen: set[str] = set()
+        for key, held in groupby(members, lambda member: split_key(member.name)[0]):
+            if key in seen:
+                raise DatasetError(f"{path} holds the sample {key!r} twice; readers would mix them: write it again")
+            seen.add(key)
+            yield _sample(file, path, key, list(held))
+
+
+def _counts(name: str) -> bool:
+    """Return whether readers take a member for part of a sample: hidden files and ``__notes__`` they skip."""
+    base = name.rpartition("/")[2]
+    return "." in base and not base.startswith((".", "__"))
+
+
+def _sample(file: BinaryIO, path: Path, key: str, members: list[Member]) -> ShardSample:
+    extensions = [split_key(member.name)[1].lower() for member in members]
+    pictures = [member for member, extension in zip(members, extensions, strict=True) if extension in PICTURES]
+    labels = [member for member, extension in zip(members, extensions, strict=True) if extension == "cls"]
+    if len(pictures) != 1 or len(labels) != 1:
+        raise DatasetError(
+            f"{path}: the sample {key!r} has {', '.join('.' + extension for extension in extensions)}, and needs one "
+            f"picture ({', '.join(PICTURES)}) and one .cls with its class index; write the shards again with both"
+        )
+    if not 0 < pictures[0].size <= MAX_PICTURE:
+        raise DatasetError(f"{path}: {pictures[0].name!r} has {pictures[0].size} bytes, no picture; write it again")
+    return ShardSample(
+        key=key,
+        label=_label(file, path, labels[0]),
+        picture=read_member(file, pictures[0], str(path)),
+        offset=pictures[0].offset,
+        files=tuple(File(member.name, member.offset, member.size) for member in members),
+    )
+
+
+def _label(file: BinaryIO, path: Path, member: Member) -> int:
+    text = read_member(file, member, str(path)).strip() if member.size <= 32 else b""
+    if not text.isdigit() or int(text) >= MAX_CLASSES:
+        raise DatasetError(
+            f"{path}: {member.name!r} is {text[:20]!r}, not a class index below {MAX_CLASSES}; write the shards again"
+        )
+    return int(text)

@@ -1,0 +1,157 @@
+"""One shard: a plain tar of plain JPEGs that every reader understands, and its indexes, in one pass.
+
+A sample is ``<stem>.jpg``, ``<stem>.cls`` (its class index in ASCII) and ``<stem>.json``, side by side. Lower-case
+extensions, because some readers compare them case by case; the original stem as key, so that a picture can be traced
+back. The tars are USTAR with mtime 0 and no owner: Python's default (pax) adds 1 kB per member and a time stamp,
+breaks readers that compute offsets, and makes two runs differ.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .documents import read_document, write_document
+from .encode import Encoded, encode_picture
+from .errors import OutputError
+from .manifest import ClassEntry, Shard
+from .output import put_in_place
+from .pool import check
+from .samples import Sample, SampleReader
+from .shard_index import index_path
+from .shard_order import WINDOW
+from .shard_plan import ShardSpec
+from .sidecars import File, Sidecars, dali_path, write_all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What one shard is to hold."""
+
+    name: str
+    samples: Sequence[Sample]
+    classes: tuple[ClassEntry, ...]
+    spec: ShardSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A finished shard. Kept among the unfinished pieces, so that a run that is continued need not make it again."""
+
+    shard: Shard
+    passed_through: dict[str, int]
+
+
+def write_shard(out: Path, partial: Path, piece: Piece, count: Callable[[int], None], stop: threading.Event) -> Written:
+    """Write one shard and its indexes to ``out``, unless a run before has done so."""
+    note = partial / f"{piece.name}.json"
+    path = out / piece.name
+    if note.is_file():
+        written = read_document(note, Written)
+        if _is_whole(path, written.shard):
+            count(len(piece.samples))
+            return written
+    try:
+        written = _write(path, partial / piece.name, piece, count, stop)
+        write_document(note, written)
+    except OSError as error:  # of writing: a source that cannot be read is a DatasetError
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; make room and run the same command again, finished shards are kept"
+        ) from error
+    return written
+
+
+def tar_size(sizes: Sequence[int], metadata: bool) -> int:
+    """Return the bytes of a tar of pictures of these sizes: headers, and data in blocks of 512 bytes."""
+    files = 2 if metadata else 1  # besides the picture; each has a header and one block
+    return sum(1 + 2 * files + -(-size // tarfile.BLOCKSIZE) for size in sizes) * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
+
+
+def _is_whole(path: Path, shard: Shard) -> bool:
+    places = (path, index_path(path), dali_path(path))
+    return all(place.is_file() for place in places) and path.stat().st_size == shard.bytes
+
+
+def _write(path: Path, temporary: Path, piece: Piece, count: Callable[[int], None], stop: threading.Event) -> Written:
+    sidecars, passed = Sidecars(), Counter[str]()
+    with temporary.open("wb") as file:
+        tar = _Tar(file)
+        for sample, data in _read(piece):
+            check(stop)
+            picture = encode_picture(data, piece.spec)
+            files = [tar.add(name, content) for name, content in _members(sample, picture, piece)]
+            sidecars.add(sample.key, sample.label, files[0], files, picture.size, picture.geometry)
+            passed.update([picture.passed_through] if picture.passed_through else [])
+            count(1)
+        sha256 = tar.close()
+    put_in_place(temporary, path)
+    write_all(sidecars.contents(path))
+    shard = Shard(name=piece.name, samples=len(piece.samples), bytes=tar.size, sha256=sha256)
+    return Written(shard=shard, passed_through=dict(sorted(passed.items())))
+
+
+def _read(piece: Piece) -> Iterator[tuple[Sample, bytes]]:
+    """Yield the samples with their bytes; of a two-level shuffle a window is read at once, as it lies on the disk."""
+    ahead = WINDOW if piece.spec.order == "two-level" else 1
+    with SampleReader() as reader:
+        for start in range(0, len(piece.samples), ahead):
+            window = piece.samples[start : start + ahead]
+            found = {sample.key: reader.read(sample) for sample in sorted(window, key=_position)}
+            for sample in window:
+                yield sample, found.pop(sample.key)
+
+
+def _position(sample: Sample) -> tuple[str, int, str]:
+    return str(sample.place), sample.offset or 0, sample.name
+
+
+def _members(sample: Sample, picture: Encoded, piece: Piece) -> Iterator[tuple[str, bytes]]:
+    yield sample.key + ".jpg", picture.data
+    yield sample.key + ".cls", str(sample.label).encode("ascii")
+    if piece.spec.metadata:
+        width, height = picture.size
+        wnid = piece.classes[sample.label].wnid
+        # The same keys and types for every sample: readers infer a table's columns from the first ones.
+        about = {"wnid": wnid, "width": width, "height": height, "name": sample.name}
+        yield sample.key + ".json", json.dumps(about).encode("ascii")
+
+
+class _Tar:
+    """A tar written from front to back, its checksum made on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def add(self, name: str, data: bytes) -> File:
+        """Append a file."""
+        info = tarfile.TarInfo(name)  # mtime 0, uid and gid 0, no names, mode 0o644
+        info.size = len(data)
+        self._write(info.tobuf(tarfile.USTAR_FORMAT))
+        file = File(name, self.size, len(data))
+        self._write(data)
+        self._pad(tarfile.BLOCKSIZE)
+        return file
+
+    def close(self) -> str:
+        """Write the end blocks, pad to tar's records of 10,240 bytes, flush to the disk, and return the sha256."""
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._pad(tarfile.RECORDSIZE)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._sha256.hexdigest()
+
+    def _pad(self, multiple: int) -> None:
+        self._write(bytes(-self.size % multiple))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sha256.update(data)
+        self.size += len(data)

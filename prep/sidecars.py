@@ -1,0 +1,117 @@
+"""The indexes beside the shards: ours, and those that other readers want so that none of them scans a tar first.
+
+    <shard>.index          feedline: offsets, labels, sizes and tiles; see ``shard_index``
+    <shard>.idx            NVIDIA DALI, readers.webdataset(index_paths=...): format v1.2 of its wds2idx
+    _info.json             timm, create_dataset("wds/...", root=DIR, split="train"): shards and counts
+    <dataset>-<split>.json wids, ShardListDataset(FILE): format wids-shard-index-v1
+
+All of them are functions of the shards and the manifest, so that "stale" means "differs from what would be written
+now". wids may be told an md5 sum; it is left out, because wids would then read every shard in full when it opens
+it, and the manifest has the sha256.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .documents import write_atomically
+from .geometry import Geometry
+from .manifest import ShardManifest, ShardSplit
+from .shard_index import IndexBuilder, index_path
+
+DALI = ".idx"
+TIMM = "_info.json"
+TIMM_SPLITS = {"val": "validation"}  # the names that timm's own scripts ask for
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One member of a sample, as it stands in the tar."""
+
+    name: str
+    offset: int
+    """Of its data, in bytes from the start of the shard."""
+    size: int
+
+
+class Sidecars:
+    """Collects what the two indexes of one shard say, sample by sample."""
+
+    def __init__(self) -> None:
+        self._index = IndexBuilder()
+        self._dali: list[str] = []
+
+    def add(
+        self,
+        key: str,
+        label: int,
+        picture: File,
+        files: Sequence[File],
+        pixels: tuple[int, int],
+        tiles: Geometry | None,
+    ) -> None:
+        """Add the next sample; ``picture`` is one of its ``files``, ``pixels`` its width and height."""
+        self._index.add(key, picture.offset, picture.size, label, pixels, tiles)
+        self._dali.append(" ".join(f"{split_key(f.name)[1]} {f.offset} {f.size} {f.name}" for f in files))
+
+    def contents(self, shard: Path) -> dict[Path, bytes]:
+        """Return what stands in each of the shard's indexes."""
+        lines = [f"v1.2 {len(self._dali)}", *self._dali]
+        return {index_path(shard): self._index.to_bytes(), dali_path(shard): ("\n".join(lines) + "\n").encode()}
+
+
+def dali_path(shard: Path) -> Path:
+    """Return where DALI's index of a shard lies."""
+    return shard.with_suffix(DALI)
+
+
+def split_key(name: str) -> tuple[str, str]:
+    """Return (key, extension): cut at the first dot of the base name, as webdataset, DALI and wids do."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    return folder + slash + stem, extension
+
+
+def set_indexes(directory: Path, manifest: ShardManifest) -> dict[Path, bytes]:
+    """Return what stands in the indexes of the whole set: timm's, and one per split for wids."""
+    timm = {TIMM_SPLITS.get(split, split): _timm_split(split, held) for split, held in manifest.splits.items()}
+    contents = {directory / TIMM: _json({"splits": timm})}
+    for split, held in manifest.splits.items():
+        name = f"{manifest.dataset}-{split}"
+        contents[directory / f"{name}.json"] = _json(_wids_index(name, held))
+    return contents
+
+
+def write_all(contents: dict[Path, bytes]) -> None:
+    """Write each index under a temporary name, flush it to the disk, and rename it."""
+    for path, data in contents.items():
+        write_atomically(path, data)
+
+
+def stale(contents: dict[Path, bytes]) -> list[Path]:
+    """Return the indexes that are missing or hold something else."""
+    return [path for path, data in contents.items() if not _holds(path, data)]
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+
+
+def _timm_split(split: str, held: ShardSplit) -> dict[str, Any]:
+    return {
+        "name": TIMM_SPLITS.get(split, split),
+        "num_samples": held.samples,
+        "filenames": [shard.name for shard in held.shards],
+        "shard_lengths": [shard.samples for shard in held.shards],
+    }
+
+
+def _wids_index(name: str, held: ShardSplit) -> dict[str, Any]:
+    shards = [{"url": shard.name, "nsamples": shard.samples, "filesize": shard.bytes} for shard in held.shards]
+    return {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, "shardlist": shards}
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,0 +1,123 @@
+"""Checking a shard set: each tar against the manifest, each index against the tar, each picture by itself.
+
+An index counts as right when it is, byte for byte, what `feedline shard --index-only` would write now: then every
+offset, label and tile in it is right too. That tiles can really be cut out is tried on one picture of each shard.
+"""
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial as bind
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .errors import FeedlineError
+from .geometry import read_geometry
+from .jpeg import UnsupportedJpeg
+from .manifest import Shard, ShardManifest
+from .pictures import odd_notes
+from .pool import check, run_all
+from .progress import Progress, counter
+from .reindex import add_sample
+from .shard_read import ShardSample, read_shard
+from .sidecars import Sidecars, set_indexes, stale
+
+PictureCheck = Callable[[bytes], str | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one part of a data set really holds, and what is wrong with it."""
+
+    split: str
+    classes: frozenset[int]
+    images: int
+    problems: tuple[str, ...]
+    bytes: int = 0
+    odd: tuple[str, ...] = ()
+    """Pictures that are no ordinary JPEGs."""
+
+
+def verify_shards(
+    directory: Path, manifest: ShardManifest, picture_problem: PictureCheck, workers: int, progress: Progress
+) -> list[Found]:
+    """Check every shard and every index. ``picture_problem`` returns what is wrong with a picture's bytes, or None."""
+    count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
+    tasks: list[Callable[[threading.Event], Found]] = [
+        bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), picture_problem, count)
+        for split, held in manifest.splits.items()
+        for shard in held.shards
+    ]
+    with warnings.catch_warnings():
+        # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
+        warnings.simplefilter("ignore", UserWarning)
+        found = run_all(tasks, workers)
+    problems = tuple(_index_problem(path) for path in stale(set_indexes(directory, manifest)))
+    return [*found, Found("", frozenset(), 0, problems)]
+
+
+def _check_shard(
+    split: str,
+    path: Path,
+    shard: Shard,
+    classes: int,
+    picture_problem: PictureCheck,
+    count: Callable[[int], None],
+    stop: threading.Event,
+) -> Found:
+    sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    try:
+        for sample in read_shard(path):
+            check(stop)
+            add_sample(sidecars, sample)
+            labels.append(sample.label)
+            name = f"{sample.picture_file.name} at offset {sample.offset} of {path}"
+            if sample.label >= classes:
+                problems.append(f"{name} is of class {sample.label}, the manifest has {classes} classes")
+            found = picture_problem(sample.picture) or (splice_problem(sample) if len(labels) == 1 else None)
+            problems += [f"{name} {found}"] if found else []
+            odd += odd_notes(sample.picture, f"{sample.key}.JPEG", name)
+            count(1)
+        # An index of a damaged shard says nothing more.
+        problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
+    except FeedlineError as error:
+        problems.append(str(error))
+    return Found(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
+
+
+def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    problems = [] if sha256 == shard.sha256 else [f"{path} has another sha256 than the manifest"]
+    if samples != shard.samples:
+        problems.append(f"{path} has {samples} samples, the manifest says {shard.samples}")
+    return problems
+
+
+def _index_problem(path: Path) -> str:
+    state = "does not belong to its shards" if path.is_file() else "is missing"
+    return f"{path} {state}; make it again with: feedline shard --index-only {path.parent}"
+
+
+def splice_problem(sample: ShardSample) -> str | None:
+    """Return why the middle of a picture with tiles cannot be cut out exactly, or None."""
+    from .splice import splice  # numba, which only this needs here
+
+    try:
+        geometry = read_geometry(sample.picture)
+        width, height = max(1, geometry.width // 2), max(1, geometry.height // 2)
+        left, top = geometry.width // 4, geometry.height // 4
+        cut, (x, y) = splice(sample.picture, geometry, (left, top, width, height))
+        part, whole = np.asarray(Image.open(BytesIO(cut))), np.asarray(Image.open(BytesIO(sample.picture)))
+    except UnsupportedJpeg:  # it has no tiles
+        return None
+    except (FeedlineError, OSError, SyntaxError, ValueError) as error:
+        return f"cannot be cut into tiles: {error}"
+    if not np.array_equal(part[y : y + height, x : x + width], whole[top : top + height, left : left + width]):
+        return "has tiles that decode to other pixels than the whole picture"
+    return None
