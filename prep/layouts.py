@@ -73,7 +73,7 @@ def recognise(sources: Sequence[Path], skip: Path | None = None) -> Found:
     ignored: list[str] = []
     for source in sources:
         if not source.exists():
-            raise SourceError(f"{source} does not exist; give the archives of ImageNet or the folder that holds them")
+            raise SourceError(f"{source} does not exist; give the ILSVRC2012 archives or the folder that holds them")
         found = _folder(source, skip) if source.is_dir() else _file(source)
         parts += found.parts
         evidence += found.evidence
