@@ -161,7 +161,7 @@ def tiny_imagenet(
 def _hint(out: Path) -> None:
     """Tell Windows users what slows writing most: a virus scanner that opens each of a million new files."""
     if sys.platform == "win32":
-        say(f"hint: writing is several times faster when your antivirus leaves {out.absolute()} out (an exclusion)")
+        say(f"hint: if writing is slow, have your antivirus leave {out.absolute()} out: it opens each new file")
 
 
 def _report(out: Path, as_json: bool) -> None:

@@ -41,7 +41,7 @@ from .trees import Entry, Folder, Zip, tree_parts
 from .zip import read_zip_member
 
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".parquet")
-OTHERS = {".tfrecord": "TFRecord files", ".npz": "downsampled ImageNet as NumPy arrays", ".beton": "an FFCV file"}
+OTHERS = {".tfrecord": "a TFRecord file", ".npz": "a NumPy archive of small pictures", ".beton": "an FFCV file"}
 ZIP = b"PK"
 TINY = "wnids.txt"
 KAGGLE_LABELS = "LOC_val_solution.csv"
@@ -55,6 +55,12 @@ class Found:
 
     parts: tuple[Part, ...]
     evidence: tuple[Evidence, ...]
+    ignored: tuple[str, ...] = ()
+    """What else lay in the folders, a sentence each."""
+
+
+class _ForeignError(SourceError):
+    """A whole archive of something else: an error when it was given, and passed over in a folder."""
 
 
 def recognise(sources: Sequence[Path], skip: Path | None = None) -> Found:
@@ -64,13 +70,15 @@ def recognise(sources: Sequence[Path], skip: Path | None = None) -> Found:
     """
     parts: list[Part] = []
     evidence: list[Evidence] = []
+    ignored: list[str] = []
     for source in sources:
         if not source.exists():
-            raise SourceError(f"{source} does not exist; give the archives of ImageNet or the folder that holds them")
+            raise SourceError(f"{source} does not exist; give the ILSVRC2012 archives or the folder that holds them")
         found = _folder(source, skip) if source.is_dir() else _file(source)
         parts += found.parts
         evidence += found.evidence
-    return Found(tuple(parts), tuple(evidence))
+        ignored += found.ignored
+    return Found(tuple(parts), tuple(evidence), tuple(ignored))
 
 
 def _file(path: Path) -> Found:
@@ -78,8 +86,8 @@ def _file(path: Path) -> Found:
         start = file.read(8)
     if not start:
         raise SourceError(f"{path} is empty: copy or download it again")
-    if path.suffix in OTHERS:
-        raise SourceError(f"{path}: {OTHERS[path.suffix]} hold decoded or resized pictures; give the original archives")
+    if other := _other(path.name):
+        raise SourceError(f"{path} is {other}, made from the archives for another tool; give the archives themselves")
     if start.startswith(PARQUET):
         return Found((parquet_part(path),), ())
     if start.startswith(ZIP):
@@ -111,7 +119,7 @@ def _zip(path: Path) -> Found:
     parts = tuple(tree_parts(tree, entries=entries()))
     if not parts:
         hint = "; unpack that and give it instead" if first.endswith(ARCHIVES) else ""
-        raise SourceError(f"{path} holds no picture of ImageNet: its first file is {first[:200]!r}{hint}")
+        raise _ForeignError(f"{path} holds no picture of ImageNet: its first file is {first[:200]!r}{hint}")
     return Found(parts, tuple(evidence))
 
 
@@ -121,8 +129,8 @@ def _zipped_evidence(path: Path, name: str, position: int) -> list[Evidence]:
     return [found] if found else []
 
 
-def _is_tiny(path: Path) -> SourceError:
-    return SourceError(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
+def _is_tiny(path: Path) -> _ForeignError:
+    return _ForeignError(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
 
 
 def _tar(path: Path) -> Found:
@@ -133,7 +141,7 @@ def _tar(path: Path) -> Found:
         return Found((train_archive(path, owner == SIGNATURE),), ())
     if DEVKIT.fullmatch(name):
         return Found((), (devkit_archive(path),))
-    raise SourceError(f"{path} holds no picture of ImageNet: its first file is {name[:200]!r}")
+    raise _ForeignError(f"{path} holds no picture of ImageNet: its first file is {name[:200]!r}")
 
 
 def _first_picture(path: Path) -> tuple[Place | None, str, str]:
@@ -151,9 +159,12 @@ def _first_picture(path: Path) -> tuple[Place | None, str, str]:
 def _folder(folder: Path, skip: Path | None) -> Found:
     files, tars, archives, texts = Listing(), dict[Path, list[Path]](), list[Path](), list[Path]()
     evidence: list[Evidence] = []
+    ignored: list[str] = []
     for name, entry in walk_folder(folder, skip):
         path = Path(entry.path)
-        if entry.name.lower().endswith(SUFFIXES):
+        if other := _other(entry.name):
+            ignored = ignored or [f"{path} is {other}, made from the archives for another tool; give the archives"]
+        elif entry.name.lower().endswith(SUFFIXES):
             if _is_relevant(name):
                 files.add(name, 0, entry.stat().st_size)
         elif CLASS_TAR.fullmatch(entry.name):
@@ -168,13 +179,17 @@ def _folder(folder: Path, skip: Path | None) -> Found:
             texts.append(path)
     parts = [*(class_tars(place_, found) for place_, found in tars.items()), *tree_parts(Folder(folder, files))]
     for path in archives:
-        found = _file(path)
+        try:
+            found = _file(path)
+        except _ForeignError as error:  # boxes, another data set: people keep all their downloads in one place
+            ignored.append(str(error))
+            continue
         parts += found.parts
         evidence += found.evidence
     evidence += [found for found in map(file_evidence, texts) if found]
     if not parts and not evidence:
-        raise SourceError(f"{folder} holds no archive and no class folder of ImageNet, but {_listed(folder)}")
-    return Found(tuple(parts), tuple(evidence))
+        raise SourceError(ignored[0] if ignored else f"{folder} holds nothing of ImageNet, but {_listed(folder)}")
+    return Found(tuple(parts), tuple(evidence), tuple(ignored))
 
 
 def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
@@ -204,6 +219,11 @@ def _is_relevant(name: str) -> bool:
     *folders, base = name.split("/")
     official = any(pattern.fullmatch(base) for pattern in OFFICIAL_NAMES)
     return official or any(pattern.fullmatch(part) for part in folders for pattern in (WNID, SPLIT, V2))
+
+
+def _other(name: str) -> str | None:
+    """Return what a file is that other tools make of ImageNet; its pictures are decoded or resized already."""
+    return next((what for suffix, what in OTHERS.items() if suffix in name.lower()), None)
 
 
 def _listed(folder: Path) -> str:

@@ -61,7 +61,7 @@ class Listing:
     sizes: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def add(self, name: str, position: int, size: int) -> None:
-        self.names += name.encode() + b"\n"
+        self.names += name.encode("utf-8", "surrogateescape") + b"\n"
         self.positions.append(position)
         self.sizes.append(size)
 
@@ -69,7 +69,7 @@ class Listing:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
-        names = self.names.decode().split("\n")
+        names = self.names.decode("utf-8", "surrogateescape").split("\n")
         yield from zip(names[:-1], self.positions, self.sizes, strict=True)
 
 

@@ -41,7 +41,7 @@ def prepare(
     workers = workers or usable_cpus()
     parts = [part for part in found.parts if any(split in request.splits for split in part.splits)]
     parts.sort(key=lambda part: min(map(request.splits.index, set(part.splits) & set(request.splits))))
-    _tell(parts, found.evidence, notice)
+    _tell(parts, found, notice)
     dataset = _check_parts(parts, request)
     if request.delete_source:
         _check_deletable(found.parts, request)
@@ -64,16 +64,18 @@ def prepare(
     return manifest
 
 
-def _tell(parts: Sequence[Part], evidence: Sequence[Evidence], notice: Notice) -> None:
+def _tell(parts: Sequence[Part], found: Found, notice: Notice) -> None:
     """Say what was recognised: one line per layout and splits, because 294 parquet files are one thing."""
     groups: dict[tuple[str, tuple[str, ...]], list[Part]] = {}
     for part in parts:
         groups.setdefault((part.layout, part.splits), []).append(part)
-    for (layout, splits), found in groups.items():
-        which = str(found[0].source) if len(found) == 1 else f"{found[0].source} and {len(found) - 1} more"
-        notice(f"{which}: {layout} ({', '.join(splits)}), {sum(part.size for part in found) / 1e6:.1f} MB")
-    for item in evidence:
+    for (layout, splits), alike in groups.items():
+        which = str(alike[0].source) if len(alike) == 1 else f"{alike[0].source} and {len(alike) - 1} more"
+        notice(f"{which}: {layout} ({', '.join(splits)}), {sum(part.size for part in alike) / 1e6:.1f} MB")
+    for item in found.evidence:
         notice(f"{item.where}: classes of {len(item.labels)} validation pictures, to compare")
+    for sentence in found.ignored:
+        notice(f"ignored: {sentence}")
 
 
 def _check_parts(parts: Sequence[Part], request: Request) -> str:

@@ -248,7 +248,7 @@ def test_foreign_files_are_refused(tmp_path: Path, jpeg: bytes) -> None:
             tar_of(("README.txt", b"hello")),
             r"holds no picture of ImageNet: its first file is 'README.txt'",
         ),
-        "cifar.npz": (b"PK\3\4whatever", "NumPy arrays hold decoded or resized pictures"),
+        "cifar.npz": (b"PK\3\4whatever", "a NumPy archive of small pictures, made from the archives for another tool"),
         "labels.txt": (b"nothing here\n", "names no validation picture"),
     }
     for name, (data, says) in cases.items():

@@ -404,3 +404,23 @@ def test_labels_go_by_name_whatever_is_missing(archives: Path, root: Path, tmp_p
     prepare_imagenet([archive], tmp_path / "out")
 
     assert all(validation_labels()[path.name] == path.parent.name for path in (tmp_path / "out/val").rglob("*.JPEG"))
+
+
+def test_other_downloads_in_the_folder_are_passed_over(archives: Path, tiny: Path, root: Path, tmp_path: Path) -> None:
+    """Boxes, another data set, a record file: named and left alone; a damaged archive still stops everything."""
+    place = shutil.copytree(archives, tmp_path / "downloads")
+    shutil.copy(tiny, place)
+    write_tar(place / "ILSVRC2012_bbox_val_v3.tgz", {"bbox/val/ILSVRC2012_val_00000001.xml": b"<a/>"}, "w:gz")
+    (place / "imagenet2012-train.tfrecord-00000-of-01024").write_bytes(b"record")
+    told: list[str] = []
+
+    prepare_imagenet([place], tmp_path / "out", notice=told.append)
+
+    assert tree(tmp_path / "out") == tree(root)
+    ignored = [line for line in told if line.startswith("ignored: ")]
+    assert len(ignored) == 3 and all(any(word in line for line in ignored) for word in ("bbox", "tiny", "tfrecord"))
+    with pytest.raises(SourceError, match=r"tfrecord-00000-of-01024 is a TFRecord file"):
+        prepare_imagenet([place / "imagenet2012-train.tfrecord-00000-of-01024"], tmp_path / "no")
+    (place / "more.tar").write_bytes((archives / VAL).read_bytes()[:300])
+    with pytest.raises(SourceError, match=r"more\.tar is truncated"):
+        prepare_imagenet([place], tmp_path / "no")

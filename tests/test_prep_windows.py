@@ -164,4 +164,4 @@ def test_windows_users_hear_about_the_virus_scanner(
     monkeypatch.setattr("feedline.cli.prep.sys", WINDOWS)
 
     assert run(["prep", "imagenet", str(archives / VAL), "--out", str(tmp_path / "out")]) == 0
-    assert f"antivirus leaves {tmp_path / 'out'} out" in capsys.readouterr().err.replace("\n", "")
+    assert f"antivirus leave {tmp_path / 'out'} out" in capsys.readouterr().err.replace("\n", "")
