@@ -105,7 +105,7 @@ def same_weights(a: Path, b: Path) -> bool:
 def odd_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root with 19 pictures in val: shares of 10 and 9 make one batch of 10 on each rank, or 2 and 1."""
     odd = tmp_path_factory.mktemp("odd") / "data"
-    shutil.copytree(root, odd)
+    shutil.copytree(root, odd, ignore=shutil.ignore_patterns("shards"))  # they have the whole val
     manifest = read_manifest(root)
     kept = [5, 5, 5, 4]
     for entry, count in zip(manifest.classes, kept, strict=True):
@@ -178,6 +178,21 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
     resumed = run(torchrun(*words, "--out", str(cut), "--resume", str(last)))
     assert resumed.returncode == 0, resumed.stderr
     assert same_weights(last, whole / "checkpoints" / "last.pt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")
+def test_ctrl_c_in_the_terminal_saves_one_place_for_all(root: Path, tmp_path: Path) -> None:
+    """Ctrl-C reaches torchrun, the ranks and their loader workers at once: all ranks are interrupted, none fails."""
+    out = tmp_path / "run"
+    words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", *SETTINGS]
+    command = torchrun(*words, "--loader", "imagefolder", "--workers", "1")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    wait_for(out / "checkpoints" / "last.pt", process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert told.count("feedline: interrupted") == 2
+    assert told.count("the place in the run is saved") == 1
+    assert " ended (" not in told
 
 
 @pytest.mark.parametrize("dead", [0, 1])

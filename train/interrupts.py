@@ -48,9 +48,12 @@ def _handling(numbers: tuple[signal.Signals, ...], handler: Handler) -> Generato
     owner = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a forked loader worker: torch ends it by SIGTERM, which must end it
-            os._exit(128 + number)
-        handler(number, frame)
+        if os.getpid() == owner:
+            handler(number, frame)
+        elif number == signal.SIGTERM:
+            # A forked loader worker, which torch ends so. Without an error: torch would raise one in this
+            # process's parent at any place, in the middle of a step too. It notices a dead worker all the same.
+            os._exit(0)
 
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 # A dead rank closes its connections, which ends a wait at once. This is for one that lives and does nothing; the
 # longest honest wait is for rank 0 to write a checkpoint to a slow disk.
 TIMEOUT = timedelta(minutes=10)
+SIGNAL_SECONDS = 1.0
 GONE_SECONDS = 10.0  # to let every living rank sign on before the others count as dead
 
 
@@ -90,9 +91,14 @@ class Ranks:
                 batch = next(iterator, done)
             except Exception as error:
                 failure = error
-                self.sign_off(error)
+                # Ctrl-C reaches the loader's workers too, and their death may be seen before the signal.
+                deadline = time.monotonic() + SIGNAL_SECONDS
+                while not stopping() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                if not stopping():
+                    self.sign_off(error)
             failed, stopped = self.total([failure is not None, stopping()])
-            if stopped:  # first: Ctrl-C also reaches loader workers, whose death looks like a failure
+            if stopped:
                 raise KeyboardInterrupt
             if failure is not None:
                 raise failure

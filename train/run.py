@@ -128,11 +128,13 @@ class _Run:
     def to_the_end(self) -> None:
         """Train until the last epoch is finished."""
         try:
-            while len(self._history) < self._config.epochs:
-                self._train_epoch()
-                val = self._evaluate()
-                with interrupts_deferred():
-                    self._finish_epoch(val)
+            # A rank alone stops at once where it waits; several hold a signal until all know of it.
+            with nullcontext(lambda: False) if self._ranks.size == 1 else interrupts_deferred() as stopping:
+                while len(self._history) < self._config.epochs:
+                    self._train_epoch(stopping)
+                    val = self._evaluate(stopping)
+                    with interrupts_deferred():
+                        self._finish_epoch(val)
         except KeyboardInterrupt:
             with interrupts_deferred():  # people press it twice
                 self._write(self._directory.last)
@@ -143,7 +145,7 @@ class _Run:
         if self._journal is not None:
             self._journal.close()
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, stopping: Callable[[], bool]) -> None:
         """Train on the rest of the epoch under way."""
         loader, epoch = self._data.train, len(self._history)
         name = f"train epoch {epoch + 1}/{self._config.epochs}"
@@ -153,18 +155,16 @@ class _Run:
             loader.load_state_dict(self._loader_state)
         else:
             return
-        # A rank alone stops at once while it waits for data; several agree on the step after which they stop.
-        with nullcontext(lambda: False) if self._ranks.size == 1 else interrupts_deferred() as stopping:
+        began = perf_counter()
+        for batch in self._ranks.in_lockstep(loader, stopping):
+            fetched = perf_counter()
+            with interrupts_deferred():
+                self._train_step(batch, fetched - began)
+                self._loader_state = loader.state_dict()
+                if self._config.save_steps and self._step % self._config.save_steps == 0:
+                    self._write(self._directory.last)
+            self._progress(name, self._running.batches, self._length)
             began = perf_counter()
-            for batch in self._ranks.in_lockstep(loader, stopping):
-                fetched = perf_counter()
-                with interrupts_deferred():
-                    self._train_step(batch, fetched - began)
-                    self._loader_state = loader.state_dict()
-                    if self._config.save_steps and self._step % self._config.save_steps == 0:
-                        self._write(self._directory.last)
-                self._progress(name, self._running.batches, self._length)
-                began = perf_counter()
 
     def _train_step(self, batch: Batch, wait: float) -> None:
         began, lr = perf_counter(), self._learner.lr
@@ -176,7 +176,7 @@ class _Run:
             if self._step == 1:
                 self._journal.begin(self._learner.model, batch)
 
-    def _evaluate(self) -> Metrics | None:
+    def _evaluate(self, stopping: Callable[[], bool]) -> Metrics | None:
         loader, epoch = self._data.val, len(self._history) + 1
         if loader is None:
             return None
@@ -184,7 +184,12 @@ class _Run:
         for done, batch in enumerate(self._learner.evaluate(loader), start=1):
             sums += batch
             self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
-        sums = Sums.from_values(self._ranks.total(sums.values()))
+            if stopping():
+                break
+        *values, stopped = self._ranks.total([*sums.values(), stopping()])
+        if stopped:
+            raise KeyboardInterrupt
+        sums = Sums.from_values(values)
         with self._stop_at(f"in the evaluation of epoch {epoch}"):
             return sums.require_finite().metrics()
 
