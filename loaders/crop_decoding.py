@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
+from PIL import Image
 
 from ..prep import SampleError
 from ..prep.compiled import compiled
@@ -88,8 +89,11 @@ def _decode(data: U8) -> U8:
 
 
 def _size(data: U8) -> tuple[int, int]:
-    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    return int(width), int(height)
+    height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the picture next, refuses it by name.
+    if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"{width} x {height} pixels")
+    return width, height
 
 
 def _resize(pixels: U8, out: torch.Tensor) -> None:
