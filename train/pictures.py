@@ -15,7 +15,10 @@ import numpy as np
 from PIL import Image
 
 from ..prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
+from ..prep.shard_read import PICTURES
 from ..prep.tar import read_member, walk
+
+PICTURE_SUFFIXES = tuple(f".{extension}" for extension in PICTURES)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
 
 
 def _read_sample(path: Path, place: int) -> Picture:
-    """Return the ``place``-th picture of a shard; every other member is a label."""
+    """Return the ``place``-th picture of a shard."""
     with path.open("rb") as file:
         members = walk(file, 0, path.stat().st_size, str(path))
-        pictures = (member for member in members if not member.name.endswith(".cls"))
+        pictures = (member for member in members if member.name.lower().endswith(PICTURE_SUFFIXES))
         member = next(islice(pictures, place, None), None)
         if member is None:
             raise DatasetError(f"{path} has fewer samples than its manifest says; run: feedline verify {path.parent}")
