@@ -17,11 +17,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress as Bars,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ..prep import Progress, usable_cpus
 
@@ -66,6 +69,14 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
+class _Speed(ProgressColumn):
+    """Units per second, over the last seconds."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed and speed >= 1 else "")
+
+
 @contextmanager
 def progress_bars() -> Generator[Progress, None, None]:
     """Yield a progress function that draws one bar per step on stderr; a line per step where it is no terminal."""
@@ -74,6 +85,7 @@ def progress_bars() -> Generator[Progress, None, None]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Speed(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -12,7 +12,7 @@ import click
 COMMANDS = {
     "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic pictures.",
     "prep": "Turn archives into class folders, or make synthetic archives.",
-    "shard": "Write WebDataset shards from a prepared root.",
+    "shard": "Write WebDataset shards from a prepared root or straight from the archives.",
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders: ready with their versions, or what to install.",
     "bench": "Measure images/s of each loader and worker count.",
@@ -64,9 +64,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are told on stderr in one sentence."""
     try:
-        cli.main(arguments, prog_name="feedline", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
+        code = cli.main(arguments, prog_name="feedline", standalone_mode=False)  # click returns what Exit was given
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -78,7 +76,7 @@ def run(arguments: list[str]) -> int:
             raise
         _tell(_explain(error, arguments))
         return 1
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception, arguments: list[str]) -> str:

@@ -1,5 +1,6 @@
 """``feedline prep``: archives to class folders, and archives to try it with."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,42 +58,110 @@ def synthetic(
         echo_json({"archives": [str(archive) for archive in archives]})
 
 
+NAMES = click.option(
+    "--names-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Names of classes in any language: wnid, tab, name in UTF-8.",
+)
+DELETE = click.option(
+    "--delete-source", is_flag=True, help="Delete the archives, once every picture made of them was decoded."
+)
+
+
 @prep.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @OUT
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True)
+@click.option(
+    "--checksum",
+    type=click.Choice(["size", "md5", "none"]),
+    default="size",
+    show_default=True,
+    help="What to compare with the official release, where all 1000 classes are there.",
+)
+@click.option(
+    "--classes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take only the classes whose wnids this file names.",
+)
+@NAMES
+@DELETE
 @workers_option("Threads; each writes one class at a time.")
 @json_option
-def imagenet(sources: tuple[Path, ...], out: Path, split: str, workers: int, as_json: bool) -> None:
-    """Class folders from the official ILSVRC2012 archives, or folders that hold them.
+def imagenet(
+    sources: tuple[Path, ...],
+    out: Path,
+    split: str,
+    checksum: str,
+    classes: Path | None,
+    names_file: Path | None,
+    delete_source: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Class folders from ImageNet as you have it: archives, pieces of them, trees, Kaggle's zip, parquet files.
+
+    What SOURCES are is told by their content; several may be given, and folders that hold them.
 
     \b
     feedline prep imagenet ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar --out data
+    feedline prep imagenet imagenet-object-localization-challenge.zip --out data
+    feedline prep imagenet downloads --classes imagenet100.txt --out data100
     """
     from ..prep import SPLITS, prepare_imagenet
 
-    splits = SPLITS if split == "all" else (split,)
+    _hint(out)
     with progress_bars() as progress:
-        prepare_imagenet(sources, out, splits=splits, workers=workers, progress=progress)
+        prepare_imagenet(
+            sources,
+            out,
+            splits=SPLITS if split == "all" else (split,),
+            checksum=checksum,  # pyright: ignore[reportArgumentType] - click.Choice
+            classes=classes,
+            names_file=names_file,
+            delete_source=delete_source,
+            workers=workers,
+            progress=progress,
+            notice=say,
+        )
     _report(out, as_json)
 
 
 @prep.command("tiny-imagenet")
 @click.argument("source", type=click.Path(path_type=Path))
 @OUT
+@NAMES
+@DELETE
 @workers_option("Threads; each writes one class at a time.")
 @json_option
-def tiny_imagenet(source: Path, out: Path, workers: int, as_json: bool) -> None:
-    """Class folders from tiny-imagenet-200.zip.
+def tiny_imagenet(
+    source: Path, out: Path, names_file: Path | None, delete_source: bool, workers: int, as_json: bool
+) -> None:
+    """Class folders from tiny-imagenet-200.zip, or from the folder that it was unpacked to.
 
     \b
     feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
     """
     from ..prep import prepare_tiny_imagenet
 
+    _hint(out)
     with progress_bars() as progress:
-        prepare_tiny_imagenet(source, out, workers=workers, progress=progress)
+        prepare_tiny_imagenet(
+            source,
+            out,
+            names_file=names_file,
+            delete_source=delete_source,
+            workers=workers,
+            progress=progress,
+            notice=say,
+        )
     _report(out, as_json)
+
+
+def _hint(out: Path) -> None:
+    """Tell Windows users what slows writing most: a virus scanner that opens each of a million new files."""
+    if sys.platform == "win32":
+        say(f"hint: if writing is slow, have your antivirus leave {out.absolute()} out: it opens each new file")
 
 
 def _report(out: Path, as_json: bool) -> None:

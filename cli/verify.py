@@ -6,7 +6,7 @@ import click
 
 from .console import echo_json, json_option, progress_bars, say, workers_option
 
-LISTED = 20  # problems shown to people; --json has all
+LISTED = 20  # problems and notes shown to people; --json has all
 
 
 @click.command()
@@ -21,7 +21,7 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
     feedline verify data
     feedline verify data/shards --decode
     """
-    from ..prep import verify as check
+    from ..prep import DatasetError, verify as check
 
     with progress_bars() as progress:
         found = check(path, decode=decode, workers=workers, progress=progress)
@@ -29,10 +29,16 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
         say(f"problem: {problem}")
     if len(found.problems) > LISTED:
         say(f"... and {len(found.problems) - LISTED} more; see them with --json")
+    for line in found.odd[:LISTED]:
+        say(f"note: {line}")
+    if len(found.odd) > LISTED:
+        say(f"... and {len(found.odd) - LISTED} more notes; see them with --json")
     for split, held in found.splits.items():
         say(f"{split}: {held['classes']} classes, {held['images']} pictures")
-    say(f"{path} is {'whole' if found.ok else 'damaged'}")
     if as_json:
-        echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits})
+        echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits, "odd": list(found.odd)})
     if not found.ok:
-        raise click.exceptions.Exit(1)
+        raise DatasetError(
+            f"{path} is damaged ({len(found.problems)} problems); delete what is named above and prepare it again"
+        )
+    say(f"{path} is whole")

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
+from PIL import Image
 
 from ..prep import SampleError
 from ..prep.compiled import compiled
-from ..prep.splice import splice_tiles
+from ..prep.splice import splice_rows
 from .base import LoaderSpec
 from .crops import eval_offset, eval_size, train_crop
 from .encoded import EncodedPicture
@@ -54,7 +55,7 @@ def _train(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float]) -
     else:
         width, height = tiles.width, tiles.height
         crop = left, top, crop_width, crop_height, flip = train_crop(draws, width, height)
-        data, left, top = splice_tiles(data, *tiles, *crop[:4])
+        data, left, top = splice_rows(data, *tiles, *crop[:4])
         if not len(data):
             raise SampleError(
                 "its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR"
@@ -88,8 +89,11 @@ def _decode(data: U8) -> U8:
 
 
 def _size(data: U8) -> tuple[int, int]:
-    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    return int(width), int(height)
+    height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the picture next, refuses it by name.
+    if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"{width} x {height} pixels")
+    return width, height
 
 
 def _resize(pixels: U8, out: torch.Tensor) -> None:

@@ -123,11 +123,15 @@ class DaliLoader:
         return None if bound and width * height > 2 * bound else (data, width, height)
 
     def _feed(self, batch: _Pending) -> None:
+        pipeline = self._running()
+        pipeline.feed_input("pictures", batch.pictures)
+        pipeline.feed_input("boxes", batch.boxes)
+        pipeline.schedule_run()
+
+    def _running(self) -> Pipeline:
         if self._pipeline is None:
             self._pipeline = _build(self._spec)
-        self._pipeline.feed_input("pictures", batch.pictures)
-        self._pipeline.feed_input("boxes", batch.boxes)
-        self._pipeline.schedule_run()
+        return self._pipeline
 
     def _finish(self) -> Batch:
         batch, refusal = self._pending.popleft(), ""
@@ -146,18 +150,17 @@ class DaliLoader:
 
     def _take(self) -> torch.Tensor:
         """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError where DALI does."""
-        if self._pipeline is None:
-            raise LoaderError("the loader was closed in mid-epoch; open it again")
-        (images,) = self._pipeline.share_outputs()
-        self._pipeline.release_outputs()  # the dynamic executor leaves the memory to its last user
+        pipeline = self._running()
+        (images,) = pipeline.share_outputs()
+        pipeline.release_outputs()  # the dynamic executor leaves the memory to its last user
         return torch.from_dlpack(images.as_tensor())
 
     def _recover(self, error: RuntimeError) -> str:
         """Start a new pipeline on the batches under way; return why a picture ended the old one."""
+        self._pipeline = None
         reason = str(error).rpartition("encountered:")[2].strip().partition("\n")[0]
         if "fn.decoders" not in str(error):
             raise LoaderError(f"DALI stopped: {reason}; take another loader, such as threaded") from error
-        self._pipeline = None
         for batch in self._pending:
             self._feed(batch)
         return reason

@@ -1,7 +1,7 @@
 """Where ``threaded`` gets undecoded pictures: from shards through their indexes, or from class folders.
 
 Shards are mapped, not read: the page cache is the only copy, and the threads share it. One array of index rows for
-all shards lets a whole batch be planned at once; the tile lengths stay mapped in the sidecars.
+all shards makes finding a picture cheap; the row lengths stay mapped in the sidecars.
 """
 
 import mmap
@@ -28,10 +28,10 @@ U16 = npt.NDArray[np.uint16]
 
 
 class Tiles(NamedTuple):
-    """How a picture can be entered; see ``feedline.prep.Geometry``."""
+    """How a picture can be entered, in the order that ``splice_rows`` takes it; lengths are in bytes and pixels."""
 
     scan: int
-    lengths: U16
+    row_lengths: U16
     width: int
     height: int
     mcu_width: int
@@ -114,10 +114,9 @@ class ShardSamples:
                     f"the index of {path} is stale; rebuild it with: feedline shard --index-only {directory}"
                 )
         counts = [shard.samples for shard in held.shards]
-        # Plain arrays: indexing a memmap costs ten times as much. The rows are copied, 60 bytes a sample; the
-        # tile lengths, eight times as many, stay mapped.
+        # Plain arrays: indexing a memmap costs ten times as much.
         self._rows = np.concatenate([index.samples for index in indexes])
-        self._tile_lengths = [np.asarray(index.tile_lengths) for index in indexes]
+        self._row_lengths = [np.asarray(index.row_lengths) for index in indexes]
         self._shard = np.repeat(np.arange(len(counts)), counts)
         self._starts = np.cumsum(counts)[:-1]
         self._order = sample_order(held.samples, manifest.order, manifest.seed)
@@ -133,14 +132,14 @@ class ShardSamples:
         place = self._place.item(index)
         shard = self._shard.item(place)
         row = self._rows[place].item()
-        _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, tiles = row
+        _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
         source = self._maps[shard]
         if source is None:  # two threads may map a shard twice; one mapping is dropped again
             source = self._maps[shard] = _map(self._paths[shard])
         data = source[offset : offset + size]
         if not interval:
             return EncodedPicture(data, None)
-        lengths = self._tile_lengths[shard][first : first + tiles]
+        lengths = self._row_lengths[shard][first : first + rows]
         return EncodedPicture(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
     def name(self, index: int) -> str:
@@ -151,7 +150,7 @@ class ShardSamples:
     def close(self) -> None:
         # The mappings end with the last array that looks into them.
         self._maps = [None] * len(self._maps)
-        self._tile_lengths.clear()
+        self._row_lengths.clear()
 
 
 def open_samples(root: Path, split: str) -> EncodedSamples:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
@@ -148,11 +149,15 @@ def _is_installed(name: str) -> bool:
 
 
 def _version(library: str) -> str:
-    # Pillow-SIMD replaces Pillow under the same import name but another distribution name.
-    candidates = ("pillow-simd", "pillow") if library == "pillow" else (library,)
-    for candidate in candidates:
-        try:
-            return f"{version(candidate)}{' (SIMD)' if candidate == 'pillow-simd' else ''}"
-        except PackageNotFoundError:
-            continue
-    return "unknown"
+    if library == "pillow":
+        # Pillow-SIMD is another distribution of the same module. pip installs both side by side, and the later one
+        # has overwritten the other's files: what counts is the version in them.
+        return f"{PIL.__version__} (SIMD)" if _metadata("pillow-simd") == PIL.__version__ else PIL.__version__
+    return _metadata(library) or "unknown"
+
+
+def _metadata(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -7,8 +7,9 @@ crops are pure functions of (seed, epoch, sample index), so threads, ranks and r
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any, NamedTuple
 
@@ -51,8 +52,9 @@ class ThreadedLoader:
         self._samples = open_samples(spec.root, spec.split)
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
-        # Enough batches under way to give every thread two chunks.
-        self._ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
+        # Enough batches under way to give every thread two chunks; without threads there is nobody to work ahead.
+        ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
+        self._ahead = ahead if spec.workers else 0
         self._cursor = Cursor(spec, elastic=True)
         self._damage = Damage(spec)
 
@@ -94,7 +96,8 @@ class ThreadedLoader:
         images = torch.empty((len(samples), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
         draws = draws_of(samples, epoch, self._spec)
         if self._pool is None:
-            return _Pending(images, indexes, self._fill(images, samples, draws), [])
+            with _one_core():
+                return _Pending(images, indexes, self._fill(images, samples, draws), [])
         parts = (slice(first, first + CHUNK) for first in range(0, len(samples), CHUNK))
         tasks = [self._pool.submit(self._fill, images[part], samples[part], draws[part]) for part in parts]
         return _Pending(images, indexes, [], tasks)
@@ -133,6 +136,17 @@ class ThreadedLoader:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._samples.close()
+
+
+@contextmanager
+def _one_core() -> Generator[None, None, None]:
+    """Keep torch from splitting the resize of one picture over threads: that costs more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _start_threads(count: int) -> ThreadPoolExecutor:

@@ -1,25 +1,38 @@
-"""Writing class folders from archives: units that appear whole, side by side, and are never done twice.
+"""Writing class folders: units that appear by rename, side by side, and are never done twice.
 
-A unit is one folder (a class of train, or the whole of val): it is written under ``.partial/`` and moved into place
-by one rename, so a folder that exists is complete. A run that was killed is continued by running it again:
-finished units are compared with the archive by names and sizes, and not read again. Threads suffice, because
-reading and writing files releases the GIL.
+A unit is either a folder of its own (a class of train) or a piece that shares its folders with others (a flat
+archive, one of several downloads). Both are written under ``.partial/``. A folder moves into place by one rename
+when it is whole; pieces leave a note when they are, and move when all of them are. So whatever exists under its
+final name is complete, and a run that was killed is continued by running it again: finished folders are compared
+with the source by names and sizes, noted pieces by counts and bytes, and neither is read again. Threads suffice,
+because reading and writing files releases the GIL: classes are written side by side, and of a piece, which has to
+be read in order, the files are handed to writers in batches.
 """
 
+import os
 import shutil
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
-from .errors import OutputError
+from .documents import read_document, write_document
+from .errors import OutputError, SourceError
 from .manifest import Split
+from .output import put_in_place
+from .pictures import quick_problem
 from .pool import check, run_all
 
 Report = Callable[[int], None]
-Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (pictures, bytes)
+BATCH_FILES, BATCH_BYTES = 64, 1_000_000
+AHEAD = 8  # batches that wait for their writers: 8 MB, and enough for as many writers
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
+
+Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
 
 
 @dataclass(frozen=True)
@@ -29,30 +42,63 @@ class Picture:
     path: str
     size: int
     read: Callable[[], bytes]
+    where: str
+    """Its archive, name and offset, for messages."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A folder below the root that is written as a whole."""
+    """What is written, resumed and reported as one."""
 
     folder: str
-    """Such as "train/n01440764", with forward slashes."""
+    """Such as "train/n01440764", with forward slashes, below the root; "" for the root itself."""
     pictures: Callable[[], Iterator[Picture]]
+    shared: bool = False
+    """Whether other units write into the same folder."""
+    texts: bool = False
+    """Whether its files are texts, and no pictures to be checked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """The note that a shared unit is finished: its files and bytes by folder."""
+
+    counts: Counts
 
 
 def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, report: Report) -> Counts:
-    """Write all units with ``workers`` threads and return the pictures and bytes of every folder.
+    """Write all units with ``workers`` threads and return the files and bytes of every folder.
 
-    ``report`` is told the bytes of each picture. The first error stops the others within one picture and is
-    raised; so does Ctrl-C. Finished units stay.
+    ``report`` is told the bytes of each file. The first error stops the others within one file and is raised;
+    so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no picture, or comes twice.
     """
-    tasks = [bind(_write_unit, root, partial, unit, report) for unit in units]
-    return {folder: count for counts in run_all(tasks, workers) for folder, count in counts.items()}
+    notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
+    counts: Counts = defaultdict(lambda: (0, 0))
+    shared: set[str] = set()
+    with ThreadPoolExecutor(max(1, workers)) as writers:
+        tasks = [
+            bind(_write_piece, note, unit, report, writers)
+            if unit.shared
+            else bind(_write_folder, root, partial, unit, report)
+            for note, unit in zip(notes, units, strict=True)
+        ]
+        results = run_all(tasks, workers)
+    for unit, note, found in zip(units, notes, results, strict=True):
+        for folder, (files, size) in found.items():
+            if folder in counts and not unit.shared:
+                raise SourceError(f"two sources hold {folder}; give one of them")
+            counts[folder] = (counts[folder][0] + files, counts[folder][1] + size)
+        if unit.shared:
+            _merge(note.with_suffix(""), root / unit.folder)
+            shared |= found.keys()
+    for folder in shared:
+        _check_shared(root / folder, counts[folder])
+    return dict(counts)
 
 
 def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
     """Return a split's totals and its pictures per class; an unlabelled split is given no ``classes``."""
-    found = [count for folder, count in counts.items() if folder.partition("/")[0] == split]
+    found = [count for folder, count in counts.items() if _inside(folder, split)]
     return Split(
         images=sum(images for images, _ in found),
         bytes=sum(size for _, size in found),
@@ -60,49 +106,158 @@ def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
     )
 
 
-def classes_in(counts: Counts) -> set[str]:
-    """Return the class folders among the counts."""
-    return {folder.partition("/")[2] for folder in counts} - {""}
+def _inside(folder: str, split: str) -> bool:
+    return folder == split or folder.startswith(split + "/")
 
 
-def _write_unit(root: Path, partial: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
     target, temporary = root / unit.folder, partial / unit.folder
     if target.is_dir():
         return _count_finished(target, unit, report)
     if temporary.exists():
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
-    counts: Counts = defaultdict(lambda: (0, 0))
-    for picture in unit.pictures():
+    counts: Counts = {}
+    for picture in _distinct(unit):
         check(stop)
-        path = temporary / picture.path
-        if picture.path.count("/") and not path.parent.is_dir():
-            path.parent.mkdir()
-        with path.open("xb") as file:
-            file.write(picture.read())
-        _add(counts, unit, picture)
+        path = f"{temporary}/{picture.path}"
+        if _count(unit, picture, counts):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _write([(path, _read(unit, picture))])
         report(picture.size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.rename(target)
-    return dict(counts)
+    put_in_place(temporary, target)
+    return counts
+
+
+def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExecutor, stop: threading.Event) -> Counts:
+    if note.is_file():
+        counts = read_document(note, Piece).counts
+        report(sum(size for _, size in counts.values()))
+        return counts
+    counts = {}
+    place = note.with_suffix("")
+    left = place.exists()  # by a killed run: what is there in full is not written again
+    batches = _Batches(writers)
+    for picture in _distinct(unit):
+        check(stop)
+        path = f"{place}/{picture.path}"
+        if _count(unit, picture, counts):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not left or _size(path) != picture.size:
+            batches.add(path, _read(unit, picture))
+        report(picture.size)
+    batches.finish()
+    write_document(note, Piece(counts=counts))
+    return counts
+
+
+class _Batches:
+    """Hands files to writer threads, some at a time: a task for each would cost as much as writing it."""
+
+    def __init__(self, writers: ThreadPoolExecutor) -> None:
+        self._writers = writers
+        self._files: list[tuple[str, bytes]] = []
+        self._bytes = 0
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, path: str, data: bytes) -> None:
+        self._files.append((path, data))
+        self._bytes += len(data)
+        if len(self._files) == BATCH_FILES or self._bytes > BATCH_BYTES:
+            self._submit()
+            if len(self._waiting) > AHEAD:
+                self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        self._submit()
+        for written in self._waiting:
+            written.result()
+
+    def _submit(self) -> None:
+        self._waiting.append(self._writers.submit(_write, self._files))
+        self._files, self._bytes = [], 0
+
+
+def _count(unit: Unit, picture: Picture, counts: Counts) -> bool:
+    """Count a picture and return whether it is the first one of its folder."""
+    folder = f"{unit.folder}/{picture.path}".removeprefix("/").rpartition("/")[0]
+    images, size = counts.get(folder, (0, 0))
+    counts[folder] = (images + 1, size + picture.size)
+    return not images
+
+
+def _merge(piece: Path, target: Path) -> None:
+    """Move what is in ``piece`` to ``target``; raise SourceError for a file that is there already."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put_in_place(piece, target)
+    elif piece.is_dir():
+        for child in piece.iterdir():
+            _merge(child, target / child.name)
+    elif piece.exists():
+        raise SourceError(f"two sources hold {target}; delete the output and give each picture once")
+
+
+def _distinct(unit: Unit) -> Iterator[Picture]:
+    """Yield a unit's pictures; raise SourceError for a name that comes twice, also where only the case differs."""
+    seen: set[str] = set()
+    for picture in unit.pictures():
+        # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
+        name = picture.path.casefold()
+        if name in seen:
+            raise SourceError(f"{picture.where} comes twice (or differs only in case), so one of them would be lost")
+        seen.add(name)
+        yield picture
+
+
+def _read(unit: Unit, picture: Picture) -> bytes:
+    data = picture.read()
+    if not unit.texts and (problem := quick_problem(data)):
+        raise SourceError(f"{picture.where} {problem}; copy or download it again")
+    return data
+
+
+def _write(files: Sequence[tuple[str, bytes]]) -> None:
+    for path, data in files:
+        # A third of the time of Path.open and a buffer, a million times.
+        descriptor = os.open(path, NEW_FILE, 0o666)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
 
 
 def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
-    """Return a finished unit's counts; raise OutputError when it is not what the archive holds."""
-    counts: Counts = defaultdict(lambda: (0, 0))
+    """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
+    counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    for picture in unit.pictures():
+    for picture in _distinct(unit):
         path = found.pop(picture.path, None)
         if path is None or path.stat().st_size != picture.size:
-            raise OutputError(f"{target / picture.path} differs from the archive; delete {target} and run again")
-        _add(counts, unit, picture)
+            raise OutputError(f"{target / picture.path} differs from {picture.where}; delete {target} and run again")
+        _count(unit, picture, counts)
         report(picture.size)
     if found:
-        raise OutputError(f"{target / next(iter(found))} is not in the archive; delete {target} and run again")
-    return dict(counts)
+        raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
+    return counts
 
 
-def _add(counts: Counts, unit: Unit, picture: Picture) -> None:
-    folder = f"{unit.folder}/{picture.path}".rpartition("/")[0]
-    images, size = counts[folder]
-    counts[folder] = (images + 1, size + picture.size)
+def _check_shared(folder: Path, expected: tuple[int, int]) -> None:
+    """Raise OutputError when a folder that pieces were moved to is not what they wrote."""
+    with os.scandir(folder) as entries:
+        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+    if (len(sizes), sum(sizes)) != expected:
+        raise OutputError(
+            f"{folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of {expected[1]}; "
+            f"delete the output and run again"
+        )
+
+
+def _size(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return None

@@ -27,6 +27,13 @@ class Source:
 
     name: str
     bytes: int
+    """The archive's size; of a folder, the size of its pictures."""
+    layout: str = ""
+    """What it was recognised as."""
+    splits: tuple[str, ...] = ()
+    """The splits that were asked of it."""
+    subset: bool = False
+    """Whether only some classes were asked of it."""
     md5: str | None = None
 
 

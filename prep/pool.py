@@ -7,6 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+SLICE = 0.2  # seconds
+
 
 class Stopped(Exception):
     """Raised by a task that found its stop flag set: another one failed, or the user interrupted."""
@@ -28,7 +30,9 @@ def run_all(tasks: Sequence[Callable[[threading.Event], T]], workers: int) -> li
     with ThreadPoolExecutor(max(1, workers)) as pool:
         futures = [pool.submit(task, stop) for task in tasks]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            # In slices: Windows delivers Ctrl-C to a waiting main thread only between two of them.
+            while wait(futures, SLICE, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
+                pass
         finally:
             if not all(_succeeded(future) for future in futures):
                 stop.set()
@@ -37,6 +41,10 @@ def run_all(tasks: Sequence[Callable[[threading.Event], T]], workers: int) -> li
         if not future.cancelled() and not isinstance(future.exception(), Stopped | None):
             future.result()
     return [future.result() for future in futures]
+
+
+def _failed(future: Future[T]) -> bool:
+    return future.done() and not _succeeded(future)
 
 
 def _succeeded(future: Future[T]) -> bool:

@@ -9,10 +9,16 @@ import threading
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
+Notice = Callable[[str], None]
+"""Is told what a step found, in a sentence meant for the user."""
 
 
 def silent(step: str, done: int, total: int) -> None:
     """Report nothing."""
+
+
+def quiet(message: str) -> None:
+    """Say nothing."""
 
 
 def counter(progress: Progress, step: str, total: int, unit: int = 1) -> Callable[[int], None]:

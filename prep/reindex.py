@@ -58,9 +58,8 @@ def index_shards(directory: Path, *, workers: int | None = None, progress: Progr
 
 def add_sample(sidecars: Sidecars, sample: ShardSample) -> None:
     """Add a sample of a shard, with the tiles that its picture has, to the shard's indexes."""
-    picture = next(file for file in sample.files if file.offset == sample.offset)
     described = describe_picture(sample.picture)
-    sidecars.add(sample.key, sample.label, picture, sample.files, described.size, described.geometry)
+    sidecars.add(sample.key, sample.label, sample.picture_file, sample.files, described.size, described.geometry)
 
 
 def _index(

@@ -6,7 +6,6 @@ shuffle needs no copy of the 148 GB. Walking first also means that a damaged arc
 written. A label belongs to a file name, never to a position in a listing.
 """
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,13 +15,10 @@ from typing import BinaryIO
 from .errors import DatasetError, SourceError
 from .labels import class_names, validation_labels, wnids
 from .manifest import MANIFEST, ClassEntry, Manifest, Source, read_manifest
+from .naming import CLASS_TAR, TEST_PICTURE, TRAIN_PICTURE
+from .parts import check_size
 from .progress import Progress, silent
 from .tar import Member, walk
-
-CLASS_TAR = re.compile(r"(n[0-9]{8})\.tar")
-TRAIN_PICTURE = re.compile(r"(n[0-9]{8})_[0-9]{1,8}\.JPEG")
-TEST_PICTURE = re.compile(r"(?:test/)?ILSVRC2012_test_[0-9]{8}\.JPEG")
-MAX_PICTURE = 64 * 1024 * 1024  # bytes; the largest official one has about 15 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +175,7 @@ def _recognise(path: Path) -> tuple[str, list[tuple[str, Member]]]:
     with path.open("rb") as file:
         members = [m for m in walk(file, 0, path.stat().st_size, str(path)) if not m.is_directory]
     first = members[0].name if members else "nothing"
-    if TEST_PICTURE.fullmatch(first):
+    if TEST_PICTURE.fullmatch(first.removeprefix("test/")):
         return "test", []
     split = "train" if CLASS_TAR.fullmatch(first) else "val"
     wnid_of = {wnid + ".tar": wnid for wnid in wnids()} if split == "train" else validation_labels()
@@ -215,6 +211,5 @@ def _class_pictures(file: BinaryIO, path: Path, wnid: str, tar: Member) -> list[
 
 
 def _sample(path: Path, label: int, member: Member) -> Sample:
-    if not 0 < member.size <= MAX_PICTURE:
-        raise SourceError(f"{path}: {member.name!r} at offset {member.offset} has {member.size} bytes, no picture")
+    check_size(member.size, f"{path}: {member.name!r} at offset {member.offset}")
     return Sample(member.name, label, member.size, path, member.offset)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import DatasetError
-from .samples import MAX_PICTURE
+from .parts import MAX_PICTURE
 from .sidecars import File, split_key
 from .tar import Member, read_member, walk
 
@@ -30,6 +30,10 @@ class ShardSample:
     """Of the picture's data, in bytes from the start of the shard."""
     files: tuple[File, ...]
     """All its members, in shard order."""
+
+    @property
+    def picture_file(self) -> File:
+        return next(file for file in self.files if file.offset == self.offset)
 
 
 def read_shard(path: Path) -> Iterator[ShardSample]:

@@ -21,6 +21,7 @@ from .documents import read_document, write_document
 from .encode import Encoded, encode_picture
 from .errors import OutputError
 from .manifest import ClassEntry, Shard
+from .output import put_in_place
 from .pool import check
 from .samples import Sample, SampleReader
 from .shard_index import index_path
@@ -89,7 +90,7 @@ def _write(path: Path, temporary: Path, piece: Piece, count: Callable[[int], Non
             passed.update([picture.passed_through] if picture.passed_through else [])
             count(1)
         sha256 = tar.close()
-    temporary.replace(path)
+    put_in_place(temporary, path)
     write_all(sidecars.contents(path))
     shard = Shard(name=piece.name, samples=len(piece.samples), bytes=tar.size, sha256=sha256)
     return Written(shard=shard, passed_through=dict(sorted(passed.items())))

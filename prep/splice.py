@@ -173,43 +173,6 @@ def splice_rows(
 
 
 @compiled
-def splice_tiles(
-    source: U8,
-    scan: int,
-    tile_lengths: U16,
-    width: int,
-    height: int,
-    mcu_width: int,
-    mcu_height: int,
-    interval: int,
-    left: int,
-    top: int,
-    box_width: int,
-    box_height: int,
-) -> tuple[U8, int, int]:
-    """Do the same from a shard's index: the first tile's offset, and the lengths of all tiles in bytes."""
-    offsets = np.empty(len(tile_lengths) + 1, np.uint32)
-    position = scan
-    offsets[0] = position
-    for tile in range(len(tile_lengths)):
-        position += number(tile_lengths, tile)
-        offsets[tile + 1] = position
-    return splice_array(
-        source,
-        offsets,
-        width,
-        height,
-        mcu_width,
-        mcu_height,
-        interval,
-        left,
-        top,
-        box_width,
-        box_height,
-    )
-
-
-@compiled
 def _find_tiles(row: U8, position: int, tiles: int, offsets: U32) -> bool:
     """Write the end of each tile of an MCU row to ``offsets``; return False unless the row has so many tiles."""
     found = 0

@@ -5,6 +5,7 @@ zero-filled hole (a preallocated download), so a damaged ImageNet passes for a s
 POSIX.1-1988 ustar with the pax and GNU long-name headers that re-packed archives have, and checks what tarfile
 lets pass: every header's checksum, that data lies inside the archive, that two zero blocks end it, and that
 only padding follows. It takes regular files and directories, refuses every other type, and never writes.
+It moves forwards only, so a tar inside a gzip stream can be walked as well.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import BinaryIO
 from .errors import SourceError
 
 BLOCK = 512
+UNKNOWN = 1 << 62  # the size of a tar that comes out of a stream
 ZEROS = bytes(BLOCK)
 MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; ours need none, a hostile one may claim 8 GB
 MAX_PADDING = 1024 * 1024  # bytes after the end blocks; GNU tar pads to 10,240
@@ -28,13 +30,15 @@ class Member:
     """Where its data begins, in bytes from the start of the file that was walked."""
     size: int
     is_directory: bool = False
+    owner: str = ""
+    """The name of the user that the header records."""
 
 
 def walk(file: BinaryIO, start: int, size: int, where: str) -> Iterator[Member]:
     """Yield the members of the tar that occupies ``size`` bytes of ``file`` from ``start``.
 
-    ``where`` names the archive in messages. The file position may be moved between two members. Raises
-    SourceError with the offset of the damage or of a member of a refused type.
+    ``where`` names the archive in messages; ``size`` is UNKNOWN for a stream. The file position may be moved
+    between two members. Raises SourceError with the offset of the damage or of a member of a refused type.
     """
     position, end = start, start + size
     extended: dict[str, str] = {}
@@ -47,14 +51,16 @@ def walk(file: BinaryIO, start: int, size: int, where: str) -> Iterator[Member]:
         data = position + BLOCK
         if length < 0 or length > end - data:
             raise SourceError(
-                f"{where} is truncated: member {name!r} at offset {position} has {length} bytes, {end - data} are left"
+                f"{where} is truncated: member {name!r} at offset {position} has {length} bytes, "
+                f"{end - data} are left; copy or download it again"
             )
         position = data + -(-length // BLOCK) * BLOCK
         if kind in (b"x", b"g", b"L"):
             block = _read(file, data, min(length, MAX_EXTENDED + 1), end, where)
             extended.update(_extended(kind, block, data, where))
         elif kind in (b"0", b"\0", b"7", b"5"):
-            yield Member(extended.get("path", name), data, length, kind == b"5")
+            owner = header[265:297].split(b"\0", 1)[0].decode("ascii", "replace")
+            yield Member(extended.get("path", name), data, length, kind == b"5", owner)
             extended = {}
         else:
             raise SourceError(
@@ -83,11 +89,12 @@ def _parse(header: bytes, position: int, where: str) -> tuple[bytes, str, int]:
         length = _number(header[124:136])
     except ValueError:
         stored, length = -1, 0
-    # Some old writers summed signed characters; both sums are accepted, as tar itself does.
     unsigned = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-    signed = unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
-    if stored not in (unsigned, signed):
-        raise SourceError(f"{where} has no tar header at offset {position}: it is damaged or not a tar")
+    # Some old writers summed signed characters; both sums are accepted, as tar itself does.
+    if stored != unsigned and stored != unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
+        raise SourceError(
+            f"{where} has no tar header at offset {position}: it is damaged or not a tar; copy or download it again"
+        )
     name = header[:100].split(b"\0", 1)[0]
     if header[257:263] == b"ustar\0" and header[345]:
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
@@ -117,7 +124,8 @@ def _extended(kind: bytes, block: bytes, position: int, where: str) -> dict[str,
         while block.strip(b"\0"):
             length = int(block.split(b" ", 1)[0])
             key, value = block[:length].split(b" ", 1)[1].rstrip(b"\n").split(b"=", 1)
-            if length < 5 or (key == b"size" and not value.isdigit()):
+            # 20 digits are 100 EB; Python refuses to convert more than 4300.
+            if length < 5 or (key == b"size" and not (value.isdigit() and len(value) <= 20)):
                 raise ValueError(length)
             if key in (b"path", b"size"):
                 found[key.decode()] = value.decode("utf-8", "replace")
@@ -129,10 +137,19 @@ def _extended(kind: bytes, block: bytes, position: int, where: str) -> dict[str,
 
 def _check_end(file: BinaryIO, position: int, end: int, where: str) -> None:
     """Raise SourceError unless two zero blocks stand at ``position`` and only some padding follows."""
-    if end - position < 2 * BLOCK:
-        raise SourceError(f"{where} is truncated at offset {position}: its end-of-archive blocks are missing")
-    if end - position > MAX_PADDING:
-        raise SourceError(f"{where} has a hole: only zeros or lost members after offset {position} of {end}")
-    padding = _read(file, position, end - position, end, where)
+    file.seek(position)
+    padding = file.read(min(end - position, MAX_PADDING + 1))
+    if len(padding) < 2 * BLOCK:
+        raise SourceError(
+            f"{where} is truncated at offset {position}: its end-of-archive blocks are missing; "
+            f"copy or download it again"
+        )
     if padding.strip(b"\0"):
-        raise SourceError(f"{where} is damaged: data follows its end-of-archive blocks at offset {position}")
+        raise SourceError(
+            f"{where} is damaged: data follows its end-of-archive blocks at offset {position}; "
+            f"copy or download it again"
+        )
+    if len(padding) > MAX_PADDING:
+        raise SourceError(
+            f"{where} has a hole: only zeros after offset {position}, in place of members; copy or download it again"
+        )

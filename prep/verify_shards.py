@@ -20,6 +20,7 @@ from .errors import FeedlineError
 from .geometry import read_geometry
 from .jpeg import UnsupportedJpeg
 from .manifest import Shard, ShardManifest
+from .pictures import odd_notes
 from .pool import check, run_all
 from .progress import Progress, counter
 from .reindex import add_sample
@@ -37,6 +38,9 @@ class Found:
     classes: frozenset[int]
     images: int
     problems: tuple[str, ...]
+    bytes: int = 0
+    odd: tuple[str, ...] = ()
+    """Pictures that are no ordinary JPEGs."""
 
 
 def verify_shards(
@@ -66,23 +70,24 @@ def _check_shard(
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> Found:
-    sidecars, labels, problems = Sidecars(), list[int](), list[str]()
+    sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
     try:
         for sample in read_shard(path):
             check(stop)
             add_sample(sidecars, sample)
             labels.append(sample.label)
-            name = f"{sample.key} in {path}"
+            name = f"{sample.picture_file.name} at offset {sample.offset} of {path}"
             if sample.label >= classes:
                 problems.append(f"{name} is of class {sample.label}, the manifest has {classes} classes")
             found = picture_problem(sample.picture) or (splice_problem(sample) if len(labels) == 1 else None)
             problems += [f"{name} {found}"] if found else []
+            odd += odd_notes(sample.picture, f"{sample.key}.JPEG", name)
             count(1)
         # An index of a damaged shard says nothing more.
         problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
     except FeedlineError as error:
         problems.append(str(error))
-    return Found(split, frozenset(labels), len(labels), tuple(problems))
+    return Found(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
 
 
 def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:

@@ -83,6 +83,7 @@ def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:
     assert verified == {
         "ok": True,
         "problems": [],
+        "odd": [],
         "splits": {
             "train": {"classes": 2, "images": 12},
             "val": {"classes": 2, "images": 12},

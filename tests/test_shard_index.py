@@ -21,9 +21,8 @@ from feedline.prep import (
     read_shard_manifest,
     verify,
 )
-from feedline.prep.geometry import Geometry
 from feedline.prep.shard_index import index_path, read_index
-from feedline.prep.splice import splice
+from feedline.prep.splice import splice, splice_rows
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
@@ -70,7 +69,7 @@ def test_every_row_is_true(root: Path) -> None:
         for row, jpg, cls in zip(index.samples, members[::3], members[1::3], strict=True):
             jpeg = data[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
             image = Image.open(BytesIO(jpeg))
-            lengths = index.tile_lengths[int(row["first_tile"]) : int(row["first_tile"]) + int(row["tiles"])]
+            lengths = index.row_lengths[int(row["first_row"]) : int(row["first_row"]) + int(row["rows"])]
 
             assert (row["key"].decode() + ".jpg", row["offset"], row["size"]) == (jpg.name, jpg.offset_data, jpg.size)
             assert row["label"] == int(data[cls.offset_data : cls.offset_data + cls.size])
@@ -89,19 +88,13 @@ def test_a_crop_by_the_index_alone_is_exact(root: Path) -> None:
     index = read_index(path)
     for row in index.samples[index.samples["restart_interval"] > 0]:
         jpeg = path.read_bytes()[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
-        lengths = index.tile_lengths[int(row["first_tile"]) : int(row["first_tile"]) + int(row["tiles"])]
+        lengths = np.array(index.row_lengths[int(row["first_row"]) : int(row["first_row"]) + int(row["rows"])])
         width, height = int(row["width"]), int(row["height"])
-        geometry = Geometry(
-            width=width,
-            height=height,
-            mcu_width=int(row["mcu_width"]),
-            mcu_height=int(row["mcu_height"]),
-            restart_interval=int(row["restart_interval"]),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint32) + row["scan"],
-        )
-        cut, (x, y) = splice(jpeg, geometry, (width // 3, height // 3, width // 3, height // 3))
+        tiles = (int(row[name]) for name in ("width", "height", "mcu_width", "mcu_height", "restart_interval"))
+        box = (width // 3, height // 3, width // 3, height // 3)
+        cut, x, y = splice_rows(np.frombuffer(jpeg, np.uint8), int(row["scan"]), lengths, *tiles, *box)
         whole = np.asarray(Image.open(BytesIO(jpeg)))[height // 3 :, width // 3 :][: height // 3, : width // 3]
-        part = np.asarray(Image.open(BytesIO(cut)))[y:, x:][: height // 3, : width // 3]
+        part = np.asarray(Image.open(BytesIO(cut.tobytes())))[y:, x:][: height // 3, : width // 3]
 
         assert np.array_equal(part, whole)
 
@@ -277,10 +270,10 @@ def test_a_fuzzed_index_is_refused_or_stays_within_its_files(position: int, valu
     except DatasetError:
         return
     ends = index.samples["offset"].astype(object) + index.samples["size"].astype(object)
-    tiles = index.samples["first_tile"].astype(np.int64) + index.samples["tiles"]
+    rows = index.samples["first_row"].astype(np.int64) + index.samples["rows"]
 
     assert max(ends, default=0) <= path.stat().st_size
-    assert max(tiles, default=0) <= len(index.tile_lengths)
+    assert max(rows, default=0) <= len(index.row_lengths)
 
 
 def test_dali_lines_say_where_each_member_lies(root: Path) -> None:
@@ -318,5 +311,5 @@ def test_a_copy_keeps_the_tiles_it_came_with(tmp_path: Path, shards: Path) -> No
     index_shards(tmp_path)
     row = read_index(tmp_path / "x-train-0.tar").samples[0]
 
-    assert (row["restart_interval"], row["tiles"]) == (2, 96 // 32 * 4)
+    assert (row["restart_interval"], row["rows"]) == (2, 4)
     assert verify(tmp_path).ok

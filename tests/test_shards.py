@@ -423,12 +423,19 @@ def test_verify_finds_every_kind_of_damage(root: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
 def test_a_full_disk_is_told_in_one_sentence(root: Path, tmp_path: Path) -> None:
     """The shard, the reason and what to do; nothing half-written looks finished."""
-    (tmp_path / "s" / ".partial").mkdir(parents=True)
-    (tmp_path / "s" / ".partial" / "imagenet-train-000000.tar").symlink_to("/dev/full")
+
+    def stop(step: str, done: int, total: int) -> None:
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):  # leaves a job to be continued
+        write_shards(root, ShardSpec(seed=3), out=tmp_path / "s", workers=1, progress=stop)
+    place = tmp_path / "s" / ".partial" / "imagenet-train-000000.tar"
+    place.unlink()
+    place.symlink_to("/dev/full")
 
     with pytest.raises(OutputError, match=r"000000\.tar: No space left on device; make room and run the same"):
         write_shards(root, ShardSpec(seed=3), out=tmp_path / "s", workers=1)
-    assert list((tmp_path / "s").glob("*.tar")) == []
+    assert not (tmp_path / "s" / "imagenet-train-000000.tar").exists()
     with pytest.raises(DatasetError, match="no finished shards"):
         read_shard_manifest(tmp_path / "s")
 

@@ -21,7 +21,7 @@ from feedline.prep import SampleError
 from feedline.prep.geometry import Geometry, read_geometry
 from feedline.prep.jpeg import parse_jpeg
 from feedline.prep.restart import add_restart_markers
-from feedline.prep.splice import Box, splice
+from feedline.prep.splice import Box, splice, splice_rows
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
 COFFEE = Image.fromarray(skimage.data.coffee())
@@ -177,6 +177,48 @@ def test_bytes_and_memoryview_give_the_same() -> None:
     assert splice(memoryview(shard)[6 : 6 + len(data)], geometry, (50, 60, 70, 80)) == splice(
         data, geometry, (50, 60, 70, 80)
     )
+
+
+def by_rows(
+    data: bytes, geometry: Geometry, lengths: npt.NDArray[np.uint16], box: Box
+) -> tuple[bytes, tuple[int, int]]:
+    """Splice as ``threaded`` does, from the lengths of the MCU rows alone."""
+    tiles = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
+    source = np.frombuffer(data, np.uint8)
+    cut, x, y = splice_rows(source, int(geometry.offsets[0]), lengths, *tiles, *box)
+    return cut.tobytes(), (x, y)
+
+
+def row_lengths(geometry: Geometry) -> npt.NDArray[np.uint16]:
+    """Return the bytes of each MCU row, as a shard's index keeps them."""
+    return np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("size", [(1, 1), (17, 9), (333, 500), (640, 427)])
+def test_the_rows_alone_give_the_same_splice(subsampling: str, size: tuple[int, int]) -> None:
+    """The tiles within a row are found by their markers: same bytes, same place of the box."""
+    data, geometry = tiled(CHINA.resize(size), subsampling)
+    for box in random_boxes(*size, 60):
+        assert by_rows(data, geometry, row_lengths(geometry), box) == splice(data, geometry, box)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_wrong_rows_or_damaged_files_give_nothing_or_bytes(data: st.DataObject) -> None:
+    """Whatever an index claims and a file holds, nothing outside the file is read and nothing hangs."""
+    right, geometry = tiled(COFFEE.resize((160, 96)), "420")
+    damaged = bytearray(right)
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    lengths = row_lengths(geometry)
+    for _ in range(data.draw(st.integers(0, 2))):
+        lengths[data.draw(st.integers(0, len(lengths) - 1))] = data.draw(st.integers(0, 65535))
+    lengths = lengths[: data.draw(st.integers(len(lengths) - 1, len(lengths)))]
+    kept = bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
+    cut, (x, y) = by_rows(kept, geometry, lengths, (40, 30, 50, 40))
+
+    assert cut == b"" or (cut.startswith(b"\xff\xd8") and cut.endswith(b"\xff\xd9") and 0 <= x < 48 and 0 <= y < 16)
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 5, -5), (596, 0, 5, 5), (0, 396, 5, 5)])

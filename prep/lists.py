@@ -1,0 +1,51 @@
+"""Lists that a user gives: which classes to take, and what to call them.
+
+Files from Windows come with CRLF and a byte order mark, and lists of ImageNet-100 circulate as text, CSV and JSON;
+whatever stands between the wnids does not matter.
+"""
+
+import re
+from pathlib import Path
+
+from .errors import SourceError
+
+WNIDS = re.compile(rb"(?<![0-9A-Za-z])n[0-9]{8}(?![0-9])")
+NAME = re.compile(r"(n[0-9]{8})\t(.+)")
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def read_classes(path: Path) -> frozenset[str]:
+    """Return every wnid that a text file names; raise SourceError when it names none."""
+    found = frozenset(wnid.decode() for wnid in WNIDS.findall(_read(path)))
+    if not found:
+        raise SourceError(f"{path} names no class; write wnids such as n01440764, one per line")
+    return found
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Return {wnid: name} from lines of wnid, tab and name in UTF-8; raise SourceError for any other line."""
+    names: dict[str, str] = {}
+    try:
+        lines = _read(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    for number, line in enumerate(lines, 1):
+        match = NAME.fullmatch(line.strip())
+        if match:
+            names[match[1]] = match[2].strip()
+        elif line.strip():
+            raise SourceError(f"line {number} of {path} is {line[:80]!r}, not a wnid, a tab and a name")
+    if not names:
+        raise SourceError(f"{path} names no class; write lines of wnid, tab and name")
+    return names
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{path} is larger than {MAX_BYTES} bytes, so it is no list of classes")
+    return data

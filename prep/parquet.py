@@ -1,0 +1,88 @@
+"""Hugging Face's parquet files: rows of (image bytes and path, label), read a few at a time with pyarrow.
+
+The path keeps the original file name with the class behind it, so pictures get their names back; the label
+column is the sorted index and has to agree. pyarrow is an extra: ``pip install 'feedline[parquet]'``.
+"""
+
+from collections.abc import Iterator
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+from .errors import SourceError
+from .folders import Picture, Unit
+from .labels import wnids
+from .naming import Place, place
+from .parts import Keep, Part, check_size
+from .streams import check_alike
+
+PARQUET = b"PAR1"
+ROWS = 32  # rows in memory: 4 MB of pictures
+COLUMNS = {"image", "label"}
+
+
+def parquet_part(path: Path) -> Part:
+    """Return the part for one parquet file; raise SourceError when it is none of ImageNet's."""
+    row = next(_rows(path), None)
+    if row is None:
+        raise SourceError(f"{path} has no rows; copy or download it again")
+    first, _ = row
+    return Part(
+        source=path,
+        splits=(first.split,),
+        layout=first.layout,
+        size=path.stat().st_size,
+        units=bind(_units, path, first),
+    )
+
+
+def _units(path: Path, first: Place, keep: Keep) -> list[Unit]:
+    return [Unit("", bind(_pictures, path, first, keep), shared=True)]
+
+
+def _pictures(path: Path, first: Place, keep: Keep) -> Iterator[Picture]:
+    for number, (found, data) in enumerate(_rows(path)):
+        where = f"{found.name} in row {number} of {path}"
+        check_alike(found, first, True, where)
+        if keep(found.split, found.wnid):
+            check_size(len(data), where)
+            yield Picture(f"{found.split}/{found.path}", len(data), bind(bytes, data), where)
+
+
+def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:
+    """Yield (place, file) of every row; raise SourceError for damage and for rows whose label cannot be checked."""
+    parquet = _library()
+    import pyarrow as pa
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            if not set(file.schema_arrow.names) >= COLUMNS:
+                raise SourceError(f"{path} has the columns {file.schema_arrow.names}, not image and label")
+            for batch in file.iter_batches(batch_size=ROWS, columns=sorted(COLUMNS), use_threads=False):
+                for row in batch.to_pylist():
+                    yield _row(row, path)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} is damaged or no parquet file ({error}); copy or download it again") from error
+
+
+def _row(row: dict[str, Any], path: Path) -> tuple[Place, bytes]:
+    image, label = row["image"], row["label"]
+    name = image.get("path") if isinstance(image, dict) else None
+    data = image.get("bytes") if isinstance(image, dict) else None
+    if not isinstance(name, str) or not isinstance(data, bytes):
+        raise SourceError(f"{path} has a row without file name or bytes, so its label cannot be checked")
+    found = place(name, str(path))
+    if found is None:
+        raise SourceError(f"{path} has a row named {name!r}, which is no picture")
+    expected = wnids().index(found.wnid) if found.wnid in set(wnids()) else -1
+    if label != expected:
+        raise SourceError(f"{path} labels {name!r} as class {label}, but it is class {expected}; get the original")
+    return found, data
+
+
+def _library() -> Any:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise SourceError("parquet files need pyarrow; install it with: pip install 'feedline[parquet]'") from error
+    return parquet

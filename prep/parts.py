@@ -1,0 +1,79 @@
+"""What a source holds of the data set: the form in which every layout is handed on to be written.
+
+Recognising a source must not read its pictures, and 1.3 million names must not fill the memory. So a part knows
+its splits and sizes, makes its units when they are wanted, and names wait packed in arrays: 24 bytes and the
+name itself for each picture, 60 MB for ImageNet.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import SourceError
+from .folders import Unit
+from .naming import IMAGENET_V2, IMAGENETTE, IMAGEWOOF
+
+IMAGENET = "imagenet"
+DATASETS = {IMAGENET_V2: "imagenet-v2", IMAGENETTE: "imagenette", IMAGEWOOF: "imagewoof"}
+
+SIGNATURE = "feedline-synthetic"
+"""Owner of the members of synthetic archives: they may be small without being damaged."""
+
+MAX_PICTURE = 64 * 1024 * 1024  # bytes; the largest official one has about 15 MB
+MEAN_PICTURE = 110_000  # bytes
+
+Keep = Callable[[str, str], bool]
+"""Whether a split's wnid is wanted; the wnid of a test picture is empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one source holds of some splits."""
+
+    source: Path
+    splits: tuple[str, ...]
+    """The splits that it holds; of an archive that has to be read through, those that it may hold."""
+    layout: str
+    size: int
+    """Bytes of its pictures, or of the archive where that is all that is known before reading."""
+    units: Callable[[Keep], list[Unit]]
+    images: int | None = None
+    signed: bool = False
+    """Whether its header says that feedline made it up: then no official count is expected."""
+
+    @property
+    def dataset(self) -> str:
+        return DATASETS.get(self.layout, IMAGENET)
+
+    @property
+    def files(self) -> int:
+        """Pictures, estimated where they are not known."""
+        return self.size // MEAN_PICTURE + 1 if self.images is None else self.images
+
+
+@dataclass
+class Listing:
+    """Files of one unit inside a zip or a folder, packed."""
+
+    names: bytearray = field(default_factory=bytearray)
+    positions: "array[int]" = field(default_factory=lambda: array("Q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    def add(self, name: str, position: int, size: int) -> None:
+        self.names += name.encode("utf-8", "surrogateescape") + b"\n"
+        self.positions.append(position)
+        self.sizes.append(size)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        names = self.names.decode("utf-8", "surrogateescape").split("\n")
+        yield from zip(names[:-1], self.positions, self.sizes, strict=True)
+
+
+def check_size(size: int, where: str) -> None:
+    """Raise SourceError for a file that cannot be a picture, before memory is spent on it."""
+    if not 0 < size <= MAX_PICTURE:
+        raise SourceError(f"{where} has {size} bytes, which no picture has (at most {MAX_PICTURE})")

@@ -1,0 +1,105 @@
+"""What a picture file is, judged from its bytes: JPEG or PNG, whole or cut, ordinary or one of ImageNet's odd ones.
+
+Official ImageNet has 23 files that are no ordinary JPEGs: one PNG named .JPEG and 22 CMYK JPEGs (the lists of
+tensorflow-datasets, TensorFlow's slim and cytsai/ilsvrc-cmyk-image-list agree). They are good pictures and
+stay as they are; they are told by name, so that nobody takes them for damage.
+"""
+
+import warnings
+from io import BytesIO
+from typing import Literal
+
+from PIL import Image
+
+JPEG_START, JPEG_END, PNG_START = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+# Some official files carry bytes after the end marker; none more than this.
+TAIL = 65536
+
+ODD_PNG = "n02105855_2933.JPEG"
+ODD_CMYK = frozenset(
+    f"{wnid}_{number}.JPEG"
+    for wnid, number in (
+        ("n01739381", 1309), ("n02077923", 14822), ("n02447366", 23489), ("n02492035", 15739),
+        ("n02747177", 10752), ("n03018349", 4028), ("n03062245", 4620), ("n03347037", 9675),
+        ("n03467068", 12171), ("n03529860", 11437), ("n03544143", 17228), ("n03633091", 5218),
+        ("n03710637", 5125), ("n03961711", 5286), ("n04033995", 2932), ("n04258138", 17003),
+        ("n04264628", 27969), ("n04336792", 7448), ("n04371774", 5854), ("n04596742", 4225),
+        ("n07583066", 647), ("n13037406", 4650),
+    )
+)  # fmt: skip
+KNOWN_ODD = ODD_CMYK | {ODD_PNG}
+
+_SOS, _STANDALONE = 0xDA, frozenset(range(0xD0, 0xDA)) | {0x01}
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def quick_problem(data: bytes) -> str | None:
+    """Return what is wrong with a picture's first and last bytes, or None; takes a microsecond."""
+    if not data.startswith((JPEG_START, PNG_START)):
+        return f"is neither a JPEG nor a PNG: it begins with {data[:8].hex()}"
+    if data.startswith(JPEG_START) and JPEG_END not in data[-TAIL:]:
+        # A writer may forget the end marker; only a file that does not decode is cut.
+        return decode_problem(data) and f"is a JPEG cut short: its {len(data)} bytes have no end marker"
+    return None
+
+
+def picture_problem(data: bytes, decode: bool) -> str | None:
+    """Return what is wrong with a picture file, or None. A PNG named .JPEG is a picture, as in ImageNet.
+
+    A cut is found behind a thumbnail too, whose own end marker would hide it. ``decode`` decodes in full.
+    """
+    if problem := quick_problem(data):
+        return problem
+    if data.startswith(JPEG_START):
+        _, scan = _headers(data)
+        if scan < 0:
+            return "is a JPEG whose headers are damaged"
+        if data.rfind(JPEG_END) < scan and decode_problem(data):
+            return f"is a JPEG cut short: its {len(data)} bytes have no end marker"
+    return decode_problem(data) if decode else None
+
+
+def decode_problem(data: bytes) -> str | None:
+    """Return why Pillow cannot decode the picture in full, or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # broken EXIF, as in ImageNet: the pixels are fine
+            Image.open(BytesIO(data)).load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"does not decode: {error}"
+    return None
+
+
+def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
+    """Return what sets a picture apart from an ordinary JPEG: it is a PNG, or it has four components."""
+    if data.startswith(PNG_START):
+        return "png"
+    return "cmyk" if _headers(data)[0] == 4 else None
+
+
+def odd_notes(data: bytes, name: str, where: str) -> list[str]:
+    """Return what sets the picture at ``where`` apart, where something does, and whether ImageNet is known for it."""
+    kind = odd_kind(data)
+    what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
+    if name in KNOWN_ODD:
+        return [f"{where} is {what}" + (", as in official ImageNet" if kind else ": it was written anew")]
+    return [f"{where} is {what}; official ImageNet has no such file of this name"] if kind else []
+
+
+def _headers(data: bytes) -> tuple[int, int]:
+    """Return (components of the frame, offset of the first scan) of a JPEG; 0 and -1 where they are not found.
+
+    ITU-T T.81 annex B: segments of a marker and a length follow each other up to the start of scan.
+    """
+    components, position = 0, 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:  # fill bytes, and markers without a length
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker == _SOS:
+            return components, position
+        if marker in _FRAMES and position + 9 < len(data):
+            components = data[position + 9]
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return components, -1

@@ -1,0 +1,136 @@
+"""What a dataset root remembers of its sources, so that the same command continues or leaves it alone.
+
+A finished root records every part that it was made of. Asked again for the same parts, it is returned as it is;
+asked for further splits, it grows; asked for the same split of another source, it refuses.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .documents import read_document, write_document
+from .errors import OutputError
+from .folders import Counts, split_of
+from .labels import class_names
+from .manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
+from .output import JOB, PARTIAL, Job
+from .parts import Part
+from .request import Request
+from .streams import SPLITS
+
+
+def job_of(parts: Sequence[Part], request: Request) -> Job:
+    """Return the description of an unfinished run: equal ones may continue each other."""
+    settings: dict[str, str | int | list[str]] = {
+        "sources": [_line(_source(part, request)) for part in parts],
+        "classes": sorted(request.classes or ()),
+    }
+    return Job(command=request.command, settings=settings)
+
+
+def clear_leftover(out: Path, before: Manifest) -> None:
+    """Remove what a run left that was killed between its manifest and the end; another unfinished run stays."""
+    partial = out / PARTIAL
+    sources = read_document(partial / JOB, Job).settings.get("sources") if (partial / JOB).is_file() else []
+    done = {_line(source) for source in before.sources}
+    if partial.exists() and isinstance(sources, list) and set(sources) <= done:
+        shutil.rmtree(partial)
+
+
+def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -> Manifest | None:
+    """Return the manifest of a finished root, None where there is none; raise OutputError for other sources."""
+    if not (out / MANIFEST).is_file():
+        return None
+    before = read_manifest(out)
+    if before.dataset != dataset:
+        raise OutputError(f"{out} holds another data set ({before.dataset}); choose another directory with --out")
+    if is_adopted(out, parts):  # its folders may have changed since
+        return before if all(is_recorded(before, part, request) for part in parts) else None
+    for part in parts:
+        again = set(part.splits) & set(request.splits) & set(before.splits)
+        if again and not is_recorded(before, part, request):
+            raise OutputError(
+                f"{out} holds {', '.join(sorted(again))} of {', '.join(source.name for source in before.sources)}, "
+                f"not of {part.source} as it is now; choose another directory with --out"
+            )
+    if request.classes is not None and {entry.wnid for entry in before.classes} - request.classes:
+        raise OutputError(f"{out} holds classes that are not asked for; choose another directory with --out")
+    return before
+
+
+def is_recorded(before: Manifest, part: Part, request: Request) -> bool:
+    """Whether a finished root was made from this part, of its wanted splits."""
+    asked = _source(part, request)
+    return any(
+        replace(source, md5=None, splits=()) == replace(asked, splits=()) and set(asked.splits) <= set(source.splits)
+        for source in before.sources
+    )
+
+
+def is_adopted(out: Path, parts: Sequence[Part]) -> bool:
+    """Whether the source is the output itself: class folders that only lack a manifest."""
+    return out.is_dir() and all(part.source.is_dir() and part.source.samefile(out) for part in parts)
+
+
+def manifest_of(
+    parts: Sequence[Part],
+    counts: Counts,
+    dataset: str,
+    before: Manifest | None,
+    digests: Mapping[Path, str],
+    request: Request,
+) -> Manifest:
+    """Return the manifest of the splits just written and of those that were there before."""
+    places = [folder.partition("/") for folder in counts]
+    labelled = {wnid for split, _, wnid in places if split in SPLITS and wnid}
+    classes = sorted(labelled | {entry.wnid for entry in (before.classes if before else ())})
+    earlier = {name: _widen(split, before, classes) for name, split in before.splits.items()} if before else {}
+    written = {split for split, _, _ in places}
+    splits = {split: split_of(counts, split, _labels(split, classes)) for split in SPLITS if split in written}
+    names = {**class_names(), **{entry.wnid: entry.name for entry in (before.classes if before else ())}}
+    names |= request.names
+    return Manifest(
+        dataset=dataset,
+        classes=tuple(ClassEntry(wnid=wnid, name=names.get(wnid, wnid)) for wnid in classes),
+        splits={**earlier, **splits},
+        sources=(
+            *(before.sources if before else ()),
+            *(replace(_source(part, request), md5=digests.get(part.source)) for part in parts),
+        ),
+    )
+
+
+def renamed(out: Path, manifest: Manifest, request: Request) -> Manifest:
+    """Return a finished root's manifest, its classes renamed where the request names them otherwise."""
+    classes = tuple(replace(entry, name=request.names.get(entry.wnid, entry.name)) for entry in manifest.classes)
+    if classes != manifest.classes:
+        manifest = replace(manifest, classes=classes)
+        write_document(out / MANIFEST, manifest)
+    return manifest
+
+
+def _source(part: Part, request: Request) -> Source:
+    return Source(
+        name=part.source.resolve().name,
+        bytes=part.source.stat().st_size if part.source.is_file() else part.size,
+        layout=part.layout,
+        splits=tuple(split for split in part.splits if split in request.splits or split not in SPLITS),
+        subset=request.classes is not None,
+    )
+
+
+def _line(source: Source) -> str:
+    return f"{source.name} {source.bytes} {' '.join(source.splits)}"
+
+
+def _labels(split: str, classes: list[str]) -> list[str]:
+    return [] if split == "test" else classes
+
+
+def _widen(split: Split, before: Manifest, classes: list[str]) -> Split:
+    """Return an earlier split's counts over a class list that may have grown."""
+    if not split.per_class:
+        return split
+    old = dict(zip((entry.wnid for entry in before.classes), split.per_class, strict=True))
+    return replace(split, per_class=tuple(old.get(wnid, 0) for wnid in classes))

@@ -1,0 +1,89 @@
+"""Archives that are read from front to back: flat and tree-shaped tars, plain or gzipped, and parquet files.
+
+Their classes are mixed, or nothing tells where one begins, so the whole archive is one unit whose pictures go to
+their class folders as they come. Several archives (Hugging Face cuts training into 5 tars or 294 parquet files)
+are read side by side. Whether a tar is gzipped is told by its first bytes: ImageNet-V2's .tar.gz are plain.
+"""
+
+import gzip
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial as bind
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from .errors import SourceError
+from .folders import Picture, Unit
+from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
+from .parts import Keep, Part, check_size
+from .tar import UNKNOWN, Member, read_member, walk
+
+GZIP = b"\x1f\x8b"
+SPLITS = ("train", "val", "test")
+
+
+def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
+    """Return the part for a tar whose first picture is called ``name`` and belongs at ``first``."""
+    # The official archives have no folders but test/; a flat picture in another folder belongs to a whole tree.
+    is_flat = first.layout in MIXABLE - {CLASS_FOLDERS} and name in (first.name, f"test/{first.name}")
+    one_split = is_flat or first.layout in (HF, IMAGENET_V2)
+    return Part(
+        source=path,
+        splits=(first.split,) if one_split else SPLITS,
+        layout=CLASS_FOLDERS if first.layout in MIXABLE and not is_flat else first.layout,
+        size=path.stat().st_size,
+        units=bind(_units, path, first, one_split),
+        signed=signed,
+    )
+
+
+@contextmanager
+def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
+    """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError where gzip finds damage."""
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == GZIP
+        raw.seek(0)
+        try:
+            if is_gzip:
+                with gzip.GzipFile(fileobj=raw) as stream:
+                    file = cast(BinaryIO, stream)
+                    yield file, walk(file, 0, UNKNOWN, str(path))
+            else:
+                yield raw, walk(raw, 0, path.stat().st_size, str(path))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            offset = raw.tell()
+            raise SourceError(f"{path} is damaged at offset {offset} ({error}); copy or download it again") from error
+
+
+def default_split(path: Path) -> str:
+    """Return the split that the class folders of an archive named "val..." belong to, where none of them says."""
+    return "val" if path.name.lower().startswith("val") else "train"
+
+
+def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
+    return [Unit("", bind(_pictures, path, first, one_split, keep), shared=True)]
+
+
+def _pictures(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[Picture]:
+    with open_tar(path) as (file, members):
+        for member in members:
+            found = place(member.name + "/" * member.is_directory, str(path), default_split(path))
+            if found is None:
+                continue
+            where = f"{member.name} at offset {member.offset} of {path}"
+            check_alike(found, first, one_split, where)
+            if keep(found.split, found.wnid):
+                check_size(member.size, where)
+                read = bind(read_member, file, member, str(path))
+                yield Picture(f"{found.split}/{found.path}", member.size, read, where)
+
+
+def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:
+    """Raise SourceError for a picture of another layout, or another split, than the archive's first one."""
+    alike = found.layout == first.layout or (not one_split and {found.layout, first.layout} <= MIXABLE)
+    if not alike or (one_split and found.split != first.split):
+        raise SourceError(
+            f"{where} is of {found.split} ({found.layout}), but the archive began with {first.split} ({first.layout}): "
+            f"it is not the original"
+        )

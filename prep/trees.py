@@ -1,0 +1,131 @@
+"""Class folders and flat folders, in a directory or inside a zip: any file can be read at any time.
+
+The names are listed once and sorted into units: a class folder is a unit of its own, a flat folder is one unit
+whose pictures go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial as bind
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import SourceError
+from .folders import Picture, Unit
+from .naming import MIXABLE, WNID, Place, place
+from .parts import Keep, Listing, Part, check_size
+from .streams import SPLITS, default_split
+from .zip import read_zip_member, walk_zip
+
+Entry = tuple[str, int, int]
+"""Name, position in the zip, size."""
+Locate = Callable[[str], Place | None]
+"""The place of a path, such as ``naming.place``."""
+
+
+@dataclass(frozen=True)
+class Zip:
+    """The files of a zip."""
+
+    path: Path
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield (name, position, size); folders' names end with a slash."""
+        with self.path.open("rb") as file:
+            for member in walk_zip(file, self.path.stat().st_size, str(self.path)):
+                yield member.name, member.position, member.size
+
+    def pictures(self, listing: Listing, below: Callable[[str], str]) -> Iterator[Picture]:
+        """Yield the listed files; ``below`` gives a name's path in its unit."""
+        with self.path.open("rb") as file:
+            for name, position, size in listing:
+                where = f"{name} in {self.path}"
+                check_size(size, where)
+                yield Picture(below(name), size, bind(self._read, file, position), where)
+
+    def _read(self, file: BinaryIO, position: int) -> bytes:
+        return read_zip_member(file, position, str(self.path))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a directory, named from the directory's own name on."""
+
+    path: Path
+    files: Listing
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield (name, 0, size)."""
+        yield from self.files
+
+    def pictures(self, listing: Listing, below: Callable[[str], str]) -> Iterator[Picture]:
+        """Yield the listed files; ``below`` gives a name's path in its unit."""
+        for name, _, size in listing:
+            path = self.path.joinpath(*name.split("/")[1:])
+            check_size(size, str(path))
+            yield Picture(below(name), size, path.read_bytes, str(path))
+
+
+def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:
+    """Return a part for each split that is found in the tree; ``entries`` are its own unless given."""
+    locate = locate or bind(place, where=str(tree.path), default=default_split(tree.path))
+    units: dict[str, dict[str, Listing]] = {}
+    layouts: dict[str, str] = {}
+    for name, position, size in entries or tree.entries():
+        found = locate(name)
+        if found is None:
+            continue
+        first = layouts.setdefault(found.split, found.layout)
+        if first != found.layout and not {first, found.layout} <= MIXABLE:
+            raise SourceError(f"{tree.path} mixes {first} with {found.layout} ({name}); give one of them")
+        folder = f"{found.split}/{found.wnid}" if _has_class_folder(name) else found.split
+        units.setdefault(found.split, {}).setdefault(folder, Listing()).add(name, position, size)
+    return [
+        Part(
+            source=tree.path,
+            splits=(split,),
+            layout=layouts[split],
+            size=sum(sum(listing.sizes) for listing in listings.values()),
+            images=sum(map(len, listings.values())),
+            units=bind(_units, tree, split, listings, locate),
+        )
+        for split, listings in units.items()
+    ]
+
+
+def _has_class_folder(name: str) -> bool:
+    return any(map(WNID.fullmatch, name.split("/")[-3:-1]))  # Tiny-ImageNet has images/ in between
+
+
+def _units(tree: Zip | Folder, split: str, listings: dict[str, Listing], locate: Locate, keep: Keep) -> list[Unit]:
+    """Return a unit per class folder; or one for the split where some pictures lie flat, as after half a move."""
+    if split in listings:
+        pictures = bind(_flat_pictures, tree, listings, locate, keep)
+        return [Unit(split, pictures, shared=True, texts=split not in SPLITS)]
+    return [
+        Unit(folder, bind(tree.pictures, listing, bind(_name, locate)), texts=split not in SPLITS)
+        for folder, listing in sorted(listings.items())
+        if keep(split, folder.rpartition("/")[2])
+    ]
+
+
+def _flat_pictures(tree: Zip | Folder, listings: dict[str, Listing], locate: Locate, keep: Keep) -> Iterator[Picture]:
+    for listing in listings.values():
+        wanted = Listing()
+        for name, position, size in listing:
+            found = locate(name)
+            if found and keep(found.split, found.wnid):
+                wanted.add(name, position, size)
+        yield from tree.pictures(wanted, bind(_path, locate))
+
+
+def _name(locate: Locate, name: str) -> str:
+    found = locate(name)
+    assert found  # every listed name was located before
+    return found.name
+
+
+def _path(locate: Locate, name: str) -> str:
+    found = locate(name)
+    assert found
+    return found.path
