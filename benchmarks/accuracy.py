@@ -54,6 +54,7 @@ class AccuracyRecord:
     format: Literal["feedline-accuracy"] = "feedline-accuracy"
     schema: Literal[1] = 1
     date: str
+    """When the first run began, ISO 8601, UTC."""
     command: str
     code: Code
     environment: Environment

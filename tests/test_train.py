@@ -453,7 +453,7 @@ def test_an_output_directory_with_something_else_is_refused(config: TrainConfig,
 def test_json_is_one_object_on_stdout(config: TrainConfig) -> None:
     """Programs read stdout: the documented keys, and nothing else there."""
     arguments = [str(config.root), "--out", str(config.out), "--epochs", "1", "--batch-size", "16"]
-    arguments += ["--image-size", "32", "--workers", "0", "--device", "cpu", "--json"]
+    arguments += ["--image-size", "32", "--loader", "imagefolder", "--workers", "0", "--device", "cpu", "--json"]
     result = CliRunner().invoke(train_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     printed = json.loads(result.stdout)

@@ -145,9 +145,8 @@ def test_a_run_of_two_ranks_reports_exact_metrics(odd_root: Path, tmp_path: Path
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [2 * 4 * 9] * 2  # 84 pictures: 4 whole batches of 9 a rank
     assert lines[-1]["val"]["top1"] * 19 == pytest.approx(round(lines[-1]["val"]["top1"] * 19))
-    found = evaluate(
-        out / "checkpoints" / "last.pt", EvaluateConfig(root=odd_root, loader=printed["loader"], device="cpu")
-    )
+    config = EvaluateConfig(root=odd_root, loader=printed["loader"], device="cpu")
+    found = evaluate(out / "checkpoints" / "last.pt", config)
     assert found.images == 19
     assert found.top1 == pytest.approx(printed["val"]["top1"])
     assert found.loss == pytest.approx(printed["val"]["loss"], rel=1e-5)

@@ -70,10 +70,10 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
 
 
 def _read_sample(path: Path, place: int) -> Picture:
-    """Return the ``place``-th picture of a shard."""
+    """Return the ``place``-th picture of a shard; beside each stand its label and its notes."""
     with path.open("rb") as file:
         members = walk(file, 0, path.stat().st_size, str(path))
-        pictures = (member for member in members if member.name.lower().endswith(PICTURE_SUFFIXES))
+        pictures = (member for member in members if member.name.endswith(".jpg"))
         member = next(islice(pictures, place, None), None)
         if member is None:
             raise DatasetError(f"{path} has fewer samples than its manifest says; run: feedline verify {path.parent}")
