@@ -3,24 +3,43 @@
 numba costs a tenth of a second to import, so only the modules that hold such loops import this one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 import numpy.typing as npt
+from numba.misc.appdirs import AppDirs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_config: Any = getattr(numba, "config")  # noqa: B009 - not among the names that numba exports
 _njit = cast(Callable[..., Any], numba.njit)  # pyright: ignore[reportUnknownMemberType]
 
 
 def compiled(function: F) -> F:
     """Return ``function`` compiled on its first call. Array indexes in it must stay within bounds by design."""
+    with _cache_of_the_user():
+        try:
+            return _njit(nogil=True, cache=True)(function)
+        except RuntimeError:  # a user without a writable home has no place for the cache
+            return _njit(nogil=True)(function)
+
+
+@contextmanager
+def _cache_of_the_user() -> Generator[None, None, None]:
+    """Let numba keep what it compiles in the user's cache folder.
+
+    Beside the sources, where it would go, it outlives an uninstall: the folder that is left then hides an
+    editable installation of feedline.
+    """
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = before or AppDirs("feedline", appauthor=False).user_cache_dir
     try:
-        return _njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # a read-only installation of a user without a home has no place for the cache
-        return _njit(nogil=True)(function)
+        yield
+    finally:
+        _config.CACHE_DIR = before
 
 
 @compiled
