@@ -14,7 +14,9 @@ PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
 def test_the_map_of_packages_is_the_folders() -> None:
     """Folders with Python modules, the package list and the package-dir table are the same set."""
     setuptools = PYPROJECT["tool"]["setuptools"]
-    folders = {path.parent.relative_to(TOP).as_posix() for path in TOP.glob("*/**/__init__.py")}
+    # Only from folders that are packages themselves: build/ and a virtual environment may lie here too.
+    tops = [path.parent for path in TOP.glob("*/__init__.py")]
+    folders = {path.parent.relative_to(TOP).as_posix() for top in tops for path in top.rglob("__init__.py")}
 
     assert {f"feedline.{folder.replace('/', '.')}" for folder in folders} == set(setuptools["packages"])
     assert setuptools["package-dir"] == {f"feedline.{folder.replace('/', '.')}": folder for folder in folders}
