@@ -22,6 +22,8 @@ from feedline.prep import SyntheticSpec, prepare_imagenet, write_synthetic
 pytestmark = pytest.mark.slow
 
 HEADERS = "#include <stdio.h>\n#include <Python.h>\n#include <jpeglib.h>\n#include <zlib.h>\n"
+# What this pytest was told by the environment, the one in there is not: with -q it would not say " passed".
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "", "PYTEST_ADDOPTS": ""}
 ROUNDS = 3
 EPOCHS = 3
 
@@ -77,7 +79,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=ENVIRONMENT)
     assert not check or done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
 

@@ -7,6 +7,7 @@ they were asked to stop, so that Ctrl-C ends them at the same step and a picture
 all. And when one dies, the others say which: the error of a broken connection does not.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -170,6 +171,9 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
     except BaseException as error:
         ranks.sign_off(error)
         raise
+    # A model that is still held here keeps gloo's threads; one that lets go of a tensor while Python shuts down
+    # aborts the process ("terminate called without an active exception").
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -47,11 +47,16 @@ def train(
     with sigterm_interrupts(), joined_ranks(config.device) as ranks, _own_randomness(config, ranks):
         config = resolved(_with_loader(config, ranks, progress, tell), ranks.size)
         with open_data(config, ranks) as data, _explained(config):
-            run = _Run(config, data, ranks, progress if ranks.rank == 0 else silent)
-            try:
-                run.to_the_end()
-            finally:
-                run.close()
+            return _trained(config, data, ranks, progress if ranks.rank == 0 else silent)
+
+
+def _trained(config: TrainConfig, data: Data, ranks: Ranks, progress: Progress) -> TrainResult:
+    """Run to the end, in a frame of its own: the model is gone when the ranks part."""
+    run = _Run(config, data, ranks, progress)
+    try:
+        run.to_the_end()
+    finally:
+        run.close()
     return run.result()
 
 
