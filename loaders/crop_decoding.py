@@ -37,7 +37,7 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
     """
     try:
         if spec.transform == "train":
-            _train(row, picture, draws)
+            fit_into(row, *decode_crop(picture, draws))
         else:
             _eval(row, picture, spec.image_size)
     except ValueError:  # libjpeg-turbo will not have it
@@ -47,7 +47,12 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
             raise SampleError(str(error)) from error
 
 
-def _train(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float]) -> None:
+def decode_crop(picture: EncodedPicture, draws: Sequence[float]) -> tuple[U8, bool]:
+    """Return the pixels of a train crop, uint8 (h, w, 3), and whether they shall be mirrored.
+
+    The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
+    does not take, SampleError for tiles that are not where the index says.
+    """
     data, tiles = picture
     if tiles is None:
         width, height = _size(data)
@@ -60,7 +65,11 @@ def _train(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float]) -
             raise SampleError(
                 "its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR"
             )
-    pixels = _decode(data)[top : top + crop_height, left : left + crop_width]
+    return _decode(data)[top : top + crop_height, left : left + crop_width], flip
+
+
+def fit_into(row: torch.Tensor, pixels: U8, flip: bool) -> None:
+    """Resize ``pixels``, uint8 (h, w, 3), to ``row``, uint8 (H, W, 3) and contiguous, and mirror it on request."""
     _resize(pixels, row)
     if flip:
         mirror(row.numpy())
