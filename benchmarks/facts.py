@@ -11,9 +11,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import psutil
 import torch
 from PIL import features
 
@@ -21,15 +19,7 @@ from ..loaders import LOADERS, loader_versions
 from ..prep import LoaderUnavailable
 from ..prep.cpus import cgroup_quota
 from .environment import Environment, capture
-
-Storage = Literal["nvme", "ssd", "hdd", "virtual", "network", "memory"]
-
-# Types of mounts behind which is another computer; those of FUSE carry the program's name after a dot.
-NETWORK = ("nfs", "cifs", "smb", "lustre", "ceph", "gluster", "gpfs", "beegfs", "afs", "9p")
-NETWORK_FUSE = ("fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.ceph", "fuse.gluster", "fuse.juicefs")
-MEMORY = ("tmpfs", "ramfs")
-# Disks that a hypervisor shows to its guest: their "rotational" flag says nothing of what is behind.
-VIRTUAL = ("vd", "xvd")
+from .storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,41 +131,7 @@ def _place(path: Path) -> Place:
     free: int | None = None
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path).free
-    filesystem = _filesystem(path)
-    return Place(path=str(path), free_bytes=free, filesystem=filesystem, storage=storage_of(path, filesystem))
-
-
-def _filesystem(path: Path) -> str | None:
-    with contextlib.suppress(OSError):
-        place = path.resolve()
-        mounts = [mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)]
-        return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else None
-    return None
-
-
-def storage_of(path: Path, filesystem: str | None, devices: Path = Path("/sys/dev/block")) -> Storage | None:
-    """Return what kind of storage holds ``path``, by the file system's type and Linux's account of the disk."""
-    kind = (filesystem or "").lower()
-    if kind.startswith((*NETWORK, *NETWORK_FUSE)):
-        return "network"
-    if kind in MEMORY:
-        return "memory"
-    if sys.platform == "win32":
-        return None
-    try:
-        number = path.stat().st_dev
-        device = (devices / f"{os.major(number)}:{os.minor(number)}").resolve(strict=True)
-    except OSError:  # overlayfs and btrfs have device numbers of their own, without a disk
-        return None
-    names = {device.name, device.parent.name}  # a partition lies in its disk's folder
-    if any(name.startswith("nvme") for name in names):
-        return "nvme"
-    if any(name.startswith(VIRTUAL) for name in names):
-        return "virtual"
-    for disk in (device, device.parent):
-        with contextlib.suppress(OSError):
-            return "hdd" if (disk / "queue/rotational").read_text().strip() == "1" else "ssd"
-    return None
+    return Place(path=str(path), free_bytes=free, filesystem=filesystem_of(path), storage=storage_of(path))
 
 
 def _missing_loaders() -> dict[str, str]:

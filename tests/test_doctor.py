@@ -15,7 +15,7 @@ import pytest
 
 from feedline.benchmarks import Environment, Machine
 from feedline.benchmarks.doctor import examine, usable
-from feedline.benchmarks.facts import Facts, Place, Torch, gather, storage_of
+from feedline.benchmarks.facts import Facts, Place, Torch, gather
 from feedline.benchmarks.findings import Finding
 from feedline.cli.main import run as feedline
 
@@ -238,26 +238,6 @@ def test_unknown_facts_bring_no_finding() -> None:
 
     silent = {"/dev/shm", "clock", "load", "simplejpeg", "space", "storage", "open files", "gpu decoder"}
     assert not subjects & silent
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no device numbers")
-@pytest.mark.parametrize(
-    ("disk", "rotational", "storage"),
-    [("sda", "1", "hdd"), ("sda", "0", "ssd"), ("nvme0n1", "0", "nvme"), ("vda", "1", "virtual")],
-)
-def test_a_disk_is_known_by_its_name_or_its_flag(tmp_path: Path, disk: str, rotational: str, storage: str) -> None:
-    """For a partition too, whose disk has the flag. A virtual disk's flag is not believed."""
-    partition = tmp_path / "devices" / disk / f"{disk}1"
-    partition.mkdir(parents=True)
-    (partition.parent / "queue").mkdir()
-    (partition.parent / "queue/rotational").write_text(f"{rotational}\n")
-    number = tmp_path.stat().st_dev
-    (tmp_path / f"{os.major(number)}:{os.minor(number)}").symlink_to(partition)
-
-    assert storage_of(tmp_path, "ext4", tmp_path) == storage
-    assert storage_of(tmp_path, "nfs4", tmp_path) == "network"
-    assert storage_of(tmp_path, "tmpfs", tmp_path) == "memory"
-    assert storage_of(tmp_path, "overlay", tmp_path / "devices") is None
 
 
 def test_this_machine_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
