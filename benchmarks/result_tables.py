@@ -19,8 +19,9 @@ from .environment import Environment
 from .loader_tables import loaders, machine_name, peers
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table
+from .speed_tables import tabulate_speeds
 from .tables import CEILING
-from .training_speed import SpeedRecord, tabulate_speeds
+from .training_speed import SpeedRecord
 
 
 class _Dated(Protocol):

@@ -30,11 +30,9 @@ from ..train.engine import build_learner
 from ..train.models import build_model
 from ..train.ranks import Ranks, joined_ranks
 from .environment import Environment, capture
-from .records import Code, running_code
+from .records import TRAINING_SPEED, Code, running_code
 from .tables import CEILING
 
-FILE = "training-speed.json"
-COLUMNS = ("device", "loader", "workers", "images/s", "of the ceiling", "scaling", "waiting for data")
 WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
 
 
@@ -65,17 +63,6 @@ class SpeedRecord:
     """Of every row, but for loader, workers and device."""
     steps: int
     speeds: tuple[Speed, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A row beside the rows that it is judged by."""
-
-    speed: Speed
-    of_ceiling: float | None
-    """Share of what ``cached`` reaches on the same devices; None where that was not measured."""
-    scaling: float | None
-    """Images/s per rank over those of one rank alone; None for one rank, or where it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,43 +197,19 @@ def _write(record: SpeedRecord) -> None:
     out = record.config.out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_document(out / FILE, record)
+        write_document(out / TRAINING_SPEED, record)
     except OSError as error:
-        raise OutputError(f"cannot write {out / FILE}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write {out / TRAINING_SPEED}: {error.strerror}; choose another --out") from error
 
 
-def compare_speeds(speeds: Sequence[Speed]) -> list[Compared]:
-    """Return each row with its share of the ceiling and its scaling."""
-    rates = {(speed.device, speed.ranks, speed.loader): speed.images_per_second for speed in speeds}
-    found: list[Compared] = []
-    for speed in speeds:
-        ceiling = rates.get((speed.device, speed.ranks, CEILING))
-        one = rates.get((speed.device, 1, speed.loader)) if speed.ranks > 1 else None
-        of_ceiling = speed.images_per_second / ceiling if ceiling else None
-        scaling = speed.images_per_second / one / speed.ranks if one else None
-        found.append(Compared(speed=speed, of_ceiling=of_ceiling, scaling=scaling))
-    return found
+def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
+    """Return the newest record that lies in one of the directories, None where there is none.
 
-
-def cells(row: Compared) -> tuple[str, ...]:
-    """Return what a table shows of a row, in the order of COLUMNS."""
-    speed = row.speed
-    return (
-        f"{speed.ranks} x {speed.device}",
-        speed.loader,
-        str(speed.workers),
-        f"{speed.images_per_second:,.0f}",
-        "-" if row.of_ceiling is None else f"{row.of_ceiling:.0%}",
-        "-" if row.scaling is None else f"{row.scaling:.0%}",
-        f"{speed.data_wait:.1%}",
-    )
-
-
-def tabulate_speeds(speeds: Sequence[Speed]) -> str:
-    """Return the rows in Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in compare_speeds(speeds)]
-    return "\n".join(lines)
+    Raises DatasetError for a file of that name that is no such record.
+    """
+    paths = [place / TRAINING_SPEED for place in places]
+    found = [read_document(path, SpeedRecord) for path in paths if path.is_file()]
+    return max(found, key=lambda record: record.date, default=None)
 
 
 def rank_main(asked: Path, answered: Path) -> None:

@@ -72,7 +72,8 @@ def bench_train(
     **settings: Any,
 ) -> None:
     """Measure, and show the rows on stderr, or as JSON on stdout too."""
-    from ..benchmarks.training_speed import FILE, SpeedPlan, measure_speeds
+    from ..benchmarks.records import TRAINING_SPEED
+    from ..benchmarks.training_speed import SpeedPlan, measure_speeds
     from ..loaders import LOADERS
     from ..train import TrainConfig
 
@@ -88,7 +89,7 @@ def bench_train(
     if as_json:
         echo_json(_summary(record, failures))
     _show(record)
-    say(f"The record is {out / FILE}")
+    say(f"The record is {out / TRAINING_SPEED}")
     if failures:
         raise MeasurementError(
             failures[0] if len(failures) == 1 else f"{failures[0]} ({len(failures) - 1} more failed)"
@@ -96,7 +97,7 @@ def bench_train(
 
 
 def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
-    from ..benchmarks.training_speed import compare_speeds
+    from ..benchmarks.speed_tables import compare_speeds
 
     rows = compare_speeds(record.speeds)
     results = [{**to_json(row.speed), "of_ceiling": row.of_ceiling, "scaling": row.scaling} for row in rows]
@@ -104,7 +105,7 @@ def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
 
 
 def _show(record: "SpeedRecord") -> None:
-    from ..benchmarks.training_speed import COLUMNS, cells, compare_speeds
+    from ..benchmarks.speed_tables import COLUMNS, cells, compare_speeds
 
     config = record.config
     table = Table(title=f"{config.model} at {config.image_size} px, {config.batch_size} pictures a rank", box=None)

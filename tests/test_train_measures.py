@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from feedline.benchmarks.accuracy import Run, agreement, write_digits
-from feedline.benchmarks.training_speed import Speed, SpeedRecord, tabulate_speeds
+from feedline.benchmarks.speed_tables import tabulate_speeds
+from feedline.benchmarks.training_speed import Speed, SpeedRecord
 from feedline.cli.main import run as feedline
 from feedline.prep import prepare_tiny_imagenet, read_document, verify
 
