@@ -48,8 +48,9 @@ def sharding(records: Path) -> str:
 
 def accuracy(records: Path) -> str:
     """Return the accuracies through every loader, and whether they agree."""
-    found = _newest(records, "training/accuracy*.json", AccuracyRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{agreement(record.runs)}" for record in found)
+    return "\n\n".join(
+        f"{data}; {_where(record)}:\n\n{agreement(record.runs)}" for data, record in _accuracies(records)
+    )
 
 
 def training_speed(records: Path) -> str:
@@ -82,7 +83,7 @@ def measured(records: Path) -> str:
     rows = [
         *(_preparing(record) for record in _newest(records, "preparation/*.json", PreparationRecord)),
         *(_sharding(record) for record in _newest(records, "sharding/*.json", ShardingRecord)),
-        *(_agreeing(record) for record in _newest(records, "training/accuracy*.json", AccuracyRecord)),
+        *(_agreeing(data, record) for data, record in _accuracies(records)),
         *(row for record in _newest(records, "**/training-speed.json", SpeedRecord) for row in _training(record)),
         *_learnt(_epochs(records)),
     ]
@@ -138,10 +139,10 @@ def _sharding(record: ShardingRecord) -> str:
     )
 
 
-def _agreeing(record: AccuracyRecord) -> str:
+def _agreeing(data: str, record: AccuracyRecord) -> str:
     seeds = len({run.seed for run in record.runs})
     return _row(
-        f"accuracy by loader, scikit-learn's digits, {seeds} seeds",
+        f"accuracy by loader, {data}, {seeds} seeds",
         record,
         agreement(record.runs).splitlines()[-1],
         "`python -m feedline.benchmarks.accuracy OUT`, [docs/training.md](docs/training.md)",
@@ -185,6 +186,12 @@ def _epochs(records: Path) -> list[EpochRecord]:
         line for path in records.glob("training/train-200-classes.jsonl") for line in path.read_bytes().splitlines()
     ]
     return [TypeAdapter(EpochRecord).validate_json(line) for line in lines]
+
+
+def _accuracies(records: Path) -> list[tuple[str, AccuracyRecord]]:
+    """Return (data, record) of each accuracy-DATA.json: a machine may have judged by several data sets."""
+    paths = sorted(records.glob("training/accuracy-*.json"))
+    return [(path.stem.removeprefix("accuracy-"), read_document(path, AccuracyRecord)) for path in paths]
 
 
 def _newest(records: Path, pattern: str, kind: type[D]) -> list[D]:
