@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..prep import OutputError, write_atomically
+from ..prep import MeasurementError, OutputError, write_atomically
 from .charts import Chart, Point, line_chart
 from .complaints import complaints
 from .environment import Environment
@@ -18,6 +19,9 @@ from .records import Record
 from .spreadsheet import SPREADSHEET, write_spreadsheet
 from .tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .training import TrainingRun
+
+if TYPE_CHECKING:
+    from .training_speed import SpeedRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +40,8 @@ class Section:
     """By a row's name: its rate over that of the fewest workers, where there are several counts."""
 
 
-def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> str:
-    """Return the page for ``records``, with the training of ``run`` where there is one.
+def render_report(records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None) -> str:
+    """Return the page for ``records``, with the training of ``run`` and the training speed where there are such.
 
     Raises MeasurementError when the records come from unlike machines.
     """
@@ -60,13 +64,16 @@ def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> 
         runs=len(records),
         run=run,
         charts=_training_charts(run) if run else [],
+        speed=_speed(speed, latest) if speed else None,
         ceiling_name=CEILING,
     )
 
 
-def write_report(path: Path, records: Sequence[Record], run: TrainingRun | None = None) -> None:
+def write_report(
+    path: Path, records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None
+) -> None:
     """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
-    page = render_report(records, run)
+    page = render_report(records, run, speed)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
@@ -120,6 +127,17 @@ def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]
         for name, pairs in values.items()
         if pairs
     }
+
+
+def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
+    from .speed_tables import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+
+    if record.environment.machine != latest.environment.machine:
+        raise MeasurementError(
+            "the training speed comes from another machine than the records; measure it again with: "
+            "feedline bench ROOT --train --out DIR"
+        )
+    return {"config": record.config, "columns": COLUMNS, "rows": [cells(row) for row in compare_speeds(record.speeds)]}
 
 
 def _facts(environment: Environment) -> list[tuple[str, str]]:

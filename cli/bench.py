@@ -7,6 +7,7 @@ import click
 from rich.table import Table as RichTable
 
 from ..prep import MeasurementError, to_json
+from .bench_train import or_train
 from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 )
 @seed_option
 @json_option
+@or_train
 def bench(as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, **plan: Any) -> None:
     """Measure the loaders that can read the dataset ROOT, each run in a fresh process.
 
@@ -72,6 +74,7 @@ def bench(as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, **plan
     Example: feedline bench data --out bench
              feedline bench data --loader webdataset --workers 0,2,4 --seconds 10 --out bench
              feedline bench data --cache both --batch-size 64,256 --out bench
+             feedline bench data --train --model resnet50 --out speed
     """
     from ..benchmarks import Plan, bench as measure
     from ..loaders import LOADERS

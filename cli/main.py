@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Top-1, top-5, loss, each class and the worst confusions of a checkpoint.",
     "compare": "List and show the pictures on which two checkpoints disagree.",
     "summary": "Every layer of a model with its output shape, parameters, MACs and memory.",
+    "doctor": "Examine this machine: what slows feedline down, and the commands that mend it.",
 }
 INTERRUPTED = 130
 

@@ -14,6 +14,8 @@ import pytest
 
 from feedline.benchmarks import Measurement, Plan, Record, Window, bench, read_records, render_report, write_record
 from feedline.benchmarks.process import Job, Run
+from feedline.benchmarks.records import running_code
+from feedline.benchmarks.training_speed import Speed, SpeedRecord
 from feedline.benchmarks.usage import BytesRead
 from feedline.cli.main import run as feedline
 from feedline.prep import to_json, write_document
@@ -108,6 +110,33 @@ def test_the_page_says_what_the_records_say(records: Path, tmp_path: Path) -> No
     assert page.text[row : row + 5] == ["webdataset", "0", "500", "0%", "10%"]
     assert {"25%", "5,000", "0.75 s", "2.00 ms", "1.50 GiB"} <= set(page.text)
     assert any(text.startswith("feedline bench ") and "--workers 0,2" in text for text in page.text)
+
+
+def test_training_speed_beside_the_records_is_shown(root: Path, records: Path, tmp_path: Path) -> None:
+    """feedline bench and bench --train may share their directory; another machine's training speed is refused."""
+    environment = read_records([records])[0].environment
+    speeds = [("imagefolder", 160.0), ("cached", 320.0)]
+    record = SpeedRecord(
+        date="2026-01-01T00:00:00+00:00",
+        code=running_code(),
+        environment=environment,
+        config=TrainConfig(root=root, out=records, device="cpu"),
+        steps=3,
+        speeds=tuple(
+            Speed(device="cpu", ranks=1, loader=name, workers=2, images_per_second=rate, data_wait=0.5)
+            for name, rate in speeds
+        ),
+    )
+    write_document(records / "training-speed.json", record)
+    assert feedline(["report", str(records), "--out", str(tmp_path / "report.html")]) == 0
+    page = Words((tmp_path / "report.html").read_text("utf-8"))
+    place = page.text.index("Training speed")
+    row = page.text.index("1 x cpu", place)
+    assert page.text[row : row + 7] == ["1 x cpu", "imagefolder", "2", "160", "50%", "-", "50.0%"]
+
+    machine = replace(environment.machine, cpu="another")
+    write_document(records / "training-speed.json", replace(record, environment=replace(environment, machine=machine)))
+    assert feedline(["report", str(records), "--out", str(tmp_path / "report.html")]) == 1
 
 
 def test_cold_stands_beside_warm_with_what_the_disk_delivered(root: Path, tmp_path: Path) -> None:
