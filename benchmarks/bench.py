@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
+from ..loaders import LOADERS, LoaderSpec, honours, most_workers, readable_loaders
 from ..prep import MeasurementError, OutputError, Progress, silent, usable_cpus
 from .data import CacheState, Data, describe, read_into_cache
 from .environment import Environment, capture
@@ -38,6 +38,8 @@ class Plan:
     batch_size: int = 64
     image_size: int = 224
     split: str = "train"
+    dct_scaling: bool = False
+    """As ``LoaderSpec.dct_scaling``. Without names, the loaders that can do it are measured."""
     seconds: float = 3.0
     """Measuring time of each run, after a warm-up of a third of it."""
     repeats: int = 3
@@ -64,6 +66,7 @@ class Plan:
             "--seed": self.seed,
             "--out": out,
         }
+        loaders += ["--dct-scaling"] if self.dct_scaling else []
         return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
 
 
@@ -150,6 +153,7 @@ class _Session:
             workers=workers,
             shuffle=training,
             seed=plan.seed,
+            dct_scaling=plan.dct_scaling,
         )
         found = run(Job(loader=loader, spec=spec, seconds=plan.seconds), plan.timeout)
         return Record(
@@ -171,7 +175,9 @@ class _Session:
 
 def _resolved(plan: Plan) -> Plan:
     """Fill in the defaults that depend on the root and the machine."""
-    return replace(plan, loaders=plan.loaders or tuple(readable_loaders(plan.root)))
+    asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
+    able = (name for name in readable_loaders(plan.root) if honours(name, asked))
+    return replace(plan, loaders=plan.loaders or tuple(able))
 
 
 def _configurations(plan: Plan) -> list[tuple[str, int]]:

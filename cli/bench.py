@@ -26,6 +26,7 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 @click.option("--workers", default="", callback=_counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
+@click.option("--dct-scaling", is_flag=True, help="Decode at 1/2 to 1/8 where the crop allows; changes pixels.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
