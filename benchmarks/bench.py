@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..loaders import LOADERS, LoaderSpec, honours, most_workers, readable_loaders
 from ..prep import MeasurementError, OutputError, Progress, silent, usable_cpus
-from .data import CacheState, Data, describe, read_into_cache
+from .cache import CacheState, files_read, warm
+from .data import Data, describe
 from .environment import Environment, capture
 from .plot import PLOT, write_plot
 from .process import Job, Run, run_in_fresh_process
@@ -104,7 +105,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_
         code=running_code(),
         environment=capture(),
         data=data,
-        cache=read_into_cache(plan.root, plan.split, plan.loaders, progress),
+        cache=warm(files_read(plan.root, plan.split, plan.loaders), progress),
     )
     records: list[Record] = []
     failures: dict[tuple[str, int], Failure] = {}

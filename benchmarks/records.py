@@ -18,7 +18,8 @@ from typing import Literal
 
 from ..loaders import LoaderSpec
 from ..prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
-from .data import CacheState, Data
+from .cache import CacheState
+from .data import Data
 from .environment import Environment, Machine
 from .measure import Measurement
 

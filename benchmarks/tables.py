@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from .data import CacheState
+from .cache import CacheState
 from .environment import Machine
 from .measure import Window
 from .records import Record, require_one_machine

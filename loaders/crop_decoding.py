@@ -35,37 +35,46 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
     ``draws`` are the sample's numbers of ``draws_of``. Raises SampleError without the sample's name.
     """
     try:
-        cut = cut_out(picture, draws, spec)
-        scale = dct_scale(cut.box, cut.target) if spec.dct_scaling else 1
-        if scale > 1:
-            resize_scaled(_decode(cut, scale), scale, cut.box, cut.target, cut.offset, row.numpy())
-        else:
-            _resize_box(_decode(cut), cut, row)
-        if cut.flip:
-            mirror(row.numpy())
+        fit_into(row, *decode_crop(picture, draws, spec))
     except ValueError:  # libjpeg-turbo will not have it
-        decode_by_pillow(row, picture, draws, spec)
+        try:
+            row.copy_(torch.from_numpy(read_pixels(BytesIO(picture.data.tobytes()), draws, spec)))
+        except UNREADABLE as error:
+            raise SampleError(str(error)) from error
 
 
-def decode_by_pillow(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> None:
-    """Do the same as the other loaders do. Raises SampleError without the sample's name."""
-    try:
-        row.copy_(torch.from_numpy(read_pixels(BytesIO(picture.data.tobytes()), draws, spec)))
-    except UNREADABLE as error:
-        raise SampleError(str(error)) from error
+def decode_crop(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut, int]:
+    """Return the pixels of a cut, uint8 (h, w, 3), the cut, and how many times smaller than it they are.
 
-
-def _decode(cut: Cut, scale: int = 1) -> U8:
-    """Return the cut's pixels at 1 / ``scale``, uint8 (H, W, 3), in memory that this thread's next call uses again."""
+    The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
+    does not take, SampleError for tiles that are not where the index says.
+    """
+    cut = cut_out(picture, draws, spec)
+    scale = dct_scale(cut.box, cut.target) if spec.dct_scaling else 1
     width, height = (-(-length // scale) for length in cut.size)
+    return _decode(cut.data, width, height), cut, scale
+
+
+def fit_into(row: torch.Tensor, pixels: U8, cut: Cut, scale: int) -> None:
+    """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous, and mirror it on request."""
+    if scale > 1:
+        resize_scaled(pixels, scale, cut.box, cut.target, cut.offset, row.numpy())
+    else:
+        _resize_box(pixels, cut, row)
+    if cut.flip:
+        mirror(row.numpy())
+
+
+def _decode(data: U8, width: int, height: int) -> U8:
+    """Return a JPEG's pixels, uint8 (height, width, 3): its own size or, if they say so, 1/2, 1/4 or 1/8 of it."""
     size = width * height * 3
     if size > SCRATCH:
-        return simplejpeg.decode_jpeg(cut.data, "RGB", min_width=width, min_height=height)
+        return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
     # Fresh memory would cost a page fault per 4 kB, as much as a tenth of the decoding.
     scratch: U8 | None = getattr(_thread, "scratch", None)
     if scratch is None:
         scratch = _thread.scratch = np.empty(SCRATCH, np.uint8)
-    return simplejpeg.decode_jpeg(cut.data, "RGB", min_width=width, min_height=height, buffer=scratch[:size])
+    return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height, buffer=scratch[:size])
 
 
 def _resize_box(pixels: U8, cut: Cut, row: torch.Tensor) -> None:

@@ -34,16 +34,21 @@ def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pix
 
     Raises one of UNREADABLE for a picture that Pillow cannot read, or of more than 179 megapixels.
     """
-    image = _open_rgb(file)
-    image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
-    return np.array(image)
+    return fit(decode_rgb(file), draws, spec)
 
 
-def _open_rgb(file: BinaryIO) -> Image.Image:
+def decode_rgb(file: BinaryIO) -> Image.Image:
+    """Return the whole picture; raises as ``read_pixels``."""
     with warnings.catch_warnings():
         # ImageNet has files with broken EXIF; their pixels are fine, and nothing here reads EXIF.
         warnings.simplefilter("ignore", UserWarning)
         return Image.open(file).convert("RGB")
+
+
+def fit(image: Image.Image, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
+    """Return a decoded picture cropped, resized and mirrored to one sample, as ``read_pixels`` does."""
+    image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
+    return np.array(image)
 
 
 def _train(image: Image.Image, draws: Sequence[float], size: int) -> Image.Image:

@@ -21,7 +21,7 @@ from ..prep import SampleError, permutation
 from .base import Batch, LoaderSpec
 from .crop_decoding import decode_into
 from .damage import Damage, Failure
-from .encoded import open_samples
+from .encoded import EncodedSamples, open_samples
 from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
 from .pixels import draws_of
 
@@ -43,13 +43,14 @@ class ThreadedLoader:
     """A Loader over shards or class folders with ``spec.workers`` threads.
 
     ``window`` is the number of shards to read at a time, for slow disks and object stores: their samples are mixed
-    among themselves, and the windows follow one another in random order. 0 means true random order.
+    among themselves, and the windows follow one another in random order. 0 means true random order. ``samples``
+    are read instead of those that ``spec`` names, and closed with the loader.
     """
 
-    def __init__(self, spec: LoaderSpec, *, window: int = 0) -> None:
+    def __init__(self, spec: LoaderSpec, *, window: int = 0, samples: EncodedSamples | None = None) -> None:
         self._spec = spec
         self._window = window
-        self._samples = open_samples(spec.root, spec.split)
+        self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         # Enough batches under way to give every thread two chunks; without threads there is nobody to work ahead.
