@@ -18,7 +18,7 @@ from ..prep import SampleError
 from ..prep.compiled import compiled
 from .base import LoaderSpec
 from .cuts import Cut, cut_out
-from .dct_scaling import dct_scale, resize_scaled
+from .dct_scaling import resize_scaled
 from .encoded import EncodedPicture
 from .pixels import UNREADABLE, read_pixels
 
@@ -43,22 +43,21 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
             raise SampleError(str(error)) from error
 
 
-def decode_crop(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut, int]:
-    """Return the pixels of a cut, uint8 (h, w, 3), the cut, and how many times smaller than it they are.
+def decode_crop(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
+    """Return the pixels of a cut, uint8 (h, w, 3) at 1 / ``cut.scale``, and the cut.
 
     The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
     does not take, SampleError for tiles that are not where the index says.
     """
     cut = cut_out(picture, draws, spec)
-    scale = dct_scale(cut.box, cut.target) if spec.dct_scaling else 1
-    width, height = (-(-length // scale) for length in cut.size)
-    return _decode(cut.data, width, height), cut, scale
+    width, height = (-(-length // cut.scale) for length in cut.size)
+    return _decode(cut.data, width, height), cut
 
 
-def fit_into(row: torch.Tensor, pixels: U8, cut: Cut, scale: int) -> None:
+def fit_into(row: torch.Tensor, pixels: U8, cut: Cut) -> None:
     """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous, and mirror it on request."""
-    if scale > 1:
-        resize_scaled(pixels, scale, cut.box, cut.target, cut.offset, row.numpy())
+    if cut.scale > 1:
+        resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row.numpy())
     else:
         _resize_box(pixels, cut, row)
     if cut.flip:

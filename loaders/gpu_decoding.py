@@ -7,6 +7,7 @@ CPU, the same code makes the same samples there, which is how it is tested where
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import simplejpeg
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import interpolate
 from ..prep import LoaderUnavailable
 from .base import LoaderSpec
 from .cuts import Cut, cut_out
+from .damage import log
 from .encoded import EncodedPicture
 from .pixels import without_exif
 
@@ -64,10 +66,19 @@ def _decode(jpegs: list[torch.Tensor], decoder: Decoder) -> Sequence[torch.Tenso
     """Decode at once; a batch that is refused does not tell which picture it was, so then each on its own."""
     try:
         return decoder(jpegs)
-    except RuntimeError:
+    except RuntimeError as error:
         if len(jpegs) == 1:
             return [None]
-        return [picture for jpeg in jpegs for picture in _decode([jpeg], decoder)]
+        pictures = [picture for jpeg in jpegs for picture in _decode([jpeg], decoder)]
+        if not any(picture is not None for picture in pictures):
+            _warn_once(str(error).partition("\n")[0])
+        return pictures
+
+
+@lru_cache(maxsize=1)
+def _warn_once(reason: str) -> None:
+    """Say that the GPU is of no use, so that it is not mistaken for a slow one."""
+    log.warning("the GPU decoded no picture of a batch, the CPU does instead: %s", reason)
 
 
 def _fit(picture: torch.Tensor, cut: Cut, size: int) -> torch.Tensor:

@@ -170,3 +170,15 @@ def test_dali_decodes_on_the_gpu(root: Path) -> None:
         assert all(batch.images.device.type == "cuda" for batch in loader)
 
     assert pixel_errors("dali", spec_of(root, device="cuda", workers=2))[0] <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transform", ["train", "eval"])
+@pytest.mark.parametrize("size", [64, 128])
+def test_dct_scaling_of_photographs(size: int, transform: str, photographs: Path) -> None:
+    """At sizes where it applies to nearly all, or half of them. Prints the row of the table in docs/loaders.md."""
+    mean, largest = pixel_errors(DCT, spec_of(photographs, transform=transform, image_size=size, workers=2))
+    print(f"\n| `threaded`, DCT-scaled, {size} px | {transform} | {mean:.3f} | {largest} |")
+
+    assert mean <= MEAN_TOLERANCE[DCT]
+    assert largest <= TOLERANCE[DCT]
