@@ -106,7 +106,7 @@ def test_pictures_that_do_not_allow_it_are_what_they_were() -> None:
 
 @pytest.mark.parametrize("transform", ["train", "eval"])
 def test_scaled_pixels_are_near_those_of_the_full_decode(transform: str) -> None:
-    """Within 2 grey levels in the mean and 48 at most, where every crop is scaled; and they do differ."""
+    """Within 2 grey levels in the mean and 80 at most, where every crop is scaled; and they do differ."""
     picture, _ = tiled("420")
     spec, exact = (spec_of(image_size=24, transform=transform, dct_scaling=on) for on in (True, False))
     errors = [
@@ -115,7 +115,7 @@ def test_scaled_pixels_are_near_those_of_the_full_decode(transform: str) -> None
     ]
 
     assert 0 < torch.stack(errors).mean() < 2
-    assert torch.stack(errors).max() <= 48
+    assert torch.stack(errors).max() <= 80
 
 
 @pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if not entry.dct_scaling])
