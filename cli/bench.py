@@ -56,6 +56,7 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     "--cache", type=click.Choice(list(STATES)), default="warm", show_default=True, help="Data in memory, or not."
 )
 @click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
+@click.option("--dct-scaling", is_flag=True, help="Decode at 1/2 to 1/8 where the crop allows; changes pixels.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
