@@ -109,9 +109,8 @@ def conclude(
     ]
     predicted = what_ifs(
         found.profile,
-        found.warm.images_per_second,
+        {point.workers: point.rate.images_per_second for point in found.curve if point.loader == chosen.loader},
         chosen.workers,
-        cpus,
         model=model,
         shares_cpus=shares_cpus,
     )
@@ -168,6 +167,7 @@ def advice(found: Diagnosis) -> list[str]:
     """Return what to do next, most useful first: each a sentence with its number or its command."""
     turns, disk = found.break_even, found.break_even.disk_bytes_per_second / 1e6
     root = found.plan.root
+    more = turns.cpus is not None and turns.cpus > found.environment.machine.cpus
     steps = {
         "fetch-bound": [
             f"Read from a disk of more than {disk:,.0f} MB/s, or keep the data in memory: beyond that the disk is not "
@@ -175,7 +175,7 @@ def advice(found: Diagnosis) -> list[str]:
             *_smaller(found),
         ],
         "decode-bound": [
-            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if turns.cpus else []),
+            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if more else []),
             *_encode(found),
         ],
         "compute-bound": [
@@ -188,7 +188,7 @@ def advice(found: Diagnosis) -> list[str]:
         "inconclusive": [f"End other programs, then: feedline diagnose {root} --seconds 5 --repeats 5"],
     }[found.verdict.name]
     if found.enough_workers is not None and found.enough_workers < found.workers:
-        steps.append(f"For this model {found.enough_workers} workers of {found.loader} are enough already.")
+        steps.append(f"--workers {found.enough_workers} of {found.loader} are enough for this model already.")
     return [*steps, f"Train with it: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
 
 
