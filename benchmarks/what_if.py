@@ -10,7 +10,7 @@ latencies, and the table says predicted, measured and the error, whatever it is.
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from .diagnosis import Rate, rate_of
 from .encodings import Profile
 from .environment import Environment, capture
 from .hardware import DISKS, Disk
-from .process import Job, profile_in_fresh_process, run_in_fresh_process
+from .process import CHILD, Job, profile_in_fresh_process, run_in_fresh_process
 from .recommend import trained
 from .records import Code, running_code
 from .storage_model import Load, predict
@@ -160,14 +160,21 @@ class Check:
     conditions: tuple[Condition, ...]
 
 
-def check(spec: LoaderSpec, *, seconds: float, repeats: int, progress: Progress = silent) -> Check:
+def check(
+    spec: LoaderSpec,
+    *,
+    seconds: float,
+    repeats: int,
+    progress: Progress = silent,
+    command: Sequence[str] = CHILD,
+) -> Check:
     """Predict and measure ``threaded`` behind a throttle, each run in a fresh process, interleaved over repeats.
 
     Raises MeasurementError when a run fails.
     """
     job = Job(loader="threaded", spec=spec, seconds=seconds)
-    profile = profile_in_fresh_process(job, TIMEOUT)
-    fast = run_in_fresh_process(job, TIMEOUT).measurement.images_per_second
+    profile = profile_in_fresh_process(job, TIMEOUT, command)
+    fast = run_in_fresh_process(job, TIMEOUT, command).measurement.images_per_second
     throttles = [
         *(Throttle(bytes_per_second=share * fast * profile.as_is.bytes_per_image) for share in BANDWIDTHS),
         Throttle(bytes_per_second=NO_LIMIT, seconds_per_request=REQUEST_SECONDS),
@@ -179,7 +186,7 @@ def check(spec: LoaderSpec, *, seconds: float, repeats: int, progress: Progress 
     for repeat in range(repeats):
         places = range(len(jobs)) if repeat % 2 == 0 else reversed(range(len(jobs)))
         for done, place in enumerate(places, 1):
-            rates[place].append(run_in_fresh_process(jobs[place], TIMEOUT).measurement.images_per_second)
+            rates[place].append(run_in_fresh_process(jobs[place], TIMEOUT, command).measurement.images_per_second)
             progress("check the prediction", repeat * len(jobs) + done, repeats * len(jobs))
     found = list(map(rate_of, rates))
     unthrottled, throttled = dict(zip(counts, found, strict=False)), found[len(counts) :]
