@@ -3,6 +3,7 @@
 The document holds the verdict, the numbers behind it and every raw run, so that a page or a doubt needs nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,8 @@ from .encodings import Profile
 from .environment import Environment, capture
 from .hardware import Gpu
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .records import Code, running_code
+from .records import DIAGNOSIS, Code, running_code
 from .what_if import WhatIf, what_ifs
-
-FILE = "diagnosis.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +143,7 @@ def conclude(
 
 def write_diagnosis(directory: Path, diagnosis: Diagnosis) -> Path:
     """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError where that fails."""
-    path = directory / FILE
+    path = directory / DIAGNOSIS
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_document(path, diagnosis)
@@ -161,6 +160,16 @@ def read_diagnosis(path: Path) -> Diagnosis:
         raise MeasurementError(
             f"not a diagnosis of this feedline: {error}; make one with: feedline diagnose ROOT --out {path.parent}"
         ) from error
+
+
+def find_diagnosis(places: Sequence[Path]) -> Diagnosis | None:
+    """Return the newest diagnosis among the files and in the directories, None where there is none.
+
+    Raises MeasurementError for a file of that name that is none.
+    """
+    named = [place / DIAGNOSIS if place.is_dir() else place for place in places]
+    found = [read_diagnosis(path) for path in named if path.name == DIAGNOSIS and path.is_file()]
+    return max(found, key=lambda diagnosis: diagnosis.date, default=None)
 
 
 def advice(found: Diagnosis) -> list[str]:

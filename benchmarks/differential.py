@@ -186,7 +186,7 @@ class _Session:
                     warm(files)
                 found.setdefault(name, []).append(self._measure(name, jobs[name], repeat))
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
-        return {name: _rate(runs) for name, runs in found.items()}
+        return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
     def _cold(self, job: Job, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
         problem = "the page cache cannot be emptied or checked here"
@@ -237,14 +237,19 @@ def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint
     )
 
 
-def _rate(runs: Sequence[Measurement]) -> Rate:
-    """Return the median and the range of several runs; the range of a single one is that of its halves."""
+def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
+    """Return the median and the range of several runs; the range of a single one is that of its halves.
+
+    Cold runs count as a whole, from asking for the first batch: the kernel reads ahead, and windows later on may
+    find in memory what was read at the beginning.
+    """
+    rates = [run.whole_images_per_second if whole else run.images_per_second for run in runs]
     if len(runs) > 1:
-        return rate_of([run.images_per_second for run in runs])
-    windows, rate = runs[0].windows, runs[0].images_per_second
+        return rate_of(rates)
+    windows = runs[0].windows
     halves = [half for half in (windows[: len(windows) // 2], windows[len(windows) // 2 :]) if half]
-    rates = [rate, *(sum(w.samples for w in half) / sum(w.seconds for w in half) for half in halves)]
-    return Rate(images_per_second=rate, lowest=min(rates), highest=max(rates))
+    ends = [rates[0], *(sum(w.samples for w in half) / sum(w.seconds for w in half) for half in halves)]
+    return Rate(images_per_second=rates[0], lowest=min(ends), highest=max(ends))
 
 
 def _free_memory() -> int:

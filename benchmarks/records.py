@@ -26,6 +26,8 @@ from .environment import Environment, Machine
 from .measure import Measurement
 
 FORMAT = "feedline-bench"
+DIAGNOSIS = "diagnosis.json"
+"""What ``feedline diagnose`` leaves may lie among records."""
 SCHEMA = 2
 
 
@@ -115,8 +117,8 @@ def write_record(directory: Path, record: Record) -> Path:
 def read_records(places: Sequence[Path]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
-    In a directory every ``*.json`` must be a record. Raises MeasurementError where one is not, and where
-    there is none at all.
+    In a directory every ``*.json`` but a diagnosis must be a record. Raises MeasurementError where one is not, and
+    where there is none at all.
     """
     paths = [path for place in places for path in _files(place)]
     if not paths:
@@ -156,7 +158,8 @@ def running_code() -> Code:
 def _files(place: Path) -> list[Path]:
     if not place.exists():
         raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
-    return sorted(place.glob("*.json")) if place.is_dir() else [place]
+    paths = sorted(place.glob("*.json")) if place.is_dir() else [place]
+    return [path for path in paths if path.name != DIAGNOSIS]
 
 
 def _schema_of(path: Path) -> int | None:

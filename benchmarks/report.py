@@ -13,6 +13,7 @@ from pathlib import Path
 from ..prep import OutputError, write_atomically
 from .charts import Chart, Point, line_chart
 from .complaints import complaints
+from .diagnose import Diagnosis, advice
 from .environment import Environment
 from .records import Record
 from .spreadsheet import SPREADSHEET, write_spreadsheet
@@ -36,8 +37,8 @@ class Section:
     """By a row's name: its rate over that of the fewest workers, where there are several counts."""
 
 
-def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> str:
-    """Return the page for ``records``, with the training of ``run`` where there is one.
+def render_report(records: Sequence[Record], run: TrainingRun | None = None, diagnosis: Diagnosis | None = None) -> str:
+    """Return the page for ``records``, with a training and a diagnosis where there are some.
 
     Raises MeasurementError when the records come from unlike machines.
     """
@@ -61,12 +62,16 @@ def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> 
         run=run,
         charts=_training_charts(run) if run else [],
         ceiling_name=CEILING,
+        diagnosis=diagnosis,
+        next_steps=advice(diagnosis) if diagnosis else [],
     )
 
 
-def write_report(path: Path, records: Sequence[Record], run: TrainingRun | None = None) -> None:
+def write_report(
+    path: Path, records: Sequence[Record], run: TrainingRun | None = None, diagnosis: Diagnosis | None = None
+) -> None:
     """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
-    page = render_report(records, run)
+    page = render_report(records, run, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())

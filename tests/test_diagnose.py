@@ -12,10 +12,11 @@ import pytest
 import simplejpeg
 from hypothesis import given, strategies as st
 
+from feedline.benchmarks import Measurement, Plan, Window, bench
 from feedline.benchmarks.child import answer_to
-from feedline.benchmarks.diagnose import Diagnosis, conclude, read_diagnosis
+from feedline.benchmarks.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
 from feedline.benchmarks.diagnosis import BALANCED, Evidence, Rate, judge, rate_of, state_that_counts
-from feedline.benchmarks.differential import DiagnosisPlan, measure_all
+from feedline.benchmarks.differential import DiagnosisPlan, Findings, measure_all
 from feedline.benchmarks.encodings import Profile, time_encodings
 from feedline.benchmarks.process import Job, Run, run_in_fresh_process
 from feedline.benchmarks.recommend import (
@@ -26,7 +27,7 @@ from feedline.benchmarks.recommend import (
     recommend,
     trained,
 )
-from feedline.benchmarks.stages import time_stages_of
+from feedline.benchmarks.stages import StageTimes, time_stages_of
 from feedline.benchmarks.steps import Step
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
@@ -406,3 +407,67 @@ def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(MeasurementError, match="feedline diagnose ROOT"):
         read_diagnosis(tmp_path / "diagnosis.json")
+
+
+def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
+    """Return a diagnosis of invented runs: a decoder of half the model's speed."""
+    parts = {"fetch": 0.1, "decode": 1.5, "transform": 0.3, "collate": 0.1, "transfer": 0.0}
+    stages = StageTimes(loader="threaded", parts=parts, sizes=(110_000,) * 4, work_seconds=(0.002,) * 4)
+    smaller = replace(stages, sizes=(30_000,) * 4, work_seconds=(0.0005,) * 4)
+    curve = (point("imagefolder", 2, 500), point("threaded", 1, 600), point("threaded", 2, 1000))
+    findings = Findings(
+        curve=curve,
+        chosen=curve[-1],
+        state="warm",
+        data_bytes=2**30,
+        free_bytes=2**34,
+        model=rate(2000),
+        warm=rate(1000),
+        cold=None,
+        together=rate(990),
+        profile=Profile(as_is=stages, encode="restart", encodings={"restart": stages, "resize": smaller}),
+        runs=(),
+        problems=(problem,) if problem else (),
+    )
+    return conclude(DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root)))
+
+
+def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:
+    """Verdict, gain, what would change it and what to do; the document reads back as it was."""
+    found = found_by_hand(tmp_path)
+    write_diagnosis(tmp_path / "out", found)
+
+    assert found.verdict.name == "decode-bound" and (found.loader, found.workers) == ("threaded", 2)
+    assert (found.gain.loader, found.gain.before, found.gain.after) == ("imagefolder", 500, 1000)
+    assert found.enough_workers is None and found.break_even.model_images_per_second == 1000
+    assert any("--encode resize makes a picture cost 4.00 times less" in step for step in advice(found))
+    assert read_diagnosis(tmp_path / "out" / "diagnosis.json") == found
+
+
+def test_the_report_begins_with_the_diagnosis_among_its_records(root: Path, tmp_path: Path) -> None:
+    """One heading of the first rank, the verdict; tables of the runs, the stages and the disks; all text escaped."""
+
+    def run(job: Job, timeout: float) -> Run:
+        windows = (Window(seconds=1.0, samples=100),) * 3
+        measurement = Measurement(
+            first_batch_seconds=0.5,
+            warmup=(),
+            windows=windows,
+            gap_seconds=(),
+            samples_seen=300,
+            label_sum=0,
+            cpu_seconds=None,
+        )
+        return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
+
+    out = tmp_path / "bench"
+    write_diagnosis(out, found_by_hand(root, problem="<script>alert(1)</script>"))
+    bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=run)
+
+    assert feedline(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    assert page.count("<h1>") == 1 and "<h1>decode-bound: the loader is slower than the model" in page
+    assert page.index("decode-bound") < page.index("<h2>Throughput")
+    assert all(word in page for word in ("object store", "transform", "Training images/s", "free memory"))
+    assert "<script>" not in page and "&lt;script&gt;" in page
