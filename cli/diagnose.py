@@ -144,10 +144,20 @@ def _show(found: "Diagnosis") -> None:
         console.print(table)
     for problem in found.problems:
         say(f"Note: {problem}")
+    say(_turns(found))
     if found.gpu is not None:
         say(f"The model: {found.gpu.model} at {found.gpu.images_per_second:,.0f} images/s ({found.gpu.source}).")
     for number, step in enumerate(advice(found), 1):
         say(f"{number}. {step}")
+
+
+def _turns(found: "Diagnosis") -> str:
+    turns = found.break_even
+    cpus = "" if turns.cpus is None else f" with {turns.cpus:.1f} usable CPUs,"
+    return (
+        f"The verdict turns at a model of {turns.model_images_per_second:,.0f} images/s,{cpus} and on a disk of "
+        f"{turns.disk_bytes_per_second / 1e6:,.1f} MB/s."
+    )
 
 
 def _runs_table(found: "Diagnosis") -> RichTable:
