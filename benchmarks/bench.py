@@ -15,6 +15,7 @@ from ..loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
 from ..prep import MeasurementError, OutputError, Progress, silent, usable_cpus
 from .data import CacheState, Data, describe, read_into_cache
 from .environment import Environment, capture
+from .peers import Contest
 from .plot import PLOT, write_plot
 from .process import Job, Run, run_in_fresh_process
 from .records import Code, Record, read_record, running_code, write_record
@@ -44,12 +45,16 @@ class Plan:
     seed: int = 0
     timeout: float = 600.0
     """Seconds after which a run that has not ended is given up: a folder of a million files opens slowly."""
+    peers: Contest | None = None
+    """Other projects' loaders to measure in between, on the train split."""
 
     def __post_init__(self) -> None:
         if not (0 < self.seconds < self.timeout):
             raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
         if self.repeats < 1:
             raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        if self.peers and self.split != "train":
+            raise MeasurementError(f"peers are measured on the train split, not on {self.split!r}; leave --peers out")
 
     def command(self, out: Path) -> tuple[str, ...]:
         """Return the command line that measures this plan again."""
@@ -64,7 +69,9 @@ class Plan:
             "--seed": self.seed,
             "--out": out,
         }
-        return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
+        peers = () if self.peers is None else ("--peers", "--envs", self.peers.envs, "--work", self.peers.work)
+        words = (self.root, *loaders, *(word for pair in options.items() for word in pair), *peers)
+        return ("feedline", "bench", *map(str, words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,7 @@ class BenchResult:
     failures: tuple[Failure, ...]
 
 
-def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_in_fresh_process) -> BenchResult:
+def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
     """Measure ``plan`` and leave a record of each run, and a plot of all, in ``out``.
 
     A configuration that fails is given up and reported; the others go on. Raises OutputError when ``out``
@@ -93,13 +100,14 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_
     all, MeasurementError when no run succeeded.
     """
     plan = _resolved(plan)
+    run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
     data = describe(plan.root, plan.split)
     session = _Session(
         plan=plan,
         command=plan.command(out),
         code=running_code(),
-        environment=capture(),
+        environment=_environment(plan),
         data=data,
         cache=read_into_cache(plan.root, plan.split, plan.loaders, progress),
     )
@@ -174,8 +182,15 @@ def _resolved(plan: Plan) -> Plan:
     return replace(plan, loaders=plan.loaders or tuple(readable_loaders(plan.root)))
 
 
+def _environment(plan: Plan) -> Environment:
+    """Return the surroundings; the peers' libraries, which this environment need not have, are among them."""
+    found = capture()
+    return replace(found, libraries=found.libraries | plan.peers.versions()) if plan.peers else found
+
+
 def _configurations(plan: Plan) -> list[tuple[str, int]]:
-    return [(name, count) for name in plan.loaders for count in _worker_counts(plan, name)]
+    ours = [(name, count) for name in plan.loaders for count in _worker_counts(plan, name)]
+    return ours + (plan.peers.configurations(plan.workers or default_workers()) if plan.peers else [])
 
 
 def _worker_counts(plan: Plan, loader: str) -> tuple[int, ...]:

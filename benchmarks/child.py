@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import psutil
 from pydantic import TypeAdapter
@@ -22,11 +23,16 @@ from .process import Answer, Job
 
 def main() -> None:
     """Answer one job."""
+    answer_job(_run)
+
+
+def answer_job(run: Callable[[Job], Answer]) -> None:
+    """Read a job from stdin, ``run`` it, and write its answer to stdout; a FeedlineError is an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
     try:
-        answer = _run(job)
+        answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
     with os.fdopen(answers, "wb") as stdout:
@@ -46,13 +52,13 @@ def _run(job: Job) -> Answer:
     loader = open_loader(job.loader, spec)
     opened = time.perf_counter()
     try:
-        measurement = measure(loader, expected, job.seconds, cpu_seconds=_cpu_seconds)
+        measurement = measure(loader, expected, job.seconds, cpu_seconds=cpu_seconds)
     finally:
         loader.close()
     return Answer(open_seconds=opened - started, measurement=measurement)
 
 
-def _cpu_seconds() -> float | None:
+def cpu_seconds() -> float | None:
     """Return the CPU time of this process and its descendants so far, those that ended included.
 
     None on Windows, which keeps no account of processes that ended: there a loader that starts its workers

@@ -1,0 +1,58 @@
+"""The peers that take part in a bench: which are installed, with how many workers, and how a run of one is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..process import Job, Run, run_in_fresh_process
+from .conversions import Conversion, ensure_converted, files_of
+from .environments import python_of, receipt_of
+from .table import PEERS
+
+CHILD = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.child")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Peers by name, and where their environments and their converted data lie."""
+
+    names: tuple[str, ...]
+    envs: Path
+    work: Path
+
+    def run(self, job: Job, timeout: float) -> Run:
+        """Measure a peer in its own environment, any other loader in this one. Raises MeasurementError."""
+        if job.loader not in self.names:
+            return run_in_fresh_process(job, timeout)
+        self.convert(job)
+        _read(files_of(job.loader, job.spec, self.work))
+        command = (str(python_of(job.loader, self.envs)), *CHILD, str(self.work))
+        return run_in_fresh_process(job, timeout, command)
+
+    def convert(self, job: Job) -> Conversion | None:
+        """Make what the job's peer reads, unless it is there; return what that cost once."""
+        return ensure_converted(job.loader, job.spec, self.work, self.envs)
+
+    def configurations(self, workers: Sequence[int]) -> list[tuple[str, int]]:
+        """Return (name, workers) of all runs: those of the ``workers`` that each peer can be asked for."""
+        return [(name, count) for name in self.names for count in workers if count >= PEERS[name].least_workers]
+
+    def versions(self) -> dict[str, str]:
+        """Return the pinned versions of the peers' own libraries, by distribution."""
+        pins = (requirement.split("==") for name in self.names for requirement in PEERS[name].requirements)
+        return {pin[0]: pin[1] for pin in pins if len(pin) == 2}
+
+
+def find_peers(envs: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the peers that are installed in ``envs``, and of those that are missing."""
+    installed = tuple(name for name in PEERS if receipt_of(name, envs))
+    return installed, tuple(name for name in PEERS if name not in installed)
+
+
+def _read(files: Sequence[Path]) -> None:
+    """Read every file, so that the run finds it in memory: what was converted yesterday is not there today."""
+    buffer = bytearray(2**20)
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
