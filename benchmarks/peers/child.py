@@ -36,7 +36,7 @@ def _run(job: Job) -> Answer:
     )
     samples, module = pictures_of(spec.root, spec.split), peer_module(job.loader)
     started = time.perf_counter()
-    epochs = module.open_peer(spec, samples, place_of(job.loader, spec, Path(sys.argv[1])))
+    epochs = module.open_peer(spec, samples, place_of(job.loader, spec.root, spec.split, Path(sys.argv[1])))
     opened = time.perf_counter()
     measurement = measure(epochs, expected, job.seconds, cpu_seconds=cpu_seconds)
     check_pictures(epochs, samples)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..process import Job, Run, run_in_fresh_process
-from .conversions import Conversion, ensure_converted, files_of
+from .conversions import Conversion, conversion_at, ensure_converted, files_of, place_of
 from .environments import python_of, receipt_of
 from .table import PEERS
 
+SPLIT = "train"
+"""The one that peers are measured on: their recipes for training are what is compared."""
 CHILD = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.child")
 
 
@@ -24,14 +26,15 @@ class Contest:
         """Measure a peer in its own environment, any other loader in this one. Raises MeasurementError."""
         if job.loader not in self.names:
             return run_in_fresh_process(job, timeout)
-        self.convert(job)
-        _read(files_of(job.loader, job.spec, self.work))
+        root, split = job.spec.root, job.spec.split
+        ensure_converted(job.loader, root, split, self.work, self.envs)
+        _read(files_of(job.loader, root, split, self.work))
         command = (str(python_of(job.loader, self.envs)), *CHILD, str(self.work))
         return run_in_fresh_process(job, timeout, command)
 
-    def convert(self, job: Job) -> Conversion | None:
-        """Make what the job's peer reads, unless it is there; return what that cost once."""
-        return ensure_converted(job.loader, job.spec, self.work, self.envs)
+    def conversion(self, name: str, root: Path) -> Conversion | None:
+        """Return what converting ``root`` for a peer cost; None where it reads the class folders, or has failed."""
+        return conversion_at(place_of(name, root, SPLIT, self.work))
 
     def configurations(self, workers: Sequence[int]) -> list[tuple[str, int]]:
         """Return (name, workers) of all runs: those of the ``workers`` that each peer can be asked for."""

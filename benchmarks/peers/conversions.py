@@ -16,8 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from ...loaders import LoaderSpec
-from ...prep import FeedlineError, MeasurementError, find_samples, read_document, write_document
+from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
 from ...prep.samples import Sample
 from ..data import describe
 from ..process import ONE_THREAD
@@ -38,41 +37,53 @@ class Conversion:
     bytes: int
 
 
-def place_of(name: str, spec: LoaderSpec, work: Path) -> Path:
-    """Return where a peer's converted form of the spec's split lies, or shall."""
-    pictures = describe(spec.root, spec.split).manifest_sha256[:12]
-    return work.resolve() / f"{name}-{spec.split}-{pictures}"
+def place_of(name: str, root: Path, split: str, work: Path) -> Path:
+    """Return where a peer's converted form of a split lies, or shall."""
+    return work.resolve() / f"{name}-{split}-{describe(root, split).manifest_sha256[:12]}"
 
 
-def ensure_converted(name: str, spec: LoaderSpec, work: Path, envs: Path) -> Conversion | None:
-    """Return what a peer's conversion cost, after making it where it is missing; None where there is none to make.
-
-    Raises MeasurementError where the conversion fails.
-    """
-    if not PEERS[name].converts:
-        return None
-    place = place_of(name, spec, work)
-    if not (place / NOTE).is_file():
-        job = [name, str(spec.root.resolve()), spec.split, str(place)]
-        command = [str(python_of(name, envs)), "-P", "-X", "utf8", "-m", MODULE, *job]
-        done = subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD}
-        )
-        if done.returncode != 0:
-            words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-            raise MeasurementError(f"{name} cannot convert {spec.root}: {words[-1].strip()}")
-    return read_document(place / NOTE, Conversion)
+def conversion_at(place: Path) -> Conversion | None:
+    """Return what the conversion at ``place`` cost; None where there is no finished one."""
+    return read_document(place / NOTE, Conversion) if (place / NOTE).is_file() else None
 
 
-def files_of(name: str, spec: LoaderSpec, work: Path) -> list[Path]:
+def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) -> None:
+    """Make what a peer reads, unless it is there, or reads the class folders. Raises MeasurementError."""
+    place = place_of(name, root, split, work)
+    if not PEERS[name].converts or conversion_at(place):
+        return
+    command = [
+        str(python_of(name, envs)),
+        "-P",
+        "-X",
+        "utf8",
+        "-m",
+        MODULE,
+        name,
+        str(root.resolve()),
+        split,
+        str(place),
+    ]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        raise MeasurementError(f"{name} cannot convert {root}: {words[-1].strip()}")
+
+
+def files_of(name: str, root: Path, split: str, work: Path) -> list[Path]:
     """Return the files that a peer reads."""
     if PEERS[name].converts:
-        return [path for path in place_of(name, spec, work).rglob("*") if path.is_file()]
-    return [sample.path for sample in pictures_of(spec.root, spec.split)]
+        return [path for path in place_of(name, root, split, work).rglob("*") if path.is_file()]
+    return [sample.path for sample in pictures_of(root, split)]
 
 
 def pictures_of(root: Path, split: str) -> Sequence[Sample]:
-    """Return the split's pictures by sample index. Raises DatasetError where there are no class folders."""
+    """Return the split's pictures by sample index. Raises MeasurementError where there are no class folders."""
+    if not (root / MANIFEST).is_file():
+        raise MeasurementError(
+            f"{root} has no class folders, which peers read or convert; "
+            f"make them with: feedline prep imagenet ARCHIVES --out {root}"
+        )
     return find_samples(root, [split]).splits[split]
 
 

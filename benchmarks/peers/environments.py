@@ -71,8 +71,8 @@ def python_of(name: str, envs: Path) -> Path:
 
 
 def how_to_install(names: Iterable[str], envs: Path) -> str:
-    """Return the command that installs ``names``."""
-    return f"python -m feedline.benchmarks.peers install {' '.join(names)} --envs {envs}"
+    """Return the command that installs ``names``, or all peers where there are none."""
+    return " ".join(["python -m feedline.benchmarks.peers install", *names, "--envs", str(envs)])
 
 
 def _place(name: str, envs: Path) -> Path:

@@ -30,12 +30,15 @@ JPEG = 0  # of RGBImageField's two modes
 
 class _AsItIs(RGBImageField):
     def encode(self, destination: Any, image: Path, malloc: Any) -> None:
+        with Image.open(image) as picture:
+            if picture.format != "JPEG" or picture.mode == "CMYK":  # 24 of ImageNet's; FFCV cannot decode them
+                return super().encode(destination, np.asarray(picture.convert("RGB")), malloc)
+            destination["width"], destination["height"] = picture.size
         data = np.frombuffer(image.read_bytes(), np.uint8)
-        with Image.open(image) as header:
-            destination["width"], destination["height"] = header.size
         destination["mode"] = JPEG
         destination["data_ptr"], storage = malloc(data.nbytes)
         storage[:] = data
+        return None
 
 
 class _Rows:

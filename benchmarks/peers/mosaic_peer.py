@@ -28,7 +28,9 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
     with MDSWriter(out=str(place), columns=COLUMNS) as writer:
         for index, sample in enumerate(samples):
             with Image.open(sample.path) as picture:
-                writer.write({"image": picture, "label": sample.label, "index": index})
+                # ImageNet has a PNG among its JPEG files; that one is encoded anew.
+                kept = picture if picture.format == "JPEG" else picture.convert("RGB")
+                writer.write({"image": kept, "label": sample.label, "index": index})
 
 
 class _Pictures(StreamingDataset):

@@ -26,7 +26,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, antialia
 
     def load(path: Any, label: Any, index: Any) -> Any:
         data = tf.io.read_file(path)
-        picture = tf.image.decode_and_crop_jpeg(data, _random_box(tf.io.extract_jpeg_shape(data)), channels=3)
+        picture = tf.cond(tf.io.is_jpeg(data), lambda: _cropped_jpeg(data), lambda: _cropped(data))
         picture = tf.image.resize(picture, [spec.image_size, spec.image_size], antialias=antialias)
         picture = tf.image.random_flip_left_right(picture)
         return tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8), label, index
@@ -50,6 +50,16 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, antialia
             yield torch.from_dlpack(images), torch.from_dlpack(labels), torch.from_dlpack(indexes)
 
     return PeerEpochs(begin)
+
+
+def _cropped_jpeg(data: Any) -> Any:
+    return tf.image.decode_and_crop_jpeg(data, _random_box(tf.io.extract_jpeg_shape(data)), channels=3)
+
+
+def _cropped(data: Any) -> Any:
+    """Decode and crop what is no JPEG: ImageNet has one PNG."""
+    picture = tf.image.decode_image(data, channels=3, expand_animations=False)
+    return tf.image.crop_to_bounding_box(picture, *tf.unstack(_random_box(tf.shape(picture))))
 
 
 def _random_box(shape: Any) -> Any:
