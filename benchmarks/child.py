@@ -5,20 +5,20 @@ library or one of the loader's workers, prints to stderr: stdout is handed over 
 that could. The guard at the bottom lets Windows start worker processes, which import this module again.
 """
 
-import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable
 
-import psutil
 from pydantic import TypeAdapter
 
 from ..loaders import LOADERS, loader_versions, open_loader
 from ..prep import FeedlineError
 from .data import classes_of, describe
+from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
 from .process import Answer, Job
+from .usage import bytes_read, cpu_seconds
 
 
 def main() -> None:
@@ -31,10 +31,13 @@ def answer_job(run: Callable[[Job], Answer]) -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
+    if job.tell_at is not None:
+        tell_at(job.tell_at)
     try:
         answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
+    tell_nothing()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
@@ -52,27 +55,12 @@ def _run(job: Job) -> Answer:
     loader = open_loader(job.loader, spec)
     opened = time.perf_counter()
     try:
-        measurement = measure(loader, expected, job.seconds, cpu_seconds=cpu_seconds)
+        measurement = measure(
+            loader, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+        )
     finally:
         loader.close()
     return Answer(open_seconds=opened - started, measurement=measurement)
-
-
-def cpu_seconds() -> float | None:
-    """Return the CPU time of this process and its descendants so far, those that ended included.
-
-    None on Windows, which keeps no account of processes that ended: there a loader that starts its workers
-    again for each epoch would seem to cost next to nothing.
-    """
-    if sys.platform == "win32":
-        return None
-    myself = psutil.Process()
-    total = 0.0
-    for process in (myself, *myself.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 if __name__ == "__main__":

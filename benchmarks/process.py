@@ -18,13 +18,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from ..loaders import LoaderSpec
 from ..prep import MeasurementError
+from .hang import deadline, hung_at, stacks
 from .measure import Measurement
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.child")
@@ -39,6 +40,10 @@ class Job:
     loader: str
     spec: LoaderSpec
     seconds: float
+    one_epoch: bool = False
+    """Read nothing twice: the data are cold."""
+    tell_at: float | None = None
+    """When the process shall write where its threads are, by ``time.time``: it should have ended by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,10 @@ def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHIL
     """Measure ``job`` in a new process and return what it found.
 
     Raises MeasurementError when the loader fails, when the process dies or when it takes more than
-    ``timeout`` seconds; no process of the run is left behind, whatever happens.
+    ``timeout`` seconds; then the sentence says where it hung, and a note of the error has every thread's stack.
+    No process of the run is left behind, whatever happens.
     """
+    job = replace(job, tell_at=deadline(timeout))
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -76,7 +83,8 @@ def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHIL
         try:
             stdout, stderr = process.communicate(TypeAdapter(Job).dump_json(job), timeout)
         except subprocess.TimeoutExpired as error:
-            raise MeasurementError(f"the run took more than {timeout:g} s and was ended") from error
+            tree.end()
+            raise _hang(timeout, _last_words(process)) from error
         finally:
             tree.end()
     answer = _answer(stdout, stderr, process.returncode)
@@ -87,6 +95,23 @@ def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHIL
         measurement=answer.measurement,
         peak_rss_bytes=tree.peak_rss_bytes,
     )
+
+
+def _last_words(process: "subprocess.Popen[bytes]") -> str:
+    """Return what an ended process wrote to stderr."""
+    try:
+        return process.communicate(timeout=5)[1].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:  # a process that nobody knows holds the other end
+        return ""
+
+
+def _hang(timeout: float, stderr: str) -> MeasurementError:
+    dump = stacks(stderr)
+    where = f" in {hung_at(dump)}" if dump else ", before it had opened the loader"
+    error = MeasurementError(f"the run took more than {timeout:g} s and was ended{where}")
+    if dump:
+        error.add_note(dump)
+    return error
 
 
 def _answer(stdout: bytes, stderr: bytes, code: int) -> Answer:

@@ -15,7 +15,8 @@ from .charts import Chart, Point, line_chart
 from .complaints import complaints
 from .environment import Environment
 from .records import Record
-from .tables import CEILING, Row, Table, ceiling_of, curves, tabulate
+from .spreadsheet import SPREADSHEET, write_spreadsheet
+from .tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .training import TrainingRun
 
 
@@ -29,6 +30,10 @@ class Section:
     fastest: float
     """The highest rate that one can train with: the length of a full bar, images/s."""
     ceiling: float | None
+    pairs: tuple[Pair, ...]
+    """What was measured both cold and warm."""
+    scaling: dict[str, float]
+    """By a row's name: its rate over that of the fewest workers, where there are several counts."""
 
 
 def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> str:
@@ -60,17 +65,19 @@ def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> 
 
 
 def write_report(path: Path, records: Sequence[Record], run: TrainingRun | None = None) -> None:
-    """Write the page to ``path``; raise OutputError where that is impossible."""
+    """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
     page = render_report(records, run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    write_spreadsheet(path.with_name(SPREADSHEET), records)
 
 
 def _section(table: Table) -> Section:
-    points = {name: [_point(row) for row in rows] for name, rows in curves(table).items()}
+    lines = curves(table)
+    points = {name: [_point(row) for row in rows] for name, rows in lines.items()}
     rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
     return Section(
         table=table,
@@ -78,6 +85,13 @@ def _section(table: Table) -> Section:
         complaints=tuple(complaints(table)),
         fastest=max(rates, default=0.0),
         ceiling=ceiling_of(table),
+        pairs=tuple(cold_and_warm(table)),
+        scaling={
+            row.name: row.images_per_second / rows[0].images_per_second
+            for rows in lines.values()
+            for row in rows
+            if len(rows) > 1
+        },
     )
 
 

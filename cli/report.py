@@ -22,4 +22,4 @@ def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
 
     run = None if run_path is None else read_run(run_path)
     write_report(out, read_records(records), run)
-    say(f"The report is in {out}")
+    say(f"The report is in {out}, and its runs as a table in {out.with_name('bench.csv')}")

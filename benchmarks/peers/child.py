@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 from ...prep import MeasurementError
-from ..child import answer_job, cpu_seconds
+from ..child import answer_job
 from ..data import classes_of, describe
 from ..measure import Expected, measure
 from ..process import Answer, Job
+from ..usage import bytes_read, cpu_seconds
 from .conversions import peer_module, pictures_of, place_of
 from .pictures import check_pictures
 from .table import PEERS
@@ -38,7 +39,9 @@ def _run(job: Job) -> Answer:
     started = time.perf_counter()
     epochs = module.open_peer(spec, samples, place_of(job.loader, spec.root, spec.split, Path(sys.argv[1])))
     opened = time.perf_counter()
-    measurement = measure(epochs, expected, job.seconds, cpu_seconds=cpu_seconds)
+    measurement = measure(
+        epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+    )
     check_pictures(epochs, samples)
     return Answer(open_seconds=opened - started, measurement=measurement)
 

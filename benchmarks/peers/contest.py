@@ -26,9 +26,6 @@ class Contest:
         """Measure a peer in its own environment, any other loader in this one. Raises MeasurementError."""
         if job.loader not in self.names:
             return run_in_fresh_process(job, timeout)
-        root, split = job.spec.root, job.spec.split
-        ensure_converted(job.loader, root, split, self.work, self.envs)
-        _read(files_of(job.loader, root, split, self.work))
         command = (str(python_of(job.loader, self.envs)), *CHILD, str(self.work))
         return run_in_fresh_process(job, timeout, command)
 
@@ -36,9 +33,14 @@ class Contest:
         """Return what converting ``root`` for a peer cost; None where it reads the class folders, or has failed."""
         return conversion_at(place_of(name, root, SPLIT, self.work))
 
-    def configurations(self, workers: Sequence[int]) -> list[tuple[str, int]]:
-        """Return (name, workers) of all runs: those of the ``workers`` that each peer can be asked for."""
-        return [(name, count) for name in self.names for count in workers if count >= PEERS[name].least_workers]
+    def files(self, name: str, root: Path) -> list[Path]:
+        """Return what a peer reads of ``root``, after converting it where that is due. Raises MeasurementError."""
+        ensure_converted(name, root, SPLIT, self.work, self.envs)
+        return files_of(name, root, SPLIT, self.work)
+
+    def worker_counts(self, name: str, workers: Sequence[int]) -> tuple[int, ...]:
+        """Return those of ``workers`` that a peer can be asked for."""
+        return tuple(count for count in workers if count >= PEERS[name].least_workers)
 
     def versions(self) -> dict[str, str]:
         """Return the pinned versions of the peers' own libraries, by distribution."""
@@ -50,12 +52,3 @@ def find_peers(envs: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the peers that are installed in ``envs``, and of those that are missing."""
     installed = tuple(name for name in PEERS if receipt_of(name, envs))
     return installed, tuple(name for name in PEERS if name not in installed)
-
-
-def _read(files: Sequence[Path]) -> None:
-    """Read every file, so that the run finds it in memory: what was converted yesterday is not there today."""
-    buffer = bytearray(2**20)
-    for path in files:
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(buffer):
-                pass

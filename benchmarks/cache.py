@@ -1,0 +1,165 @@
+"""The operating system's page cache: which files a bench reads, whether they are in memory, and making that so.
+
+Loaders are compared on data in an equal state, and the state is made and checked, not assumed. Warm: every file is
+read before the run, so that nothing comes from the disk. Cold: every file is dropped from memory, which needs no
+root: ``posix_fadvise(POSIX_FADV_DONTNEED)`` lets go of a file's clean pages, and ``fdatasync`` cleans dirty ones
+first. ``mincore`` then says what is resident (all three: Linux manual pages 2). What cannot be checked is "unknown",
+never a guess: on Windows and macOS always, elsewhere for files that another user owns and we may not write (since
+Linux 5.2 mincore calls those resident, so that nobody can spy on what others read).
+
+Eviction is a request. Pages that some process has mapped stay, and so does everything in tmpfs, which has no disk
+to read it from again; the files then count as "unknown". The data alone are made cold: folders, indexes of shards
+and the libraries' own files stay warm, as they soon are in any training.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+
+from ..loaders import LOADERS
+from ..prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
+from .environment import granted_memory
+
+CacheState = Literal["warm", "cold", "unknown"]
+AskedCache = Literal["warm", "cold"]
+
+MOST_COLD = 0.01
+"""Largest share of resident bytes that still counts as cold."""
+LEAST_WARM = 0.99
+SAMPLE = 10_000
+"""Files that are looked at, evenly spread: a look costs 35 microseconds, and ImageNet has 1.3 million files."""
+MIB = 2**20
+
+
+def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
+    """Return the files with the pictures of ``split`` that these loaders read: class folders, shards, or both.
+
+    Raises MeasurementError where they cannot be listed, DatasetError for unfinished shards.
+    """
+    has_folders, has_shards = (root / MANIFEST).is_file(), (root / SHARDS / MANIFEST).is_file()
+    part = read_shard_manifest(root / SHARDS).splits.get(split) if has_shards else None
+    shards = [root / SHARDS / shard.name for shard in part.shards] if part else []
+    entries = [LOADERS[name] for name in loaders]
+    # A loader that reads either takes the shards where there are some; ``cached`` asks the first loader of the table.
+    takes_folders = any(
+        e.needs == "folders" or (e.needs == "either" and not (shards and e.covers_epoch)) for e in entries
+    )
+    takes_shards = not has_folders or any(e.needs != "folders" and e.covers_epoch for e in entries)
+    with _named_errors():
+        folders = list(_pictures(root / split)) if has_folders and takes_folders else []
+    return folders + (shards if takes_shards else [])
+
+
+def resident_fraction(files: Sequence[Path]) -> float | None:
+    """Return which share of the files' bytes, 0 to 1, lies in the page cache; None where that cannot be known.
+
+    Of more than 10,000 files, every n-th is looked at.
+    Raises MeasurementError for a file that cannot be read.
+    """
+    if sys.platform != "linux":
+        return None
+    resident = pages = 0
+    for path in files[:: -(-len(files) // SAMPLE) or 1]:
+        with _opened(path) as descriptor:
+            found = _resident_pages(descriptor)
+        if found is None:
+            return None
+        resident, pages = resident + found[0], pages + found[1]
+    return resident / pages if pages else None
+
+
+def evict(files: Sequence[Path]) -> CacheState:
+    """Drop the files from the page cache; return "cold" where mincore confirms it, else "unknown".
+
+    Files that were just written are first flushed to the disk. Raises MeasurementError for a file that cannot be read.
+    """
+    if sys.platform != "linux":
+        return "unknown"
+    for path in files:
+        with _opened(path) as descriptor:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            found = _resident_pages(descriptor)
+            if found is not None and found[0]:  # dirty; flushing every file instead would cost milliseconds for each
+                os.fdatasync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    fraction = resident_fraction(files)
+    return "cold" if fraction is not None and fraction <= MOST_COLD else "unknown"
+
+
+def warm(files: Sequence[Path], progress: Progress = silent) -> CacheState:
+    """Read the files into the page cache; return "warm" where mincore confirms it, else "unknown".
+
+    Nothing is read where all is resident already, nor where the files are larger than half of the memory that is
+    free: then the state is unknown. Raises MeasurementError for a file that cannot be read.
+    """
+    if _is_warm(files):
+        return "warm"
+    with _named_errors():
+        sizes = [path.stat().st_size for path in files]
+    if sum(sizes) > min(psutil.virtual_memory().available, granted_memory()) // 2:
+        return "unknown"
+    done, total, buffer = 0, sum(sizes), bytearray(MIB)
+    for path, size in zip(files, sizes, strict=True):
+        with _named_errors(), path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+        done += size
+        progress("read the data into memory (MiB)", done // MIB, total // MIB)
+    return "warm" if _is_warm(files) else "unknown"
+
+
+def _is_warm(files: Sequence[Path]) -> bool:
+    fraction = resident_fraction(files)
+    return fraction is not None and fraction >= LEAST_WARM
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        with os.scandir(place) as files:
+            yield from (Path(file.path) for file in files)
+
+
+def _resident_pages(descriptor: int) -> tuple[int, int] | None:
+    """Return (resident, all) pages of an open file; None where the kernel or the file system does not tell."""
+    status = os.fstat(descriptor)
+    if not status.st_size:
+        return 0, 0
+    if os.geteuid() not in (0, status.st_uid) and not os.access(f"/proc/self/fd/{descriptor}", os.W_OK):
+        return None
+    flags = np.zeros(-(-status.st_size // mmap.PAGESIZE), np.uint8)
+    try:
+        mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ)
+    except OSError:  # FUSE without a cache, some network file systems
+        return None
+    with mapping:
+        view = np.frombuffer(mapping, np.uint8)
+        where, length = ctypes.c_void_p(view.ctypes.data), ctypes.c_size_t(status.st_size)
+        answer = ctypes.CDLL(None).mincore(where, length, ctypes.c_void_p(flags.ctypes.data))
+        del view  # a mapping that is looked into cannot be closed
+    return (int((flags & 1).sum()), len(flags)) if answer == 0 else None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Generator[int, None, None]:
+    """Open a file for reading; yield its descriptor."""
+    with _named_errors(), path.open("rb", buffering=0) as file:
+        yield file.fileno()
+
+
+@contextlib.contextmanager
+def _named_errors() -> Generator[None, None, None]:
+    """Turn an OSError into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise MeasurementError(
+            f"cannot read {error.filename}: {error.strerror}; look at the data with: feedline verify ROOT"
+        ) from error
