@@ -25,7 +25,7 @@ from .epochs import PeerModule
 from .table import PEERS
 
 NOTE = "conversion.json"
-MODULE = "feedline.benchmarks.peers.conversions"
+OPTIONS = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.conversions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +52,7 @@ def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) 
     place = place_of(name, root, split, work)
     if not PEERS[name].converts or conversion_at(place):
         return
-    command = [
-        str(python_of(name, envs)),
-        "-P",
-        "-X",
-        "utf8",
-        "-m",
-        MODULE,
-        name,
-        str(root.resolve()),
-        split,
-        str(place),
-    ]
+    command = [str(python_of(name, envs)), *OPTIONS, name, str(root.resolve()), split, str(place)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
     if done.returncode != 0:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
