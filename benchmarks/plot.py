@@ -30,7 +30,9 @@ def write_plot(path: Path, table: Table) -> None:
     for number, (name, rows) in enumerate(curves(table).items()):
         positions = [counts.index(row.workers) for row in rows]
         rates = [row.images_per_second for row in rows]
-        axes.errorbar(positions, rates, yerr=_bars(rows), label=name, marker=MARKERS[number // COLOURS % len(MARKERS)], capsize=4)
+        axes.errorbar(
+            positions, rates, yerr=_bars(rows), label=name, marker=MARKERS[number // COLOURS % len(MARKERS)], capsize=4
+        )
     axes.set_xticks(range(len(counts)), counts)
     axes.set_xlabel("workers")
     axes.set_ylabel("images/s")
