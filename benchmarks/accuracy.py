@@ -1,11 +1,13 @@
 """Do all loaders train to the same accuracy? The same seeds through each of them, on real pictures.
 
 A loader that is fast because it hands out other pictures is no faster. What each sees is compared pixel by pixel in
-the tests; this is the end of the chain: scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as
-a Tiny-ImageNet of 64 px JPEGs, trained on from the same seeds through every loader that can read them. The
-loaders agree when their means differ by less than one loader's own accuracies do from seed to seed.
+the tests; this is the end of the chain: the same seeds through every loader that can read the data. These are
+scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as a Tiny-ImageNet of 64 px JPEGs, or a
+prepared root of your own, with shards. The loaders agree when their means differ by less than one loader's own
+accuracies do from seed to seed.
 
     python -m feedline.benchmarks.accuracy OUT
+    python -m feedline.benchmarks.accuracy OUT --root data
 """
 
 import io
@@ -24,7 +26,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..loaders import LOADERS, readable_loaders
-from ..prep import FeedlineError, prepare_tiny_imagenet, write_atomically, write_document, write_shards
+from ..prep import (
+    FeedlineError,
+    MeasurementError,
+    prepare_tiny_imagenet,
+    write_atomically,
+    write_document,
+    write_shards,
+)
 from ..train import TrainConfig, train
 from .environment import Environment, capture
 from .records import Code, running_code
@@ -87,6 +96,13 @@ def write_digits(out: Path) -> Path:
     return path
 
 
+def _digits_root(out: Path) -> Path:
+    root = out / "data"
+    prepare_tiny_imagenet(write_digits(out), root)
+    write_shards(root)
+    return root
+
+
 def _jpeg(digit: npt.NDArray[np.float64]) -> bytes:
     """Return a digit, float64 (8, 8) in 0 to 16, as a JPEG of 64 px."""
     small = Image.fromarray((digit * (255 / 16)).astype(np.uint8))
@@ -122,7 +138,8 @@ def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Run]:
         for name in names:
             settings: dict[str, Any] = {"loader": name, "seed": seed, "out": out / f"{name}-{seed}"}
             result = train(TrainConfig(**{**vars(config), **settings}))
-            assert result.val is not None  # the digits have a val split
+            if result.val is None:
+                raise MeasurementError(f"{config.root} has no val split to judge by; prepare one: feedline prep")
             rate = result.images_per_second
             runs.append(Run(loader=name, seed=seed, top1=result.val.top1, loss=result.val.loss, images_per_second=rate))
             click.echo(f"{name}, seed {seed}: top-1 {result.val.top1:.1%}, {rate:.0f} images/s", err=True)
@@ -133,13 +150,11 @@ def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Run]:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seeds", type=click.IntRange(min=2), default=3, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
-def main(out: Path, seeds: int, epochs: int) -> None:
-    """Write the digits, train on them through every loader, and write OUT/accuracy.json."""
-    root = out / "data"
-    prepare_tiny_imagenet(write_digits(out), root)
-    write_shards(root)
+@click.option("--root", type=click.Path(path_type=Path), help="A prepared root with shards.  [default: the digits]")
+def main(out: Path, seeds: int, epochs: int, root: Path | None) -> None:
+    """Train on the same pictures through every loader, and write OUT/accuracy.json."""
     config = TrainConfig(
-        root=root,
+        root=root or _digits_root(out),
         out=out,
         epochs=epochs,
         batch_size=BATCH_SIZE,
@@ -151,7 +166,8 @@ def main(out: Path, seeds: int, epochs: int) -> None:
     )
     record = AccuracyRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=f"python -m feedline.benchmarks.accuracy OUT --seeds {seeds} --epochs {epochs}",
+        command=f"python -m feedline.benchmarks.accuracy OUT{f' --root {root}' if root else ''} "
+        f"--seeds {seeds} --epochs {epochs}",
         code=running_code(),
         environment=capture(),
         config=config,

@@ -1,74 +1,36 @@
 """The bench: which runs to make, in which order, and where their records go.
 
 Runs are interleaved: every configuration once, then every configuration again in the opposite order, so that a
-machine that slowly warms up, or a neighbour that comes and goes, touches all of them alike. The output
-directory is opened before the first run, and each record is written as soon as its run has ended: a run that
-fails, or an impatient user, loses nothing that was measured before.
+machine that slowly warms up, or a neighbour that comes and goes, touches all of them alike. The state of the page
+cache is made anew before each run, just before its process starts. The output directory is opened before the
+first run, and each record is written as soon as its run has ended: a run that fails, a disk that is full, or an
+impatient user loses nothing that was measured before.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..loaders import LOADERS, LoaderSpec, honours, most_workers, readable_loaders
-from ..prep import MeasurementError, OutputError, Progress, silent, usable_cpus
-from .cache import CacheState, files_read, warm
+from ..loaders import LOADERS, LoaderSpec, honours, readable_loaders
+from ..prep import MeasurementError, OutputError, Progress, silent, write_atomically
+from .cache import AskedCache, evict, files_read, resident_fraction, warm
 from .data import Data, describe
 from .environment import Environment, capture
+from .plan import Configuration, Plan, in_order
 from .plot import PLOT, write_plot
 from .process import Job, Run, run_in_fresh_process
-from .records import Code, Record, read_record, running_code, write_record
+from .records import TRAINING_SPEED, Code, Record, read_record, read_records, running_code, write_record
+from .spreadsheet import SPREADSHEET, write_spreadsheet
 from .tables import Table, tabulate
 
-OURS = (PLOT, "report.html")
-"""What an output directory may hold besides records."""
+STACKS = "stacks-of-"
+"""How the names of files begin that hold the stacks of a run that hung."""
+OURS = (PLOT, SPREADSHEET, TRAINING_SPEED, "report.html")
+"""What an output directory may hold besides records and stacks."""
 
 Runner = Callable[[Job, float], Run]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to measure. Raises MeasurementError for a value that makes no sense."""
-
-    root: Path
-    loaders: tuple[str, ...] = ()
-    """Names of loaders; empty: all that are installed and can read the root."""
-    workers: tuple[int, ...] = ()
-    """Worker counts; empty: 0 and the powers of two up to the usable CPUs. A loader without workers runs once."""
-    batch_size: int = 64
-    image_size: int = 224
-    split: str = "train"
-    dct_scaling: bool = False
-    """As ``LoaderSpec.dct_scaling``. Without names, the loaders that can do it are measured."""
-    seconds: float = 3.0
-    """Measuring time of each run, after a warm-up of a third of it."""
-    repeats: int = 3
-    seed: int = 0
-    timeout: float = 600.0
-    """Seconds after which a run that has not ended is given up: a folder of a million files opens slowly."""
-
-    def __post_init__(self) -> None:
-        if not (0 < self.seconds < self.timeout):
-            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
-        if self.repeats < 1:
-            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
-
-    def command(self, out: Path) -> tuple[str, ...]:
-        """Return the command line that measures this plan again."""
-        loaders = [word for name in self.loaders for word in ("--loader", name)]
-        options = {
-            **({"--workers": ",".join(map(str, self.workers))} if self.workers else {}),
-            "--batch-size": self.batch_size,
-            "--image-size": self.image_size,
-            "--split": self.split,
-            "--seconds": f"{self.seconds:g}",
-            "--repeats": self.repeats,
-            "--seed": self.seed,
-            "--out": out,
-        }
-        loaders += ["--dct-scaling"] if self.dct_scaling else []
-        return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +39,8 @@ class Failure:
 
     loader: str
     workers: int
+    batch_size: int
+    cache: AskedCache
     problem: str
 
 
@@ -90,45 +54,46 @@ class BenchResult:
 
 
 def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_in_fresh_process) -> BenchResult:
-    """Measure ``plan`` and leave a record of each run, and a plot of all, in ``out``.
+    """Measure ``plan`` and leave in ``out`` a record of each run, and a plot and a spreadsheet of all.
 
     A configuration that fails is given up and reported; the others go on. Raises OutputError when ``out``
-    holds something else than records, DatasetError or LoaderError when the root or a loader cannot be used at
-    all, MeasurementError when no run succeeded.
+    holds something else than records or is full, DatasetError or LoaderError when the root or a loader cannot be
+    used at all, MeasurementError when no run succeeded.
     """
-    plan = _resolved(plan)
+    plan = replace(plan, loaders=plan.loaders or _able(plan))
     _open_output(out)
-    data = describe(plan.root, plan.split)
     session = _Session(
         plan=plan,
         command=plan.command(out),
         code=running_code(),
         environment=capture(),
-        data=data,
-        cache=warm(files_read(plan.root, plan.split, plan.loaders), progress),
+        data=describe(plan.root, plan.split),
+        files={name: files_read(plan.root, plan.split, [name]) for name in plan.loaders},
     )
     records: list[Record] = []
-    failures: dict[tuple[str, int], Failure] = {}
-    for number, (repeat, loader, workers) in enumerate(_order(plan)):
-        if (loader, workers) not in failures:
+    failures: dict[Configuration, Failure] = {}
+    order = list(in_order(plan))
+    for number, (repeat, configuration) in enumerate(order):
+        if configuration not in failures:
             try:
-                records.append(session.measure(repeat, loader, workers, run))
+                records.append(session.measure(repeat, configuration, progress, run))
             except MeasurementError as error:
-                failures[loader, workers] = Failure(loader=loader, workers=workers, problem=str(error))
+                failures[configuration] = _failure(configuration, error, out)
             else:
                 write_record(out, records[-1])
-        progress("measure", number + 1, plan.repeats * len(_configurations(plan)))
+        progress("measure", number + 1, len(order))
     if not records:
         raise MeasurementError(f"no run succeeded; the first failed with: {next(iter(failures.values())).problem}")
     table = tabulate(records)[0]
+    write_spreadsheet(out / SPREADSHEET, read_records([out]))
     write_plot(out / PLOT, table)
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
 
 
-def default_workers() -> tuple[int, ...]:
-    """Return 0 and the powers of two up to the usable CPUs, and these themselves."""
-    cpus = usable_cpus()
-    return (0, *sorted({cpus, *(2**power for power in range(cpus.bit_length()))}))
+def _able(plan: Plan) -> tuple[str, ...]:
+    """Return the loaders that are installed, can read the root and decode as asked."""
+    asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
+    return tuple(name for name in readable_loaders(plan.root) if honours(name, asked))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,31 +105,29 @@ class _Session:
     code: Code
     environment: Environment
     data: Data
-    cache: CacheState
+    files: dict[str, list[Path]]
+    """What each loader reads."""
 
-    def measure(self, repeat: int, loader: str, workers: int, run: Runner) -> Record:
-        plan = self.plan
-        training = plan.split == "train"
-        spec = LoaderSpec(
-            root=plan.root,
-            split=plan.split,
-            batch_size=plan.batch_size,
-            image_size=plan.image_size,
-            transform="train" if training else "eval",
-            workers=workers,
-            shuffle=training,
-            seed=plan.seed,
-            dct_scaling=plan.dct_scaling,
-        )
-        found = run(Job(loader=loader, spec=spec, seconds=plan.seconds), plan.timeout)
+    def measure(self, repeat: int, configuration: Configuration, progress: Progress, run: Runner) -> Record:
+        plan, files, name = self.plan, self.files[configuration.loader], configuration.loader
+        cold = configuration.cache == "cold"
+        spec = self._spec(configuration)
+        cache = evict(files) if cold else warm(files, progress)
+        before = resident_fraction(files)
+        # A loader that only replays batches reads nothing while it is measured: there is no first epoch to end with.
+        job = Job(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and LOADERS[name].covers_epoch)
+        found = run(job, plan.timeout)
         return Record(
             date=datetime.now(UTC).isoformat(timespec="milliseconds"),
             command=self.command,
-            loader=loader,
+            loader=name,
             config=spec,
             repeat=repeat,
             seconds=plan.seconds,
-            cache=self.cache,
+            cache=cache,
+            cache_asked=configuration.cache,
+            resident_before=before,
+            resident_after=resident_fraction(files),
             code=self.code,
             environment=self.environment,
             data=self.data,
@@ -173,34 +136,31 @@ class _Session:
             peak_rss_bytes=found.peak_rss_bytes,
         )
 
-
-def _resolved(plan: Plan) -> Plan:
-    """Fill in the defaults that depend on the root and the machine."""
-    asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
-    able = (name for name in readable_loaders(plan.root) if honours(name, asked))
-    return replace(plan, loaders=plan.loaders or tuple(able))
-
-
-def _configurations(plan: Plan) -> list[tuple[str, int]]:
-    return [(name, count) for name in plan.loaders for count in _worker_counts(plan, name)]
-
-
-def _worker_counts(plan: Plan, loader: str) -> tuple[int, ...]:
-    """Return the asked counts, or by default those that the loader can use: shards feed one worker per stream."""
-    if not LOADERS[loader].uses_workers:
-        return (0,)
-    if plan.workers:
-        return plan.workers
-    most = most_workers(loader, LoaderSpec(root=plan.root, split=plan.split))
-    return tuple(count for count in default_workers() if most is None or count <= most)
+    def _spec(self, configuration: Configuration) -> LoaderSpec:
+        plan = self.plan
+        training = plan.split == "train"
+        return LoaderSpec(
+            root=plan.root,
+            split=plan.split,
+            batch_size=configuration.batch_size,
+            image_size=plan.image_size,
+            transform="train" if training else "eval",
+            workers=configuration.workers,
+            shuffle=training,
+            seed=plan.seed,
+            dct_scaling=plan.dct_scaling,
+        )
 
 
-def _order(plan: Plan) -> Iterator[tuple[int, str, int]]:
-    """Yield (repeat, loader, workers): there and back again, until all repeats are done."""
-    configurations = _configurations(plan)
-    for repeat in range(plan.repeats):
-        for loader, workers in configurations if repeat % 2 == 0 else reversed(configurations):
-            yield repeat, loader, workers
+def _failure(configuration: Configuration, error: MeasurementError, out: Path) -> Failure:
+    """Return what went wrong; the stacks of a run that hung are kept beside the records, where there is room."""
+    problem, stacks = str(error), "\n".join(getattr(error, "__notes__", ()))
+    if stacks:
+        path = out / f"{STACKS}{configuration}.txt"
+        with contextlib.suppress(OSError):
+            write_atomically(path, f"{problem}\n\n{stacks}\n".encode())
+            problem += f"; the stack of every thread is in {path}"
+    return Failure(**vars(configuration), problem=problem)
 
 
 def _open_output(out: Path) -> None:
@@ -217,9 +177,11 @@ def _open_output(out: Path) -> None:
 
 
 def _require_ours(path: Path) -> None:
-    if path.name in OURS or path.suffix == ".partial":
+    if path.name in OURS or path.name.startswith(STACKS) or path.suffix == ".partial":
         return
     try:
         read_record(path)
     except MeasurementError as error:
-        raise OutputError(f"{path.parent} holds {path.name}, which is no bench record; choose another --out") from error
+        raise OutputError(
+            f"{path.parent} holds {path.name}, which is no bench record that this feedline reads; choose another --out"
+        ) from error

@@ -29,10 +29,13 @@ from ..prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_mani
 from .environment import granted_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
+AskedCache = Literal["warm", "cold"]
 
 MOST_COLD = 0.01
 """Largest share of resident bytes that still counts as cold."""
 LEAST_WARM = 0.99
+SAMPLE = 10_000
+"""Files that are looked at, evenly spread: a look costs 35 microseconds, and ImageNet has 1.3 million files."""
 MIB = 2**20
 
 
@@ -58,12 +61,13 @@ def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
 def resident_fraction(files: Sequence[Path]) -> float | None:
     """Return which share of the files' bytes, 0 to 1, lies in the page cache; None where that cannot be known.
 
+    Of more than 10,000 files, every n-th is looked at.
     Raises MeasurementError for a file that cannot be read.
     """
     if sys.platform != "linux":
         return None
     resident = pages = 0
-    for path in files:
+    for path in files[:: -(-len(files) // SAMPLE) or 1]:
         with _opened(path) as descriptor:
             found = _resident_pages(descriptor)
         if found is None:

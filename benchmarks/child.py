@@ -5,19 +5,24 @@ library or one of the loader's workers, prints to stderr: stdout is handed over 
 that could. The guard at the bottom lets Windows start worker processes, which import this module again.
 """
 
-import contextlib
 import os
 import sys
 import time
 
-import psutil
 from pydantic import TypeAdapter
 
-from ..loaders import LOADERS, loader_versions, open_loader
-from ..prep import FeedlineError
+from ..loaders import LOADERS, Loader, loader_versions, open_loader
+from ..loaders.encoded import open_samples
+from ..loaders.throttle import ThrottledSamples
+from ..prep import FeedlineError, MeasurementError
 from .data import classes_of, describe
+from .encodings import Profile, encoding_of, time_encodings
+from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
 from .process import Answer, Job
+from .stages import time_stages_of
+from .steps import Stepped, start_step
+from .usage import bytes_read, cpu_seconds
 
 
 def main() -> None:
@@ -25,10 +30,13 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
+    if job.tell_at is not None:
+        tell_at(job.tell_at)
     try:
-        answer = _run(job)
+        answer = Answer(profile=_profile(job)) if job.profile else _run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
+    tell_nothing()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
@@ -43,30 +51,35 @@ def _run(job: Job) -> Answer:
     )
     loader_versions(job.loader)  # imports its library, which is no part of opening data: torchvision takes 1.2 s
     started = time.perf_counter()
-    loader = open_loader(job.loader, spec)
+    loader = _open(job)
     opened = time.perf_counter()
+    epochs = loader if job.step is None else Stepped(loader, start_step(job.step, spec))
     try:
-        measurement = measure(loader, expected, job.seconds, cpu_seconds=_cpu_seconds)
+        measurement = measure(
+            epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+        )
     finally:
         loader.close()
     return Answer(open_seconds=opened - started, measurement=measurement)
 
 
-def _cpu_seconds() -> float | None:
-    """Return the CPU time of this process and its descendants so far, those that ended included.
+def _open(job: Job) -> Loader:
+    if job.throttle is None:
+        return open_loader(job.loader, job.spec)
+    if job.loader != "threaded":
+        raise MeasurementError(f"only threaded can be throttled, not {job.loader}")
+    from ..loaders.threaded import ThreadedLoader
 
-    None on Windows, which keeps no account of processes that ended: there a loader that starts its workers
-    again for each epoch would seem to cost next to nothing.
-    """
-    if sys.platform == "win32":
-        return None
-    myself = psutil.Process()
-    total = 0.0
-    for process in (myself, *myself.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+    samples = open_samples(job.spec.root, job.spec.split)
+    return ThreadedLoader(job.spec, samples=ThrottledSamples(samples, job.throttle))
+
+
+def _profile(job: Job) -> Profile:
+    return Profile(
+        as_is=time_stages_of(job.loader, job.spec, job.throttle),
+        encode=encoding_of(job.loader, job.spec),
+        encodings=time_encodings(job.loader, job.spec),
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .measure import LEAST_WINDOWS
 from .records import Record
 from .tables import CEILING, Row, Table
 
@@ -9,6 +10,8 @@ WAVERING = 0.10
 """Spread from which a number is called unsteady, as pyperf does from this standard deviation on."""
 BUSY = 0.25
 """Load per usable CPU, before measuring, from which other programs take part in the result."""
+AHEAD = 0.5
+"""Share of its pictures' bytes that a cold run has to read inside its windows for them to speak of the disk."""
 GAPS = 0.10
 """Share of time spent starting epochs from which the data set is too small to speak for a large one."""
 
@@ -21,7 +24,9 @@ def complaints(table: Table) -> list[str]:
         _crowded(table),
         _busy(table.records),
         _without_ceiling(table.rows),
-        _unknown_cache(table.records),
+        _unknown_cache(table),
+        _few_windows(table.records),
+        _read_ahead(table.records),
         _short_epochs(table),
         _other_code(table.records),
         _dirty(table.records),
@@ -74,13 +79,52 @@ def _without_ceiling(rows: Sequence[Row]) -> str | None:
     return f"The ceiling was not measured, so nobody knows how much is left to gain; add: --loader {CEILING}."
 
 
-def _unknown_cache(records: Sequence[Record]) -> str | None:
-    if all(record.cache != "unknown" for record in records):
+def _unknown_cache(table: Table) -> str | None:
+    unknown = [row for row in table.rows if row.cache == "unknown"]
+    if not unknown:
         return None
+    if any(row.is_cold for row in unknown):
+        return (
+            "Nobody could confirm that the data had left the page cache before the cold runs, so some of it may have "
+            "come from memory; put the data on a local disk under Linux, where nothing else has it open."
+        )
     return (
-        "The data may not fit into free memory, so some of it came from the disk and some did not; "
-        "for a steady number, measure a part of the data set."
+        "Nobody could confirm that the data were in the page cache: they may not fit into free memory, or the system "
+        "does not tell; for a steady number, measure a part of the data set."
     )
+
+
+def _few_windows(records: Sequence[Record]) -> str | None:
+    short = [record for record in records if len(record.measurement.windows) < LEAST_WINDOWS]
+    if not short:
+        return None
+    fewest = min(short, key=lambda record: len(record.measurement.windows))
+    seconds = sum(window.seconds for window in (*fewest.measurement.warmup, *fewest.measurement.windows))
+    return (
+        f"{fewest.data.samples:,} pictures are few for a cold run, which reads nothing twice: {fewest.loader} was "
+        f"through after {seconds:.2g} s, with {len(fewest.measurement.windows)} of at least {LEAST_WINDOWS} windows; "
+        f"measure more pictures, or take shorter windows with --seconds {seconds * 1.5:.1g}."
+    )
+
+
+def _read_ahead(records: Sequence[Record]) -> str | None:
+    shares = {record.loader: share for record in records if (share := _share_in_windows(record)) < AHEAD}
+    if not shares:
+        return None
+    loader, share = min(shares.items(), key=lambda item: item[1])
+    return (
+        f"{loader} read most of its cold data before the windows began (they had {share:.0%} of what their pictures "
+        f"need), because the kernel reads ahead: its cold images/s is that of memory; compare the whole runs, "
+        f"or measure more pictures."
+    )
+
+
+def _share_in_windows(record: Record) -> float:
+    """Return the bytes that a cold run's windows read for each picture, as a share of what the whole run did."""
+    run = record.measurement
+    if record.cache != "cold" or not run.bytes_read or not run.bytes_read.disk or not run.bytes_read_in_windows:
+        return 1.0
+    return (run.bytes_read_in_windows.disk / run.samples) / (run.bytes_read.disk / run.samples_seen)
 
 
 def _short_epochs(table: Table) -> str | None:

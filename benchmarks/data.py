@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from ..prep import MANIFEST, SHARDS, MeasurementError, read_manifest, read_shard_manifest
+from .storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class Data:
     manifest_sha256: str
     """Of the manifest that describes the split: equal means the same pictures."""
     filesystem: str | None
+    storage: Storage | None = None
+    """The device below it; None where unknown, and before schema 2."""
 
 
 def describe(root: Path, split: str) -> Data:
@@ -50,7 +52,8 @@ def describe(root: Path, split: str) -> Data:
         samples=samples,
         bytes=size,
         manifest_sha256=hashlib.sha256(described_by.read_bytes()).hexdigest(),
-        filesystem=_filesystem(root),
+        filesystem=filesystem_of(root),
+        storage=storage_of(root),
     )
 
 
@@ -60,13 +63,3 @@ def classes_of(root: Path, split: str) -> npt.NDArray[np.int64] | None:
         return None
     per_class = read_manifest(root).splits[split].per_class
     return np.repeat(np.arange(len(per_class), dtype=np.int64), per_class) if per_class else None
-
-
-def _filesystem(root: Path) -> str | None:
-    """Return the type of the file system that holds ``root``, such as ext4, ntfs or nfs4."""
-    place = root.resolve()
-    try:
-        mounts = [mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)]
-    except OSError:
-        return None
-    return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else None

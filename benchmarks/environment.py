@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import PIL
 import psutil
+from PIL import features
 
 from ..prep import usable_cpus
 
-LIBRARIES = ("torch", "torchvision", "webdataset", "numpy", "pillow", "simplejpeg")
+LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,16 +138,19 @@ def _load_average() -> float | None:
 
 
 def _libraries() -> dict[str, str]:
-    """Return the versions of what decodes and loads; "pillow-simd" instead of "pillow" where that is installed.
+    """Return the versions of what decodes and loads; "pillow-simd" instead of "pillow" where that is in use.
 
-    Pillow-SIMD takes Pillow's place under the same import name; its own distribution name tells them apart,
-    and so do its versions, which end in ".post" and a number.
+    Pillow-SIMD takes Pillow's place under the same import name. Both may be installed, and the later one has
+    overwritten the other's files: the version in them tells which. simplejpeg does not tell its libjpeg-turbo.
     """
     found: dict[str, str] = {}
     for name in (*LIBRARIES, "pillow-simd"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    return found
+    if {"pillow", "pillow-simd"} <= found.keys():
+        del found["pillow" if found["pillow-simd"] == PIL.__version__ else "pillow-simd"]
+    turbo = features.version_feature("libjpeg_turbo")
+    return found if turbo is None else {**found, "libjpeg-turbo (Pillow's)": turbo}
 
 
 def _text(path: Path) -> str | None:

@@ -10,6 +10,10 @@ so that one run alone shows how much it wavers. Small data sets run several epoc
 last batch to the next one's first (starting worker processes again, mostly) belongs to the window it falls
 into, because a training run pays it too, and is kept apart as well, because a large data set hardly has any.
 
+A cold run is one epoch at most: what was read once is warm. So it may end before the seconds are over, its last
+window may be shorter than the others, and its warm-up is one window of the same epoch rather than a third of the
+time. Nothing is read twice.
+
 The consumer copies each batch once, as sending it to a device would. So every pixel must really be there, and
 the ceiling that ``cached`` reaches is what memory can carry rather than how fast Python passes a pointer on.
 Every batch is checked while it is counted: a run that moved the wrong samples is an error, not a number.
@@ -28,6 +32,7 @@ import torch
 
 from ..loaders import Batch
 from ..prep import MeasurementError
+from .usage import BytesRead
 
 WINDOWS = 10  # enough to see a run waver, few enough that each holds several batches
 LEAST_WINDOWS = 3
@@ -83,6 +88,11 @@ class Measurement:
     """Sum of all labels handed out, warm-up included: equal for loaders that did equal work."""
     cpu_seconds: float | None
     """CPU time that the windows cost, over all processes; None where it cannot be known."""
+    bytes_read: BytesRead | None = None
+    """What the run read after opening the loader, first batch and warm-up included, by all processes; None where it
+    cannot be known, and before schema 2."""
+    bytes_read_in_windows: BytesRead | None = None
+    """The part of it that fell into the windows: far less than its share where the kernel read ahead before them."""
 
     def __post_init__(self) -> None:
         seconds = [window.seconds for window in (*self.windows, *self.warmup)]
@@ -94,7 +104,18 @@ class Measurement:
     @property
     def images_per_second(self) -> float:
         """Samples of all windows over their seconds."""
-        return sum(w.samples for w in self.windows) / sum(w.seconds for w in self.windows)
+        return self.samples / sum(w.seconds for w in self.windows)
+
+    @property
+    def whole_images_per_second(self) -> float:
+        """All samples over all seconds since the first batch was asked for: nothing read ahead is left out."""
+        seconds = sum(window.seconds for window in (*self.warmup, *self.windows))
+        return self.samples_seen / (self.first_batch_seconds + seconds)
+
+    @property
+    def samples(self) -> int:
+        """Samples of all windows."""
+        return sum(window.samples for window in self.windows)
 
 
 def measure(
@@ -102,21 +123,34 @@ def measure(
     expected: Expected,
     seconds: float,
     *,
+    one_epoch: bool = False,
     clock: Clock = time.perf_counter,
     cpu_seconds: Callable[[], float | None] = lambda: None,
+    bytes_read: Callable[[], BytesRead | None] = lambda: None,
 ) -> Measurement:
     """Take batches for ``seconds`` after a warm-up of a third of that, epoch after epoch.
 
-    Raises MeasurementError when a batch is not the work that ``expected`` describes.
+    With ``one_epoch`` the run ends with its first epoch at the latest, after a warm-up of a tenth of ``seconds``.
+    Raises MeasurementError when a batch is not the work that ``expected`` describes, and when the one epoch is
+    over before there is a window.
     """
-    consumer = _Consumer(epochs, expected, clock)
+    consumer = _Consumer(epochs, expected, clock, one_epoch)
+    read = [bytes_read()]
     consumer.take()
-    warmup = consumer.windows(seconds / WINDOWS, seconds * WARMUP, least=1)
+    length = seconds / WINDOWS
+    warmup = consumer.windows(length, length if one_epoch else seconds * WARMUP, least=1)
     gaps_before = len(consumer.gaps)
     cpu_before = cpu_seconds()
-    windows = consumer.windows(seconds / WINDOWS, seconds, least=LEAST_WINDOWS)
+    read.append(bytes_read())
+    windows = consumer.windows(length, seconds, least=LEAST_WINDOWS)
     cpu_after = cpu_seconds()
+    read.append(bytes_read())
     consumer.stop()
+    if not windows:
+        raise MeasurementError(
+            f"the {expected.samples} samples were over after {consumer.elapsed:.2g} s, and a cold run reads nothing "
+            f"twice; measure more pictures, or take shorter windows with --seconds {consumer.elapsed:.1g}"
+        )
     return Measurement(
         first_batch_seconds=consumer.gaps[0],
         warmup=warmup,
@@ -125,32 +159,50 @@ def measure(
         samples_seen=consumer.audit.samples_seen,
         label_sum=consumer.audit.label_sum,
         cpu_seconds=None if cpu_before is None or cpu_after is None else cpu_after - cpu_before,
+        bytes_read=_between(read[0], read[2]),
+        bytes_read_in_windows=_between(read[1], read[2]),
     )
+
+
+def _between(before: BytesRead | None, after: BytesRead | None) -> BytesRead | None:
+    return None if before is None or after is None else after.since(before)
 
 
 class _Consumer:
     """Takes batch after batch, epoch after epoch, and notes when they came."""
 
-    def __init__(self, epochs: Epochs, expected: Expected, clock: Clock) -> None:
+    def __init__(self, epochs: Epochs, expected: Expected, clock: Clock, one_epoch: bool) -> None:
         self.audit = _Audit(expected)
         self.gaps: list[float] = []
         self._clock = clock
-        self._at = clock()
+        self._began = self._at = clock()
         self._copied: torch.Tensor | None = None
-        self._batches = self._endless(epochs)
+        self._batches = self._taken(epochs, 1 if one_epoch else None)
+        self._ended = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the beginning to the last batch."""
+        return self._at - self._began
 
     def take(self) -> int:
-        """Wait for the next batch and return its samples."""
-        return next(self._batches)
+        """Wait for the next batch and return its samples; 0 when the one epoch is over."""
+        samples = next(self._batches, 0)
+        self._ended = samples == 0
+        return samples
 
     def windows(self, length: float, seconds: float, *, least: int) -> tuple[Window, ...]:
-        """Take batches for ``seconds`` and at least ``least`` windows, each at least ``length`` seconds long."""
+        """Take batches for ``seconds`` and at least ``least`` windows, each at least ``length`` seconds long.
+
+        The end of the one epoch closes the last window early and leaves out the rest.
+        """
         begin, closed = self._at, list[Window]()
-        while self._at - begin < seconds or len(closed) < least:
+        while not self._ended and (self._at - begin < seconds or len(closed) < least):
             opened, samples = self._at, 0
-            while self._at - opened < length or samples == 0:
+            while not self._ended and (self._at - opened < length or samples == 0):
                 samples += self.take()
-            closed.append(Window(seconds=self._at - opened, samples=samples))
+            if samples:
+                closed.append(Window(seconds=self._at - opened, samples=samples))
         return tuple(closed)
 
     def stop(self) -> None:
@@ -163,8 +215,8 @@ class _Consumer:
             self._copied = torch.empty_like(images)
         self._copied.copy_(images)
 
-    def _endless(self, epochs: Epochs) -> Generator[int, None, None]:
-        for epoch in itertools.count():
+    def _taken(self, epochs: Epochs, most: int | None) -> Generator[int, None, None]:
+        for epoch in itertools.islice(itertools.count(), most):
             epochs.set_epoch(epoch)
             asked = self._at
             for number, batch in enumerate(epochs):

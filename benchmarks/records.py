@@ -4,9 +4,11 @@
 
 Raw windows are kept and no statistics: those are made when a report is made, so that a better statistic needs
 no new measurement. The configuration is the resolved LoaderSpec, defaults included. A record carries a schema
-number; one of another schema is refused by name rather than half understood.
+number; one of a schema that nobody knows yet is refused by name rather than half understood, and older ones are read
+with None where they knew less.
 
-Schema history: 1, the first.
+Schema history: 1, the first. 2: which state of the cache was asked for, how much of the data was resident before and
+after, bytes read, the storage below the data.
 """
 
 import subprocess
@@ -18,13 +20,15 @@ from typing import Literal
 
 from ..loaders import LoaderSpec
 from ..prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
-from .cache import CacheState
+from .cache import AskedCache, CacheState
 from .data import Data
 from .environment import Environment, Machine
 from .measure import Measurement
 
 FORMAT = "feedline-bench"
-SCHEMA = 1
+TRAINING_SPEED = "training-speed.json"
+"""What may lie beside the records in their directory: the document of ``feedline bench --train``."""
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,7 @@ class Record:
     """One run of one loader in a process of its own."""
 
     format: Literal["feedline-bench"] = FORMAT
-    schema: Literal[1] = SCHEMA
+    schema: Literal[1, 2] = SCHEMA
     date: str
     """When the run ended, ISO 8601, UTC."""
     command: tuple[str, ...]
@@ -55,7 +59,13 @@ class Record:
     seconds: float
     """The measuring time asked for."""
     cache: CacheState
-    """``warm``: the files were read just before and fit into memory. ``unknown``: nobody made sure."""
+    """The state of the data just before the run, as checked. ``unknown``: nobody could make sure."""
+    cache_asked: AskedCache | None = None
+    """The state that was asked for. A run that asked for ``cold`` ended with its first epoch."""
+    resident_before: float | None = None
+    """Share of the loader's data, 0 to 1, that lay in the page cache just before the run."""
+    resident_after: float | None = None
+    """And just after it."""
     code: Code
     environment: Environment
     data: Data
@@ -75,14 +85,14 @@ class _Header:
 
 
 def read_record(path: Path) -> Record:
-    """Return the record at ``path``; raise MeasurementError when it is no record of this schema."""
+    """Return the record at ``path``; raise MeasurementError when it is no record of a known schema."""
     try:
         return read_document(path, Record)
     except FeedlineError as error:
         schema = _schema_of(path)
-        if schema not in (None, SCHEMA):
+        if schema is not None and not 1 <= schema <= SCHEMA:
             raise MeasurementError(
-                f"{path} is a record of schema {schema}, this feedline reads schema {SCHEMA}; "
+                f"{path} is a record of schema {schema}, this feedline reads schemas 1 to {SCHEMA}; "
                 f"measure again with: feedline bench ROOT --out DIR"
             ) from error
         raise MeasurementError(f"not a bench record: {error}") from error
@@ -95,7 +105,7 @@ def write_record(directory: Path, record: Record) -> Path:
     """
     stamp = record.date.partition("+")[0].translate(dict.fromkeys(map(ord, "-:."), None))
     config = record.config
-    parts = (stamp, record.loader, f"w{config.workers}", f"b{config.batch_size}", f"r{record.repeat}")
+    parts = (stamp, record.loader, f"w{config.workers}", f"b{config.batch_size}", record.cache, f"r{record.repeat}")
     path = directory / f"{'-'.join(parts)}.json"
     try:
         write_document(path, record)
@@ -107,8 +117,8 @@ def write_record(directory: Path, record: Record) -> Path:
 def read_records(places: Sequence[Path]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
-    In a directory every ``*.json`` must be a record. Raises MeasurementError where one is not, and where
-    there is none at all.
+    In a directory every ``*.json`` but TRAINING_SPEED must be a record. Raises MeasurementError where one is not, and
+    where there is none at all.
     """
     paths = [path for place in places for path in _files(place)]
     if not paths:
@@ -148,7 +158,9 @@ def running_code() -> Code:
 def _files(place: Path) -> list[Path]:
     if not place.exists():
         raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
-    return sorted(place.glob("*.json")) if place.is_dir() else [place]
+    if not place.is_dir():
+        return [place]
+    return sorted(path for path in place.glob("*.json") if path.name != TRAINING_SPEED)
 
 
 def _schema_of(path: Path) -> int | None:

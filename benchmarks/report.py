@@ -9,14 +9,19 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..prep import OutputError, write_atomically
+from ..prep import MeasurementError, OutputError, write_atomically
 from .charts import Chart, Point, line_chart
 from .complaints import complaints
 from .environment import Environment
 from .records import Record
-from .tables import CEILING, Row, Table, ceiling_of, curves, tabulate
+from .spreadsheet import SPREADSHEET, write_spreadsheet
+from .tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .training import TrainingRun
+
+if TYPE_CHECKING:
+    from .training_speed import SpeedRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +34,14 @@ class Section:
     fastest: float
     """The highest rate that one can train with: the length of a full bar, images/s."""
     ceiling: float | None
+    pairs: tuple[Pair, ...]
+    """What was measured both cold and warm."""
+    scaling: dict[str, float]
+    """By a row's name: its rate over that of the fewest workers, where there are several counts."""
 
 
-def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> str:
-    """Return the page for ``records``, with the training of ``run`` where there is one.
+def render_report(records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None) -> str:
+    """Return the page for ``records``, with the training of ``run`` and the training speed where there are such.
 
     Raises MeasurementError when the records come from unlike machines.
     """
@@ -55,22 +64,27 @@ def render_report(records: Sequence[Record], run: TrainingRun | None = None) -> 
         runs=len(records),
         run=run,
         charts=_training_charts(run) if run else [],
+        speed=_speed(speed, latest) if speed else None,
         ceiling_name=CEILING,
     )
 
 
-def write_report(path: Path, records: Sequence[Record], run: TrainingRun | None = None) -> None:
-    """Write the page to ``path``; raise OutputError where that is impossible."""
-    page = render_report(records, run)
+def write_report(
+    path: Path, records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None
+) -> None:
+    """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
+    page = render_report(records, run, speed)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    write_spreadsheet(path.with_name(SPREADSHEET), records)
 
 
 def _section(table: Table) -> Section:
-    points = {name: [_point(row) for row in rows] for name, rows in curves(table).items()}
+    lines = curves(table)
+    points = {name: [_point(row) for row in rows] for name, rows in lines.items()}
     rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
     return Section(
         table=table,
@@ -78,6 +92,13 @@ def _section(table: Table) -> Section:
         complaints=tuple(complaints(table)),
         fastest=max(rates, default=0.0),
         ceiling=ceiling_of(table),
+        pairs=tuple(cold_and_warm(table)),
+        scaling={
+            row.name: row.images_per_second / rows[0].images_per_second
+            for rows in lines.values()
+            for row in rows
+            if len(rows) > 1
+        },
     )
 
 
@@ -106,6 +127,17 @@ def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]
         for name, pairs in values.items()
         if pairs
     }
+
+
+def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
+    from .speed_tables import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+
+    if record.environment.machine != latest.environment.machine:
+        raise MeasurementError(
+            "the training speed comes from another machine than the records; measure it again with: "
+            "feedline bench ROOT --train --out DIR"
+        )
+    return {"config": record.config, "columns": COLUMNS, "rows": [cells(row) for row in compare_speeds(record.speeds)]}
 
 
 def _facts(environment: Environment) -> list[tuple[str, str]]:

@@ -33,7 +33,6 @@ from ..prep.shard_index import index_path
 from .environment import Environment, capture
 from .records import Code, running_code
 
-IMAGENET = 1_281_167  # pictures in split train
 SETTINGS: tuple[tuple[Encode, int], ...] = (("copy", 1), ("copy", 2), ("restart", 1), ("restart", 2))
 
 
@@ -160,23 +159,25 @@ def _joined(runs: Sequence[Writing]) -> Writing:
     )
 
 
-def describe(record: ShardingRecord) -> str:
-    """Return the record's medians as lines of text."""
+def table(record: ShardingRecord) -> str:
+    """Return the record's medians as Markdown; a spread is (largest - smallest) / median of the times."""
     done = record.transcoding
-    rate = done.images / statistics.median(done.cpu_seconds)
-    growth = done.encoded_bytes / done.source_bytes - 1
+    size = f"{done.megapixels / done.images:.2f} megapixels and {done.source_bytes / done.images / 1000:.0f} kB"
     lines = [
-        f"restart markers, one core: {rate:.0f} images/s of {done.megapixels / done.images:.2f} megapixels and "
-        f"{done.source_bytes / done.images / 1000:.0f} kB; files grow by {growth:.2%}",
+        f"| {done.images:,} pictures of {size} | images/s | spread | growth | index, bytes a picture |",
+        "|---|---:|---:|---:|---:|",
+        f"| restart markers, one core, CPU time | {_speed(done.images, done.cpu_seconds)} "
+        f"| {done.encoded_bytes / done.source_bytes - 1:.2%} | |",
     ]
     for run in record.writing:
-        index = run.index_bytes / run.images
-        lines.append(
-            f"write {run.encode}, {run.workers} workers: {run.images / statistics.median(run.seconds):.0f} images/s "
-            f"({min(run.seconds):.2f} to {max(run.seconds):.2f} s for {run.images}), "
-            f"index {index:.0f} bytes a sample, {index * IMAGENET / 1e6:.0f} MB for ImageNet"
-        )
+        name = f"shards written with `--encode {run.encode} --workers {run.workers}`"
+        lines.append(f"| {name} | {_speed(run.images, run.seconds)} | | {run.index_bytes / run.images:.0f} |")
     return "\n".join(lines)
+
+
+def _speed(images: int, seconds: Sequence[float]) -> str:
+    middle = statistics.median(seconds)
+    return f"{images / middle:,.0f} | {(max(seconds) - min(seconds)) / middle:.0%}"
 
 
 def main() -> None:
@@ -188,7 +189,7 @@ def main() -> None:
     try:
         if arguments.out.exists():
             raise OutputError(f"{arguments.out} exists already; choose another name with --out")
-        print(describe(measure_sharding(arguments.root, arguments.out)))
+        print(table(measure_sharding(arguments.root, arguments.out)))
     except FeedlineError as error:
         parser.exit(1, f"feedline: {error}\n")
 

@@ -7,15 +7,17 @@ instead, which shows less: what changes from process to process is not in it.
 
 The fastest loader is the one with the fastest row that one can train with; ``cached`` is the ceiling, never the
 winner. Its rival is the fastest row of another loader, or where there is none, its own next best. When the two are
-closer to each other than the larger of their spreads, the verdict is inconclusive.
+closer to each other than the larger of their spreads, the verdict is inconclusive. Warm and cold rows answer different
+questions: the verdict is that of the warm rows where there are some. The ceiling reads nothing while it is measured,
+so one serves both.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from .cache import CacheState
+from .cache import AskedCache, CacheState
 from .environment import Machine
 from .measure import Window
 from .records import Record, require_one_machine
@@ -31,6 +33,11 @@ class Row:
     workers: int
     batch_size: int
     cache: CacheState
+    """As checked before each run."""
+    cache_asked: AskedCache | None
+    """As asked for; None in records of schema 1."""
+    name: str
+    """How sentences call this row; they tell batch size and cache where the table has several of them."""
     images_per_second: float
     """Median over the runs."""
     lowest: float
@@ -45,12 +52,34 @@ class Row:
     gap_fraction: float
     """Share of the measured time that starting epochs again took, beyond what their first batch takes anyway."""
     cpu_ms_per_image: float | None
+    disk_bytes_per_image: float | None
+    """Median of the bytes that storage delivered for each image of the whole run; None where nobody counts them."""
+    whole_images_per_second: float
+    """Median over the runs, first batch and warm-up included: the rate to compare cold runs by."""
     peak_rss_bytes: int | None
 
     @property
-    def name(self) -> str:
-        """How sentences call this row."""
-        return f"{self.loader} with {self.workers} worker{'s' if self.workers != 1 else ''}"
+    def is_cold(self) -> bool:
+        """Whether a cold run was asked for: it ended with its first epoch, whatever the cache really held."""
+        return self.cache_asked == "cold"
+
+    @property
+    def state(self) -> str:
+        """The state of the cache, and what was asked for where that could not be confirmed."""
+        return "cold, unconfirmed" if self.is_cold and self.cache != "cold" else self.cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The same configuration, cold and warm."""
+
+    cold: Row
+    warm: Row
+
+    @property
+    def ratio(self) -> float:
+        """Cold over warm throughput, first batches included."""
+        return self.cold.whole_images_per_second / self.warm.whole_images_per_second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +88,8 @@ class Verdict:
 
     loader: str
     workers: int
+    batch_size: int
+    cache: CacheState
     inconclusive: bool
     sentence: str
 
@@ -105,14 +136,22 @@ def curves(table: Table) -> dict[str, list[Row]]:
     A name says batch size and cache state only where the table has several of them.
     """
     batch_sizes = {row.batch_size for row in table.rows}
-    caches = {row.cache for row in table.rows}
+    states = {row.state for row in table.rows if row.loader != CEILING}
     found: dict[str, list[Row]] = {}
     for row in table.rows:
         if row.loader != CEILING:
             batch_size = f", batch {row.batch_size}" if len(batch_sizes) > 1 else ""
-            cache = f", {row.cache}" if len(caches) > 1 else ""
-            found.setdefault(f"{row.loader}{batch_size}{cache}", []).append(row)
+            state = f", {row.state}" if len(states) > 1 else ""
+            found.setdefault(f"{row.loader}{batch_size}{state}", []).append(row)
     return found
+
+
+def cold_and_warm(table: Table) -> list[Pair]:
+    """Return the configurations of ``table`` that were measured cold and warm."""
+    warm = {(row.loader, row.workers, row.batch_size): row for row in table.rows if row.cache == "warm"}
+    cold = [row for row in table.rows if row.cache == "cold"]
+    found = [(row, warm.get((row.loader, row.workers, row.batch_size))) for row in cold]
+    return [Pair(cold=row, warm=other) for row, other in found if other is not None]
 
 
 def ceiling_of(table: Table) -> float | None:
@@ -121,13 +160,22 @@ def ceiling_of(table: Table) -> float | None:
 
 
 def _table(machine: Machine, records: Sequence[Record]) -> Table:
-    groups: dict[tuple[str, int, int, CacheState], list[Record]] = {}
+    groups: dict[tuple[str, int, int, CacheState, bool], list[Record]] = {}
+    ceilings: dict[int, list[Record]] = {}
     for record in records:
-        key = (record.loader, record.config.workers, record.config.batch_size, record.cache)
+        key = (
+            record.loader,
+            record.config.workers,
+            record.config.batch_size,
+            record.cache,
+            record.cache_asked == "cold",
+        )
         groups.setdefault(key, []).append(record)
-    ceilings = {key[2:]: _rate(group) for key, group in groups.items() if key[0] == CEILING}
-    rows = [_row(group, ceilings.get(key[2:])) for key, group in groups.items()]
-    rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.cache, row.batch_size, row.workers))
+        if record.loader == CEILING:
+            ceilings.setdefault(record.config.batch_size, []).append(record)
+    rows = [_row(group, ceilings.get(key[2])) for key, group in groups.items()]
+    rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.is_cold, row.cache, row.batch_size, row.workers))
+    rows = _named(rows)
     first = records[0]
     return Table(
         machine=machine,
@@ -136,32 +184,49 @@ def _table(machine: Machine, records: Sequence[Record]) -> Table:
         image_size=first.config.image_size,
         samples=first.data.samples,
         rows=tuple(rows),
-        verdict=_verdict([row for row in rows if row.loader != CEILING]),
+        verdict=_verdict(rows),
         records=tuple(records),
     )
 
 
-def _row(records: Sequence[Record], ceiling: float | None) -> Row:
+def _named(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with names that tell them apart."""
+    batch_sizes, states = {row.batch_size for row in rows}, {row.state for row in rows if row.loader != CEILING}
+
+    def named(row: Row) -> Row:
+        batch_size = [f"batch {row.batch_size}"] if len(batch_sizes) > 1 else []
+        state = [row.state] if len(states) > 1 or row.is_cold else []
+        return replace(row, name=f"{row.name} ({', '.join(batch_size + state)})") if batch_size + state else row
+
+    return [named(row) for row in rows]
+
+
+def _row(records: Sequence[Record], ceilings: Sequence[Record] | None) -> Row:
     rate, rates = _rate(records), _rates(records)
     first, runs = records[0], [record.measurement for record in records]
     windows = [window for run in runs for window in run.windows]
     gaps = [gap for run in runs for gap in run.gap_seconds]
     batch_seconds = first.config.batch_size / rate
-    cpu = [run.cpu_seconds / sum(w.samples for w in run.windows) for run in runs if run.cpu_seconds is not None]
+    cpu = [run.cpu_seconds / run.samples for run in runs if run.cpu_seconds is not None]
+    disk = [run.bytes_read.disk / run.samples_seen for run in runs if run.bytes_read is not None]
     return Row(
         loader=first.loader,
         workers=first.config.workers,
         batch_size=first.config.batch_size,
         cache=first.cache,
+        cache_asked=first.cache_asked,
+        name=f"{first.loader} with {first.config.workers} worker{'s' if first.config.workers != 1 else ''}",
         images_per_second=rate,
         lowest=min(rates),
         highest=max(rates),
         spread=(max(rates) - min(rates)) / rate,
         runs=len(records),
-        of_ceiling=None if ceiling is None else rate / ceiling,
+        of_ceiling=rate / _rate(ceilings) if ceilings else None,
         first_batch_seconds=median(r.open_seconds + r.measurement.first_batch_seconds for r in records),
         gap_fraction=sum(max(0.0, gap - batch_seconds) for gap in gaps) / sum(window.seconds for window in windows),
         cpu_ms_per_image=1000 * median(cpu) if cpu else None,
+        disk_bytes_per_image=median(disk) if disk else None,
+        whole_images_per_second=median(run.whole_images_per_second for run in runs),
         peak_rss_bytes=max((r.peak_rss_bytes for r in records if r.peak_rss_bytes is not None), default=None),
     )
 
@@ -185,9 +250,11 @@ def _rate_of(windows: Sequence[Window]) -> float:
 
 
 def _verdict(rows: Sequence[Row]) -> Verdict | None:
-    if not rows:
+    trainable = [row for row in rows if row.loader != CEILING]
+    if not trainable:
         return None
-    best, *others = sorted(rows, key=lambda row: -row.images_per_second)
+    judged = [row for row in trainable if not row.is_cold] or trainable
+    best, *others = sorted(judged, key=lambda row: -row.images_per_second)
     sentence, inconclusive = f"{best.name} reaches {best.images_per_second:,.0f} images/s.", False
     if others:
         rival = next((row for row in others if row.loader != best.loader), others[0])
@@ -195,7 +262,14 @@ def _verdict(rows: Sequence[Row]) -> Verdict | None:
         spread = max(row.spread * row.images_per_second for row in (best, rival))
         inconclusive = difference < spread
         sentence = _undecided(best, rival) if inconclusive else _decided(best, rival)
-    return Verdict(loader=best.loader, workers=best.workers, inconclusive=inconclusive, sentence=sentence)
+    return Verdict(
+        loader=best.loader,
+        workers=best.workers,
+        batch_size=best.batch_size,
+        cache=best.cache,
+        inconclusive=inconclusive,
+        sentence=sentence,
+    )
 
 
 def _decided(best: Row, rival: Row) -> str:

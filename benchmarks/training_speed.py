@@ -1,6 +1,6 @@
 """How fast a model trains on each set of devices, fed by each loader, and how far that is from never waiting.
 
-    python -m feedline.benchmarks.training_speed ROOT --out DIR
+    feedline bench ROOT --train --out DIR
 
 Every row is measured by torchrun's ranks in processes of their own: the CPU, one GPU and all GPUs of this machine,
 each with every loader that can read ROOT and with ``cached``, which replays a few decoded batches: what a perfect
@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
-import click
 import torch
 
 from ..loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
-from ..prep import FeedlineError, MeasurementError, read_document, write_document
+from ..prep import MeasurementError, OutputError, Progress, read_document, silent, write_document
 from ..train import TrainConfig, default_workers
 from ..train.config import resolved
 from ..train.data import read_contents
@@ -31,7 +30,7 @@ from ..train.engine import build_learner
 from ..train.models import build_model
 from ..train.ranks import Ranks, joined_ranks
 from .environment import Environment, capture
-from .records import Code, running_code
+from .records import TRAINING_SPEED, Code, running_code
 from .tables import CEILING
 
 WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
@@ -64,6 +63,20 @@ class SpeedRecord:
     """Of every row, but for loader, workers and device."""
     steps: int
     speeds: tuple[Speed, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedPlan:
+    """What to measure."""
+
+    config: TrainConfig
+    """Of every row, but for loader, workers and device; ``out`` gets the record."""
+    loaders: tuple[str, ...] = ()
+    """Names of loaders; empty: all that are installed and can read the root, ``cached`` among them."""
+    ranks: tuple[int, ...] = ()
+    """Numbers of ranks on the CPU, instead of the sets of devices that the machine has."""
+    steps: int = 30
+    """Timed training steps of each row, after the warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +140,7 @@ def run_ranks(job: Job, ranks: int) -> Speed:
         asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
         write_document(asked, job)
         words = [f"--nproc-per-node={ranks}", "--standalone", "-m", "feedline.benchmarks.training_speed"]
-        command = [sys.executable, "-m", "torch.distributed.run", *words, "rank", str(asked), str(answered)]
+        command = [sys.executable, "-m", "torch.distributed.run", *words, str(asked), str(answered)]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
         if done.returncode != 0:
             sentences = [line for line in done.stderr.splitlines() if "Error: " in line] or ["it says nothing"]
@@ -142,64 +155,65 @@ def device_sets() -> list[tuple[str, int]]:
     return [("cpu", 1)] + [("cuda", ranks) for ranks in sorted({1, gpus}) if gpus]
 
 
-def tabulate_speeds(speeds: Sequence[Speed]) -> str:
-    """Return the rows in Markdown: images/s, share of the ceiling, scaling from one rank, data wait."""
-    rates = {(speed.device, speed.ranks, speed.loader): speed.images_per_second for speed in speeds}
-    lines = [
-        "| device | loader | workers | images/s | of the ceiling | scaling | waiting for data |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for speed in speeds:
-        ceiling = rates.get((speed.device, speed.ranks, CEILING))
-        one = rates.get((speed.device, 1, speed.loader))
-        of_ceiling = f"{speed.images_per_second / ceiling:.0%}" if ceiling else "-"
-        scaling = f"{speed.images_per_second / one / speed.ranks:.0%}" if one and speed.ranks > 1 else "-"
-        lines.append(
-            f"| {speed.ranks} x {speed.device} | `{speed.loader}` | {speed.workers} | {speed.images_per_second:,.0f} | "
-            f"{of_ceiling} | {scaling} | {speed.data_wait:.1%} |"
-        )
-    return "\n".join(lines)
+def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedRecord, list[str]]:
+    """Measure every row of the plan; return the record, which lies in ``plan.config.out``, and what failed.
 
-
-@click.command()
-@click.argument("root", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for training-speed.json.")
-@click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Measure this loader; may be repeated.")
-@click.option("--ranks", type=click.IntRange(min=1), multiple=True, help="CPU ranks instead of the device sets.")
-@click.option("--model", default="resnet18", show_default=True)
-@click.option("--stem", type=click.Choice(["auto", "imagenet", "small"]), default="auto", show_default=True)
-@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Pictures per rank.")
-@click.option("--amp", type=click.Choice(["none", "bf16", "fp16"]), default="none", show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True)
-def main(root: Path, out: Path, loaders: Sequence[str], ranks: Sequence[int], steps: int, **settings: Any) -> None:
-    """Measure training steps on every device set of this machine, through every loader that can read ROOT."""
-    config = TrainConfig(root=root.resolve(), out=out, **settings)
-    readable = readable_loaders(root)
-    classes = len(read_contents(root, readable[0]).classes)
-    speeds: list[Speed] = []
-    for device, size in [("cpu", count) for count in ranks] or device_sets():
-        for name in loaders or readable:
-            alone = Ranks(size=size, local_size=size)
-            workers = 0 if name == CEILING else default_workers(root, name, alone)
-            used = replace(config, loader=name, workers=workers, device=device)
-            speeds.append(run_ranks(Job(config=used, classes=classes, steps=steps), size))
-            click.echo(f"{size} x {device}, {name}: {speeds[-1].images_per_second:,.0f} images/s", err=True)
+    The record is written after each row, so that an interruption loses one row at most. Raises OutputError when it
+    cannot be written, DatasetError for a root that no loader can read, MeasurementError when no row could be measured.
+    """
+    config = replace(plan.config, root=plan.config.root.resolve())
+    readable = readable_loaders(config.root)
+    classes = len(read_contents(config.root, readable[0]).classes)
     record = SpeedRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         code=running_code(),
         environment=capture(),
-        config=replace(config, root=root),
-        steps=steps,
-        speeds=tuple(speeds),
+        config=plan.config,
+        steps=plan.steps,
+        speeds=(),
     )
-    out.mkdir(parents=True, exist_ok=True)
-    write_document(out / "training-speed.json", record)
-    click.echo(tabulate_speeds(speeds))
+    _write(record)
+    sets = [("cpu", ranks) for ranks in plan.ranks] or device_sets()
+    rows = [(device, ranks, name) for device, ranks in sets for name in plan.loaders or readable]
+    failures: list[str] = []
+    for number, (device, ranks, name) in enumerate(rows):
+        alone = Ranks(size=ranks, local_size=ranks)
+        workers = 0 if name == CEILING else default_workers(config.root, name, alone)
+        used = replace(config, loader=name, workers=workers, device=device)
+        try:
+            speed = run_ranks(Job(config=used, classes=classes, steps=plan.steps), ranks)
+        except MeasurementError as error:
+            failures.append(str(error))
+        else:
+            record = replace(record, speeds=(*record.speeds, speed))
+            _write(record)
+        progress("train", number + 1, len(rows))
+    if not record.speeds:
+        raise MeasurementError(failures[0])
+    return record, failures
+
+
+def _write(record: SpeedRecord) -> None:
+    out = record.config.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_document(out / TRAINING_SPEED, record)
+    except OSError as error:
+        raise OutputError(f"cannot write {out / TRAINING_SPEED}: {error.strerror}; choose another --out") from error
+
+
+def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
+    """Return the newest record that lies in one of the directories, None where there is none.
+
+    Raises DatasetError for a file of that name that is no such record.
+    """
+    paths = [place / TRAINING_SPEED for place in places]
+    found = [read_document(path, SpeedRecord) for path in paths if path.is_file()]
+    return max(found, key=lambda record: record.date, default=None)
 
 
 def rank_main(asked: Path, answered: Path) -> None:
-    """Be one rank of a row."""
+    """Be one rank of a row: this module is the program that torchrun starts for each."""
     job = read_document(asked, Job)
     with joined_ranks(job.config.device) as ranks:
         speed = time_steps(job, ranks)
@@ -208,10 +222,4 @@ def rank_main(asked: Path, answered: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["rank"]:
-        rank_main(Path(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        try:
-            main()
-        except FeedlineError as error:
-            sys.exit(f"feedline: {error}")
+    rank_main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -7,8 +7,7 @@ import click
 from rich.table import Column, Table
 
 from ..prep import to_json
-from .console import echo_json, json_option, progress_bars, say, stderr_console
-from .evaluate import as_it_is
+from .console import as_it_is, echo_json, json_option, progress_bars, say, stderr_console
 
 if TYPE_CHECKING:
     from ..train import Comparison, Verdict

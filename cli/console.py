@@ -69,6 +69,11 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
+def as_it_is(name: str) -> Text:
+    """Return a table cell of a name that may come from a stranger: no markup, no escape sequences."""
+    return Text("".join(character if character.isprintable() else "?" for character in name))
+
+
 class _Speed(ProgressColumn):
     """Units per second, over the last seconds."""
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from ..prep import to_json
-from .console import echo_json, json_option, progress_bars, say, stderr_console
+from .console import as_it_is, echo_json, json_option, progress_bars, say, stderr_console
 
 if TYPE_CHECKING:
     from ..train import Evaluation
@@ -85,8 +84,3 @@ def _show(found: "Evaluation") -> None:
         f"top-1 {found.top1:.1%}, top-5 {found.top5:.1%}, loss {found.loss:.3f}; "
         f"{found.images_per_second:.0f} images/s through {found.loader}"
     )
-
-
-def as_it_is(name: str) -> Text:
-    """Return a table cell of a name that may come from a stranger: no markup, no escape sequences."""
-    return Text("".join(character if character.isprintable() else "?" for character in name))

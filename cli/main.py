@@ -16,11 +16,13 @@ COMMANDS = {
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders: ready with their versions, or what to install.",
     "bench": "Measure images/s of each loader and worker count.",
+    "diagnose": "Say what holds training back here, and what would change it.",
     "report": "Make one HTML page from benchmark records.",
     "train": "Train a ResNet through any loader.",
     "evaluate": "Top-1, top-5, loss, each class and the worst confusions of a checkpoint.",
     "compare": "List and show the pictures on which two checkpoints disagree.",
     "summary": "Every layer of a model with its output shape, parameters, MACs and memory.",
+    "doctor": "Examine this machine: what slows feedline down, and the commands that mend it.",
 }
 INTERRUPTED = 130
 

@@ -14,12 +14,15 @@ from .console import say
 def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
     """Make one self-contained HTML page from bench RECORDS: files, or directories of them.
 
+    What feedline bench --train left in one of the directories is shown too.
+
     \b
     Example: feedline report bench --out report.html
              feedline report bench --run run --out report.html
     """
     from ..benchmarks import read_records, read_run, write_report
+    from ..benchmarks.training_speed import read_speeds
 
     run = None if run_path is None else read_run(run_path)
-    write_report(out, read_records(records), run)
-    say(f"The report is in {out}")
+    write_report(out, read_records(records), run, read_speeds(records))
+    say(f"The report is in {out}, and its runs as a table in {out.with_name('bench.csv')}")

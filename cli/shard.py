@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ..prep.manifest import Encode, Order, ShardManifest
-from .console import echo_json, json_option, progress_bars, say, seed_option, workers_option
+from ..prep.shards import Engine
+from .console import echo_json, json_option, progress_bars, say, seed_option
 
 if TYPE_CHECKING:
     from ..prep import ShardSpec
@@ -60,9 +61,29 @@ class Size(click.ParamType[int]):
 )
 @click.option("--index-only", is_flag=True, help="Only write the indexes anew, of the shards in SOURCE.")
 @seed_option
-@workers_option("Threads; each writes one shard at a time.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    show_default="usable CPUs, of --engine ray the cluster's",
+    help="Threads, or processes of Ray's; each writes one shard at a time.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(get_args(Engine)),
+    default="local",
+    show_default=True,
+    help="Who writes: this process, or a Ray cluster (RAY_ADDRESS) that sees the same paths.",
+)
 @json_option
-def shard(source: Path, out: Path | None, index_only: bool, workers: int, as_json: bool, **settings: Any) -> None:
+def shard(
+    source: Path,
+    out: Path | None,
+    index_only: bool,
+    workers: int | None,
+    engine: Engine,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Write WebDataset shards from SOURCE: a prepared root, or a folder of ILSVRC2012 archives.
 
     \b
@@ -75,13 +96,17 @@ def shard(source: Path, out: Path | None, index_only: bool, workers: int, as_jso
     if index_only:
         if out is not None:
             raise click.UsageError("--index-only writes beside the shards, so it takes no --out")
+        if engine != "local":
+            raise click.UsageError("--index-only works in this process, so it takes no --engine")
         place = source
         with progress_bars() as progress:
             manifest = index_shards(source, workers=workers, progress=progress)
     else:
         place = out or default_place(source)
         with progress_bars() as progress:
-            manifest = write_shards(source, _spec(**settings), out=out, workers=workers, progress=progress)
+            manifest = write_shards(
+                source, _spec(**settings), out=out, workers=workers, engine=engine, progress=progress
+            )
     _report(place, manifest, as_json)
 
 

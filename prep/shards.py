@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial as bind
 from pathlib import Path
+from typing import Literal
 
 from .cpus import usable_cpus
 from .errors import DatasetError, OutputError
@@ -21,10 +22,13 @@ from .manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_ma
 from .output import PARTIAL, Job, claim, finish, require_room
 from .pool import run_all
 from .progress import Progress, counter, silent
+from .ray_cluster import write_on_ray
 from .samples import Sample, SampleSet, find_samples
 from .shard_plan import ShardSpec, plan_shards
 from .shard_write import Piece, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all
+
+Engine = Literal["local", "ray"]
 
 Plan = Mapping[str, Sequence[Piece]]  # the shards of each split
 
@@ -35,17 +39,21 @@ def write_shards(
     *,
     out: Path | None = None,
     workers: int | None = None,
+    engine: Engine = "local",
     progress: Progress = silent,
 ) -> ShardManifest:
     """Write shards, their indexes and the manifest to ``out`` (default ``SOURCE/shards``).
 
     ``source`` is a prepared root, an official archive, or the folder of the archives. An interrupted run continues
-    with the shards it lacks; finished ones are returned as they are.
+    with the shards it lacks; finished ones are returned as they are. ``workers`` shards are written at once, by
+    threads of this process or by the processes of a Ray cluster; None: one per CPU. The bytes are the same.
 
     Raises SourceError for a missing or damaged archive, DatasetError for an unfinished or changed root and for names
     that no reader can hold, OutputError when ``out`` holds something else or has no room.
     """
     spec, out = spec or ShardSpec(), out or default_place(source)
+    if engine == "ray":  # whose processes have a working directory of their own
+        source, out = source.resolve(), out.resolve()
     found = find_samples(source, spec.splits, progress)
     plan = _plan(found, spec)
     if (out / MANIFEST).is_file():
@@ -53,7 +61,7 @@ def write_shards(
     if not (out / PARTIAL).exists():
         require_room(out, sum(_room(samples, spec) for samples in found.splits.values()))
     partial = claim(out, _job(found, spec))
-    written = _write_all(out, partial, plan, workers or usable_cpus(), progress)
+    written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
     write_all(set_indexes(out, manifest))
     finish(out, manifest)
@@ -87,16 +95,20 @@ def _room(samples: Sequence[Sample], spec: ShardSpec) -> int:
     return tar_size(sizes, spec.metadata) + 1000 * len(samples)
 
 
-def _write_all(out: Path, partial: Path, plan: Plan, workers: int, progress: Progress) -> list[Written]:
+def _write_all(
+    out: Path, partial: Path, plan: Plan, workers: int | None, engine: Engine, progress: Progress
+) -> list[Written]:
     pieces = [piece for held in plan.values() for piece in held]
     count = counter(progress, "shards, pictures", sum(len(piece.samples) for piece in pieces))
+    if engine == "ray":
+        return write_on_ray(out, partial, pieces, workers, count)
     tasks: list[Callable[[threading.Event], Written]] = [
         bind(write_shard, out, partial, piece, count) for piece in pieces
     ]
     with warnings.catch_warnings():
         # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
         warnings.simplefilter("ignore", UserWarning)
-        return run_all(tasks, workers)
+        return run_all(tasks, workers or usable_cpus())
 
 
 def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[Written]) -> ShardManifest:

@@ -1,6 +1,7 @@
 """Records: what was measured survives on disk, and what cannot be compared or understood is refused by name."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from feedline.benchmarks import (
     write_record,
 )
 from feedline.benchmarks.process import Job, Run
+from feedline.benchmarks.usage import BytesRead
 from feedline.prep import ClassEntry, FeedlineError, Manifest, MeasurementError, OutputError, Split, write_document
+
+COMMITTED = Path(__file__).resolve().parents[1] / "benchmarks" / "records" / "loaders"
 
 
 def fake_run(job: Job, timeout: float) -> Run:
@@ -63,13 +67,56 @@ def test_a_record_reads_back_as_it_was_written(records: Path, tmp_path: Path) ->
     assert read_record(write_record(tmp_path, record)) == record
 
 
+def test_what_schema_2_added_reads_back_too(records: Path, tmp_path: Path) -> None:
+    """State of the cache, bytes read and storage, with other values than their defaults."""
+    record = one(records)
+    measurement = replace(
+        record.measurement,
+        bytes_read=BytesRead(disk=10**12, calls=1),
+        bytes_read_in_windows=BytesRead(disk=5, calls=0),
+    )
+    record = replace(
+        record,
+        cache="cold",
+        cache_asked="cold",
+        resident_before=0.0,
+        resident_after=0.25,
+        data=replace(record.data, storage="nvme"),
+        measurement=measurement,
+    )
+
+    assert read_record(write_record(tmp_path, record)) == record
+
+
+def test_records_of_schema_1_are_read_with_none_for_what_they_did_not_know() -> None:
+    """The committed records were made before the cache was checked; their table is still made from them."""
+    old = read_records([COMMITTED])
+
+    assert {record.schema for record in old} >= {1}
+    assert {(r.cache_asked, r.resident_before, r.data.storage) for r in old if r.schema == 1} == {(None, None, None)}
+    assert {r.measurement.bytes_read for r in old if r.schema == 1} == {None}
+    rows = tabulate(old)[0].rows
+    assert {row.loader for row in rows} >= {"imagefolder", "threaded", "cached"}
+    assert all(row.images_per_second > 0 for row in rows)
+
+
+def test_records_of_both_schemas_share_rows(records: Path) -> None:
+    """A warm run is a warm run, whichever version wrote it down."""
+    new = one(records)
+    old = replace(new, schema=1, cache="warm", cache_asked=None)
+
+    assert [row.runs for row in tabulate([replace(new, cache="warm"), old])[0].rows] == [2]
+
+
 def test_a_record_keeps_the_raw_windows_and_the_whole_configuration(records: Path) -> None:
     """Statistics can be made anew, and the run can be repeated, from the file alone."""
     content = json.loads(next(records.glob("*w1*.json")).read_text("utf-8"))
 
     assert content["measurement"]["windows"] == [{"seconds": 1.0, "samples": 200}] * 3
     assert content["config"]["batch_size"] == 64 and content["config"]["transform"] == "train"
-    assert content["cache"] == "warm" and content["environment"]["machine"]["cpus"] >= 1
+    assert (content["schema"], content["cache_asked"]) == (2, "warm")
+    assert content["cache"] == ("warm" if sys.platform == "linux" else "unknown")  # elsewhere nobody can look
+    assert content["environment"]["machine"]["cpus"] >= 1
     assert content["command"][:2] == ["feedline", "bench"] and "--seed" in content["command"]
 
 
@@ -78,7 +125,7 @@ def test_another_schema_is_refused_by_its_number(records: Path) -> None:
     path = next(records.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema": 99}))
 
-    with pytest.raises(MeasurementError, match="schema 99, this feedline reads schema 1"):
+    with pytest.raises(MeasurementError, match="schema 99, this feedline reads schemas 1 to 2"):
         read_record(path)
 
 

@@ -1,7 +1,6 @@
 """The two tables about training: whether loaders agree, and how fast each set of devices trains."""
 
-import subprocess
-import sys
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import pytest
 from PIL import Image
 
 from feedline.benchmarks.accuracy import Run, agreement, write_digits
-from feedline.benchmarks.training_speed import Speed, SpeedRecord, tabulate_speeds
+from feedline.benchmarks.speed_tables import tabulate_speeds
+from feedline.benchmarks.training_speed import Speed, SpeedRecord
+from feedline.cli.main import run as feedline
 from feedline.prep import prepare_tiny_imagenet, read_document, verify
 
 
@@ -46,21 +47,59 @@ def test_the_speeds_are_set_against_ceiling_and_one_rank() -> None:
         for ranks, loader, rate in [(1, "a", 800.0), (1, "cached", 1000.0), (4, "a", 1600.0), (4, "cached", 4000.0)]
     ]
     table = tabulate_speeds(speeds)
-    assert "| 1 x cuda | `a` | 2 | 800 | 80% | - | 25.0% |" in table
-    assert "| 4 x cuda | `a` | 2 | 1,600 | 40% | 50% | 25.0% |" in table
-    assert "| 4 x cuda | `cached` | 2 | 4,000 | 100% | 100% | 25.0% |" in table
+    assert "| 1 x cuda | a | 2 | 800 | 80% | - | 25.0% |" in table
+    assert "| 4 x cuda | a | 2 | 1,600 | 40% | 50% | 25.0% |" in table
+    assert "| 4 x cuda | cached | 2 | 4,000 | 100% | 100% | 25.0% |" in table
+
+
+TINY = ["--image-size", "32", "--batch-size", "8", "--steps", "2", "--stem", "imagenet"]
 
 
 @pytest.mark.slow
-def test_loaders_are_measured_on_one_and_two_ranks(root: Path, tmp_path: Path) -> None:
-    """Real ranks take real steps; the record holds each row, and the table stands on stdout."""
-    command = [sys.executable, "-m", "feedline.benchmarks.training_speed", str(root), "--out", str(tmp_path)]
-    command += ["--image-size", "32", "--batch-size", "8", "--steps", "2", "--ranks", "1", "--ranks", "2"]
-    command += ["--stem", "imagenet", "--loader", "imagefolder", "--loader", "cached"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
+def test_loaders_are_measured_on_one_and_two_ranks(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real ranks take real steps; the record holds each row, and JSON adds the scaling and the share of the ceiling."""
+    command = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
+    assert feedline([*command, "--loader", "imagefolder", "--loader", "cached"]) == 0
     record = read_document(tmp_path / "training-speed.json", SpeedRecord)
     rows = [(speed.ranks, speed.loader) for speed in record.speeds]
     assert rows == [(1, "imagefolder"), (1, "cached"), (2, "imagefolder"), (2, "cached")]
     assert all(speed.images_per_second > 0 and 0 < speed.data_wait < 1 for speed in record.speeds)
-    assert "| 2 x cpu | `cached` | 0 |" in done.stdout
+    captured = capsys.readouterr()
+    results = json.loads(captured.out)["results"]
+    assert results[2]["scaling"] == pytest.approx(results[2]["images_per_second"] / results[0]["images_per_second"] / 2)
+    assert results[0]["scaling"] is None and results[1]["of_ceiling"] == 1.0
+    assert "2 x cpu" in captured.err and "training-speed.json" in captured.err
+
+
+@pytest.mark.slow
+def test_a_row_that_fails_does_not_cost_the_others(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of two ranks has fewer pictures than a batch; one rank's row is kept, and the exit code is 1."""
+    command = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
+    assert feedline([*command, "--batch-size", "60", "--loader", "threaded"]) == 1
+    captured = capsys.readouterr()
+    assert [row["ranks"] for row in json.loads(captured.out)["results"]] == [1]
+    assert "threaded on 2 x cpu could not be measured" in captured.err and "--batch-size" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--train", "--seconds", "1"], "--seconds says nothing about --train"),
+        (["--train", "--workers", "2"], "--workers says nothing about --train"),
+        (["--train", "--batch-size", "8,16"], "one --batch-size"),
+        (["--train", "--loader", "nobody"], "there is no loader 'nobody'"),
+        (["--model", "resnet50"], "--model needs --train"),
+        (["--steps", "3"], "--steps needs --train"),
+    ],
+)
+def test_options_that_mean_nothing_are_wrong_usage(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    """Exit code 2, and nothing was written: an option is never ignored."""
+    assert feedline(["bench", str(root), "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,42 @@
+"""The doctor: every check over the facts about a machine, in the order in which one would ask.
+
+The checks are pure functions, so that machines which nobody has at hand are tested with made-up facts.
+"""
+
+from collections.abc import Callable, Sequence
+
+from . import machine_checks as machine, software_checks as software
+from .facts import Facts
+from .findings import Finding
+
+CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
+    software.python,
+    machine.cpus,
+    machine.threads,
+    machine.load,
+    machine.governor,
+    machine.memory,
+    machine.shm,
+    machine.open_files,
+    machine.space,
+    machine.storage,
+    software.gpu,
+    software.decoder,
+    software.pillow,
+    software.simplejpeg,
+    software.loaders,
+    software.console,
+    software.long_paths,
+    software.antivirus,
+)
+
+
+def examine(facts: Facts) -> tuple[Finding, ...]:
+    """Return what there is to say about a machine, at most one finding of each check."""
+    found = (check(facts) for check in CHECKS)
+    return tuple(finding for finding in found if finding is not None)
+
+
+def usable(findings: Sequence[Finding]) -> bool:
+    """Return whether feedline can work there: no finding is a problem."""
+    return all(finding.level != "problem" for finding in findings)

@@ -1,0 +1,154 @@
+"""What ``feedline doctor`` looks at: everything about this machine that makes loading slow, or impossible.
+
+The environment of a record says what a number was measured on; these facts say what to change. As there, each has a
+small collector that gives None when its source is missing: nothing here judges, guesses or raises. What the facts
+mean is decided in ``doctor``, by pure functions, so that a Windows machine or an old driver can be tested anywhere.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import features
+
+from ..loaders import LOADERS, loader_versions
+from ..prep import LoaderUnavailable
+from ..prep.cpus import cgroup_quota
+from .environment import Environment, capture
+from .storage import Storage, filesystem_of, storage_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torch:
+    """What torch was built for, and what of it works here."""
+
+    cuda: str | None
+    """The CUDA version it was built with, None for a CPU build."""
+    sees_gpu: bool
+    architectures: tuple[str, ...]
+    """The GPU generations it has code for, such as "sm_90"."""
+    capabilities: tuple[tuple[int, int], ...]
+    """Compute capability of each GPU that torch sees."""
+    threads: int
+    """OpenMP threads of one process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The folder of the data, or the current one."""
+
+    path: str
+    free_bytes: int | None
+    filesystem: str | None
+    storage: Storage | None
+    """What is behind it: a local disk's kind, "virtual" for a virtual machine's disk, None where nobody says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What was found. None: not known, or there is no such thing on this system."""
+
+    environment: Environment
+    machine_cpus: int | None
+    affinity_cpus: int | None
+    """CPUs that this process may run on."""
+    cpu_quota: float | None
+    """CPUs' worth of time that its cgroup grants."""
+    torch: Torch
+    visible_devices: str | None
+    """CUDA_VISIBLE_DEVICES."""
+    open_files: int | None
+    """How many files a process may have open: the soft limit, which it can raise up to the hard one."""
+    open_files_hard: int | None
+    place: Place
+    pillow: str
+    """Version, with "(SIMD)" where it is Pillow-SIMD."""
+    pillow_reads_jpeg: bool
+    libjpeg_turbo: str | None
+    """Version of libjpeg-turbo in Pillow; None where it uses another JPEG library."""
+    missing_loaders: dict[str, str]
+    """What installs each loader that is not ready."""
+    console: str
+    """The encoding of messages."""
+    long_paths: bool | None
+    """Whether Windows allows every program paths beyond 260 characters."""
+
+    @property
+    def windows(self) -> bool:
+        return self.environment.machine.system.startswith("Windows")
+
+
+def gather(place: Path) -> Facts:
+    """Return the facts, those about storage for the folder ``place``. Never raises."""
+    soft, hard = _open_files()
+    return Facts(
+        environment=capture(),
+        machine_cpus=os.cpu_count(),
+        affinity_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
+        cpu_quota=cgroup_quota(),
+        torch=_torch(),
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        open_files=soft,
+        open_files_hard=hard,
+        place=_place(place.absolute()),
+        pillow=loader_versions("imagefolder")["pillow"],
+        pillow_reads_jpeg=features.check("jpg") is True,
+        libjpeg_turbo=features.version("libjpeg_turbo"),
+        missing_loaders=_missing_loaders(),
+        console=sys.stderr.encoding or "ascii",
+        long_paths=_long_paths(),
+    )
+
+
+def _torch() -> Torch:
+    sees_gpu = torch.cuda.is_available()
+    gpus = range(torch.cuda.device_count() if sees_gpu else 0)
+    return Torch(
+        cuda=torch.version.cuda,
+        sees_gpu=sees_gpu,
+        architectures=tuple(torch.cuda.get_arch_list()),
+        capabilities=tuple(torch.cuda.get_device_capability(gpu) for gpu in gpus),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _open_files() -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit; None for an unlimited one, and on Windows, where handles have none."""
+    if sys.platform == "win32":
+        return None, None
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    return None if soft == unlimited else soft, None if hard == unlimited else hard
+
+
+def _place(path: Path) -> Place:
+    free: int | None = None
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path).free
+    return Place(path=str(path), free_bytes=free, filesystem=filesystem_of(path), storage=storage_of(path))
+
+
+def _missing_loaders() -> dict[str, str]:
+    missing: dict[str, str] = {}
+    for name, entry in LOADERS.items():
+        try:
+            loader_versions(name)
+        except LoaderUnavailable:
+            missing[name] = entry.install
+    return missing
+
+
+def _long_paths() -> bool | None:
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    return None

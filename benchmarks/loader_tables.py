@@ -1,0 +1,96 @@
+"""README's tables of loaders, in Markdown: each loader at its best, and how much faster than another it is.
+
+A ratio is taken run by run, between the runs of the same number, which followed each other closely; its median stands
+first, then its lowest and highest. So a machine that slowly changes its mood does not change the ratio.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from .environment import Machine
+from .records import Record, read_records
+from .tables import CEILING, Row, Table, tabulate
+
+OURS, BASELINE = "threaded", "imagefolder"
+
+
+def loaders(records: Path) -> str:
+    """Return a table for each machine: every loader with its best number of workers, against ``imagefolder``."""
+    return _bench(records / "loaders", f"times `{BASELINE}`", BASELINE, lambda row, base: (row, base))
+
+
+def peers(records: Path) -> str:
+    """Return a table for each machine: ``threaded`` against the best row of every other project's loader."""
+    return _bench(records / "peers", f"`{OURS}` is faster by", OURS, lambda row, base: (base, row))
+
+
+def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tuple[Row, Row]]) -> str:
+    """Return tables of bench records; ``ratio`` heads the column of ``order``'s first row over its second."""
+    folders = sorted({path.parent for path in folder.rglob("*.json")})
+    machines: dict[Machine, list[Record]] = {}
+    for record in read_records(folders) if folders else []:
+        machines.setdefault(record.environment.machine, []).append(record)
+    texts: list[str] = []
+    for table in (table for records in machines.values() for table in tabulate(records)):
+        for state in dict.fromkeys((row.cache, row.batch_size) for row in table.rows):
+            best = _best([row for row in table.rows if (row.cache, row.batch_size) == state])
+            pairs = {row.loader: order(row, best[base]) for row in best.values() if base in best}
+            lines = [
+                f"{_bench_heading(table, *state)}:",
+                "",
+                f"| loader | workers | images/s | spread | {ratio} | CPU ms/image | memory |",
+                "|---|---:|---:|---:|---:|---:|---:|",
+                *(_bench_line(row, _ratio(table, *pairs[row.loader]) if pairs else "-") for row in best.values()),
+            ]
+            texts.append("\n".join(lines))
+    return "\n\n".join(texts)
+
+
+def _bench_heading(table: Table, cache: str, batch_size: int) -> str:
+    records = [r for r in table.records if (r.cache, r.config.batch_size) == (cache, batch_size)]
+    runs = len({record.repeat for record in records})
+    return (
+        f"{machine_name(table.machine)}, {records[-1].date[:10]}; {table.samples:,} pictures of {table.dataset} "
+        f"{table.split}, {table.image_size} px, batches of {batch_size}, {cache} cache, "
+        f"{runs} interleaved runs of {records[0].seconds:g} s"
+    )
+
+
+def _best(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return each loader's fastest row, fastest loader first and the ceiling last."""
+    ordered = sorted(rows, key=lambda row: (row.loader == CEILING, -row.images_per_second))
+    names = dict.fromkeys(row.loader for row in ordered)
+    return {name: next(row for row in ordered if row.loader == name) for name in names}
+
+
+def _bench_line(row: Row, ratio: str) -> str:
+    cpu = "-" if row.cpu_ms_per_image is None else f"{row.cpu_ms_per_image:.2f}"
+    memory = "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:,.0f} MB"
+    cells = (f"`{row.loader}`", row.workers, f"{row.images_per_second:,.0f}", f"{row.spread:.1%}", ratio, cpu, memory)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _ratio(table: Table, above: Row, below: Row) -> str:
+    over, under = _runs(table, above), _runs(table, below)
+    ratios = sorted(over[repeat] / under[repeat] for repeat in over.keys() & under.keys())
+    if above is below or not ratios or CEILING in (above.loader, below.loader):
+        return "1" if above is below else "-"
+    middle = f"{median(ratios):.2f}"
+    return middle if len(ratios) == 1 else f"{middle} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def _runs(table: Table, row: Row) -> dict[int, float]:
+    """Return images/s of the row's runs by their number."""
+    return {
+        record.repeat: record.measurement.images_per_second
+        for record in table.records
+        if (record.loader, record.config.workers, record.config.batch_size, record.cache)
+        == (row.loader, row.workers, row.batch_size, row.cache)
+    }
+
+
+def machine_name(machine: Machine) -> str:
+    """Return a machine in words: what a reader compares with the own one."""
+    words = (f"{machine.cpus} CPUs of {machine.cpu or 'an unknown kind'}", f"{machine.memory_gib} GiB", machine.gpu)
+    return ", ".join(word for word in (*words, machine.system) if word)

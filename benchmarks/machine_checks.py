@@ -1,0 +1,177 @@
+"""What the hardware and the operating system's limits mean for feedline. Every check is pure: facts in, finding out.
+
+A check says nothing where its facts are unknown, or where there is no such thing on the system.
+"""
+
+from .facts import Facts
+from .findings import Finding
+
+BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 pictures, as a worker hands it over
+PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
+# torch's workers hand over each tensor as an open file; the default of macOS, 256, is soon spent.
+FEW_FILES = 1024
+IMAGENET_BYTES = 155 * 10**9  # class folders of train and val; shards take as much again
+LITTLE_SPACE, NO_SPACE = 10 * 10**9, 10**9
+LITTLE_MEMORY_GIB = 4
+
+
+def cpus(facts: Facts) -> Finding:
+    """CPUs that may be used against those of the machine."""
+    cpus, quota = facts.environment.machine.cpus, facts.cpu_quota
+    name = facts.environment.machine.cpu or "unknown CPU"
+    limits = [f"a quota of {quota:g}"] if quota is not None and quota < (facts.affinity_cpus or cpus) else []
+    if facts.affinity_cpus and facts.machine_cpus and facts.affinity_cpus < facts.machine_cpus:
+        limits.append(f"an affinity of {facts.affinity_cpus}")
+    if not limits:
+        return Finding(subject="cpu", level="ok", found=f"{cpus} usable CPUs ({name})")
+    found = f"{cpus} usable of {facts.machine_cpus} CPUs, by {' and '.join(limits)} ({name})"
+    starved = quota is not None and quota < 1
+    return Finding(
+        subject="cpu",
+        level="warning" if starved else "note",
+        found=found,
+        consequence="less than one CPU: loader and model take turns in bursts, and no measured rate is steady"
+        if starved
+        else "feedline starts workers for the usable ones; other programs may start one per CPU of the machine",
+        mend="docker run --cpus=2 ... (Kubernetes: resources.limits.cpu; Slurm: --cpus-per-task)",
+    )
+
+
+def threads(facts: Facts) -> Finding:
+    """OpenMP threads against usable CPUs."""
+    threads, cpus = facts.torch.threads, facts.environment.machine.cpus
+    found = f"torch computes with {threads} threads on {cpus} CPUs"
+    if threads <= cpus:
+        return Finding(subject="threads", level="ok", found=found)
+    return Finding(
+        subject="threads",
+        level="warning",
+        found=found,
+        consequence="they wait for each other; training on the CPU becomes several times slower",
+        mend=f"{'set' if facts.windows else 'export'} OMP_NUM_THREADS={cpus}",
+    )
+
+
+def load(facts: Facts) -> Finding | None:
+    """Other work on the machine."""
+    load, cpus = facts.environment.load_average, facts.machine_cpus
+    if load is None or cpus is None or load < cpus / 2:
+        return None
+    return Finding(
+        subject="load",
+        level="note",
+        found=f"{load:.1f} processes were runnable over the last minute, on {cpus} CPUs",
+        consequence="other work shares the machine: what is measured now is too low",
+        mend="feedline bench ROOT --repeats 5 --out bench  (when it is quiet)",
+    )
+
+
+def governor(facts: Facts) -> Finding | None:
+    """How readily the CPUs clock up."""
+    governor = facts.environment.governor
+    if governor is None:
+        return None
+    if governor != "powersave":
+        return Finding(subject="clock", level="ok", found=f"governor {governor}")
+    return Finding(
+        subject="clock",
+        level="note",
+        found="governor powersave",
+        consequence="CPUs may clock up late, so that short measurements come out low",
+        mend="sudo cpupower frequency-set -g performance",
+    )
+
+
+def memory(facts: Facts) -> Finding:
+    """Memory granted."""
+    size = facts.environment.machine.memory_gib
+    if size >= LITTLE_MEMORY_GIB:
+        return Finding(subject="memory", level="ok", found=f"{size} GiB")
+    return Finding(
+        subject="memory",
+        level="warning",
+        found=f"{size} GiB",
+        consequence="each worker process of imagefolder and webdataset takes about half a GiB",
+        mend="feedline train ROOT --loader threaded --batch-size 32 --out RUN",
+    )
+
+
+def shm(facts: Facts) -> Finding | None:
+    """Shared memory against what DataLoader's workers hand over through it."""
+    size, workers = facts.environment.shm_bytes, facts.environment.machine.cpus
+    if size is None:
+        return None
+    need = workers * PREFETCH * BATCH_BYTES
+    if size >= need:
+        return Finding(subject="/dev/shm", level="ok", found=f"{_size(size)}, {workers} workers need {_size(need)}")
+    return Finding(
+        subject="/dev/shm",
+        level="warning",
+        found=f"{_size(size)}, but {workers} worker processes with batches of 256 need {_size(need)}",
+        consequence='workers of imagefolder and webdataset die with "bus error"; threaded needs none of it',
+        mend=f"docker run --shm-size={_gib_up(need)}g ... (or sudo mount -o remount,size={_gib_up(need)}G /dev/shm)",
+    )
+
+
+def open_files(facts: Facts) -> Finding | None:
+    """The limit on open files."""
+    limit, hard = facts.open_files, facts.open_files_hard
+    if limit is None:
+        return None
+    if limit >= FEW_FILES:
+        return Finding(subject="open files", level="ok", found=f"{limit} per process")
+    target = FEW_FILES * 4 if hard is None else min(hard, FEW_FILES * 4)
+    raised = f"ulimit -n {target}" if target > limit else "sudo prlimit --nofile=4096 --pid $$"
+    return Finding(
+        subject="open files",
+        level="warning",
+        found=f"{limit} per process",
+        consequence='worker processes end with "too many open files"',
+        mend=raised,
+    )
+
+
+def space(facts: Facts) -> Finding | None:
+    """Free space for a data set."""
+    free, path = facts.place.free_bytes, facts.place.path
+    if free is None:
+        return None
+    found = f"{_size(free)} free in {path}"
+    mend = "feedline prep imagenet ARCHIVES --out FOLDER_ON_ANOTHER_DISK"
+    if free < NO_SPACE:
+        consequence = "no data set, checkpoint or report can be written"
+        return Finding(subject="space", level="problem", found=found, consequence=consequence, mend=mend)
+    if free < LITTLE_SPACE:
+        consequence = "enough for Tiny-ImageNet and checkpoints, not for ImageNet"
+        return Finding(subject="space", level="warning", found=found, consequence=consequence, mend=mend)
+    if free < IMAGENET_BYTES:
+        consequence = f"ImageNet's class folders take {_size(IMAGENET_BYTES)}; shards alone can be written instead"
+        mend = "feedline shard ARCHIVES --out FOLDER"
+        return Finding(subject="space", level="note", found=found, consequence=consequence, mend=mend)
+    return Finding(subject="space", level="ok", found=found)
+
+
+def storage(facts: Facts) -> Finding | None:
+    """What single files cost where the data lies."""
+    storage, filesystem, path = facts.place.storage, facts.place.filesystem, facts.place.path
+    if storage is None and filesystem is None:
+        return None
+    kind = {"hdd": "a hard disk", "network": "a network file system", "memory": "memory", "virtual": "a virtual disk"}
+    found = f"{path} lies on {kind.get(storage or '', storage or 'a disk of unknown kind')} ({filesystem})"
+    if storage not in ("hdd", "network"):
+        return Finding(subject="storage", level="ok", found=found)
+    return Finding(
+        subject="storage",
+        level="warning",
+        found=found,
+        consequence="single files cost a seek or a round trip each: class folders load slowly, shards do not",
+        mend=f"feedline shard {path}",
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 10**9:,.1f} GB" if count >= 10**9 else f"{count / 10**6:,.0f} MB"
+
+
+def _gib_up(count: int) -> int:
+    return -(-count // 2**30)

@@ -1,0 +1,103 @@
+"""What to measure: the plan of a bench, and the order of its runs."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..loaders import LOADERS, LoaderSpec, most_workers
+from ..prep import MeasurementError, usable_cpus
+from .cache import AskedCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure. Raises MeasurementError for a value that makes no sense."""
+
+    root: Path
+    loaders: tuple[str, ...] = ()
+    """Names of loaders; empty: all that are installed and can read the root."""
+    workers: tuple[int, ...] = ()
+    """Worker counts; empty: 0 and the powers of two up to the usable CPUs. A loader without workers runs once."""
+    batch_sizes: tuple[int, ...] = (64,)
+    caches: tuple[AskedCache, ...] = ("warm",)
+    """States of the page cache. A loader that only replays batches is measured in the first one alone."""
+    image_size: int = 224
+    split: str = "train"
+    dct_scaling: bool = False
+    """As ``LoaderSpec.dct_scaling``. Without names, the loaders that can do it are measured."""
+    seconds: float = 3.0
+    """Measuring time of each run, after a warm-up of a third of it; a cold run ends with its first epoch."""
+    repeats: int = 3
+    seed: int = 0
+    timeout: float = 600.0
+    """Seconds after which a run that has not ended is given up: a folder of a million files opens slowly."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.seconds < self.timeout):
+            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
+        if self.repeats < 1:
+            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        if not self.batch_sizes or not self.caches:
+            raise MeasurementError("a plan needs at least one batch size and one state of the cache")
+
+    def command(self, out: Path) -> tuple[str, ...]:
+        """Return the command line that measures this plan again."""
+        loaders = [word for name in self.loaders for word in ("--loader", name)]
+        options = {
+            **({"--workers": ",".join(map(str, self.workers))} if self.workers else {}),
+            "--batch-size": ",".join(map(str, self.batch_sizes)),
+            "--cache": self.caches[0] if len(self.caches) == 1 else "both",
+            "--image-size": self.image_size,
+            "--split": self.split,
+            "--seconds": f"{self.seconds:g}",
+            "--repeats": self.repeats,
+            "--seed": self.seed,
+            "--out": out,
+        }
+        loaders += ["--dct-scaling"] if self.dct_scaling else []
+        return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """One row of the table to be."""
+
+    loader: str
+    workers: int
+    batch_size: int
+    cache: AskedCache
+
+    def __str__(self) -> str:
+        return f"{self.loader}-w{self.workers}-b{self.batch_size}-{self.cache}"
+
+
+def default_workers() -> tuple[int, ...]:
+    """Return 0 and the powers of two up to the usable CPUs, and these themselves."""
+    cpus = usable_cpus()
+    return (0, *sorted({cpus, *(2**power for power in range(cpus.bit_length()))}))
+
+
+def in_order(plan: Plan) -> Iterator[tuple[int, Configuration]]:
+    """Yield (repeat, configuration): there and back again, until all repeats are done."""
+    configurations = list(_configurations(plan))
+    for repeat in range(plan.repeats):
+        for configuration in configurations if repeat % 2 == 0 else reversed(configurations):
+            yield repeat, configuration
+
+
+def _configurations(plan: Plan) -> Iterator[Configuration]:
+    for loader in plan.loaders:
+        caches = plan.caches if LOADERS[loader].covers_epoch else plan.caches[:1]
+        for batch_size, workers, cache in itertools.product(plan.batch_sizes, _worker_counts(plan, loader), caches):
+            yield Configuration(loader=loader, workers=workers, batch_size=batch_size, cache=cache)
+
+
+def _worker_counts(plan: Plan, loader: str) -> tuple[int, ...]:
+    """Return the asked counts, or by default those that the loader can use: shards feed one worker per stream."""
+    if not LOADERS[loader].uses_workers:
+        return (0,)
+    if plan.workers:
+        return plan.workers
+    most = most_workers(loader, LoaderSpec(root=plan.root, split=plan.split))
+    return tuple(count for count in default_workers() if most is None or count <= most)

@@ -1,0 +1,204 @@
+"""The result tables of README and docs, in Markdown, made from committed records and from nothing else.
+
+Each function takes the folder of the records and returns its text, or an empty one while there is no record for it.
+Records of unlike machines are never compared: each machine has its own table or line, which names it. Of documents that
+hold a whole comparison only the newest of each machine counts; bench records of one machine all do.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Protocol, TypeVar
+
+from pydantic import TypeAdapter
+
+from ..prep import read_document
+from ..train.history import EpochRecord
+from .accuracy import AccuracyRecord, agreement
+from .environment import Environment
+from .loader_tables import loaders, machine_name, peers
+from .preparation import PreparationRecord, Split, table as preparation_table
+from .sharding import ShardingRecord, table as sharding_table
+from .speed_tables import tabulate_speeds
+from .tables import CEILING
+from .training_speed import SpeedRecord
+
+
+class _Dated(Protocol):
+    @property
+    def date(self) -> str: ...
+    @property
+    def environment(self) -> Environment: ...
+
+
+D = TypeVar("D", bound=_Dated)
+
+
+def preparation(records: Path) -> str:
+    """Return what preparing archives took, feedline's and others' times."""
+    found = _newest(records, "preparation/*.json", PreparationRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{preparation_table(record).strip()}" for record in found)
+
+
+def sharding(records: Path) -> str:
+    """Return what restart markers and writing shards cost."""
+    found = _newest(records, "sharding/*.json", ShardingRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{sharding_table(record)}" for record in found)
+
+
+def accuracy(records: Path) -> str:
+    """Return the accuracies through every loader, and whether they agree."""
+    return "\n\n".join(
+        f"{data}; {_where(record)}:\n\n{agreement(record.runs)}" for data, record in _accuracies(records)
+    )
+
+
+def training_speed(records: Path) -> str:
+    """Return images/s of training on each set of devices."""
+    found = _newest(records, "**/training-speed.json", SpeedRecord)
+    return "\n\n".join(
+        f"{_where(record)}; {record.config.model} at {record.config.image_size} px, {record.config.batch_size} "
+        f"pictures per rank, amp {record.config.amp}, {record.steps} steps:\n\n{tabulate_speeds(record.speeds)}"
+        for record in found
+    )
+
+
+def learning(records: Path) -> str:
+    """Return where the training on 200 synthetic classes ended."""
+    epochs = _epochs(records)
+    if not epochs:
+        return ""
+    last, seconds = epochs[-1], sum(epoch.seconds for epoch in epochs)
+    lines = ["| | loss | top-1 | top-5 |", "|---|---:|---:|---:|"]
+    for name, part in (("train, augmented, as it was trained on", last.train), ("val", last.val)):
+        if part is not None:
+            lines.append(f"| {name} | {part.loss:.3f} | {part.top1:.1%} | {part.top5:.1%} |")
+    rate = sum(epoch.images for epoch in epochs) / seconds
+    after = f"After {last.epoch} epochs, {seconds / 60:.1f} minutes of training at {rate:.0f} images/s:"
+    return "\n".join([after, "", *lines])
+
+
+def measured(records: Path) -> str:
+    """Return README's summary: one line for each thing that was measured, and machine."""
+    rows = [
+        *(_preparing(record) for record in _newest(records, "preparation/*.json", PreparationRecord)),
+        *(_sharding(record) for record in _newest(records, "sharding/*.json", ShardingRecord)),
+        *(_agreeing(data, record) for data, record in _accuracies(records)),
+        *(row for record in _newest(records, "**/training-speed.json", SpeedRecord) for row in _training(record)),
+        *_learnt(_epochs(records)),
+    ]
+    return "\n".join(["| what | where | result | command, details |", "|---|---|---|---|", *rows]) if rows else ""
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "loaders": loaders,
+    "peers": peers,
+    "preparation": preparation,
+    "sharding": sharding,
+    "accuracy": accuracy,
+    "training-speed": training_speed,
+    "learning": learning,
+    "measured": measured,
+}
+"""What may stand between two markers, by the name in them."""
+
+
+def _preparing(record: PreparationRecord) -> str:
+    seconds: dict[str, dict[Split, list[float]]] = {}
+    for run in record.runs:
+        seconds.setdefault(run.tool, {}).setdefault(run.split, []).append(run.seconds)
+    times: dict[str, dict[Split, float]] = {
+        tool: {split: median(runs) for split, runs in found.items()} for tool, found in seconds.items()
+    }
+    spreads = [(max(runs) - min(runs)) / median(runs) for found in seconds.values() for runs in found.values()]
+    ours = times["feedline"]
+    against = [
+        f"{' and '.join(f'{time[split] / ours[split]:.1f}' for split in ours)} times as fast as {tool}"
+        for tool, time in times.items()
+        if not tool.startswith("feedline")
+    ]
+    memory = max(run.peak_memory for run in record.runs if run.tool == "feedline")
+    return _row(
+        f"preparing {' and '.join(f'{split} ({record.pictures[split]:,} pictures)' for split in ours)}",
+        record,
+        f"{', '.join(against)} (spreads {min(spreads):.0%} to {max(spreads):.0%}); {memory / 1e6:.0f} MB of memory",
+        "`python -m feedline.benchmarks.preparation --out DIR`, [docs/prep.md](docs/prep.md)",
+    )
+
+
+def _sharding(record: ShardingRecord) -> str:
+    done = record.transcoding
+    growth = done.encoded_bytes / done.source_bytes - 1
+    index = next(run.index_bytes / run.images for run in record.writing if run.encode == "restart")
+    return _row(
+        "lossless restart markers",
+        record,
+        f"{done.images / median(done.cpu_seconds):.0f} images/s on one core; files grow by {growth:.2%}; "
+        f"{index:.0f} bytes of index a picture",
+        "`python -m feedline.benchmarks.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
+    )
+
+
+def _agreeing(data: str, record: AccuracyRecord) -> str:
+    seeds = len({run.seed for run in record.runs})
+    return _row(
+        f"accuracy by loader, {data}, {seeds} seeds",
+        record,
+        agreement(record.runs).splitlines()[-1],
+        "`python -m feedline.benchmarks.accuracy OUT`, [docs/training.md](docs/training.md)",
+    )
+
+
+def _training(record: SpeedRecord) -> list[str]:
+    rows: list[str] = []
+    for device, ranks in dict.fromkeys((speed.device, speed.ranks) for speed in record.speeds):
+        speeds = {s.loader: s for s in record.speeds if (s.device, s.ranks) == (device, ranks)}
+        ceiling = speeds.pop(CEILING, None)
+        if not speeds:
+            continue
+        best = max(speeds.values(), key=lambda speed: speed.images_per_second)
+        share = f", {best.images_per_second / ceiling.images_per_second:.0%} of the ceiling" if ceiling else ""
+        rows.append(
+            _row(
+                f"training {record.config.model} at {record.config.image_size} px on {ranks} x {device}",
+                record,
+                f"`{best.loader}` {best.images_per_second:,.0f} images/s{share}",
+                "`feedline bench ROOT --train --out DIR`, [docs/training.md](docs/training.md)",
+            )
+        )
+    return rows
+
+
+def _learnt(epochs: Sequence[EpochRecord]) -> list[str]:
+    if not epochs:
+        return []
+    train = epochs[-1].train
+    result = f"after {epochs[-1].epoch} epochs top-1 {train.top1:.1%} and top-5 {train.top5:.1%} on train"
+    return [f"| ResNet-18 on 200 synthetic classes | | {result} | [docs/training.md](docs/training.md) |"]
+
+
+def _row(what: str, record: _Dated, result: str, how: str) -> str:
+    return f"| {what} | {_where(record)} | {result} | {how} |"
+
+
+def _epochs(records: Path) -> list[EpochRecord]:
+    lines = [
+        line for path in records.glob("training/train-200-classes.jsonl") for line in path.read_bytes().splitlines()
+    ]
+    return [TypeAdapter(EpochRecord).validate_json(line) for line in lines]
+
+
+def _accuracies(records: Path) -> list[tuple[str, AccuracyRecord]]:
+    """Return (data, record) of each accuracy-DATA.json: a machine may have judged by several data sets."""
+    paths = sorted(records.glob("training/accuracy-*.json"))
+    return [(path.stem.removeprefix("accuracy-"), read_document(path, AccuracyRecord)) for path in paths]
+
+
+def _newest(records: Path, pattern: str, kind: type[D]) -> list[D]:
+    """Return the newest document of each machine, newest machine last."""
+    found = sorted((read_document(path, kind) for path in records.glob(pattern)), key=lambda record: record.date)
+    return list({record.environment.machine: record for record in found}.values())
+
+
+def _where(record: _Dated) -> str:
+    return f"{machine_name(record.environment.machine)}, {record.date[:10]}"

@@ -1,0 +1,182 @@
+"""What the installed software means for feedline: Python, torch and its GPU, Pillow, the loaders, the console.
+
+Every check is pure: facts in, finding out. It says nothing where its facts are unknown, or where there is no such thing
+on the system.
+"""
+
+from .facts import Facts
+from .findings import Finding, Level
+
+# The oldest driver, first number, that runs programs built with a CUDA of this first number: NVIDIA's "CUDA
+# Compatibility", minor version compatibility. A newer driver runs all older ones.
+OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
+# GPUs with an engine for baseline JPEG: Ampere's A100 and A30, then Ada, Hopper and all later ones (nvJPEG's
+# documentation, "Hardware Acceleration").
+ENGINE_AMPERE, ENGINE_SINCE = (8, 0), (8, 9)
+FOREIGN_TORCH = "pip install uv && uv pip install --reinstall torch torchvision --torch-backend="
+
+
+def python(facts: Facts) -> Finding:
+    """Python and how it starts processes."""
+    environment = facts.environment
+    found = f"Python {environment.python} on {environment.platform}, processes start by {environment.start_method}"
+    return Finding(subject="python", level="ok", found=found)
+
+
+def gpu(facts: Facts) -> Finding:
+    """The chain GPU, driver, torch's CUDA build, GPU generation: the first broken link is the finding."""
+    gpu, driver, built = facts.environment.machine.gpu, facts.environment.driver, facts.torch.cuda
+    if gpu is None:
+        return _no_gpu(built)
+    found = f"{gpu}, driver {driver or 'unknown'}, torch built {f'with CUDA {built}' if built else 'without CUDA'}"
+    if built is None:
+        return _unused_gpu(found, "the GPU stays unused", f"{FOREIGN_TORCH}auto")
+    oldest, major = OLDEST_DRIVER.get(int(built.partition(".")[0])), (driver or "").partition(".")[0]
+    if oldest and major.isdecimal() and int(major) < oldest:
+        consequence = f"CUDA {built} needs driver {oldest} or newer: the GPU stays unused"
+        return _unused_gpu(found, consequence, f"{FOREIGN_TORCH}auto  (or install driver {oldest} or newer)")
+    if not facts.torch.sees_gpu:
+        hidden = facts.visible_devices in ("", "-1", "NoDevFiles")
+        consequence = "torch does not see it" + (", because CUDA_VISIBLE_DEVICES hides it" if hidden else "")
+        unhide = "set CUDA_VISIBLE_DEVICES=" if facts.windows else "unset CUDA_VISIBLE_DEVICES"
+        return _unused_gpu(found, consequence, unhide if hidden else 'python -c "import torch; torch.cuda.init()"')
+    foreign = [capability for capability in facts.torch.capabilities if not _has_code(facts, capability)]
+    if foreign:
+        consequence = f"torch has no code for compute capability {foreign[0][0]}.{foreign[0][1]}: every kernel fails"
+        return _unused_gpu(found, consequence, f"{FOREIGN_TORCH}auto  (or take --device cpu)")
+    return Finding(subject="gpu", level="ok", found=found)
+
+
+def _no_gpu(built: str | None) -> Finding:
+    if built is None:
+        return Finding(subject="gpu", level="note", found="no GPU", consequence="models train on the CPU")
+    return Finding(
+        subject="gpu",
+        level="note",
+        found=f"no GPU is visible, torch is built with CUDA {built}",
+        consequence="models train on the CPU, and torch takes some GB of disk for nothing; "
+        "if there is a GPU, its driver or the container's access to it is missing",
+        mend=f"docker run --gpus all ...  (without a GPU: {FOREIGN_TORCH}cpu)",
+    )
+
+
+def _unused_gpu(found: str, consequence: str, mend: str) -> Finding:
+    return Finding(subject="gpu", level="warning", found=found, consequence=consequence, mend=mend)
+
+
+def _has_code(facts: Facts, capability: tuple[int, int]) -> bool:
+    """A GPU runs code of its own generation, of the same or a smaller second number."""
+    compiled = [name.partition("_")[2].rstrip("af") for name in facts.torch.architectures]
+    versions = [(int(text[:-1]), int(text[-1])) for text in compiled if text.isdecimal()]
+    return not versions or any(major == capability[0] and minor <= capability[1] for major, minor in versions)
+
+
+def decoder(facts: Facts) -> Finding | None:
+    """Engines for JPEG on the GPU."""
+    if not facts.torch.capabilities:
+        return None
+    engines = [capability == ENGINE_AMPERE or capability >= ENGINE_SINCE for capability in facts.torch.capabilities]
+    if all(engines):
+        return Finding(subject="gpu decoder", level="ok", found="the GPU has engines that decode baseline JPEG")
+    return Finding(
+        subject="gpu decoder",
+        level="note",
+        found="the GPU has no engine for JPEG",
+        consequence="decoding there takes CUDA cores away from the model; the CPU may be the better place",
+        mend="feedline bench ROOT --loader dali --loader threaded --out bench",
+    )
+
+
+def pillow(facts: Facts) -> Finding:
+    """Who decodes for imagefolder and webdataset, and how fast."""
+    if not facts.pillow_reads_jpeg:
+        consequence = "pictures cannot be verified, resized or loaded"
+        return _weak_pillow(facts, "problem", "without JPEG support", consequence)
+    if facts.libjpeg_turbo is None:
+        consequence = "imagefolder and webdataset decode two to four times slower"
+        return _weak_pillow(facts, "warning", "with a JPEG library that is not libjpeg-turbo", consequence)
+    found = f"Pillow {facts.pillow} with libjpeg-turbo {facts.libjpeg_turbo}"
+    if facts.windows or "SIMD" in facts.pillow:
+        return Finding(subject="pillow", level="ok", found=found)
+    return Finding(
+        subject="pillow",
+        level="note",
+        found=found,
+        consequence="Pillow-SIMD would make imagefolder and webdataset faster, not threaded; it is compiled on "
+        "installation, which needs libjpeg-dev and zlib1g-dev",
+        mend="pip uninstall -y pillow && pip install pillow-simd",
+    )
+
+
+def _weak_pillow(facts: Facts, level: Level, what: str, consequence: str) -> Finding:
+    mend = "pip install --force-reinstall --only-binary :all: pillow"
+    found = f"Pillow {facts.pillow} {what}"
+    return Finding(subject="pillow", level=level, found=found, consequence=consequence, mend=mend)
+
+
+def simplejpeg(facts: Facts) -> Finding | None:
+    """Who decodes for threaded."""
+    version = facts.environment.libraries.get("simplejpeg")
+    if version is None:
+        return None
+    return Finding(subject="simplejpeg", level="ok", found=f"simplejpeg {version}, with its own libjpeg-turbo")
+
+
+def loaders(facts: Facts) -> Finding:
+    """Loaders that lack a library."""
+    missing = facts.missing_loaders
+    if not missing:
+        return Finding(subject="loaders", level="ok", found="all are ready")
+    found = f"not ready: {', '.join(missing)}"
+    if facts.windows and set(missing) == {"dali"}:
+        return Finding(subject="loaders", level="ok", found=f"{found}, which is for Linux only")
+    return Finding(
+        subject="loaders",
+        level="note" if set(missing) == {"dali"} else "warning",
+        found=found,
+        consequence="the others work",
+        mend=" && ".join(dict.fromkeys(missing.values())),
+    )
+
+
+def console(facts: Facts) -> Finding:
+    """Whether messages arrive as they are written."""
+    if facts.console.lower().replace("-", "") == "utf8":
+        return Finding(subject="console", level="ok", found=facts.console)
+    return Finding(
+        subject="console",
+        level="note",
+        found=f"encoding {facts.console}",
+        consequence="characters that it lacks appear as question marks; files are not affected",
+        mend="chcp 65001 && set PYTHONUTF8=1" if facts.windows else "export PYTHONUTF8=1",
+    )
+
+
+def long_paths(facts: Facts) -> Finding | None:
+    """Windows' limit on paths."""
+    if not facts.windows or facts.long_paths is None:
+        return None
+    if facts.long_paths:
+        return Finding(subject="long paths", level="ok", found="enabled")
+    return Finding(
+        subject="long paths",
+        level="note",
+        found="disabled: most programs cannot open paths beyond 260 characters",
+        consequence="feedline prep can, but torchvision and other readers may not find what it wrote",
+        mend="as administrator: reg add HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem "
+        "/v LongPathsEnabled /t REG_DWORD /d 1 /f",
+    )
+
+
+def antivirus(facts: Facts) -> Finding | None:
+    """Windows' scanner, whose exclusions only an administrator may read."""
+    if not facts.windows:
+        return None
+    return Finding(
+        subject="antivirus",
+        level="note",
+        found="Windows scans each file when it is opened, unless its folder is excluded",
+        consequence="a million small files are prepared and loaded slowly; a few large shards are not",
+        mend=f"as administrator, for a folder of nothing but pictures: "
+        f"powershell -Command \"Add-MpPreference -ExclusionPath '{facts.place.path}'\"",
+    )

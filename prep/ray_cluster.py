@@ -1,0 +1,107 @@
+"""Writing shards on a Ray cluster: one task a shard, on one machine or many.
+
+Threads of one process share Python's lock, so five of them are of use (see ``shards``); Ray's workers are processes,
+as many as the cluster has CPUs, on machines that may come and go. What a shard holds was planned before, so the
+bytes are the same, and a run that one engine began the other can continue. Each machine needs feedline, and must see
+the source and the output under the same paths, as on a shared file system.
+
+Ray repeats a task whose worker died; a shard is written under a temporary name, so half of one does no harm.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError
+from .shard_write import Piece, Written, write_shard
+
+SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them
+FAREWELL = 30.0  # seconds for cancelled tasks to let go of their files
+
+
+def write_on_ray(
+    out: Path, partial: Path, pieces: Sequence[Piece], workers: int | None, count: Callable[[int], None]
+) -> list[Written]:
+    """Write every piece and return what was written, in order. ``count`` is told the samples of each shard.
+
+    ``workers`` bounds the shards written at once; None: as many as the cluster has CPUs at the time. All paths must
+    be absolute. Joins the cluster that RAY_ADDRESS names or that runs on this machine, else starts one here.
+
+    Raises OutputError where Ray is missing, cannot be reached or loses a worker for good, and whatever a task raises.
+    """
+    ray = _ray()
+    with _joined(ray):
+        task = ray.remote(num_cpus=1)(_write)
+        left, written = iter(enumerate(pieces)), dict[int, Written]()
+        running: dict[Any, int] = {}
+        try:
+            while len(written) < len(pieces):
+                most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+                for number, piece in islice(left, max(0, most - len(running))):
+                    running[task.remote(out, partial, piece)] = number
+                ready, _ = ray.wait(list(running), timeout=SLICE)
+                for reference in ready:
+                    number = running.pop(reference)
+                    written[number] = _result(ray, reference)
+                    count(len(pieces[number].samples))
+        finally:
+            _cancel(ray, list(running))
+    return [written[number] for number in range(len(pieces))]
+
+
+def _write(out: Path, partial: Path, piece: Piece) -> Written:
+    """Write a shard in one of Ray's processes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's about broken EXIF: the pixels are fine
+        return write_shard(out, partial, piece, lambda _: None, threading.Event())
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise OutputError("--engine ray needs ray; install it with: pip install 'feedline[ray]'") from error
+    return ray
+
+
+@contextmanager
+def _joined(ray: Any) -> Generator[None, None, None]:
+    """Be part of a cluster; one that the caller has joined already is left as it is."""
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+        reason = str(error).partition("\n")[0]
+        raise OutputError(
+            f"cannot join a Ray cluster: {reason}; set RAY_ADDRESS to one that runs, or start one: ray start --head"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _result(ray: Any, reference: Any) -> Written:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OutputError(
+            f"Ray lost a worker for good: {reason}; run the same command again, finished shards are kept"
+        ) from error
+
+
+def _cancel(ray: Any, references: list[Any]) -> None:
+    """Stop what still runs, and wait until it has: nobody writes when the caller is told that it failed."""
+    for reference in references:
+        ray.cancel(reference)
+    if references:
+        ray.wait(references, num_returns=len(references), timeout=FAREWELL)
