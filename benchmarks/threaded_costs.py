@@ -219,7 +219,7 @@ def _joined(indexes: Sequence[ShardIndex]) -> tuple[npt.NDArray[np.void], list[n
     tiled = np.count_nonzero(rows["restart_interval"])
     if tiled < len(rows) / 2:  # some pictures come with restart markers of their own
         raise MeasurementError(
-            f"{tiled} of {len(rows)} pictures have restart markers; shard all: feedline shard ROOT --encode restart"
+            f"{tiled} of {len(rows)} pictures have restart markers; add them with: feedline shard ROOT --encode restart"
         )
     rows["offset"] = rows["size"] = 0  # of empty shards
     lengths = [

@@ -3,6 +3,7 @@
 Run with: python -m pytest -q tests/test_dct_scaling.py
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from hypothesis import given, strategies as st
 from sklearn.datasets import load_sample_image
 
+from feedline.benchmarks import read_record, read_records, tabulate
+from feedline.cli.main import run as feedline
 from feedline.loaders import LOADERS, LoaderSpec, open_loader
 from feedline.loaders.crop_decoding import decode_into
 from feedline.loaders.crops import draw_crops, train_crop
@@ -129,3 +132,42 @@ def test_scaling_on_the_gpu_is_refused() -> None:
     """nvJPEG's wrappers do not offer it."""
     with pytest.raises(LoaderError, match="either decode 'gpu' or dct_scaling"):
         spec_of(decode="gpu")
+
+
+def test_bench_measures_it_and_records_it(root: Path, tmp_path: Path) -> None:
+    """Without names, only the loaders that can; and a record from before the option reads as one without it."""
+    words = ["bench", str(root), "--dct-scaling", "--image-size", "16", "--workers", "0"]
+    assert feedline([*words, "--seconds", "0.2", "--repeats", "1", "--out", str(tmp_path / "bench")]) == 0
+    (path,) = (tmp_path / "bench").glob("*.json")
+    record = read_record(path)
+    content = json.loads(path.read_text("utf-8"))
+    for field in ("dct_scaling", "decode"):
+        del content["config"][field]
+    path.write_text(json.dumps(content))
+
+    assert (record.loader, record.config.dct_scaling) == ("threaded", True)
+    assert "--dct-scaling" in record.command
+    assert (read_record(path).config.dct_scaling, read_record(path).config.decode) == (False, "cpu")
+
+
+def test_scaled_and_exact_runs_are_not_compared(root: Path, tmp_path: Path) -> None:
+    """They do other work: each has a table of its own, which says so."""
+    words = ["bench", str(root), "--loader", "threaded", "--image-size", "16", "--workers", "0", "--repeats", "1"]
+    for flags in ([], ["--dct-scaling"]):
+        assert feedline([*words, *flags, "--seconds", "0.2", "--out", str(tmp_path / "bench")]) == 0
+    exact, scaled = sorted(tabulate(read_records([tmp_path / "bench"])), key=lambda table: table.pixels)
+
+    assert (exact.pixels, scaled.pixels) == ("16 px", "16 px, DCT-scaled")
+    assert len(exact.rows) == len(scaled.rows) == 1
+
+
+@pytest.mark.slow
+def test_training_asks_for_it_and_records_it(root: Path, tmp_path: Path) -> None:
+    """``--loader auto`` then takes the one that can; another one by name is refused in one sentence."""
+    words = ["train", str(root), "--dct-scaling", "--image-size", "16", "--epochs", "1", "--batch-size", "16"]
+    assert feedline([*words, "--workers", "0", "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+
+    assert '"dct_scaling": true' in json.dumps(config)
+    assert '"loader": "threaded"' in json.dumps(config)
+    assert feedline([*words, "--loader", "imagefolder", "--device", "cpu", "--out", str(tmp_path / "other")]) == 1

@@ -86,9 +86,10 @@ def run(*command: str, check: bool = True, stdin: str | None = None) -> subproce
 
 def test_the_contract_holds_on_pillow_simd(simd: Path) -> None:
     """Every test of the contract that `imagefolder` passes on Pillow."""
-    contract = Path(__file__).with_name("test_loaders.py")
-    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(contract.parent.parent)]
-    done = run(*pytest_here, str(contract), "-k", "imagefolder", "-m", "not slow")
+    here = Path(__file__).parent
+    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(here.parent)]
+    contract = [str(here / name) for name in ("test_loaders.py", "test_loader_pixels.py")]
+    done = run(*pytest_here, *contract, "-k", "imagefolder", "-m", "not slow")
 
     assert " passed" in done.stdout
     assert "failed" not in done.stdout

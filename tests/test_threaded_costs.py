@@ -18,21 +18,11 @@ from feedline.prep import SHARDS, MeasurementError, ShardSpec, read_document, to
 
 
 @pytest.fixture(scope="module")
-def restart_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small root, with restart-marker shards."""
-    copy = Path(
-        shutil.copytree(root, tmp_path_factory.mktemp("restart") / "data", ignore=shutil.ignore_patterns(SHARDS))
-    )
-    write_shards(copy, ShardSpec(encode="restart"))
-    return copy
-
-
-@pytest.fixture(scope="module")
-def record(restart_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedRecord:
+def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedRecord:
     """A short run of the real thing, read back from the disk."""
     out, threads = tmp_path_factory.mktemp("record") / "threaded.json", torch.get_num_threads()
     try:
-        measured = measure_threaded(restart_root, out, images=20, repeats=2)
+        measured = measure_threaded(root, out, images=20, repeats=2)
     finally:
         torch.set_num_threads(threads)
     assert read_document(out, ThreadedRecord) == measured
@@ -84,8 +74,10 @@ def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> 
 
 def test_shards_without_restart_markers_are_refused(root: Path, tmp_path: Path) -> None:
     """With the command that makes them."""
+    copies = Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))
+    write_shards(copies, ShardSpec(encode="copy"))
     with pytest.raises(MeasurementError, match=r"\d+ of 84 pictures have restart markers; .* --encode restart"):
-        measure_threaded(root, tmp_path / "record.json", images=5, repeats=1)
+        measure_threaded(copies, tmp_path / "record.json", images=5, repeats=1)
 
 
 def test_an_existing_record_is_not_overwritten(tmp_path: Path) -> None:
