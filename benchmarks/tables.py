@@ -168,7 +168,7 @@ def _table(machine: Machine, records: Sequence[Record]) -> Table:
         if record.loader == CEILING:
             ceilings.setdefault(record.config.batch_size, []).append(record)
     rows = [_row(group, ceilings.get(key[2])) for key, group in groups.items()]
-    rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.cache, row.batch_size, row.workers))
+    rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.is_cold, row.cache, row.batch_size, row.workers))
     rows = _named(rows)
     first = records[0]
     return Table(
@@ -188,9 +188,9 @@ def _named(rows: Sequence[Row]) -> list[Row]:
     batch_sizes, states = {row.batch_size for row in rows}, {row.state for row in rows if row.loader != CEILING}
 
     def named(row: Row) -> Row:
-        batch_size = f", batch {row.batch_size}" if len(batch_sizes) > 1 else ""
-        state = f", {row.state}" if len(states) > 1 or row.is_cold else ""
-        return replace(row, name=f"{row.name}{batch_size}{state}")
+        batch_size = [f"batch {row.batch_size}"] if len(batch_sizes) > 1 else []
+        state = [row.state] if len(states) > 1 or row.is_cold else []
+        return replace(row, name=f"{row.name} ({', '.join(batch_size + state)})") if batch_size + state else row
 
     return [named(row) for row in rows]
 

@@ -292,7 +292,8 @@ def test_the_command_measures_every_loader_on_real_pictures(
     measured = {(row["loader"], row["workers"]) for row in answer["results"]}
 
     assert {("imagefolder", 0), ("imagefolder", 1), ("webdataset", 1), ("cached", 0)} <= measured
-    assert all(row["images_per_second"] > 0 and row["cache"] == "warm" for row in answer["results"])
+    cache = "warm" if sys.platform == "linux" else "unknown"  # elsewhere nobody can look
+    assert all(row["images_per_second"] > 0 and row["cache"] == cache for row in answer["results"])
     assert answer["fastest"]["loader"] != "cached" and answer["failures"] == []
     assert "imagefolder" in stderr and "feedline report" in stderr
     assert (out / "throughput.png").read_bytes().startswith(b"\x89PNG")
@@ -316,7 +317,10 @@ def test_a_loader_that_dies_on_damaged_data_leaves_the_others_measured(
 
     assert code == 1
     assert {row["loader"] for row in json.loads(stdout)["results"]} == {"webdataset"}
-    assert "imagefolder with --workers 0 could not be measured" in stderr and "Traceback" not in stderr
+    assert (
+        "imagefolder with --workers 0 --batch-size 8 --cache warm could not be measured" in stderr
+        and "Traceback" not in stderr
+    )
     assert {record.loader for record in read_records([tmp_path / "bench"])} == {"webdataset"}
 
 

@@ -213,7 +213,7 @@ def test_the_verdict_is_that_of_the_warm_rows(records: list[Record]) -> None:
     warm, cold = (tabulate(part)[0].verdict for part in (faster, [r for r in faster if r.cache == "cold"]))
 
     assert warm is not None and warm.cache == "warm" and "300 images/s" in warm.sentence
-    assert cold is not None and (cold.loader, cold.cache) == ("webdataset", "cold") and ", cold" in cold.sentence
+    assert cold is not None and (cold.loader, cold.cache) == ("webdataset", "cold") and "(cold)" in cold.sentence
 
 
 def test_too_few_windows_of_a_cold_run_are_told(records: list[Record]) -> None:

@@ -1,6 +1,7 @@
 """Records: what was measured survives on disk, and what cannot be compared or understood is refused by name."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def test_a_record_keeps_the_raw_windows_and_the_whole_configuration(records: Pat
 
     assert content["measurement"]["windows"] == [{"seconds": 1.0, "samples": 200}] * 3
     assert content["config"]["batch_size"] == 64 and content["config"]["transform"] == "train"
-    assert content["cache"] in ("warm", "unknown") and content["cache_asked"] == "warm" and content["schema"] == 2
+    assert (content["schema"], content["cache_asked"]) == (2, "warm")
+    assert content["cache"] == ("warm" if sys.platform == "linux" else "unknown")  # elsewhere nobody can look
     assert content["environment"]["machine"]["cpus"] >= 1
     assert content["command"][:2] == ["feedline", "bench"] and "--seed" in content["command"]
 
