@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..loaders import LOADERS, LoaderSpec, readable_loaders
+from ..loaders import LOADERS, LoaderSpec, honours, readable_loaders
 from ..prep import MeasurementError, OutputError, Progress, silent, write_atomically
 from .cache import AskedCache, evict, files_read, resident_fraction, warm
 from .data import Data, describe
@@ -60,7 +60,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_
     holds something else than records or is full, DatasetError or LoaderError when the root or a loader cannot be
     used at all, MeasurementError when no run succeeded.
     """
-    plan = replace(plan, loaders=plan.loaders or tuple(readable_loaders(plan.root)))
+    plan = replace(plan, loaders=plan.loaders or _able(plan))
     _open_output(out)
     session = _Session(
         plan=plan,
@@ -88,6 +88,12 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_
     write_spreadsheet(out / SPREADSHEET, read_records([out]))
     write_plot(out / PLOT, table)
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
+
+
+def _able(plan: Plan) -> tuple[str, ...]:
+    """Return the loaders that are installed, can read the root and decode as asked."""
+    asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
+    return tuple(name for name in readable_loaders(plan.root) if honours(name, asked))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,7 @@ class _Session:
             workers=configuration.workers,
             shuffle=training,
             seed=plan.seed,
+            dct_scaling=plan.dct_scaling,
         )
 
 

@@ -11,12 +11,17 @@ import time
 
 from pydantic import TypeAdapter
 
-from ..loaders import LOADERS, loader_versions, open_loader
-from ..prep import FeedlineError
+from ..loaders import LOADERS, Loader, loader_versions, open_loader
+from ..loaders.encoded import open_samples
+from ..loaders.throttle import ThrottledSamples
+from ..prep import FeedlineError, MeasurementError
 from .data import classes_of, describe
+from .encodings import Profile, encoding_of, time_encodings
 from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
 from .process import Answer, Job
+from .stages import time_stages_of
+from .steps import Stepped, start_step
 from .usage import bytes_read, cpu_seconds
 
 
@@ -28,7 +33,7 @@ def main() -> None:
     if job.tell_at is not None:
         tell_at(job.tell_at)
     try:
-        answer = _run(job)
+        answer = Answer(profile=_profile(job)) if job.profile else _run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
     tell_nothing()
@@ -46,15 +51,35 @@ def _run(job: Job) -> Answer:
     )
     loader_versions(job.loader)  # imports its library, which is no part of opening data: torchvision takes 1.2 s
     started = time.perf_counter()
-    loader = open_loader(job.loader, spec)
+    loader = _open(job)
     opened = time.perf_counter()
+    epochs = loader if job.step is None else Stepped(loader, start_step(job.step, spec))
     try:
         measurement = measure(
-            loader, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+            epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
         )
     finally:
         loader.close()
     return Answer(open_seconds=opened - started, measurement=measurement)
+
+
+def _open(job: Job) -> Loader:
+    if job.throttle is None:
+        return open_loader(job.loader, job.spec)
+    if job.loader != "threaded":
+        raise MeasurementError(f"only threaded can be throttled, not {job.loader}")
+    from ..loaders.threaded import ThreadedLoader
+
+    samples = open_samples(job.spec.root, job.spec.split)
+    return ThreadedLoader(job.spec, samples=ThrottledSamples(samples, job.throttle))
+
+
+def _profile(job: Job) -> Profile:
+    return Profile(
+        as_is=time_stages_of(job.loader, job.spec, job.throttle),
+        encode=encoding_of(job.loader, job.spec),
+        encodings=time_encodings(job.loader, job.spec),
+    )
 
 
 if __name__ == "__main__":

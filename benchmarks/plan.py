@@ -24,6 +24,8 @@ class Plan:
     """States of the page cache. A loader that only replays batches is measured in the first one alone."""
     image_size: int = 224
     split: str = "train"
+    dct_scaling: bool = False
+    """As ``LoaderSpec.dct_scaling``. Without names, the loaders that can do it are measured."""
     seconds: float = 3.0
     """Measuring time of each run, after a warm-up of a third of it; a cold run ends with its first epoch."""
     repeats: int = 3
@@ -53,6 +55,7 @@ class Plan:
             "--seed": self.seed,
             "--out": out,
         }
+        loaders += ["--dct-scaling"] if self.dct_scaling else []
         return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
 
 

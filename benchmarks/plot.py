@@ -53,4 +53,4 @@ def _bars(rows: list[Row]) -> tuple[list[float], list[float]]:
 def _title(table: Table) -> str:
     ceiling = ceiling_of(table)
     above = "" if ceiling is None else f"; ceiling {ceiling:,.0f} images/s"
-    return f"{table.dataset}, {table.split}, {table.image_size} px, {table.machine.cpus} usable CPUs{above}"
+    return f"{table.dataset}, {table.split}, {table.pixels}, {table.machine.cpus} usable CPUs{above}"

@@ -24,9 +24,12 @@ import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from ..loaders import LoaderSpec
+from ..loaders.throttle import Throttle
 from ..prep import MeasurementError
+from .encodings import Profile
 from .hang import deadline, hung_at, stacks
 from .measure import Measurement
+from .steps import Step
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -40,6 +43,12 @@ class Job:
     loader: str
     spec: LoaderSpec
     seconds: float
+    step: Step | None = None
+    """What the model does with each batch; None: nothing."""
+    throttle: Throttle | None = None
+    """Holds ``threaded`` to a slow disk; other loaders refuse it."""
+    profile: bool = False
+    """Time the loader's stages, which takes some seconds, instead of the loader."""
     one_epoch: bool = False
     """Read nothing twice: the data are cold."""
     tell_at: float | None = None
@@ -53,6 +62,7 @@ class Answer:
     problem: str | None = None
     open_seconds: float = 0.0
     measurement: Measurement | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +75,27 @@ class Run:
 
 
 def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHILD) -> Run:
-    """Measure ``job`` in a new process and return what it found.
+    """Measure ``job`` in a new process and return what it found. Raises MeasurementError as ``_ask`` does."""
+    answer, peak_rss_bytes = _ask(job, timeout, command)
+    if answer.measurement is None:
+        raise MeasurementError(answer.problem or "the run found nothing")
+    return Run(
+        open_seconds=answer.open_seconds,
+        measurement=answer.measurement,
+        peak_rss_bytes=peak_rss_bytes,
+    )
+
+
+def profile_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHILD) -> Profile:
+    """Time the stages of the job's loader in a new process. Raises MeasurementError as ``_ask`` does."""
+    answer, _ = _ask(replace(job, profile=True), timeout, command)
+    if answer.profile is None:
+        raise MeasurementError(answer.problem or "the run found nothing")
+    return answer.profile
+
+
+def _ask(job: Job, timeout: float, command: Sequence[str]) -> tuple[Answer, int | None]:
+    """Give ``job`` to a new process; return its answer and the peak memory of all its processes.
 
     Raises MeasurementError when the loader fails, when the process dies or when it takes more than
     ``timeout`` seconds; then the sentence says where it hung, and a note of the error has every thread's stack.
@@ -87,14 +117,7 @@ def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHIL
             raise _hang(timeout, _last_words(process)) from error
         finally:
             tree.end()
-    answer = _answer(stdout, stderr, process.returncode)
-    if answer.measurement is None:
-        raise MeasurementError(answer.problem or "the run found nothing")
-    return Run(
-        open_seconds=answer.open_seconds,
-        measurement=answer.measurement,
-        peak_rss_bytes=tree.peak_rss_bytes,
-    )
+    return _answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
 
 
 def _last_words(process: "subprocess.Popen[bytes]") -> str:

@@ -109,9 +109,14 @@ class Table:
     records: tuple[Record, ...]
     """What the rows were made from."""
 
+    @property
+    def pixels(self) -> str:
+        """The picture size, and how decoding departs from the reference where it does."""
+        return f"{self.image_size} px" + (", DCT-scaled" if self.records[0].config.dct_scaling else "")
+
 
 def tabulate(records: Sequence[Record]) -> list[Table]:
-    """Return one table for each combination of pictures, split, size and transform among ``records``.
+    """Return one table for each combination of pictures, split, size, transform and decoding among ``records``.
 
     Raises MeasurementError when the records come from unlike machines.
     """
@@ -120,6 +125,7 @@ def tabulate(records: Sequence[Record]) -> list[Table]:
     for record in records:
         config = record.config
         key = (record.data.manifest_sha256, config.split, config.image_size, config.transform, config.device)
+        key += (config.decode, config.dct_scaling)
         groups.setdefault(key, []).append(record)
     return [_table(machine, group) for group in groups.values()]
 

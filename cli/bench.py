@@ -38,7 +38,8 @@ def _numbers(text: str, least: int, what: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
-def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+def counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """Read ``--workers``: a list of worker counts, which may be empty."""
     return _numbers(value, 0, "worker counts such as 0,1,2") if value else ()
 
 
@@ -49,12 +50,13 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 @click.command("bench")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Measure this loader; may be repeated.")
-@click.option("--workers", default="", callback=_counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
+@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
 @click.option("--batch-size", "batch_sizes", default="64", callback=_batch_sizes, metavar="N,N", show_default=True)
 @click.option(
     "--cache", type=click.Choice(list(STATES)), default="warm", show_default=True, help="Data in memory, or not."
 )
 @click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
+@click.option("--dct-scaling", is_flag=True, help="Decode at 1/2 to 1/8 where the crop allows; changes pixels.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders: ready with their versions, or what to install.",
     "bench": "Measure images/s of each loader and worker count.",
+    "diagnose": "Say what holds training back here, and what would change it.",
     "report": "Make one HTML page from benchmark records.",
     "train": "Train a ResNet through any loader.",
     "evaluate": "Top-1, top-5, loss, each class and the worst confusions of a checkpoint.",

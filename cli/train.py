@@ -46,6 +46,10 @@ AT_LEAST_1 = click.IntRange(min=1)
 )
 @click.option("--image-size", type=AT_LEAST_1, default=224, show_default=True, help="Height and width, in pixels.")
 @click.option(
+    "--decode", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="gpu: nvJPEG, by threaded."
+)
+@click.option("--dct-scaling", is_flag=True, help="Decode at 1/2 to 1/8 where the crop allows; changes pixels.")
+@click.option(
     "--stem",
     type=click.Choice(["auto", "imagenet", "small"]),
     default="auto",
@@ -128,7 +132,7 @@ def _with_recorded_loader(config: "TrainConfig", records: Path | None, speaks: b
     place = records or config.root / "bench"
     if config.loader != AUTO or config.resume is not None or not place.exists():
         return config
-    choice = fastest_recorded(place, config.root, config.image_size)
+    choice = fastest_recorded(place, config)
     if choice is None:
         if speaks:
             say(f"{place} has no records of this machine, data set and image size; trying the loaders instead")

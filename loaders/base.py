@@ -15,6 +15,7 @@ import torch
 from ..prep import LoaderError
 
 Transform = Literal["train", "eval"]
+Decode = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class LoaderSpec:
     rank: int = 0
     world_size: int = 1
     device: str = "cpu"
+    decode: Decode = "cpu"
+    """Where JPEGs become pixels: ``gpu`` hands them to nvJPEG, and needs a CUDA device."""
+    dct_scaling: bool = False
+    """Decode at 1/2, 1/4 or 1/8 where the crop is so much larger than the sample: faster, other pixels."""
     on_error: Literal["raise", "skip"] = "raise"
     """A sample that cannot be decoded ends the epoch with SampleError, or is left out of its batch and reported."""
 
@@ -47,6 +52,8 @@ class LoaderSpec:
                 raise LoaderError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 <= self.rank < self.world_size:
             raise LoaderError(f"rank must be in 0..{self.world_size - 1}, got {self.rank}")
+        if self.decode == "gpu" and self.dct_scaling:
+            raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
 
 
 @dataclass(frozen=True)

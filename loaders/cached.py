@@ -5,23 +5,23 @@ analysis). It does not cover the epoch, and says so in the table of loaders; the
 come from the first loader that can read the root.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import cycle, islice
-from typing import Any
 
 from ..prep import LoaderError
 from .base import Batch, LoaderSpec
-from .epochs import Cursor
+from .resumable import ResumableLoader
 from .table import open_loader, readable_loaders
 
 # Enough to keep one batch from staying in the CPU's caches: 4 batches of 64 pictures at 224 px are 38 MB.
 BATCHES = 4
 
 
-class CachedLoader:
+class CachedLoader(ResumableLoader):
     """A Loader that repeats its first batches; ``len`` is that of the loader they came from."""
 
     def __init__(self, spec: LoaderSpec) -> None:
+        super().__init__(spec)
         if spec.workers:
             raise LoaderError(f"cached has no workers, got {spec.workers}; use --workers 0")
         name = next(name for name in readable_loaders(spec.root) if name != "cached")
@@ -31,28 +31,14 @@ class CachedLoader:
             self._replay = list(islice(source, BATCHES))
         finally:
             source.close()
-        self._spec = spec
-        self.skipped: Mapping[int, str] = source.skipped
-        self._cursor = Cursor(spec)
+        self._damage.skipped.update(source.skipped)
 
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
-
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         start = done // (self._spec.batch_size * self._spec.world_size)
         return islice(cycle(self._replay), start, self._length)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._cursor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._cursor.load_state_dict(state)
 
     def close(self) -> None:
         self._replay.clear()

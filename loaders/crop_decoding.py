@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
-from PIL import Image
 
 from ..prep import SampleError
 from ..prep.compiled import compiled
-from ..prep.splice import splice_rows
 from .base import LoaderSpec
-from .crops import eval_offset, eval_size, train_crop
+from .cuts import Cut, cut_out
+from .dct_scaling import resize_scaled
 from .encoded import EncodedPicture
 from .pixels import UNREADABLE, read_pixels
 
@@ -36,10 +35,7 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
     ``draws`` are the sample's numbers of ``draws_of``. Raises SampleError without the sample's name.
     """
     try:
-        if spec.transform == "train":
-            _train(row, picture, draws)
-        else:
-            _eval(row, picture, spec.image_size)
+        fit_into(row, *decode_crop(picture, draws, spec))
     except ValueError:  # libjpeg-turbo will not have it
         try:
             row.copy_(torch.from_numpy(read_pixels(BytesIO(picture.data.tobytes()), draws, spec)))
@@ -47,53 +43,50 @@ def decode_into(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[floa
             raise SampleError(str(error)) from error
 
 
-def _train(row: torch.Tensor, picture: EncodedPicture, draws: Sequence[float]) -> None:
-    data, tiles = picture
-    if tiles is None:
-        width, height = _size(data)
-        left, top, crop_width, crop_height, flip = train_crop(draws, width, height)
+def decode_crop(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
+    """Return the pixels of a cut, uint8 (h, w, 3) at 1 / ``cut.scale``, and the cut.
+
+    The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
+    does not take, SampleError for tiles that are not where the index says.
+    """
+    cut = cut_out(picture, draws, spec)
+    width, height = (-(-length // cut.scale) for length in cut.size)
+    return _decode(cut.data, width, height), cut
+
+
+def fit_into(row: torch.Tensor, pixels: U8, cut: Cut) -> None:
+    """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous, and mirror it on request."""
+    if cut.scale > 1:
+        resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row.numpy())
     else:
-        width, height = tiles.width, tiles.height
-        crop = left, top, crop_width, crop_height, flip = train_crop(draws, width, height)
-        data, left, top = splice_rows(data, *tiles, *crop[:4])
-        if not len(data):
-            raise SampleError(
-                "its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR"
-            )
-    pixels = _decode(data)[top : top + crop_height, left : left + crop_width]
-    _resize(pixels, row)
-    if flip:
+        _resize_box(pixels, cut, row)
+    if cut.flip:
         mirror(row.numpy())
 
 
-def _eval(row: torch.Tensor, picture: EncodedPicture, size: int) -> None:
-    pixels = _decode(picture.data)
-    width, height = eval_size(pixels.shape[1], pixels.shape[0], size)
-    resized = torch.empty((height, width, 3), dtype=torch.uint8)
-    _resize(pixels, resized)
-    left, top = eval_offset(width, size), eval_offset(height, size)
-    row.copy_(resized[top : top + size, left : left + size])
-
-
-def _decode(data: U8) -> U8:
-    """Return a JPEG's pixels, uint8 (H, W, 3), in memory of this thread that the next call uses again."""
-    width, height = _size(data)
+def _decode(data: U8, width: int, height: int) -> U8:
+    """Return a JPEG's pixels, uint8 (height, width, 3): its own size or, if they say so, 1/2, 1/4 or 1/8 of it."""
     size = width * height * 3
     if size > SCRATCH:
-        return simplejpeg.decode_jpeg(data, "RGB")
+        return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
     # Fresh memory would cost a page fault per 4 kB, as much as a tenth of the decoding.
     scratch: U8 | None = getattr(_thread, "scratch", None)
     if scratch is None:
         scratch = _thread.scratch = np.empty(SCRATCH, np.uint8)
-    return simplejpeg.decode_jpeg(data, "RGB", buffer=scratch[:size])
+    return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height, buffer=scratch[:size])
 
 
-def _size(data: U8) -> tuple[int, int]:
-    height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
-    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the picture next, refuses it by name.
-    if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
-        raise ValueError(f"{width} x {height} pixels")
-    return width, height
+def _resize_box(pixels: U8, cut: Cut, row: torch.Tensor) -> None:
+    left, top, width, height = cut.box
+    pixels = pixels[top : top + height, left : left + width]
+    size = len(row)
+    if cut.target == (size, size):
+        _resize(pixels, row)
+        return
+    resized = torch.empty((cut.target[1], cut.target[0], 3), dtype=torch.uint8)
+    _resize(pixels, resized)
+    x, y = cut.offset
+    row.copy_(resized[y : y + size, x : x + size])
 
 
 def _resize(pixels: U8, out: torch.Tensor) -> None:

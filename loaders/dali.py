@@ -11,7 +11,7 @@ damaged picture ends DALI's pipeline, and its message does not say which one it 
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -27,10 +27,11 @@ from PIL import Image
 from ..prep import LoaderError
 from .base import Batch, LoaderSpec
 from .crops import eval_offset, eval_size, train_crop
-from .damage import Damage, Failure, log
+from .damage import Failure, log
 from .encoded import open_samples
-from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
+from .epochs import batch_count, epoch_order, epoch_share, share_length
 from .pixels import UNREADABLE, draws_of, read_pixels
+from .resumable import ResumableLoader
 
 # Batches under way beside the one handed out: DALI decodes one while the next waits, so its threads never do.
 AHEAD = 2
@@ -60,26 +61,22 @@ class _Pending(NamedTuple):
     """The rows that are Pillow's."""
 
 
-class DaliLoader:
+class DaliLoader(ResumableLoader):
     """A Loader over shards or class folders with ``spec.workers`` threads of DALI's.
 
     DALI cannot work in the caller's own thread: with 0 workers, one thread of its own works while the caller waits.
+    A saved state may be of another batch size or world size.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._spec = spec
+        super().__init__(spec, elastic=True)
         self._samples = open_samples(spec.root, spec.split)
         self._count = len(self._samples.labels)
         self._pipeline: Pipeline | None = None
         self._pending: deque[_Pending] = deque()
-        self._cursor = Cursor(spec, elastic=True)
-        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(share_length(self._count, self._spec), self._spec.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = epoch_share(epoch_order(self._count, self._spec, epoch)[done:], self._spec)
@@ -146,7 +143,7 @@ class DaliLoader:
             log.warning("DALI refused a batch that Pillow could decode: %s", refusal)
         self._damage.admit(failures)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
-        return self._damage.to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
+        return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _take(self) -> torch.Tensor:
         """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError where DALI does."""
@@ -173,20 +170,6 @@ class DaliLoader:
         except UNREADABLE as error:
             return Failure(self._samples.name(index), str(error), index)
         return None
-
-    @property
-    def skipped(self) -> Mapping[int, str]:
-        return self._damage.skipped
-
-    def set_epoch(self, epoch: int) -> None:
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._cursor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state; another batch size or world size than its own is fine."""
-        self._cursor.load_state_dict(state)
 
     def _stop(self) -> None:
         self._pipeline = None  # its destructor waits for what is under way, then ends the threads

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ..prep import SampleError
-from .base import Batch, LoaderSpec, to_batch
+from .base import LoaderSpec
 
 # Without any set-up, logging writes a warning's text to stderr, and to nothing else.
 log = logging.getLogger("feedline.loaders")
@@ -51,8 +51,10 @@ class Damage:
                 self.skipped[failure.index] = f"{failure.name}: {failure.reason}"
                 log.warning("skipped %s", self.skipped[failure.index])
 
-    def to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch`` without the samples skipped so far. Raises SampleError when none is left."""
+    def without_skipped(
+        self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the rows of a batch that were not skipped. Raises SampleError when none is left."""
         kept = [row for row, index in enumerate(indexes.tolist()) if index not in self.skipped]
         if not kept:
             raise SampleError(
@@ -61,4 +63,4 @@ class Damage:
             )
         if len(kept) < len(indexes):
             images, labels, indexes = images[kept], labels[kept], indexes[kept]
-        return to_batch(images, labels, indexes, self._spec.device)
+        return images, labels, indexes

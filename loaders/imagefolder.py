@@ -5,7 +5,7 @@ What differs from the recipe in torchvision's documentation is what the contract
 the pictures leave as uint8, to be normalised once, on the device.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +15,33 @@ from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
 from .base import Batch, LoaderSpec
-from .damage import Damage, Failure
-from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
+from .damage import Failure
+from .epochs import batch_count, epoch_order, epoch_share, share_length
 from .pixels import UNREADABLE, draws_of, read_pixels
+from .resumable import ResumableLoader
 from .torch_workers import end_data_loader, items_of, start_data_loader
 
 Request = tuple[int, int]  # (epoch, sample index)
 Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index
 
 
-class ImageFolderLoader:
+class ImageFolderLoader(ResumableLoader):
     """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for a foreign root."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._dataset = _ClassFolders(spec)
         self._requests = _Requests(len(self._dataset), spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
-        self._cursor = Cursor(spec)
-        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(share_length(len(self._dataset), self._spec), self._spec.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         self._requests.epoch, self._requests.done = epoch, done
         for images, labels, indexes, failures in items_of(self._loader):
             self._damage.admit(failures)
-            yield self._damage.to_batch(images, labels, indexes)
-
-    @property
-    def skipped(self) -> Mapping[int, str]:
-        return self._damage.skipped
-
-    def set_epoch(self, epoch: int) -> None:
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._cursor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._cursor.load_state_dict(state)
+            yield self._to_batch(images, labels, indexes)
 
     def close(self) -> None:
         end_data_loader(self._loader)

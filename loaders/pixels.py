@@ -5,8 +5,8 @@ Pillow (or Pillow-SIMD, its drop-in) decodes what ImageNet really holds: CMYK an
 PIL pictures: bilinear, antialiased.
 """
 
-import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
@@ -34,16 +34,27 @@ def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pix
 
     Raises one of UNREADABLE for a picture that Pillow cannot read, or of more than 179 megapixels.
     """
-    image = _open_rgb(file)
+    return fit(decode_rgb(file), draws, spec)
+
+
+def decode_rgb(file: BinaryIO) -> Image.Image:
+    """Return the whole picture; raises as ``read_pixels``."""
+    return Image.open(BytesIO(without_exif(file.read()))).convert("RGB")
+
+
+def without_exif(data: bytes) -> bytes:
+    """Return a file whose EXIF, if any, is not recognised as such; its length and its pixels are the same.
+
+    ImageNet has files with broken EXIF, about which Pillow warns, and no loader rotates as EXIF asks. Silencing
+    the warning instead would change Python's filters for all threads.
+    """
+    return data.replace(b"Exif\0\0", bytes(6))
+
+
+def fit(image: Image.Image, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
+    """Return a decoded picture cropped, resized and mirrored to one sample, as ``read_pixels`` does."""
     image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
     return np.array(image)
-
-
-def _open_rgb(file: BinaryIO) -> Image.Image:
-    with warnings.catch_warnings():
-        # ImageNet has files with broken EXIF; their pixels are fine, and nothing here reads EXIF.
-        warnings.simplefilter("ignore", UserWarning)
-        return Image.open(file).convert("RGB")
 
 
 def _train(image: Image.Image, draws: Sequence[float], size: int) -> Image.Image:

@@ -11,7 +11,7 @@ import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
-from .base import Loader, LoaderSpec
+from .base import Decode, Loader, LoaderSpec
 from .streams import stream_count
 
 
@@ -30,6 +30,10 @@ class LoaderEntry:
     """False where an epoch is not each sample exactly once: good to measure with, not to train with."""
     workers: Literal["any", "streams", "none"] = "any"
     """How many it can use: any number, at most one per stream of shards, or none."""
+    decoders: tuple[Decode, ...] = ("cpu",)
+    """What it can honour as ``LoaderSpec.decode``."""
+    dct_scaling: bool = False
+    """Whether it can honour ``LoaderSpec.dct_scaling``."""
 
     @property
     def uses_workers(self) -> bool:
@@ -65,6 +69,8 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
+        decoders=("cpu", "gpu"),
+        dct_scaling=True,
     ),
     "cached": LoaderEntry(
         factory="CachedLoader",
@@ -87,7 +93,14 @@ def open_loader(name: str, spec: LoaderSpec) -> Loader:
     factory = _factory(name)
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
         raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; take --device cpu")
+    _require_honoured(name, spec)
     return factory(spec)
+
+
+def honours(name: str, spec: LoaderSpec) -> bool:
+    """Return whether the loader can decode as the spec asks."""
+    entry = LOADERS[name]
+    return spec.decode in entry.decoders and (entry.dct_scaling or not spec.dct_scaling)
 
 
 def loader_versions(name: str) -> dict[str, str]:
@@ -138,6 +151,15 @@ def _factory(name: str) -> Callable[[LoaderSpec], Loader]:
             raise
         raise LoaderUnavailable(f"loader {name} needs {missing}; install it with: {entry.install}") from error
     return getattr(module, entry.factory)
+
+
+def _require_honoured(name: str, spec: LoaderSpec) -> None:
+    if not honours(name, spec):
+        asked = "dct_scaling" if spec.dct_scaling else f"decode {spec.decode!r}"
+        able = ", ".join(other for other in LOADERS if honours(other, spec))
+        raise LoaderError(f"{name} cannot do {asked}; choose one of: {able}")
+    if spec.decode == "gpu" and not spec.device.startswith("cuda"):
+        raise LoaderError(f"decode 'gpu' needs a CUDA device, got device {spec.device!r}; take --device cuda")
 
 
 def _is_installed(name: str) -> bool:

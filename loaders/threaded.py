@@ -7,11 +7,11 @@ crops are pure functions of (seed, epoch, sample index), so threads, ranks and r
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,13 @@ import torch
 from ..prep import SampleError, permutation
 from .base import Batch, LoaderSpec
 from .crop_decoding import decode_into
-from .damage import Damage, Failure
-from .encoded import open_samples
-from .epochs import Cursor, batch_count, epoch_order, epoch_share, share_length
+from .cuts import Cut
+from .damage import Failure
+from .encoded import EncodedSamples, open_samples
+from .epochs import batch_count, epoch_order, epoch_share, share_length
+from .gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .pixels import draws_of
+from .resumable import ResumableLoader
 
 # Pictures per task: handing one over costs about 30 microseconds, decoding one about 500.
 CHUNK = 8
@@ -31,38 +34,52 @@ CHUNK = 8
 AHEAD = 2
 
 
+class _Filled(NamedTuple):
+    """What became of some rows, beside those that hold their sample now."""
+
+    failures: list[Failure]
+    cuts: dict[int, Cut]
+    """What the GPU shall decode, by row in the batch."""
+
+
 class _Pending(NamedTuple):
     images: torch.Tensor
     indexes: npt.NDArray[np.int64]
-    failures: list[Failure]
-    """Those of the caller's own thread."""
-    tasks: list[Future[list[Failure]]]
+    draws: list[list[float]]
+    done: list[_Filled]
+    """By the caller's own thread."""
+    tasks: list[Future[_Filled]]
 
 
-class ThreadedLoader:
+class ThreadedLoader(ResumableLoader):
     """A Loader over shards or class folders with ``spec.workers`` threads.
 
     ``window`` is the number of shards to read at a time, for slow disks and object stores: their samples are mixed
-    among themselves, and the windows follow one another in random order. 0 means true random order.
+    among themselves, and the windows follow one another in random order. 0 means true random order. ``samples``
+    are read instead of those that ``spec`` names, and closed with the loader. ``decoder`` stands in for nvJPEG
+    where ``spec.decode`` is "gpu". A saved state may be of another batch size or world size.
     """
 
-    def __init__(self, spec: LoaderSpec, *, window: int = 0) -> None:
-        self._spec = spec
+    def __init__(
+        self,
+        spec: LoaderSpec,
+        *,
+        window: int = 0,
+        samples: EncodedSamples | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:
+        super().__init__(spec, elastic=True)
         self._window = window
-        self._samples = open_samples(spec.root, spec.split)
+        self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
+        self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         # Enough batches under way to give every thread two chunks; without threads there is nobody to work ahead.
         ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
         self._ahead = ahead if spec.workers else 0
-        self._cursor = Cursor(spec, elastic=True)
-        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(share_length(self._count, self._spec), self._spec.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = epoch_share(self._order(epoch)[done:], self._spec)
@@ -92,45 +109,63 @@ class ThreadedLoader:
     def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Pending:
         """Start filling a batch; without threads, fill it."""
         size, samples = self._spec.image_size, indexes.tolist()
+        # Pinned memory is torch's own pool: a batch that was dropped gives its memory to the next.
         pinned = self._spec.device.startswith("cuda")
         images = torch.empty((len(samples), size, size, 3), dtype=torch.uint8, pin_memory=pinned)
         draws = draws_of(samples, epoch, self._spec)
         if self._pool is None:
             with _one_core():
-                return _Pending(images, indexes, self._fill(images, samples, draws), [])
-        parts = (slice(first, first + CHUNK) for first in range(0, len(samples), CHUNK))
-        tasks = [self._pool.submit(self._fill, images[part], samples[part], draws[part]) for part in parts]
-        return _Pending(images, indexes, [], tasks)
+                return _Pending(images, indexes, draws, [self._fill(images, samples, draws, 0)], [])
+        tasks = [
+            self._pool.submit(self._fill, images[part], samples[part], draws[part], part.start)
+            for part in (slice(first, first + CHUNK) for first in range(0, len(samples), CHUNK))
+        ]
+        return _Pending(images, indexes, draws, [], tasks)
 
-    def _fill(self, images: torch.Tensor, samples: list[int], draws: list[list[float]]) -> list[Failure]:
-        failures: list[Failure] = []
-        for row, index, numbers in zip(images, samples, draws, strict=True):
+    def _fill(self, images: torch.Tensor, samples: list[int], draws: list[list[float]], first: int) -> _Filled:
+        """Write samples to ``images``, the rows of a batch from ``first`` on, or leave them to the GPU."""
+        filled = _Filled([], {})
+        for row, (image, index, numbers) in enumerate(zip(images, samples, draws, strict=True), first):
             try:
-                decode_into(row, self._samples.read(index), numbers, self._spec)
+                picture = self._samples.read(index)
+                cut = cut_for_gpu(picture, numbers, self._spec) if self._decoder else None
+                if cut is None:
+                    decode_into(image, picture, numbers, self._spec)
+                else:
+                    filled.cuts[row] = cut
             except (SampleError, OSError) as error:
-                failures.append(Failure(self._samples.name(index), str(error), index))
-        return failures
+                filled.failures.append(Failure(self._samples.name(index), str(error), index))
+        return filled
 
     def _finish(self, batch: _Pending) -> Batch:
-        self._damage.admit(batch.failures)
-        for task in batch.tasks:
-            self._damage.admit(task.result())
+        images, cuts = batch.images, dict[int, Cut]()
+        for filled in (*batch.done, *(task.result() for task in batch.tasks)):
+            self._damage.admit(filled.failures)
+            cuts |= filled.cuts
+        if self._decoder and cuts:
+            images = self._decode_on_gpu(self._decoder, batch, cuts)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
-        return self._damage.to_batch(batch.images, labels, torch.from_numpy(batch.indexes.copy()))
+        return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
-    @property
-    def skipped(self) -> Mapping[int, str]:
-        return self._damage.skipped
+    def _decode_on_gpu(self, decoder: Decoder, batch: _Pending, cuts: dict[int, Cut]) -> torch.Tensor:
+        """Return the batch's images on the device; what the GPU refuses is decoded here."""
+        with self._transfer.beside():
+            samples = decode_cuts(list(cuts.values()), self._spec.image_size, decoder)
+            for row, sample in zip(cuts, samples, strict=True):
+                if sample is None:
+                    self._decode_on_cpu(batch, row)
+            images = batch.images.to(self._transfer.device, non_blocking=True)
+            for row, sample in zip(cuts, samples, strict=True):
+                if sample is not None:
+                    images[row] = sample
+        return images
 
-    def set_epoch(self, epoch: int) -> None:
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._cursor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state; another batch size or world size than its own is fine."""
-        self._cursor.load_state_dict(state)
+    def _decode_on_cpu(self, batch: _Pending, row: int) -> None:
+        index = batch.indexes.item(row)
+        try:
+            decode_into(batch.images[row], self._samples.read(index), batch.draws[row], self._spec)
+        except (SampleError, OSError) as error:
+            self._damage.admit([Failure(self._samples.name(index), str(error), index)])
 
     def close(self) -> None:
         if self._pool is not None:

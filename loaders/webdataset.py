@@ -8,7 +8,7 @@ shuffle buffer holds undecoded files, and the shards themselves are globally shu
 
 import io
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial as bind
 from itertools import chain, islice
 from tarfile import TarError
@@ -23,9 +23,10 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
 from .base import Batch, LoaderSpec
-from .damage import Damage, Failure
-from .epochs import Cursor, batch_count
+from .damage import Failure
+from .epochs import batch_count
 from .pixels import UNREADABLE, draws_of, read_pixels
+from .resumable import ResumableLoader
 from .streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
 from .torch_workers import end_data_loader, items_of, start_data_loader
 
@@ -36,46 +37,28 @@ Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), l
 Answer = tuple[Item | None, list[Failure]]  # None where a turn is over; a damaged sample keeps its place
 
 
-class WebDatasetLoader:
+class WebDatasetLoader(ResumableLoader):
     """A Loader over ``ROOT/shards``. Raises LoaderError for more workers than it has streams."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._turns = _Turns(spec)
         self._share = share_of(self._turns.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
-        self._cursor = Cursor(spec)
-        self._damage = Damage(spec)
 
     def __len__(self) -> int:
         return batch_count(len(self._share), self._spec.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
-
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         self._turns.begin(epoch, done // self._spec.world_size)
         for item in _rebatch(self._admitted(), self._spec.batch_size):
-            yield self._damage.to_batch(*item)
+            yield self._to_batch(*item)
 
     def _admitted(self) -> Iterator[Item]:
         for item, failures in items_of(self._loader):
             self._damage.admit(failures)
             if item is not None:
                 yield item
-
-    @property
-    def skipped(self) -> Mapping[int, str]:
-        return self._damage.skipped
-
-    def set_epoch(self, epoch: int) -> None:
-        self._cursor.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._cursor.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._cursor.load_state_dict(state)
 
     def close(self) -> None:
         end_data_loader(self._loader)

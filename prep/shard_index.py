@@ -51,6 +51,13 @@ class ShardIndex:
     row_lengths: npt.NDArray[np.uint16]
     """(MCU rows of all pictures,), in bytes, each with the markers in it and the one that ends it."""
 
+    def to_bytes(self) -> bytes:
+        """Return the contents of the sidecar."""
+        file = BytesIO()
+        np.lib.format.write_array(file, self.samples, version=(1, 0), allow_pickle=False)
+        np.lib.format.write_array(file, self.row_lengths, version=(1, 0), allow_pickle=False)
+        return file.getvalue()
+
 
 def index_path(shard: Path) -> Path:
     """Return where the sidecar of a shard lies."""
@@ -85,10 +92,7 @@ class IndexBuilder:
         longest = max((len(row[0]) for row in self._rows), default=1)
         samples = np.array(self._rows, dtype=sample_dtype(longest))
         lengths = np.concatenate([np.empty(0, np.uint16), *self._row_lengths])
-        file = BytesIO()
-        np.lib.format.write_array(file, samples, version=(1, 0), allow_pickle=False)
-        np.lib.format.write_array(file, lengths, version=(1, 0), allow_pickle=False)
-        return file.getvalue()
+        return ShardIndex(samples, lengths).to_bytes()
 
 
 def read_index(shard: Path) -> ShardIndex:

@@ -72,6 +72,8 @@ def _try(config: TrainConfig, ranks: Ranks, name: str, progress: Progress) -> fl
             rank=ranks.rank,
             world_size=ranks.size,
             device=ranks.device,
+            decode=config.decode,
+            dct_scaling=config.dct_scaling,
         )
         with closing(open_loader(name, spec)) as loader:
             rate = probe(loader)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from ..loaders import Decode
 from ..prep import TrainingError
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -61,6 +62,10 @@ class TrainConfig:
     """Pictures per step of each rank."""
     image_size: int = 224
     """Height and width of the pictures that the model sees, in pixels."""
+    decode: Decode = "cpu"
+    """As ``LoaderSpec.decode``."""
+    dct_scaling: bool = False
+    """As ``LoaderSpec.dct_scaling``, for train pictures; evaluation sees the pixels of the reference."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
     """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 pictures of all ranks' batch."""

@@ -91,7 +91,7 @@ def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
         raise TrainingError(
             f"{spec.root} has no labelled split {spec.split!r}; use --split with one of: {', '.join(labelled)}"
         )
-    spec = replace(spec, transform="eval", shuffle=False, drop_last=False)
+    spec = replace(spec, transform="eval", shuffle=False, drop_last=False, decode="cpu", dct_scaling=False)
     with closing(open_loader(loader, _fed(loader, spec))) as opened:
         yield opened
 
@@ -136,4 +136,6 @@ def _spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
         rank=ranks.rank,
         world_size=ranks.size,
         device=ranks.device,
+        decode=config.decode,
+        dct_scaling=config.dct_scaling,
     )

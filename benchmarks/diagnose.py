@@ -1,0 +1,217 @@
+"""``feedline diagnose`` from beginning to end: measure, judge, recommend, predict, and keep it in one document.
+
+The document holds the verdict, the numbers behind it and every raw run, so that a page or a doubt needs nothing else.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from ..prep import FeedlineError, MeasurementError, OutputError, Progress, read_document, silent, write_document
+from .diagnosis import Evidence, Rate, State, Verdict, judge
+from .differential import DiagnosisPlan, Findings, MeasuredRun, measure_all
+from .encodings import Profile
+from .environment import Environment, capture
+from .hardware import Gpu
+from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
+from .records import Code, running_code
+from .what_if import WhatIf, what_ifs
+
+FILE = "diagnosis.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What the recommendation is worth, in images/s of a training."""
+
+    loader: str
+    workers: int
+    """What it is compared with: the first measured loader of the table, one worker per usable CPU."""
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """One diagnosis: ``diagnosis.json``."""
+
+    format: Literal["feedline-diagnosis"] = "feedline-diagnosis"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    plan: DiagnosisPlan
+    gpu: Gpu | None
+    """The GPU whose published rate stands for the model, and who published it."""
+    verdict: Verdict
+    loader: str
+    """Diagnosed and recommended: the fastest that was measured, at its knee."""
+    workers: int
+    enough_workers: int | None
+    """Fewest workers of it that feed this model with 10 % to spare; None: not even the most that were measured."""
+    gain: Gain
+    break_even: BreakEven
+    state: State
+    data_bytes: int
+    free_bytes: int
+    model: Rate
+    warm: Rate
+    cold: Rate | None
+    together: Rate
+    profile: Profile
+    curve: tuple[CurvePoint, ...]
+    what_if: tuple[WhatIf, ...]
+    problems: tuple[str, ...]
+    runs: tuple[MeasuredRun, ...]
+
+    @property
+    def epoch_sentence(self) -> str:
+        """Which state of the page cache counts, and why."""
+        data, free = f"{self.data_bytes / 2**20:,.0f} MiB", f"{self.free_bytes / 2**20:,.0f} MiB"
+        if self.state == "warm":
+            return f"The data ({data}) fit into free memory ({free}): only the first epoch reads from the disk."
+        if self.cold is None:
+            return (
+                f"The data ({data}) do not fit into free memory ({free}), so every epoch reads from the disk, but "
+                f"here that cannot be measured: the verdict is for warm data, and the disk may be slower."
+            )
+        return f"The data ({data}) do not fit into free memory ({free}): every epoch reads from the disk (cold)."
+
+
+def diagnose(
+    plan: DiagnosisPlan, *, command: tuple[str, ...] = (), gpu: Gpu | None = None, progress: Progress = silent
+) -> Diagnosis:
+    """Measure ``plan`` and return what it says. Raises what ``measure_all`` raises."""
+    return conclude(plan, measure_all(plan, progress), command=command, gpu=gpu)
+
+
+def conclude(
+    plan: DiagnosisPlan, found: Findings, *, command: tuple[str, ...] = (), gpu: Gpu | None = None
+) -> Diagnosis:
+    """Return the diagnosis of what was measured."""
+    chosen, cpus = found.chosen, (environment := capture()).machine.cpus
+    evidence = Evidence(
+        model=found.model,
+        warm=found.warm,
+        cold=found.cold,
+        together=found.together,
+        fetch_share=found.profile.as_is.fetch_share,
+        state=found.state,
+    )
+    shares_cpus = plan.step.model is not None and plan.device == "cpu"
+    model = found.model.images_per_second
+    usual = baseline(found.curve, cpus)
+    rates = [
+        trained(point.rate.images_per_second, model, shares_cpus=shares_cpus, workers=point.workers)
+        for point in (usual, chosen)
+    ]
+    predicted = what_ifs(
+        found.profile,
+        found.warm.images_per_second,
+        chosen.workers,
+        cpus,
+        model=model,
+        shares_cpus=shares_cpus,
+    )
+    return Diagnosis(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        code=running_code(),
+        environment=environment,
+        plan=plan,
+        gpu=gpu,
+        verdict=judge(evidence),
+        loader=chosen.loader,
+        workers=chosen.workers,
+        enough_workers=enough_workers(found.curve, chosen.loader, model),
+        gain=Gain(loader=usual.loader, workers=usual.workers, before=rates[0], after=rates[1]),
+        break_even=break_even(evidence, chosen, found.profile.as_is.bytes_per_image, shares_cpus=shares_cpus),
+        state=found.state,
+        data_bytes=found.data_bytes,
+        free_bytes=found.free_bytes,
+        model=found.model,
+        warm=found.warm,
+        cold=found.cold,
+        together=found.together,
+        profile=found.profile,
+        curve=found.curve,
+        what_if=tuple(predicted),
+        problems=found.problems,
+        runs=found.runs,
+    )
+
+
+def write_diagnosis(directory: Path, diagnosis: Diagnosis) -> Path:
+    """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError where that fails."""
+    path = directory / FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_document(path, diagnosis)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    return path
+
+
+def read_diagnosis(path: Path) -> Diagnosis:
+    """Return the diagnosis at ``path``; raise MeasurementError when it is none of this schema."""
+    try:
+        return read_document(path, Diagnosis)
+    except FeedlineError as error:
+        raise MeasurementError(
+            f"not a diagnosis of this feedline: {error}; make one with: feedline diagnose ROOT --out {path.parent}"
+        ) from error
+
+
+def advice(found: Diagnosis) -> list[str]:
+    """Return what to do next, most useful first: each a sentence with its number or its command."""
+    turns, disk = found.break_even, found.break_even.disk_bytes_per_second / 1e6
+    root = found.plan.root
+    steps = {
+        "fetch-bound": [
+            f"Read from a disk of more than {disk:,.0f} MB/s, or keep the data in memory: beyond that the disk is not "
+            f"the limit.",
+            *_smaller(found),
+        ],
+        "decode-bound": [
+            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if turns.cpus else []),
+            *_encode(found),
+        ],
+        "compute-bound": [
+            f"Leave the loading as it is: a model that takes up to {turns.model_images_per_second:,.0f} images/s would "
+            f"be fed too. A faster GPU, mixed precision or a larger batch is what helps.",
+        ],
+        "balanced": [
+            "Loader and model hold each other back equally: a faster training needs both to be faster.",
+        ],
+        "inconclusive": [f"End other programs, then: feedline diagnose {root} --seconds 5 --repeats 5"],
+    }[found.verdict.name]
+    if found.enough_workers is not None and found.enough_workers < found.workers:
+        steps.append(f"For this model {found.enough_workers} workers of {found.loader} are enough already.")
+    return [*steps, f"Train with it: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
+
+
+def _encode(found: Diagnosis) -> list[str]:
+    """Advise the encoding that loads faster than the present one, as far as the sample says."""
+    times = found.profile.encodings
+    here = times.get(found.profile.encode)
+    if here is None:
+        return []
+    ratios = {name: here.mean_work / times[name].mean_work for name in times if name != found.profile.encode}
+    return [
+        f"feedline shard {found.plan.root} --encode {name} makes a picture cost {ratio:.2f} times less to decode"
+        + (", from smaller pictures: check the accuracy." if name == "resize" else ", without losing a pixel.")
+        for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
+        if ratio > 1.1 and name != "copy"
+    ]
+
+
+def _smaller(found: Diagnosis) -> list[str]:
+    resized, here = found.profile.encodings.get("resize"), found.profile.encodings.get(found.profile.encode)
+    if resized is None or here is None or found.profile.encode == "resize":
+        return []
+    return [
+        f"feedline shard {found.plan.root} --encode resize makes a picture "
+        f"{here.bytes_per_image / resized.bytes_per_image:.1f} times smaller; check the accuracy."
+    ]

@@ -1,0 +1,241 @@
+"""The runs behind a diagnosis, each in a fresh process, interleaved over repeats, there and back.
+
+First every loader alone on warm data with every worker count: the curve that the recommendation is read from. Then,
+for one loader at its knee, the four differential runs side by side: the model on replayed batches, the loader alone
+on warm data, the same on cold data, and loader and model together in the state that a real epoch finds. One more
+process times the loader's stages. A cold run is made cold just before it begins, and its state is checked.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import psutil
+
+from ..loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
+from ..prep import MeasurementError, Progress, silent
+from .cache import evict, files_read, warm
+from .diagnosis import Rate, State, rate_of, state_that_counts
+from .encodings import Profile
+from .environment import granted_memory
+from .measure import Measurement
+from .plan import default_workers
+from .process import Job, Run, profile_in_fresh_process, run_in_fresh_process
+from .recommend import CurvePoint, recommend
+from .steps import Step
+from .tables import CEILING
+
+T = TypeVar("T")
+
+Runner = Callable[[Job, float], Run]
+Profiler = Callable[[Job, float], Profile]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisPlan:
+    """What to diagnose. Raises MeasurementError for values that make no sense."""
+
+    root: Path
+    step: Step
+    """The model."""
+    loaders: tuple[str, ...] = ()
+    """Names of loaders; empty: all that are installed and can read the root. The fastest is diagnosed."""
+    workers: tuple[int, ...] = ()
+    """Worker counts of the curve; empty: those of ``feedline bench``."""
+    batch_size: int = 64
+    image_size: int = 224
+    seconds: float = 1.5
+    """Measuring time of each run, after a warm-up of a third of it."""
+    repeats: int = 3
+    seed: int = 0
+    device: str = "cpu"
+    timeout: float = 600.0
+    """Seconds after which a run that has not ended is given up."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < self.timeout:
+            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
+        if self.repeats < 1:
+            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+
+    def job(self, loader: str, workers: int) -> Job:
+        """Return the job that measures a loader alone."""
+        spec = LoaderSpec(
+            root=self.root,
+            batch_size=self.batch_size,
+            image_size=self.image_size,
+            workers=workers,
+            seed=self.seed,
+            device=self.device,
+        )
+        return Job(loader=loader, spec=spec, seconds=self.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRun:
+    """One run as it was measured."""
+
+    name: str
+    """``curve``, ``model``, ``warm``, ``cold`` or ``together``."""
+    loader: str
+    workers: int
+    repeat: int
+    measurement: Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Everything that was measured, before anyone judges."""
+
+    curve: tuple[CurvePoint, ...]
+    chosen: CurvePoint
+    """The diagnosed loader at its knee."""
+    state: State
+    data_bytes: int
+    free_bytes: int
+    model: Rate
+    warm: Rate
+    cold: Rate | None
+    together: Rate
+    profile: Profile
+    runs: tuple[MeasuredRun, ...]
+    problems: tuple[str, ...]
+    """What could not be measured, and why."""
+
+
+def measure_all(
+    plan: DiagnosisPlan,
+    progress: Progress = silent,
+    run: Runner = run_in_fresh_process,
+    profile: Profiler = profile_in_fresh_process,
+) -> Findings:
+    """Return what all the runs found.
+
+    A loader that fails is left out and named. Raises MeasurementError when no loader is left, when the model cannot
+    be measured, and what reading the root raises.
+    """
+    plan = replace(plan, loaders=plan.loaders or _trainable(plan.root))
+    session = _Session(plan, progress, run)
+    warm(files_read(plan.root, "train", plan.loaders), progress)
+    curve = session.curve()
+    chosen = recommend(curve)
+    files = files_read(plan.root, "train", [chosen.loader])
+    data_bytes, free_bytes = sum(path.stat().st_size for path in files), _free_memory()
+    state = state_that_counts(data_bytes, free_bytes)
+    rates = session.differences(chosen, files, state)
+    job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))
+    return Findings(
+        curve=tuple(curve),
+        chosen=chosen,
+        state=state,
+        data_bytes=data_bytes,
+        free_bytes=free_bytes,
+        model=rates["model"],
+        warm=rates["warm"],
+        cold=rates.get("cold"),
+        together=rates["together"],
+        profile=profile(job, plan.timeout),
+        runs=tuple(session.runs),
+        problems=tuple(session.problems),
+    )
+
+
+class _Session:
+    """The runs of one diagnosis, as they are made."""
+
+    def __init__(self, plan: DiagnosisPlan, progress: Progress, run: Runner) -> None:
+        self._plan, self._progress, self._run = plan, progress, run
+        self.runs: list[MeasuredRun] = []
+        self.problems: list[str] = []
+
+    def curve(self) -> list[CurvePoint]:
+        """Measure every loader with every worker count."""
+        settings = [(name, count) for name in self._plan.loaders for count in _worker_counts(self._plan, name)]
+        found: dict[tuple[str, int], list[Measurement]] = {setting: [] for setting in settings}
+        for done, (repeat, (loader, workers)) in enumerate(_there_and_back(settings, self._plan.repeats), 1):
+            if (loader, workers) in found:
+                try:
+                    found[loader, workers].append(self._measure("curve", self._plan.job(loader, workers), repeat))
+                except MeasurementError as error:
+                    del found[loader, workers]
+                    self.problems.append(f"{loader} with {workers} workers could not be measured: {error}")
+            self._progress("loaders alone", done, len(settings) * self._plan.repeats)
+        if not found:
+            raise MeasurementError(f"no loader could be measured; {self.problems[0]}")
+        return [_point(loader, workers, runs) for (loader, workers), runs in found.items()]
+
+    def differences(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
+        """Measure the four differential runs; the cold one is missing where no cold cache can be made."""
+        alone = self._plan.job(chosen.loader, chosen.workers)
+        jobs = {
+            "model": replace(self._plan.job(CEILING, 0), step=self._plan.step),
+            "warm": alone,
+            "cold": replace(alone, one_epoch=True),
+            "together": replace(alone, step=self._plan.step, one_epoch=state == "cold"),
+        }
+        found: dict[str, list[float]] = {}
+        for done, (repeat, name) in enumerate(_there_and_back(list(jobs), self._plan.repeats), 1):
+            if name == "cold":
+                self._cold(jobs[name], repeat, files, found)
+            else:
+                if jobs[name].one_epoch:
+                    evict(files)
+                elif state == "warm":
+                    warm(files)
+                found.setdefault(name, []).append(self._measure(name, jobs[name], repeat).images_per_second)
+            self._progress("loader and model", done, len(jobs) * self._plan.repeats)
+        return {name: rate_of(rates) for name, rates in found.items()}
+
+    def _cold(self, job: Job, repeat: int, files: Sequence[Path], found: dict[str, list[float]]) -> None:
+        problem = "the page cache cannot be emptied or checked here"
+        if evict(files) == "cold":
+            try:
+                found.setdefault("cold", []).append(self._measure("cold", job, repeat).images_per_second)
+                return
+            except MeasurementError as error:
+                problem = str(error)
+                found.pop("cold", None)
+        sentence = f"cold data could not be measured: {problem}"
+        if sentence not in self.problems:
+            self.problems.append(sentence)
+
+    def _measure(self, name: str, job: Job, repeat: int) -> Measurement:
+        found = self._run(job, self._plan.timeout).measurement
+        spec = job.spec
+        self.runs.append(
+            MeasuredRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)
+        )
+        return found
+
+
+def _trainable(root: Path) -> tuple[str, ...]:
+    return tuple(name for name in readable_loaders(root) if LOADERS[name].covers_epoch)
+
+
+def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:
+    """Return the counts of the curve that the loader can use."""
+    most = most_workers(loader, LoaderSpec(root=plan.root))
+    return [count for count in plan.workers or default_workers() if most is None or count <= most] or [0]
+
+
+def _there_and_back(things: Sequence[T], repeats: int) -> Iterator[tuple[int, T]]:
+    """Yield (repeat, thing), turning round after each repeat: a drift of the machine then touches all alike."""
+    for repeat in range(repeats):
+        for thing in things if repeat % 2 == 0 else reversed(things):
+            yield repeat, thing
+
+
+def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint:
+    cpu = [run.cpu_seconds / run.samples for run in runs if run.cpu_seconds is not None]
+    return CurvePoint(
+        loader=loader,
+        workers=workers,
+        rate=rate_of([run.images_per_second for run in runs]),
+        cpu_seconds_per_image=median(cpu) if cpu else None,
+    )
+
+
+def _free_memory() -> int:
+    return min(psutil.virtual_memory().available, granted_memory())

@@ -1,0 +1,265 @@
+"""Where one picture's time goes: fetch, decode, transform, collate and transfer, one after the other in one thread.
+
+The functions are the loader's own, called in the loader's order on the pictures of its first epoch; only the clock
+between them is new. What a library does behind one call cannot be told apart from outside and is one part with a
+joined name. Threads and processes do all this side by side, so the parts add up to the time of one worker, never to
+that of the loader: the split says which part is large, the measured runs say how fast the whole is.
+
+The encoded sizes and the working time of each picture are kept: a prediction for another disk needs their spread
+too, not only their means.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ..loaders import LoaderSpec, open_loader
+from ..loaders.base import to_batch
+from ..loaders.encoded import EncodedPicture, open_samples
+from ..loaders.epochs import epoch_order
+from ..loaders.pixels import decode_rgb, draws_of, fit
+from ..loaders.throttle import Throttle, ThrottledSamples
+from ..prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+
+PICTURES = 256
+SECONDS = 2.0
+"""After which no new batch is begun: a slow disk or decoder shows itself in fewer pictures."""
+WARM_UP = 16  # pictures: compiled functions are loaded, the allocator has its memory
+PAGE = 4096
+
+FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER = "fetch", "decode", "transform", "collate", "transfer"
+JOINED = "decode, transform and collate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTimes:
+    """One picture's way through a loader, one thread, in the order of the parts."""
+
+    loader: str
+    parts: dict[str, float]
+    """Mean milliseconds per picture by stage; transfer is 0 where the pictures stay in the CPU's memory."""
+    sizes: tuple[int, ...]
+    """Encoded bytes of each picture that was measured."""
+    work_seconds: tuple[float, ...]
+    """Everything but fetch, for each of these pictures."""
+
+    @property
+    def fetch_share(self) -> float:
+        """Share of fetch in the whole, 0 to 1."""
+        return self.parts[FETCH] / sum(self.parts.values())
+
+    @property
+    def bytes_per_image(self) -> float:
+        """Mean encoded bytes."""
+        return sum(self.sizes) / len(self.sizes)
+
+    @property
+    def mean_work(self) -> float:
+        """Mean seconds of everything but fetch."""
+        return sum(self.work_seconds) / len(self.work_seconds)
+
+
+class Stages(Protocol):
+    """A loader's own functions, one picture at a time."""
+
+    def fetch(self, index: int, /) -> Any:
+        """Return the encoded picture, all of it in memory."""
+        ...
+
+    def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
+        """Return its pixels."""
+        ...
+
+    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> Any:
+        """Return the sample; a loader that can writes it to ``row``, uint8 (H, W, 3)."""
+        ...
+
+    def collate(self, samples: Sequence[Any], images: torch.Tensor) -> None:
+        """Put the samples into ``images``, uint8 (N, H, W, 3), where that is not done yet."""
+        ...
+
+
+def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
+    """Return the split of ``loader``. Raises what reading and decoding raise."""
+    indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + PICTURES].tolist()
+    if loader == "threaded":
+        with closing(open_samples(spec.root, spec.split)) as samples:
+            slowed = samples if throttle is None else ThrottledSamples(samples, throttle)
+            return time_stages(loader, ThreadedStages(spec, slowed.read), indexes, spec)
+    if loader == "imagefolder":
+        return time_stages(loader, PillowStages(spec, _folder_reader(spec)), indexes, spec)
+    if loader == "webdataset":
+        return time_stages(loader, PillowStages(spec, _tar_reader(spec)), indexes, spec)
+    return _joined(loader, spec, indexes)
+
+
+def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> StageTimes:
+    """Return the split of ``stages`` over the pictures ``indexes``, the first of which warm up and do not count."""
+    warm_up = min(WARM_UP, len(indexes) // 2)
+    _time_batch(stages, indexes[:warm_up], spec)
+    began, found = perf_counter(), list[_Timed]()
+    for first in range(warm_up, len(indexes), spec.batch_size):
+        if perf_counter() - began > SECONDS and found:
+            break
+        found += _time_batch(stages, indexes[first : first + spec.batch_size], spec)
+    if not found:
+        raise MeasurementError(f"{spec.root} has too few pictures in split {spec.split!r} to time; give it 2 or more")
+    names = (FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER)
+    means = np.mean([timed.seconds for timed in found], axis=0)
+    return StageTimes(
+        loader=loader,
+        parts={name: 1000 * float(mean) for name, mean in zip(names, means, strict=True)},
+        sizes=tuple(timed.size for timed in found),
+        work_seconds=tuple(sum(timed.seconds[1:]) for timed in found),
+    )
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """One picture: its encoded bytes, and seconds of each stage."""
+
+    size: int
+    seconds: tuple[float, ...]
+
+
+def _time_batch(stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> list[_Timed]:
+    size, sizes, seconds, samples = spec.image_size, list[int](), list[tuple[float, ...]](), list[Any]()
+    began = perf_counter()
+    images = torch.empty((len(indexes), size, size, 3), dtype=torch.uint8)
+    draws = draws_of(indexes, 0, spec)
+    planning = perf_counter() - began
+    for row, index, numbers in zip(images, indexes, draws, strict=True):
+        asked = perf_counter()
+        encoded = stages.fetch(index)
+        fetched = perf_counter()
+        decoded = stages.decode(encoded, numbers)
+        unpacked = perf_counter()
+        samples.append(stages.transform(decoded, numbers, row))
+        seconds.append((fetched - asked, unpacked - fetched, perf_counter() - unpacked))
+        sizes.append(len(encoded.data) if isinstance(encoded, EncodedPicture) else len(encoded))
+    began = perf_counter()
+    stages.collate(samples, images)
+    batch = to_batch(images, torch.zeros(len(indexes), dtype=torch.int64), torch.tensor(indexes), "cpu")
+    collate = (perf_counter() - began + planning) / len(indexes)
+    transfer = _transfer_seconds(batch.images, spec.device) / len(indexes)
+    return [_Timed(size, (*three, collate, transfer)) for size, three in zip(sizes, seconds, strict=True)]
+
+
+def _transfer_seconds(images: torch.Tensor, device: str) -> float:
+    if not device.startswith("cuda"):
+        return 0.0
+    pinned = images.pin_memory()
+    torch.cuda.synchronize()
+    began = perf_counter()
+    pinned.to(device, non_blocking=True)
+    torch.cuda.synchronize()
+    return perf_counter() - began
+
+
+class ThreadedStages:
+    """What a thread of ``threaded`` does. Pictures that libjpeg-turbo refuses count as decoding, through Pillow."""
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedPicture]) -> None:
+        # Imported here: numba and simplejpeg shall not weigh on processes that measure other loaders.
+        from ..loaders.crop_decoding import decode_crop, fit_into
+
+        self._spec, self._read = spec, read
+        self._decode_crop, self._fit_into = decode_crop, fit_into
+
+    def fetch(self, index: int, /) -> EncodedPicture:
+        picture = self._read(index)
+        touch(picture)
+        return picture
+
+    def decode(self, encoded: EncodedPicture, draws: Sequence[float]) -> Any:
+        try:
+            return self._decode_crop(encoded, draws, self._spec)
+        except ValueError:
+            return fit(decode_rgb(BytesIO(encoded.data.tobytes())), draws, self._spec)
+
+    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> None:
+        if isinstance(decoded, tuple):
+            self._fit_into(row, *decoded)
+        else:
+            row.copy_(torch.from_numpy(decoded))
+
+    def collate(self, samples: Sequence[None], images: torch.Tensor) -> None:
+        """Do nothing: the rows of the batch are where the samples were written to."""
+
+
+class PillowStages:
+    """What a worker of ``imagefolder`` or ``webdataset`` does; ``read`` is where the two differ."""
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], bytes]) -> None:
+        self._spec, self.fetch = spec, read
+
+    def decode(self, encoded: bytes, draws: Sequence[float]) -> Any:
+        return decode_rgb(BytesIO(encoded))
+
+    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(fit(decoded, draws, self._spec))
+
+    def collate(self, samples: Sequence[torch.Tensor], images: torch.Tensor) -> None:
+        torch.stack(list(samples), out=images)
+
+
+def _folder_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
+    paths = [sample.path for sample in list_samples(spec.root, read_manifest(spec.root), spec.split)]
+    return lambda index: paths[index].read_bytes()
+
+
+def _tar_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
+    """Return a reader that hands out the shards' pictures in their own order: tars are read from front to back."""
+    shards = read_shard_manifest(spec.root / SHARDS).splits[spec.split].shards
+    pictures = _tar_pictures([spec.root / SHARDS / shard.name for shard in shards])
+    return lambda _: next(pictures)
+
+
+def _tar_pictures(paths: Sequence[Path]) -> Iterator[bytes]:
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    for path in paths:
+        with path.open("rb") as file:
+            for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": file}])):
+                yield sample["jpg"]
+
+
+def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes:
+    """Return the split of a loader that does everything after reading behind one call."""
+    with closing(open_samples(spec.root, spec.split)) as samples:
+        began = perf_counter()
+        sizes = [touch(samples.read(index)) for index in indexes]
+        fetch = (perf_counter() - began) / len(indexes)
+    with closing(open_loader(loader, spec)) as opened:
+        batches = iter(opened)
+        next(batches)
+        began = perf_counter()
+        count = sum(len(batch.indexes) for batch in islice(batches, max(1, PICTURES // spec.batch_size)))
+        whole = (perf_counter() - began) / max(1, count)
+    work = max(0.0, whole - fetch)
+    return StageTimes(
+        loader=loader,
+        parts={FETCH: 1000 * fetch, JOINED: 1000 * work, TRANSFER: 0.0},
+        sizes=tuple(sizes),
+        work_seconds=(work,) * len(sizes),
+    )
+
+
+def touch(picture: EncodedPicture) -> int:
+    """Have every page of a picture in memory and return its bytes: a mapped file is fetched when it is touched."""
+    picture.data[::PAGE].max()
+    return len(picture.data)
+
+
+def _count(spec: LoaderSpec) -> int:
+    samples = open_samples(spec.root, spec.split)
+    samples.close()
+    return len(samples.labels)

@@ -1,0 +1,245 @@
+"""What ``threaded`` costs, and whether it keeps its promises: python -m feedline.benchmarks.threaded ROOT --out FILE
+
+ROOT has restart-marker shards of at least some hundred pictures: feedline shard ROOT --encode restart. Each promise
+is measured where it is made (see ``threaded_costs``): the loader against its own serial work, two threads against one,
+Python per picture, tiles against whole pictures, DCT scaling with its pixel error, memory, and the index of
+ImageNet. Raw times go into the record; ratios are made of times of the same repeat, and their median and range are
+printed beside the promise.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+
+from ..loaders import LoaderSpec
+from ..loaders.encoded import ShardSamples
+from ..loaders.threaded import ThreadedLoader
+from ..prep import FeedlineError, OutputError, usable_cpus, write_document
+from .data import Data, describe as describe_data
+from .environment import Environment, capture
+from .records import Code, running_code
+from .threaded_costs import (
+    OpenedIndex,
+    Scaling,
+    Timed,
+    TinyPictures,
+    compare_scaling,
+    decode_serially,
+    load_epochs,
+    open_index,
+    peak_memory,
+    run_interleaved,
+)
+
+SIZES = (64, 128, 224)
+EPOCHS = 2  # of a loader in each repeat, so that starting and ending one weigh little
+TINY = 8  # pixels of the samples when only Python is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadedRecord:
+    """One measuring run. Everything at 224 pixels unless it says otherwise."""
+
+    format: Literal["feedline-threaded"] = "feedline-threaded"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    data: Data
+    serial: Timed
+    """One thread: read, splice, decode, resize, flip."""
+    whole: Timed
+    """The same without tiles."""
+    loader: dict[int, Timed]
+    """The loader, by number of threads."""
+    python: Timed
+    """CPU seconds of the process, with one thread and pictures of next to no pixels."""
+    scaling: tuple[Scaling, ...]
+    peak_rss_bytes: int | None
+    index: OpenedIndex
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One promise and what was measured."""
+
+    what: str
+    measured: str
+    target: str
+    met: bool | None
+    """None where nothing was promised, or nothing could be measured."""
+
+
+def measure_threaded(root: Path, out: Path, *, images: int = 1000, repeats: int = 7) -> ThreadedRecord:
+    """Measure, and write the record to ``out``. Raises MeasurementError where the shards have no restart markers."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    environment = capture()
+    torch.set_num_threads(1)  # the caller's thread stands for one of the loader's
+    index = open_index(root, out.parent, repeats)
+    seconds, images, errors = _time(root, images, repeats)
+    epoch = EPOCHS * describe_data(root, "train").samples
+    record = ThreadedRecord(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=("python", "-m", "feedline.benchmarks.threaded", str(root), "--out", str(out)),
+        code=running_code(),
+        environment=environment,
+        data=describe_data(root, "train"),
+        serial=Timed(images=images, seconds=seconds["serial"]),
+        whole=Timed(images=images, seconds=seconds["whole"]),
+        loader={count: Timed(images=epoch, seconds=seconds[f"loader {count}"]) for count in _thread_counts()},
+        python=Timed(images=epoch, seconds=seconds["python"]),
+        scaling=tuple(
+            Scaling(
+                image_size=size,
+                exact=Timed(images=images, seconds=seconds[f"exact {size}"]),
+                scaled=Timed(images=images, seconds=seconds[f"scaled {size}"]),
+                share=share,
+                mean_error=mean,
+                largest_error=largest,
+            )
+            for size, (share, mean, largest) in errors.items()
+        ),
+        peak_rss_bytes=peak_memory(root, usable_cpus()),
+        index=index,
+    )
+    write_document(out, record)
+    return record
+
+
+def _thread_counts() -> list[int]:
+    return sorted({1, 2, usable_cpus()})
+
+
+def _time(
+    root: Path, images: int, repeats: int
+) -> tuple[dict[str, tuple[float, ...]], int, dict[int, tuple[float, float, int]]]:
+    """Return seconds by part, how many pictures the serial parts had, and the errors of scaling by size."""
+    spec = LoaderSpec(root=root)
+    with ExitStack() as opened:
+        samples = opened.enter_context(closing(ShardSamples(root, "train")))
+        images = min(images, len(samples.labels))
+        parts = {
+            "serial": decode_serially(samples, spec, images),
+            "whole": decode_serially(samples, spec, images, whole=True),
+        }
+        for count in _thread_counts():
+            loader = opened.enter_context(closing(ThreadedLoader(replace(spec, workers=count))))
+            parts[f"loader {count}"] = load_epochs(loader, EPOCHS)
+        tiny = TinyPictures(ShardSamples(root, "train"))
+        loader = ThreadedLoader(replace(spec, workers=1, image_size=TINY), samples=tiny)
+        parts["python"] = load_epochs(opened.enter_context(closing(loader)), EPOCHS, time.process_time)
+        sized = {size: replace(spec, image_size=size) for size in SIZES}
+        for size, wanted in sized.items():
+            parts[f"exact {size}"] = decode_serially(samples, wanted, images)
+            parts[f"scaled {size}"] = decode_serially(samples, replace(wanted, dct_scaling=True), images)
+        errors = {size: compare_scaling(samples, wanted, images) for size, wanted in sized.items()}
+        return run_interleaved(parts, repeats), images, errors
+
+
+def findings(record: ThreadedRecord) -> list[Finding]:
+    """Return what was promised and what was measured, in the order of the issue."""
+    cpus = max(record.loader)
+    serial, one, two, all_cpus = (timed.rates for timed in (record.serial, *(record.loader[n] for n in (1, 2, cpus))))
+    ceiling = [rate * min(cpus, record.environment.machine.cpus) for rate in serial]
+    python = [1e6 * second / record.python.images for second in record.python.seconds]
+    found = [
+        Finding(what="one thread, no loader", measured=_spread(serial, "images/s", 0), target="-", met=None),
+        Finding(what=f"loader, {cpus} threads", measured=_spread(all_cpus, "images/s", 0), target="-", met=None),
+        _at_least("share of its ceiling", _ratios(all_cpus, ceiling), 0.85),
+        _at_least("2 threads against 1", _ratios(two, one), 1.8),
+        Finding(
+            what="Python per picture, at most",
+            measured=_spread(python, "us", 1),
+            target="< 40 us",
+            met=median(python) < 40,
+        ),
+        _at_least("tiles against whole pictures", _ratios(serial, record.whole.rates), 1.5),
+    ]
+    for size in record.scaling:
+        ratio = _spread(_ratios(size.scaled.rates, size.exact.rates), "x", 2)
+        found.append(
+            Finding(
+                what=f"DCT scaling, {size.image_size} px",
+                measured=f"{ratio}; {size.share:.0%} of the pictures, error {size.mean_error:.2f} in the mean, "
+                f"{size.largest_error} at most",
+                target="-",
+                met=None,
+            )
+        )
+    return [*found, *_sizes(record)]
+
+
+def _sizes(record: ThreadedRecord) -> list[Finding]:
+    index, peak = record.index, record.peak_rss_bytes
+    return [
+        Finding(
+            what="memory, batch 256 at 224 px",
+            measured="unknown"
+            if peak is None
+            else f"{peak / 1e6:.0f} MB, of these at most {min(peak, record.data.bytes) / 1e6:.0f} mapped shards",
+            target="<= 1 GB",
+            met=None if peak is None else peak <= 1e9,
+        ),
+        Finding(
+            what=f"index of {index.samples:,} samples, open",
+            measured=_spread(index.seconds, "s", 2),
+            target="< 1 s",
+            met=median(index.seconds) < 1,
+        ),
+        Finding(
+            what="its size on the disk",
+            measured=f"{index.bytes / 1e6:.0f} MB in {index.shards} shards",
+            target="< 400 MB",
+            met=index.bytes < 400e6,
+        ),
+    ]
+
+
+def _at_least(what: str, ratios: Sequence[float], target: float) -> Finding:
+    return Finding(what=what, measured=_spread(ratios, "x", 2), target=f">= {target}x", met=median(ratios) >= target)
+
+
+def _ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [our / other for our, other in zip(ours, others, strict=True)]
+
+
+def _spread(values: Sequence[float], unit: str, digits: int) -> str:
+    middle, low, high = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
+    return f"{middle} {unit} ({low} to {high})"
+
+
+def table(record: ThreadedRecord) -> str:
+    """Return the findings as Markdown; medians, and the range over the repeats."""
+    said = {True: "met", False: "MISSED", None: ""}
+    rows = [f"| {f.what} | {f.measured} | {f.target} | {said[f.met]} |" for f in findings(record)]
+    return "\n".join(["| | measured | target | |", "|---|---:|---:|---|", *rows])
+
+
+def main() -> None:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m feedline.benchmarks.threaded", description="What threaded costs.")
+    parser.add_argument("root", type=Path, help="a root with restart-marker shards of split train")
+    parser.add_argument("--out", type=Path, required=True, help="the record to write")
+    parser.add_argument("--images", type=int, default=1000, help="pictures of each serial part (default: 1000)")
+    parser.add_argument("--repeats", type=int, default=7, help="of every part, interleaved (default: 7)")
+    arguments = parser.parse_args()
+    try:
+        if arguments.out.exists():
+            raise OutputError(f"{arguments.out} exists already; choose another name with --out")
+        record = measure_threaded(arguments.root, arguments.out, images=arguments.images, repeats=arguments.repeats)
+        print(table(record))
+    except FeedlineError as error:
+        parser.exit(1, f"feedline: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

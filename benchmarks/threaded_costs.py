@@ -1,0 +1,238 @@
+"""What ``threaded`` is made of, timed part by part: serial work, threads, Python, tiles, DCT scaling, memory, index.
+
+Rates are compared within one repeat, on the same pictures and the same crops, and the order of the parts turns
+around from repeat to repeat. Two methods need a word:
+
+- **Python under the GIL.** The real loader runs over the real indexes, plans, submits and hands out; only each
+  picture is replaced by one of 16 x 16 pixels, at the last moment. What is left of libjpeg-turbo, numba and torch are
+  some microseconds to enter and leave them, so the CPU time of the whole process per picture is an upper bound of
+  the time that holds the GIL, and needs no instrument inside the loader that would cost time itself.
+- **The index of ImageNet.** The rows of the root's own pictures are repeated until there are 1,281,167 of them, in
+  shards of 256 MB; the shards themselves are empty, since opening does not read them.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+import torch
+
+from ..loaders import LoaderSpec
+from ..loaders.crop_decoding import decode_into
+from ..loaders.cuts import cut_out
+from ..loaders.encoded import EncodedPicture, EncodedSamples, ShardSamples, Tiles
+from ..loaders.pixels import draws_of
+from ..loaders.threaded import ThreadedLoader
+from ..prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
+from ..prep.restart import add_restart_markers
+from ..prep.shard_index import ShardIndex, index_path, read_index
+from .process import Job, run_in_fresh_process
+
+IMAGENET = 1_281_167  # pictures in split train
+IMAGENET_BYTES = 115_000  # of a picture, in the mean
+SHARD_BYTES = 256_000_000
+
+MEMORY_BATCH = 256
+MEMORY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """The same work, once per repeat."""
+
+    images: int
+    """In each repeat."""
+    seconds: tuple[float, ...]
+
+    @property
+    def rates(self) -> list[float]:
+        """Images per second of each repeat."""
+        return [self.images / second for second in self.seconds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """DCT scaling at one image size, by one thread, against decoding at full size."""
+
+    image_size: int
+    exact: Timed
+    scaled: Timed
+    share: float
+    """Of the pictures, that were decoded at a smaller size."""
+    mean_error: float
+    """Grey levels, over all pictures, against decoding at full size."""
+    largest_error: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedIndex:
+    """An index of as many samples as ImageNet's train split has."""
+
+    samples: int
+    shards: int
+    bytes: int
+    seconds: tuple[float, ...]
+
+
+Work = Callable[[int], float]
+"""One repeat of a part, by its number; returns seconds."""
+
+
+def run_interleaved(parts: dict[str, Work], repeats: int) -> dict[str, tuple[float, ...]]:
+    """Run every part once to warm up, then ``repeats`` times there and back; return seconds by part."""
+    found: dict[str, list[float]] = {name: [] for name in parts}
+    for work in parts.values():
+        work(0)
+    for repeat in range(repeats):
+        for name in parts if repeat % 2 == 0 else reversed(parts):
+            found[name].append(parts[name](repeat))
+    return {name: tuple(seconds) for name, seconds in found.items()}
+
+
+def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, whole: bool = False) -> Work:
+    """Return the work of one thread alone, as the loader's threads do it: read, splice, decode, resize, flip.
+
+    ``whole`` leaves the tiles unused. CPU time of the thread, so that a busy machine disturbs less.
+    """
+    row = torch.empty((spec.image_size, spec.image_size, 3), dtype=torch.uint8)
+
+    def work(repeat: int) -> float:
+        draws = draws_of(range(images), repeat, spec)
+        started = time.thread_time()
+        for index, numbers in enumerate(draws):
+            picture = samples.read(index)
+            decode_into(row, picture._replace(tiles=None) if whole else picture, numbers, spec)
+        return time.thread_time() - started
+
+    return work
+
+
+def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] = time.perf_counter) -> Work:
+    """Return the work of a loader whose batches are taken and dropped."""
+
+    def work(repeat: int) -> float:
+        loader.set_epoch(repeat * epochs)
+        started = clock()
+        for _ in range(epochs):
+            for _ in loader:
+                pass
+        return clock() - started
+
+    return work
+
+
+class TinyPictures:
+    """A split whose every picture has become one of 16 x 16 pixels with one tile: what is left to do is Python."""
+
+    def __init__(self, samples: EncodedSamples) -> None:
+        self._samples = samples
+        self.labels, self.windows, self.name = samples.labels, samples.windows, samples.name
+        data, geometry = add_restart_markers(simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8)))
+        lengths = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
+        size = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
+        self._tiny = EncodedPicture(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *size))
+
+    def read(self, index: int) -> EncodedPicture:
+        """Look the picture up, as ever, and return the tiny one."""
+        self._samples.read(index)
+        return self._tiny
+
+    def close(self) -> None:
+        """Release what the split holds."""
+        self._samples.close()
+
+
+def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
+    """Return the share of scaled pictures, and the mean and the largest error in grey levels of all of them."""
+    scaled = replace(spec, dct_scaling=True)
+    rows = torch.empty((2, spec.image_size, spec.image_size, 3), dtype=torch.uint8)
+    shrunk, total, largest = 0, 0.0, 0
+    for index, draws in enumerate(draws_of(range(images), 0, spec)):
+        picture = samples.read(index)
+        shrunk += _is_scaled(picture, draws, scaled)
+        decode_into(rows[0], picture, draws, spec)
+        decode_into(rows[1], picture, draws, scaled)
+        errors = (rows[0].int() - rows[1].int()).abs()
+        total += float(errors.float().mean())
+        largest = max(largest, int(errors.max()))
+    return shrunk / images, total / images, largest
+
+
+def _is_scaled(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> bool:
+    try:
+        return cut_out(picture, draws, spec).scale > 1
+    except ValueError:  # for Pillow
+        return False
+
+
+def peak_memory(root: Path, workers: int) -> int | None:
+    """Return the bytes resident of a fresh process at batch 256 and 224 pixels, mapped pages of shards included."""
+    spec = LoaderSpec(root=root, batch_size=MEMORY_BATCH, workers=workers)
+    return run_in_fresh_process(Job(loader="threaded", spec=spec, seconds=MEMORY_SECONDS), 600).peak_rss_bytes
+
+
+def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:
+    """Return what opening the index of ImageNet costs, made of ``root``'s pictures in a temporary folder."""
+    with _imagenet(root, place) as (large, shards):
+        seconds: list[float] = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            with closing(ShardSamples(large, "train")) as samples:
+                seconds.append(time.perf_counter() - started)
+                assert len(samples.labels) == IMAGENET
+        size = sum(index_path(large / SHARDS / shard.name).stat().st_size for shard in shards)
+    return OpenedIndex(samples=IMAGENET, shards=len(shards), bytes=size, seconds=tuple(seconds))
+
+
+@contextmanager
+def _imagenet(root: Path, place: Path) -> Generator[tuple[Path, tuple[Shard, ...]], None, None]:
+    """Yield a root with as many samples as ImageNet, and its shards."""
+    manifest = read_shard_manifest(root / SHARDS)
+    rows, lengths = _joined([read_index(root / SHARDS / shard.name) for shard in manifest.splits["train"].shards])
+    per_shard = SHARD_BYTES // IMAGENET_BYTES
+    counts = [min(per_shard, IMAGENET - first) for first in range(0, IMAGENET, per_shard)]
+    with tempfile.TemporaryDirectory(dir=place, prefix="feedline-index-") as folder:
+        directory = Path(folder) / SHARDS
+        directory.mkdir()
+        indexes = {count: _repeated(rows, lengths, count).to_bytes() for count in set(counts)}
+        shards = tuple(
+            Shard(name=f"imagenet-train-{number:06}.tar", samples=count, bytes=0, sha256="")
+            for number, count in enumerate(counts)
+        )
+        for shard in shards:
+            (directory / shard.name).write_bytes(b"")
+            index_path(directory / shard.name).write_bytes(indexes[shard.samples])
+        splits = {"train": ShardSplit(samples=IMAGENET, shards=shards)}
+        write_document(directory / MANIFEST, replace(manifest, splits=splits))
+        yield Path(folder), shards
+
+
+def _joined(indexes: Sequence[ShardIndex]) -> tuple[npt.NDArray[np.void], list[npt.NDArray[np.uint16]]]:
+    """Return the rows of all shards, and the lengths of each picture's MCU rows."""
+    rows = np.concatenate([index.samples for index in indexes])
+    tiled = np.count_nonzero(rows["restart_interval"])
+    if tiled < len(rows) / 2:  # some pictures come with restart markers of their own
+        raise MeasurementError(
+            f"{tiled} of {len(rows)} pictures have restart markers; shard all with: feedline shard ROOT --encode restart"
+        )
+    rows["offset"] = rows["size"] = 0  # of empty shards
+    lengths = [
+        index.row_lengths[first : first + count]
+        for index in indexes
+        for first, count in zip(index.samples["first_row"].tolist(), index.samples["rows"].tolist(), strict=True)
+    ]
+    return rows, lengths
+
+
+def _repeated(rows: npt.NDArray[np.void], lengths: Sequence[npt.NDArray[np.uint16]], count: int) -> ShardIndex:
+    """Return the index of a shard with ``count`` samples, the given ones over and over."""
+    chosen = [number % len(rows) for number in range(count)]
+    samples = rows[chosen]
+    samples["first_row"] = np.concatenate([[0], np.cumsum(samples["rows"][:-1])])
+    return ShardIndex(samples, np.concatenate([lengths[number] for number in chosen]))

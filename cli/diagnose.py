@@ -1,0 +1,204 @@
+"""``feedline diagnose``: what holds the training back on this machine, and what would change it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table as RichTable
+
+from ..prep import to_json
+from .bench import counts
+from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
+
+if TYPE_CHECKING:
+    from ..benchmarks.diagnose import Diagnosis
+    from ..benchmarks.diagnosis import Rate
+    from ..benchmarks.steps import Step
+
+
+@click.command("diagnose")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Consider this loader; may be repeated.")
+@click.option("--model", metavar="NAME", show_default="resnet18", help="Train this model, on the GPU if there is one.")
+@click.option("--step-ms", type=click.FloatRange(min=0, min_open=True), help="Time of a batch in a model elsewhere.")
+@click.option("--gpu", metavar="NAME", help="Published speed of a ResNet-50 on this GPU: h100, a100, a100-tf32, v100.")
+@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Directory for diagnosis.json.")
+@seed_option
+@json_option
+def diagnose(
+    root: Path,
+    as_json: bool,
+    loaders: tuple[str, ...],
+    model: str | None,
+    step_ms: float | None,
+    gpu: str | None,
+    out: Path | None,
+    **plan: Any,
+) -> None:
+    """Say whether reading, decoding or the model is the bottleneck for ROOT, and what to change.
+
+    \b
+    Example: feedline diagnose data
+             feedline diagnose data --gpu h100          would this machine feed an H100?
+             feedline diagnose data --step-ms 26        ... or a model that takes 26 ms for a batch
+    """
+    from ..benchmarks.diagnose import diagnose as run, write_diagnosis
+    from ..benchmarks.differential import DiagnosisPlan
+    from ..benchmarks.hardware import GPUS
+    from ..loaders import LOADERS
+
+    for name in loaders:
+        if name not in LOADERS or not LOADERS[name].covers_epoch:
+            known = [known for known, entry in LOADERS.items() if entry.covers_epoch]
+            raise click.BadParameter(f"there is no loader {name!r} to train with; choose one of: {', '.join(known)}")
+    if gpu is not None and gpu not in GPUS:
+        raise click.BadParameter(f"there is no GPU {gpu!r} in the table; choose one of: {', '.join(GPUS)}")
+    step, device = _step(model, step_ms, gpu, plan["batch_size"])
+    with progress_bars() as progress:
+        found = run(
+            DiagnosisPlan(root=root, step=step, device=device, loaders=tuple(dict.fromkeys(loaders)), **plan),
+            command=_command(),
+            gpu=GPUS.get(gpu or ""),
+            progress=progress,
+        )
+    if out is not None:
+        say(f"The diagnosis is in {write_diagnosis(out, found)}")
+    if as_json:
+        echo_json(_summary(found))
+    _show(found)
+
+
+def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
+    """Return the model's part, and the device that the pictures go to."""
+    from ..benchmarks.hardware import GPUS
+    from ..benchmarks.steps import Step
+    from ..train import MODELS, default_device
+
+    if sum(value is not None for value in (model, step_ms, gpu)) > 1:
+        raise click.UsageError("give one of --model, --step-ms and --gpu: each says how fast the model is")
+    if step_ms is not None:
+        return Step(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
+    if gpu is not None:
+        return Step(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
+    if model is not None and model not in MODELS:
+        raise click.BadParameter(f"there is no model {model!r}; choose one of: {', '.join(MODELS)}")
+    return Step(model=model or "resnet18"), default_device()
+
+
+def _command() -> tuple[str, ...]:
+    import sys
+
+    return ("feedline", *sys.argv[1:])
+
+
+def _summary(found: "Diagnosis") -> dict[str, Any]:
+    from ..benchmarks.diagnose import advice
+
+    answer: dict[str, Any] = to_json(found)
+    for key in ("format", "schema", "runs", "loader", "workers"):
+        del answer[key]
+    rates = {name: answer.pop(name) for name in ("model", "warm", "cold", "together")}
+    verdict = answer.pop("verdict")
+    profile = answer.pop("profile")
+    return {
+        "verdict": verdict["name"],
+        "sentence": verdict["sentence"],
+        "recommended": {"loader": found.loader, "workers": found.workers},
+        "measured": {
+            **rates,
+            "stall": verdict["stall"],
+            "milliseconds": verdict["milliseconds"],
+            "split": profile["as_is"]["parts"] | {"step": 1000 / found.model.images_per_second},
+            "encode": profile["encode"],
+            "bytes_per_image": found.profile.as_is.bytes_per_image,
+            "curve": answer.pop("curve"),
+        },
+        "next": advice(found),
+        **answer,
+    }
+
+
+def _show(found: "Diagnosis") -> None:
+    """Print the verdict, the tables behind it and what to do next, on stderr."""
+    from ..benchmarks.diagnose import advice
+
+    say(found.verdict.sentence)
+    say(found.epoch_sentence)
+    gain = found.gain
+    say(
+        f"Recommended: {found.loader} with {found.workers} workers; {gain.after:,.0f} images/s in training, "
+        f"{gain.loader} with {gain.workers} workers {gain.before:,.0f}."
+    )
+    console = stderr_console()
+    for table in (_runs_table(found), _split_table(found), _curve_table(found), _what_if_table(found)):
+        console.print(table)
+    for problem in found.problems:
+        say(f"Note: {problem}")
+    if found.gpu is not None:
+        say(f"The model: {found.gpu.model} at {found.gpu.images_per_second:,.0f} images/s ({found.gpu.source}).")
+    for number, step in enumerate(advice(found), 1):
+        say(f"{number}. {step}")
+
+
+def _runs_table(found: "Diagnosis") -> RichTable:
+    table = _table("what ran", "images/s", "spread", "ms per picture")
+    runs = {
+        "model alone": found.model,
+        "loader alone, warm": found.warm,
+        "loader alone, cold": found.cold,
+        f"together, {found.state}": found.together,
+    }
+    for name, rate in runs.items():
+        table.add_row(name, *_cells(rate))
+    return table
+
+
+def _cells(rate: "Rate | None") -> tuple[str, ...]:
+    if rate is None:
+        return ("unknown", "-", "-")
+    return (f"{rate.images_per_second:,.0f}", f"{rate.spread:.1%}", f"{1000 / rate.images_per_second:.2f}")
+
+
+def _split_table(found: "Diagnosis") -> RichTable:
+    parts = found.profile.as_is.parts
+    table = _table(f"{found.loader}, one thread", "ms per picture", "share")
+    for name, milliseconds in parts.items():
+        table.add_row(name, f"{milliseconds:.3f}", f"{milliseconds / sum(parts.values()):.0%}")
+    table.add_row("step of the model", f"{1000 / found.model.images_per_second:.3f}", "")
+    return table
+
+
+def _curve_table(found: "Diagnosis") -> RichTable:
+    table = _table("loader alone, warm", "workers", "images/s", "spread", "")
+    for point in found.curve:
+        knee = "recommended" if (point.loader, point.workers) == (found.loader, found.workers) else ""
+        rate = point.rate
+        table.add_row(point.loader, str(point.workers), f"{rate.images_per_second:,.0f}", f"{rate.spread:.1%}", knee)
+    return table
+
+
+def _what_if_table(found: "Diagnosis") -> RichTable:
+    encodings = list(dict.fromkeys(row.encode for row in found.what_if))
+    table = _table(f"what if (training, {found.loader})", *encodings, f"ImageNet epoch, {encodings[0]}")
+    for disk in dict.fromkeys(row.disk for row in found.what_if):
+        rows = {row.encode: row for row in found.what_if if row.disk == disk}
+        rates = [f"{rows[encode].images_per_second:,.0f}" for encode in encodings]
+        table.add_row(disk, *rates, _duration(rows[encodings[0]].epoch_seconds))
+    return table
+
+
+def _table(first: str, *others: str) -> RichTable:
+    table = RichTable(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

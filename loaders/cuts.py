@@ -1,0 +1,93 @@
+"""What to decode of an undecoded picture, and which part of the pixels becomes the sample.
+
+This is the plan alone, the same wherever the pixels are then made: by libjpeg-turbo on the CPU, DCT-scaled or not,
+or by nvJPEG on the GPU. From a picture with tiles only those that the crop touches are taken.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image
+
+from ..prep import SampleError
+from ..prep.splice import Box, splice_rows
+from .base import LoaderSpec
+from .crops import eval_offset, eval_size, train_crop
+from .dct_scaling import dct_scale
+from .encoded import EncodedPicture, Tiles
+
+U8 = npt.NDArray[np.uint8]
+
+
+class Cut(NamedTuple):
+    """A JPEG and what to do with its pixels. Lengths are in pixels."""
+
+    data: U8
+    size: tuple[int, int]
+    """Width and height of the JPEG."""
+    box: Box
+    """The part of it that is resized, alone."""
+    scale: int
+    """By how much smaller to decode it: 1, or 2, 4 or 8 within the DCT."""
+    target: tuple[int, int]
+    """Width and height that the box is resized to."""
+    offset: tuple[int, int]
+    """Left and top of the sample within the resized box."""
+    flip: bool
+
+
+def cut_out(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> Cut:
+    """Return the cut of one sample; ``draws`` are its numbers of ``draws_of``.
+
+    Raises ValueError for a picture that libjpeg-turbo does not know, which Pillow may know, and SampleError for
+    tiles that are not where the index says.
+    """
+    if spec.transform == "train":
+        return _train(picture, draws, spec)
+    width, height = jpeg_size(picture.data)
+    box, target = (0, 0, width, height), eval_size(width, height, spec.image_size)
+    left, top = (eval_offset(length, spec.image_size) for length in target)
+    return Cut(picture.data, (width, height), box, _scale(box, target, spec), target, (left, top), False)
+
+
+def _train(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> Cut:
+    data, tiles = picture
+    target = spec.image_size, spec.image_size
+    if tiles is None:
+        width, height = jpeg_size(data)
+        *_, flip = crop = train_crop(draws, width, height)
+        return Cut(data, (width, height), crop[:4], _scale(crop[:4], target, spec), target, (0, 0), flip)
+    *_, flip = crop = train_crop(draws, tiles.width, tiles.height)
+    scale = _scale(crop[:4], target, spec)
+    data, box = _splice(data, tiles, crop[:4], scale)
+    return Cut(data, jpeg_size(data), box, scale, target, (0, 0), flip)
+
+
+def _scale(box: Box, target: tuple[int, int], spec: LoaderSpec) -> int:
+    return dct_scale(box, target) if spec.dct_scaling else 1
+
+
+def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
+    """Return a JPEG of the tiles that decoding the box at 1 / ``scale`` needs, and the box within it."""
+    left, top, width, height = box
+    # A decoder that scales interpolates chroma only where it is subsampled in one direction, from a neighbour twice
+    # as wide as a scaled pixel, which may itself begin at the box's last pixel.
+    margin = 3 * scale if scale > 1 and tiles.mcu_width != tiles.mcu_height else 0
+    first, first_row = max(left - margin, 0), max(top - margin, 0)
+    stop, stop_row = min(left + width + margin, tiles.width), min(top + height + margin, tiles.height)
+    data, x, y = splice_rows(data, *tiles, first, first_row, stop - first, stop_row - first_row)
+    if not len(data):
+        raise SampleError("its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR")
+    return data, (x + left - first, y + top - first_row, width, height)
+
+
+def jpeg_size(data: U8) -> tuple[int, int]:
+    """Return a JPEG's width and height; raise ValueError for what is none, or is too large for Pillow too."""
+    height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the picture next, refuses it by name.
+    if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"{width} x {height} pixels")
+    return width, height

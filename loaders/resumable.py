@@ -1,0 +1,55 @@
+"""What every loader keeps beside its pictures: its place in the epoch, what it skipped, and the way to the device."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from .base import Batch, LoaderSpec
+from .damage import Damage
+from .epochs import Cursor
+from .transfer import Transfer
+
+
+class ResumableLoader(ABC):
+    """The part of a Loader that is the same for all; a subclass says what comes when, how many, and how it ends."""
+
+    def __init__(self, spec: LoaderSpec, *, elastic: bool = False) -> None:
+        """``elastic`` loaders can continue with another batch size or world size; the others refuse."""
+        self._spec = spec
+        self._cursor = Cursor(spec, elastic=elastic)
+        self._damage = Damage(spec)
+        self._transfer = Transfer(spec.device)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        """Yield what ``epoch`` has left after the ``done`` samples that all ranks have handed out."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._cursor.run(self._batches)
+
+    @property
+    def skipped(self) -> Mapping[int, str]:
+        return self._damage.skipped
+
+    def set_epoch(self, epoch: int) -> None:
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._cursor.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._cursor.load_state_dict(state)
+
+    def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
+        """Return ``base.to_batch`` of what is not damaged, on the spec's device."""
+        with self._transfer.beside():
+            kept = self._damage.without_skipped(images, labels, indexes)
+        return self._transfer.to_batch(*kept)
