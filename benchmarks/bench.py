@@ -21,13 +21,13 @@ from .environment import Environment, capture
 from .plan import Configuration, Plan, in_order
 from .plot import PLOT, write_plot
 from .process import Job, Run, run_in_fresh_process
-from .records import TRAINING_SPEED, Code, Record, read_record, read_records, running_code, write_record
+from .records import BESIDE, Code, Record, read_record, read_records, running_code, write_record
 from .spreadsheet import SPREADSHEET, write_spreadsheet
 from .tables import Table, tabulate
 
 STACKS = "stacks-of-"
 """How the names of files begin that hold the stacks of a run that hung."""
-OURS = (PLOT, SPREADSHEET, TRAINING_SPEED, "report.html")
+OURS = (PLOT, SPREADSHEET, *BESIDE, "report.html")
 """What an output directory may hold besides records and stacks."""
 
 Runner = Callable[[Job, float], Run]

@@ -33,7 +33,7 @@ def main() -> None:
     if job.tell_at is not None:
         tell_at(job.tell_at)
     try:
-        answer = Answer(profile=_profile(job)) if job.profile else _run(job)
+        answer = answer_to(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
     tell_nothing()
@@ -41,7 +41,10 @@ def main() -> None:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
 
-def _run(job: Job) -> Answer:
+def answer_to(job: Job) -> Answer:
+    """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
+    if job.profile:
+        return Answer(profile=_profile(job))
     spec = job.spec
     expected = Expected(
         samples=describe(spec.root, spec.split).samples,
