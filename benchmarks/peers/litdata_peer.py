@@ -6,8 +6,10 @@ The chunks hold each JPEG file's own bytes (its serializer for JPEG pictures kee
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
 # The library is installed in this peer's own environment, and not where the code is checked.
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from litdata import StreamingDataLoader, StreamingDataset, optimize
@@ -22,7 +24,9 @@ from .epochs import PeerEpochs, each_epoch
 def convert(samples: Sequence[Sample], place: Path) -> None:
     """Write LitData's chunks of 64 MB into ``place``."""
     rows = [(str(sample.path), sample.label, index) for index, sample in enumerate(samples)]
-    optimize(_row, rows, output_dir=str(place), chunk_bytes="64MB", num_workers=1)
+    with TemporaryDirectory() as scratch:  # LitData would leave its own folders in the system's
+        os.environ["DATA_OPTIMIZER_CACHE_FOLDER"] = os.environ["DATA_OPTIMIZER_DATA_CACHE_FOLDER"] = scratch
+        optimize(_row, rows, output_dir=str(place), chunk_bytes="64MB", num_workers=1)
 
 
 def _row(row: tuple[str, int, int]) -> dict[str, Any]:
