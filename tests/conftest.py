@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from feedline.prep import ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
+
+settings.register_profile("feedline", deadline=None)  # a first call compiles, and a busy machine is slow
+settings.load_profile("feedline")
 
 CLASSES = 4
 IMAGES_PER_CLASS = 21  # 84 samples: no whole number of batches, ranks or shards in the tests

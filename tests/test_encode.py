@@ -102,7 +102,7 @@ def test_a_copy_says_what_tiles_it_has() -> None:
     assert np.array_equal(copied.geometry.offsets, tiled.geometry.offsets)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     kind=st.sampled_from(["plain", *ODD]),
     position=st.integers(0, 2000),

@@ -152,7 +152,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_headers_give_a_jpeg_or_a_refusal(data: st.DataObject) -> None:
     """Overwritten, inserted and removed bytes never give another exception."""
     damaged = bytearray(SMALL)
@@ -164,7 +164,7 @@ def test_damaged_headers_give_a_jpeg_or_a_refusal(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_bytes_after_soi_are_refused(data: bytes) -> None:
     """Two hundred bytes cannot be a JPEG with all its tables."""
     kind_of(b"\xff\xd8" + data)

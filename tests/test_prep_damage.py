@@ -309,7 +309,7 @@ def test_usage_errors_leave_with_2(tmp_path: Path) -> None:
         assert result.exit_code == 2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from([TRAIN, VAL, TEST, "tiny-imagenet-200.zip"]))
 def test_whatever_the_bytes_the_tree_is_right_or_an_error_is_raised(
     archives: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str

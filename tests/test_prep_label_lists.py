@@ -206,7 +206,7 @@ def three_structs() -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_changed_meta_mat_is_read_or_refused(data: st.DataObject) -> None:
     """Whatever stands in it: the structs, or a SourceError; never another exception."""

@@ -31,7 +31,7 @@ def zip_of(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED, comme
     return out.getvalue()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     files=st.dictionaries(NAMES, st.binary(max_size=300), max_size=6),
     compression=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
@@ -43,7 +43,7 @@ def test_what_zipfile_writes_is_read(files: dict[str, bytes], compression: int, 
         assert read(zip_of(files, compression, comment)) == files
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_whatever_the_bytes_members_are_right_or_an_error_is_raised(data: st.DataObject) -> None:
     """Damage anywhere: each member that is given has its own bytes, because its CRC was checked."""

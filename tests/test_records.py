@@ -151,7 +151,7 @@ def test_a_record_without_a_rate_is_refused(records: Path, windows: list[object]
         read_record(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(cut=st.floats(0, 1), junk=st.binary(max_size=20))
 def test_a_damaged_record_never_gives_anything_but_a_sentence(records: Path, cut: float, junk: bytes) -> None:
     """Cut a record anywhere and put bytes there: it is read whole or refused, with our own error."""

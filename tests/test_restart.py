@@ -207,7 +207,7 @@ SCAN = parse_jpeg(SMALL).scan[0]
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_scans_are_refused_or_decode_to_the_same_pixels(data: st.DataObject) -> None:
     """Whatever bytes are overwritten: what is accepted decodes as before, and the rest has a kind."""
     damaged = bytearray(SMALL)
@@ -222,7 +222,7 @@ def test_damaged_scans_are_refused_or_decode_to_the_same_pixels(data: st.DataObj
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damaged_files_are_refused_or_give_tiles(data: st.DataObject) -> None:
     """Damage anywhere, in tables and sizes too, ends in a refusal or in a file whose tiles can be read."""
     damaged = bytearray(SMALL)

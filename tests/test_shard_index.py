@@ -257,7 +257,7 @@ def test_a_damaged_index_is_refused_with_the_command_that_helps(damage: Callable
         read_index(path)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 4000), value=st.binary(min_size=1, max_size=8))
 def test_a_fuzzed_index_is_refused_or_stays_within_its_files(position: int, value: bytes, shards: Path) -> None:
     """Whatever bytes change, reading gives an index whose samples and tiles lie inside, or a DatasetError."""

@@ -204,7 +204,7 @@ def test_the_rows_alone_give_the_same_splice(subsampling: str, size: tuple[int, 
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_wrong_rows_or_damaged_files_give_nothing_or_bytes(data: st.DataObject) -> None:
     """Whatever an index claims and a file holds, nothing outside the file is read and nothing hangs."""
     right, geometry = tiled(COFFEE.resize((160, 96)), "420")
@@ -254,7 +254,7 @@ def test_a_geometry_of_another_file_is_an_error() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_files_and_offsets_give_bytes_or_an_error(data: st.DataObject) -> None:
     """Damage in the file or its index never crashes the process and never gives more than the file holds."""
     whole = bytearray(SMALL)

@@ -124,7 +124,7 @@ def test_an_unknown_extended_record_is_passed_over() -> None:
     assert read(extended(b"20 comment=whatever\n")) == {"x.JPEG": b"data"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_the_bytes_members_are_right_or_an_error_is_raised(data: st.DataObject) -> None:
     """A tar with some bytes changed gives its members, or members of the same bytes' making, or a SourceError."""

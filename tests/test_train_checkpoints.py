@@ -187,7 +187,7 @@ def test_a_hostile_checkpoint_ends_in_one_sentence(kind: str, finished: TrainCon
     assert [found.name for found in config.out.rglob("*") if found.is_file()] == ["last.pt"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_refused_or_reads_as_before(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
