@@ -13,21 +13,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..loaders import LOADERS, LoaderSpec, honours, readable_loaders
+from ..loaders import LoaderSpec, honours, readable_loaders
 from ..prep import MeasurementError, OutputError, Progress, silent, write_atomically
 from .cache import AskedCache, evict, files_read, resident_fraction, warm
 from .data import Data, describe
 from .environment import Environment, capture
-from .plan import Configuration, Plan, in_order
+from .plan import Configuration, Plan, covers_epoch, in_order
 from .plot import PLOT, write_plot
 from .process import Job, Run, run_in_fresh_process
-from .records import TRAINING_SPEED, Code, Record, read_record, read_records, running_code, write_record
+from .records import BESIDE, Code, Record, read_record, read_records, running_code, write_record
 from .spreadsheet import SPREADSHEET, write_spreadsheet
 from .tables import Table, tabulate
 
 STACKS = "stacks-of-"
 """How the names of files begin that hold the stacks of a run that hung."""
-OURS = (PLOT, SPREADSHEET, TRAINING_SPEED, "report.html")
+OURS = (PLOT, SPREADSHEET, *BESIDE, "report.html")
 """What an output directory may hold besides records and stacks."""
 
 Runner = Callable[[Job, float], Run]
@@ -53,7 +53,7 @@ class BenchResult:
     failures: tuple[Failure, ...]
 
 
-def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_in_fresh_process) -> BenchResult:
+def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
     """Measure ``plan`` and leave in ``out`` a record of each run, and a plot and a spreadsheet of all.
 
     A configuration that fails is given up and reported; the others go on. Raises OutputError when ``out``
@@ -61,12 +61,13 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner = run_
     used at all, MeasurementError when no run succeeded.
     """
     plan = replace(plan, loaders=plan.loaders or _able(plan))
+    run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
     session = _Session(
         plan=plan,
         command=plan.command(out),
         code=running_code(),
-        environment=capture(),
+        environment=_environment(plan),
         data=describe(plan.root, plan.split),
         files={name: files_read(plan.root, plan.split, [name]) for name in plan.loaders},
     )
@@ -106,16 +107,16 @@ class _Session:
     environment: Environment
     data: Data
     files: dict[str, list[Path]]
-    """What each loader reads."""
+    """What each of our loaders reads."""
 
     def measure(self, repeat: int, configuration: Configuration, progress: Progress, run: Runner) -> Record:
-        plan, files, name = self.plan, self.files[configuration.loader], configuration.loader
+        plan, files, name = self.plan, self._files(configuration.loader), configuration.loader
         cold = configuration.cache == "cold"
         spec = self._spec(configuration)
         cache = evict(files) if cold else warm(files, progress)
         before = resident_fraction(files)
         # A loader that only replays batches reads nothing while it is measured: there is no first epoch to end with.
-        job = Job(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and LOADERS[name].covers_epoch)
+        job = Job(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and covers_epoch(name))
         found = run(job, plan.timeout)
         return Record(
             date=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -136,6 +137,12 @@ class _Session:
             peak_rss_bytes=found.peak_rss_bytes,
         )
 
+    def _files(self, loader: str) -> list[Path]:
+        """Return what a loader reads; what a peer reads may have to be converted first."""
+        if loader in self.files or not self.plan.peers:
+            return self.files[loader]
+        return self.plan.peers.files(loader, self.plan.root)
+
     def _spec(self, configuration: Configuration) -> LoaderSpec:
         plan = self.plan
         training = plan.split == "train"
@@ -150,6 +157,12 @@ class _Session:
             seed=plan.seed,
             dct_scaling=plan.dct_scaling,
         )
+
+
+def _environment(plan: Plan) -> Environment:
+    """Return the surroundings; the peers' libraries, which this environment need not have, are among them."""
+    found = capture()
+    return replace(found, libraries=found.libraries | plan.peers.versions()) if plan.peers else found
 
 
 def _failure(configuration: Configuration, error: MeasurementError, out: Path) -> Failure:

@@ -124,7 +124,7 @@ def _is_warm(files: Sequence[Path]) -> bool:
 def _pictures(folder: Path) -> Iterator[Path]:
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         with os.scandir(place) as files:
-            yield from (Path(file.path) for file in files)
+            yield from (Path(file.path) for file in files if file.is_file())  # opening a pipe would wait for ever
 
 
 def _resident_pages(descriptor: int) -> tuple[int, int] | None:

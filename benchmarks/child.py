@@ -8,6 +8,7 @@ that could. The guard at the bottom lets Windows start worker processes, which i
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
@@ -27,13 +28,18 @@ from .usage import bytes_read, cpu_seconds
 
 def main() -> None:
     """Answer one job."""
+    answer_job(answer_to)
+
+
+def answer_job(run: Callable[[Job], Answer]) -> None:
+    """Read a job from stdin, ``run`` it, and write its answer to stdout; a FeedlineError is an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
     if job.tell_at is not None:
         tell_at(job.tell_at)
     try:
-        answer = Answer(profile=_profile(job)) if job.profile else _run(job)
+        answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
     tell_nothing()
@@ -41,7 +47,10 @@ def main() -> None:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
 
-def _run(job: Job) -> Answer:
+def answer_to(job: Job) -> Answer:
+    """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
+    if job.profile:
+        return Answer(profile=_profile(job))
     spec = job.spec
     expected = Expected(
         samples=describe(spec.root, spec.split).samples,

@@ -3,6 +3,7 @@
 The document holds the verdict, the numbers behind it and every raw run, so that a page or a doubt needs nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +16,8 @@ from .encodings import Profile
 from .environment import Environment, capture
 from .hardware import Gpu
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .records import Code, running_code
+from .records import DIAGNOSIS, Code, running_code
 from .what_if import WhatIf, what_ifs
-
-FILE = "diagnosis.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +108,8 @@ def conclude(
     ]
     predicted = what_ifs(
         found.profile,
-        found.warm.images_per_second,
+        {point.workers: point.rate.images_per_second for point in found.curve if point.loader == chosen.loader},
         chosen.workers,
-        cpus,
         model=model,
         shares_cpus=shares_cpus,
     )
@@ -145,7 +143,7 @@ def conclude(
 
 def write_diagnosis(directory: Path, diagnosis: Diagnosis) -> Path:
     """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError where that fails."""
-    path = directory / FILE
+    path = directory / DIAGNOSIS
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_document(path, diagnosis)
@@ -164,10 +162,21 @@ def read_diagnosis(path: Path) -> Diagnosis:
         ) from error
 
 
+def find_diagnosis(places: Sequence[Path]) -> Diagnosis | None:
+    """Return the newest diagnosis among the files and in the directories, None where there is none.
+
+    Raises MeasurementError for a file of that name that is none.
+    """
+    named = [place / DIAGNOSIS if place.is_dir() else place for place in places]
+    found = [read_diagnosis(path) for path in named if path.name == DIAGNOSIS and path.is_file()]
+    return max(found, key=lambda diagnosis: diagnosis.date, default=None)
+
+
 def advice(found: Diagnosis) -> list[str]:
     """Return what to do next, most useful first: each a sentence with its number or its command."""
     turns, disk = found.break_even, found.break_even.disk_bytes_per_second / 1e6
     root = found.plan.root
+    more = turns.cpus is not None and turns.cpus > found.environment.machine.cpus
     steps = {
         "fetch-bound": [
             f"Read from a disk of more than {disk:,.0f} MB/s, or keep the data in memory: beyond that the disk is not "
@@ -175,7 +184,7 @@ def advice(found: Diagnosis) -> list[str]:
             *_smaller(found),
         ],
         "decode-bound": [
-            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if turns.cpus else []),
+            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if more else []),
             *_encode(found),
         ],
         "compute-bound": [
@@ -188,7 +197,7 @@ def advice(found: Diagnosis) -> list[str]:
         "inconclusive": [f"End other programs, then: feedline diagnose {root} --seconds 5 --repeats 5"],
     }[found.verdict.name]
     if found.enough_workers is not None and found.enough_workers < found.workers:
-        steps.append(f"For this model {found.enough_workers} workers of {found.loader} are enough already.")
+        steps.append(f"--workers {found.enough_workers} of {found.loader} are enough for this model already.")
     return [*steps, f"Train with it: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
 
 

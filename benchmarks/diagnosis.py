@@ -11,8 +11,8 @@ both together. Each stage has a time per picture, and the longest one is the bot
 
 A loader and a model within 10 % of each other are balanced: that much is where NVIDIA's DALI begins to suspect the
 loader (its loader evaluator: above 1.1 a potential, above 1.5 a detected bottleneck). When the runs of one rate
-spread so far that its lowest and its highest give different verdicts, or when both together are faster than either
-alone, nothing is decided: the verdict is inconclusive.
+spread so far that its lowest and its highest give different verdicts, or when both together are so much faster than
+one of them alone that it matters, nothing is decided: the verdict is inconclusive.
 """
 
 import math
@@ -142,11 +142,13 @@ def _decided(evidence: Evidence) -> Name:
 
 def _doubt(evidence: Evidence) -> str | None:
     """Return why nothing is decided, or None."""
-    least = min(evidence.model.highest, evidence.loader.highest)
-    if evidence.together.lowest > BALANCED * least:
+    # Neither can be slower alone than with the other one: what they reached together bounds both from below.
+    proven = evidence.together.lowest
+    least = [max(proven, rate.images_per_second) for rate in (evidence.model, evidence.warm, evidence.loader)]
+    if _decided(_at(evidence, *least)) != _decided(evidence):
         return (
-            f"Inconclusive: loader and model together ({evidence.together.images_per_second:,.0f} images/s) were "
-            f"faster than the slower of them alone ({least:,.0f}); something disturbed the runs, diagnose again."
+            f"Inconclusive: loader and model reached {proven:,.0f} images/s together, more than one of them alone, "
+            f"and that would change the verdict; something disturbed the runs, diagnose again."
         )
     worst = max(evidence.model.spread, evidence.warm.spread, evidence.loader.spread)
     if worst <= BALANCED - 1:  # so close to a border between two verdicts, both are as true

@@ -175,7 +175,7 @@ class _Session:
             "cold": replace(alone, one_epoch=True),
             "together": replace(alone, step=self._plan.step, one_epoch=state == "cold"),
         }
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[Measurement]] = {}
         for done, (repeat, name) in enumerate(_there_and_back(list(jobs), self._plan.repeats), 1):
             if name == "cold":
                 self._cold(jobs[name], repeat, files, found)
@@ -184,15 +184,15 @@ class _Session:
                     evict(files)
                 elif state == "warm":
                     warm(files)
-                found.setdefault(name, []).append(self._measure(name, jobs[name], repeat).images_per_second)
+                found.setdefault(name, []).append(self._measure(name, jobs[name], repeat))
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
-        return {name: rate_of(rates) for name, rates in found.items()}
+        return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
-    def _cold(self, job: Job, repeat: int, files: Sequence[Path], found: dict[str, list[float]]) -> None:
+    def _cold(self, job: Job, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
         problem = "the page cache cannot be emptied or checked here"
         if evict(files) == "cold":
             try:
-                found.setdefault("cold", []).append(self._measure("cold", job, repeat).images_per_second)
+                found.setdefault("cold", []).append(self._measure("cold", job, repeat))
                 return
             except MeasurementError as error:
                 problem = str(error)
@@ -232,9 +232,24 @@ def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint
     return CurvePoint(
         loader=loader,
         workers=workers,
-        rate=rate_of([run.images_per_second for run in runs]),
+        rate=_rate(runs),
         cpu_seconds_per_image=median(cpu) if cpu else None,
     )
+
+
+def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
+    """Return the median and the range of several runs; the range of a single one is that of its halves.
+
+    Cold runs count as a whole, from asking for the first batch: the kernel reads ahead, and windows later on may
+    find in memory what was read at the beginning.
+    """
+    rates = [run.whole_images_per_second if whole else run.images_per_second for run in runs]
+    if len(runs) > 1:
+        return rate_of(rates)
+    windows = runs[0].windows
+    halves = [half for half in (windows[: len(windows) // 2], windows[len(windows) // 2 :]) if half]
+    ends = [rates[0], *(sum(w.samples for w in half) / sum(w.seconds for w in half) for half in halves)]
+    return Rate(images_per_second=rates[0], lowest=min(ends), highest=max(ends))
 
 
 def _free_memory() -> int:

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
 import torch
 from PIL import features
 
@@ -84,9 +85,10 @@ class Facts:
 
 def gather(place: Path) -> Facts:
     """Return the facts, those about storage for the folder ``place``. Never raises."""
+    environment = capture()
     soft, hard = _open_files()
     return Facts(
-        environment=capture(),
+        environment=environment,
         machine_cpus=os.cpu_count(),
         affinity_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
         cpu_quota=cgroup_quota(),
@@ -95,7 +97,7 @@ def gather(place: Path) -> Facts:
         open_files=soft,
         open_files_hard=hard,
         place=_place(place.absolute()),
-        pillow=loader_versions("imagefolder")["pillow"],
+        pillow=f"{PIL.__version__}{' (SIMD)' if 'pillow-simd' in environment.libraries else ''}",
         pillow_reads_jpeg=features.check("jpg") is True,
         libjpeg_turbo=features.version("libjpeg_turbo"),
         missing_loaders=_missing_loaders(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..loaders import LOADERS, LoaderSpec, most_workers
 from ..prep import MeasurementError, usable_cpus
 from .cache import AskedCache
+from .peers import Contest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Plan:
     seed: int = 0
     timeout: float = 600.0
     """Seconds after which a run that has not ended is given up: a folder of a million files opens slowly."""
+    peers: Contest | None = None
+    """Other projects' loaders to measure in between, on the train split."""
 
     def __post_init__(self) -> None:
         if not (0 < self.seconds < self.timeout):
@@ -40,6 +43,8 @@ class Plan:
             raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
         if not self.batch_sizes or not self.caches:
             raise MeasurementError("a plan needs at least one batch size and one state of the cache")
+        if self.peers and self.split != "train":
+            raise MeasurementError(f"peers are measured on the train split, not on {self.split!r}; leave --peers out")
 
     def command(self, out: Path) -> tuple[str, ...]:
         """Return the command line that measures this plan again."""
@@ -56,7 +61,9 @@ class Plan:
             "--out": out,
         }
         loaders += ["--dct-scaling"] if self.dct_scaling else []
-        return ("feedline", "bench", str(self.root), *loaders, *(str(w) for pair in options.items() for w in pair))
+        peers = () if self.peers is None else ("--peers", "--envs", self.peers.envs, "--work", self.peers.work)
+        words = (self.root, *loaders, *(word for pair in options.items() for word in pair), *peers)
+        return ("feedline", "bench", *map(str, words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,11 @@ def default_workers() -> tuple[int, ...]:
     return (0, *sorted({cpus, *(2**power for power in range(cpus.bit_length()))}))
 
 
+def covers_epoch(loader: str) -> bool:
+    """Return whether a loader reads its data epoch after epoch: every peer does, and all of ours but the ceiling."""
+    return loader not in LOADERS or LOADERS[loader].covers_epoch
+
+
 def in_order(plan: Plan) -> Iterator[tuple[int, Configuration]]:
     """Yield (repeat, configuration): there and back again, until all repeats are done."""
     configurations = list(_configurations(plan))
@@ -87,14 +99,16 @@ def in_order(plan: Plan) -> Iterator[tuple[int, Configuration]]:
 
 
 def _configurations(plan: Plan) -> Iterator[Configuration]:
-    for loader in plan.loaders:
-        caches = plan.caches if LOADERS[loader].covers_epoch else plan.caches[:1]
+    for loader in (*plan.loaders, *(plan.peers.names if plan.peers else ())):
+        caches = plan.caches if covers_epoch(loader) else plan.caches[:1]
         for batch_size, workers, cache in itertools.product(plan.batch_sizes, _worker_counts(plan, loader), caches):
             yield Configuration(loader=loader, workers=workers, batch_size=batch_size, cache=cache)
 
 
 def _worker_counts(plan: Plan, loader: str) -> tuple[int, ...]:
     """Return the asked counts, or by default those that the loader can use: shards feed one worker per stream."""
+    if loader not in LOADERS and plan.peers:
+        return plan.peers.worker_counts(loader, plan.workers or default_workers())
     if not LOADERS[loader].uses_workers:
         return (0,)
     if plan.workers:

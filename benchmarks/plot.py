@@ -11,6 +11,10 @@ from ..prep import OutputError, write_atomically
 from .tables import Row, Table, ceiling_of, curves
 
 PLOT = "throughput.png"
+COLOURS = 10
+"""Of matplotlib's cycle; then they begin again, with the next of the markers."""
+MARKERS = "os^D"
+MOST_INSIDE = 6  # more names would cover the lines
 
 
 def write_plot(path: Path, table: Table) -> None:
@@ -23,10 +27,12 @@ def write_plot(path: Path, table: Table) -> None:
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes: Any = figure.subplots()
     counts = sorted({row.workers for row in table.rows})
-    for name, rows in curves(table).items():
+    for number, (name, rows) in enumerate(curves(table).items()):
         positions = [counts.index(row.workers) for row in rows]
         rates = [row.images_per_second for row in rows]
-        axes.errorbar(positions, rates, yerr=_bars(rows), label=name, marker="o", capsize=4)
+        axes.errorbar(
+            positions, rates, yerr=_bars(rows), label=name, marker=MARKERS[number // COLOURS % len(MARKERS)], capsize=4
+        )
     axes.set_xticks(range(len(counts)), counts)
     axes.set_xlabel("workers")
     axes.set_ylabel("images/s")
@@ -34,7 +40,10 @@ def write_plot(path: Path, table: Table) -> None:
     axes.set_ylim(bottom=0)
     axes.set_title(_title(table), fontsize="medium", loc="left")
     axes.grid(axis="y", alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
+    _, names = axes.get_legend_handles_labels()
+    if len(names) > MOST_INSIDE:
+        figure.legend(frameon=False, loc="outside right upper")
+    elif names:
         axes.legend(frameon=False)
     png = io.BytesIO()
     figure.savefig(png, format="png")

@@ -26,8 +26,9 @@ from .environment import Environment, Machine
 from .measure import Measurement
 
 FORMAT = "feedline-bench"
-TRAINING_SPEED = "training-speed.json"
-"""What may lie beside the records in their directory: the document of ``feedline bench --train``."""
+DIAGNOSIS, TRAINING_SPEED = "diagnosis.json", "training-speed.json"
+BESIDE = (DIAGNOSIS, TRAINING_SPEED)
+"""What may lie beside the records in their directory: what ``feedline diagnose`` and ``bench --train`` leave."""
 SCHEMA = 2
 
 
@@ -117,7 +118,7 @@ def write_record(directory: Path, record: Record) -> Path:
 def read_records(places: Sequence[Path]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
-    In a directory every ``*.json`` but TRAINING_SPEED must be a record. Raises MeasurementError where one is not, and
+    In a directory every ``*.json`` but those of BESIDE must be a record. Raises MeasurementError where one is not, and
     where there is none at all.
     """
     paths = [path for place in places for path in _files(place)]
@@ -159,8 +160,8 @@ def _files(place: Path) -> list[Path]:
     if not place.exists():
         raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
     if not place.is_dir():
-        return [place]
-    return sorted(path for path in place.glob("*.json") if path.name != TRAINING_SPEED)
+        return [] if place.name in BESIDE else [place]
+    return sorted(path for path in place.glob("*.json") if path.name not in BESIDE)
 
 
 def _schema_of(path: Path) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..prep import MeasurementError, OutputError, write_atomically
 from .charts import Chart, Point, line_chart
 from .complaints import complaints
+from .diagnose import Diagnosis, advice
 from .environment import Environment
 from .records import Record
 from .spreadsheet import SPREADSHEET, write_spreadsheet
@@ -40,8 +41,13 @@ class Section:
     """By a row's name: its rate over that of the fewest workers, where there are several counts."""
 
 
-def render_report(records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None) -> str:
-    """Return the page for ``records``, with the training of ``run`` and the training speed where there are such.
+def render_report(
+    records: Sequence[Record],
+    run: TrainingRun | None = None,
+    speed: "SpeedRecord | None" = None,
+    diagnosis: Diagnosis | None = None,
+) -> str:
+    """Return the page for ``records``, with a training, training speeds and a diagnosis where there are such.
 
     Raises MeasurementError when the records come from unlike machines.
     """
@@ -66,14 +72,20 @@ def render_report(records: Sequence[Record], run: TrainingRun | None = None, spe
         charts=_training_charts(run) if run else [],
         speed=_speed(speed, latest) if speed else None,
         ceiling_name=CEILING,
+        diagnosis=diagnosis,
+        next_steps=advice(diagnosis) if diagnosis else [],
     )
 
 
 def write_report(
-    path: Path, records: Sequence[Record], run: TrainingRun | None = None, speed: "SpeedRecord | None" = None
+    path: Path,
+    records: Sequence[Record],
+    run: TrainingRun | None = None,
+    speed: "SpeedRecord | None" = None,
+    diagnosis: Diagnosis | None = None,
 ) -> None:
     """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
-    page = render_report(records, run, speed)
+    page = render_report(records, run, speed, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode())

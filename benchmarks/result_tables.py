@@ -21,7 +21,9 @@ from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table
 from .speed_tables import tabulate_speeds
 from .tables import CEILING
+from .threaded import ThreadedRecord, findings, table as threaded_table
 from .training_speed import SpeedRecord
+from .what_if import Check, tabulate_check
 
 
 class _Dated(Protocol):
@@ -63,6 +65,18 @@ def training_speed(records: Path) -> str:
     )
 
 
+def threaded(records: Path) -> str:
+    """Return what ``threaded`` costs beside what it promises."""
+    found = _newest(records, "threaded/*.json", ThreadedRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{threaded_table(record)}" for record in found)
+
+
+def what_if(records: Path) -> str:
+    """Return rates behind a throttle, predicted and measured."""
+    found = _newest(records, "what-if/*.json", Check)
+    return "\n\n".join(f"{_where(record)}:\n\n{tabulate_check(record)}" for record in found)
+
+
 def learning(records: Path) -> str:
     """Return where the training on 200 synthetic classes ended."""
     epochs = _epochs(records)
@@ -83,6 +97,8 @@ def measured(records: Path) -> str:
     rows = [
         *(_preparing(record) for record in _newest(records, "preparation/*.json", PreparationRecord)),
         *(_sharding(record) for record in _newest(records, "sharding/*.json", ShardingRecord)),
+        *(_promised(record) for record in _newest(records, "threaded/*.json", ThreadedRecord)),
+        *(_foreseen(record) for record in _newest(records, "what-if/*.json", Check)),
         *(_agreeing(data, record) for data, record in _accuracies(records)),
         *(row for record in _newest(records, "**/training-speed.json", SpeedRecord) for row in _training(record)),
         *_learnt(_epochs(records)),
@@ -97,6 +113,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "sharding": sharding,
     "accuracy": accuracy,
     "training-speed": training_speed,
+    "threaded": threaded,
+    "what-if": what_if,
     "learning": learning,
     "measured": measured,
 }
@@ -136,6 +154,27 @@ def _sharding(record: ShardingRecord) -> str:
         f"{done.images / median(done.cpu_seconds):.0f} images/s on one core; files grow by {growth:.2%}; "
         f"{index:.0f} bytes of index a picture",
         "`python -m feedline.benchmarks.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
+    )
+
+
+def _promised(record: ThreadedRecord) -> str:
+    judged = [finding for finding in findings(record) if finding.met is not None]
+    missed = [f"{finding.what} {finding.measured}, wanted {finding.target}" for finding in judged if not finding.met]
+    return _row(
+        "promises of `threaded`",
+        record,
+        f"{len(judged) - len(missed)} of {len(judged)} kept{'; missed: ' if missed else ''}{'; '.join(missed)}",
+        "`python -m feedline.benchmarks.threaded ROOT --out FILE`, [docs/results.md](docs/results.md)",
+    )
+
+
+def _foreseen(record: Check) -> str:
+    errors = [abs(condition.error) for condition in record.conditions]
+    return _row(
+        "what-if, behind a throttled disk",
+        record,
+        f"predicted images/s are {min(errors):.1%} to {max(errors):.1%} off the measured ones",
+        "`python -m feedline.benchmarks.what_if ROOT --out FILE`, [docs/results.md](docs/results.md)",
     )
 
 

@@ -181,7 +181,7 @@ class ThreadedStages:
 
     def decode(self, encoded: EncodedPicture, draws: Sequence[float]) -> Any:
         try:
-            return self._decode_crop(encoded, draws)
+            return self._decode_crop(encoded, draws, self._spec)
         except ValueError:
             return fit(decode_rgb(BytesIO(encoded.data.tobytes())), draws, self._spec)
 

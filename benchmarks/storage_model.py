@@ -1,25 +1,29 @@
 """How fast a loader would be on another disk: a simulation of its threads, from measured pictures.
 
 Each thread asks for a picture, waits for it, works on it and asks for the next: a closed queueing network of one
-link, that all requests share first come first served, and as many CPUs as the loader may use. Bounds are easy to
-write down (bandwidth over bytes, threads over latency, CPUs over working time) and wrong where two of them meet,
-which is where one wants to know; the exact solutions assume exponential times. So the network is simply run, some
-thousand pictures of the sizes and working times that were measured. It takes milliseconds.
+link, that all requests share first come first served, and of CPUs that threads at work share. Bounds are easy to
+write down (bandwidth over bytes, threads over latency) and wrong where two of them meet, which is where one wants to
+know; the exact solutions assume exponential times. So the network is simply run, some thousand pictures of the sizes
+and working times that were measured. It takes milliseconds.
 
-The working times are scaled so that without any disk the simulation gives the rate that the whole loader was
-measured at: what threads cost each other is in that rate, and in no stage.
+How fast k threads work at the same time is not modelled but measured: it is the loader's own curve on warm data.
+Threads that wait for a slow disk leave the CPUs to the others, and the simulation takes the rate of fewer threads.
 """
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import count, cycle
+from itertools import count, cycle, pairwise
 
 from .hardware import Disk
 
 PICTURES = 2000
 FILL = 4  # a quarter of the pictures passes before the time is taken: all threads begin at once
+
+Picture = tuple[float, float]
+"""Encoded bytes, and the work as a multiple of the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,52 +34,74 @@ class Load:
     """Encoded bytes of each measured picture."""
     work_seconds: tuple[float, ...]
     """One thread's time for each of them, but for fetching; only their ratios count."""
-    images_per_second: float
-    """Of the whole loader with so many workers, on warm data."""
+    rates: Mapping[int, float]
+    """Images/s of the whole loader on warm data, by the workers that it has."""
     workers: int
-    cpus: int
     sequential: bool = False
     """Reads shards from front to back, so that the system can read ahead."""
+
+    def rate(self, active: int) -> float:
+        """Return the images/s of so many threads at work, between measured numbers by proportion."""
+        known = sorted((max(1, workers), rate) for workers, rate in self.rates.items())
+        least, most = known[0], known[-1]
+        if active <= least[0]:
+            return least[1] * active / least[0]
+        for (few, slow), (many, fast) in pairwise(known):
+            if few <= active <= many:
+                return slow + (fast - slow) * (active - few) / max(1, many - few)
+        return most[1]
 
 
 def predict(load: Load, disk: Disk) -> float:
     """Return the images/s of ``load`` on ``disk``."""
     threads = max(1, load.workers)
-    servers = min(threads, load.cpus)
-    scale = servers / load.images_per_second * len(load.work_seconds) / sum(load.work_seconds)
-    pictures = cycle([(size, scale * work) for size, work in zip(load.sizes, load.work_seconds, strict=True)])
+    mean = sum(load.work_seconds) / len(load.work_seconds)
+    pictures = cycle([(size, work / mean) for size, work in zip(load.sizes, load.work_seconds, strict=True)])
+    speeds = [math.inf, *(load.rate(active) / active for active in range(1, threads + 1))]
     if not load.sequential:
-        return _simulate(pictures, disk, threads, servers)
+        return _simulate(pictures, disk, threads, speeds)
     # A stream asks for what comes next while its worker works: nothing is waited for but the link. The head of a
     # disk still moves from stream to stream.
     link = min(disk.bytes_per_second, threads * disk.request_bytes_per_second)
     streams = replace(disk, waiting_seconds=0.0, bytes_per_second=link, request_bytes_per_second=math.inf)
-    return _simulate(pictures, streams, 2 * threads, servers)
+    return _simulate(pictures, streams, 2 * threads, speeds)
 
 
-def _simulate(pictures: Iterator[tuple[float, float]], disk: Disk, requests: int, servers: int) -> float:
-    """Return the rate of ``requests`` pictures under way at any time, with ``servers`` CPUs to work on them."""
-    total = max(PICTURES, 10 * requests)
-    order = count()  # settles ties: first come, first served
-    link_free, cpus_free, done, filled_at, now = 0.0, [0.0] * servers, 0, 0.0, 0.0
-    events = [(0.0, next(order), "ask", *next(pictures)) for _ in range(requests)]
+def _simulate(pictures: Iterator[Picture], disk: Disk, requests: int, speeds: list[float]) -> float:
+    """Return the rate of ``requests`` pictures under way at any time.
+
+    ``speeds[k]`` is the work per second of each of k threads at work. All of them being equally fast, one clock
+    counts the work that each has done, and a picture is finished when that clock has moved on by its work.
+    """
+    total, order, link_free = max(PICTURES, 10 * requests), count(), 0.0
+    arriving: list[tuple[float, int, bool, Picture]] = []  # when, a number that settles ties, on the link, picture
+    ready, working = deque[Picture](), list[tuple[float, int]]()
+    now = worked = filled_at = 0.0
+    done, waiting = 0, requests
     while done < total:
-        now, _, what, size, work = heapq.heappop(events)
-        moves = 1 + int(size / disk.request_bytes)
-        if what == "ask":
-            event = (now + moves * disk.waiting_seconds, next(order), "link", size, work)
-        elif what == "link":
+        for _ in range(waiting):
+            picture = next(pictures)
+            moves = 1 + int(picture[0] / disk.request_bytes)
+            heapq.heappush(arriving, (now + moves * disk.waiting_seconds, next(order), False, picture))
+        waiting = 0
+        while ready and len(working) < len(speeds) - 1:
+            heapq.heappush(working, (worked + ready.popleft()[1], next(order)))
+        speed = speeds[len(working)]
+        finishes = now + (working[0][0] - worked) / speed if working else math.inf
+        if arriving and arriving[0][0] < finishes:
+            at, _, moved, picture = heapq.heappop(arriving)
+            worked += (at - now) * speed if working else 0.0
+            now = at
+            if moved:
+                ready.append(picture)
+                continue
             begins = max(now, link_free)
-            link_free = begins + moves * disk.moving_seconds + size / disk.bytes_per_second
-            arrives = max(link_free, begins + size / disk.request_bytes_per_second)
-            event = (arrives, next(order), "work", size, work)
-        elif what == "work":
-            ends = max(now, heapq.heappop(cpus_free)) + work
-            heapq.heappush(cpus_free, ends)
-            event = (ends, next(order), "done", size, work)
+            moves = 1 + int(picture[0] / disk.request_bytes)
+            link_free = begins + moves * disk.moving_seconds + picture[0] / disk.bytes_per_second
+            arrives = max(link_free, begins + picture[0] / disk.request_bytes_per_second)
+            heapq.heappush(arriving, (arrives, next(order), True, picture))
         else:
-            done += 1
+            worked, now = heapq.heappop(working)[0], finishes
+            done, waiting = done + 1, 1
             filled_at = now if done == total // FILL else filled_at
-            event = (now, next(order), "ask", *next(pictures))
-        heapq.heappush(events, event)
     return (total - total // FILL) / (now - filled_at)

@@ -7,6 +7,7 @@ each with every loader that can read ROOT and with ``cached``, which replays a f
 loader would allow. Steps are whole training steps, some to warm up and then a fixed number.
 """
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
+import psutil
 import torch
 
 from ..loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
@@ -134,19 +136,39 @@ def _endless(loader: Loader) -> Iterator[Batch]:
         yield from loader
 
 
-def run_ranks(job: Job, ranks: int) -> Speed:
-    """Return the speed of a job with so many ranks, each in a process of its own. Raises MeasurementError."""
+def run_ranks(job: Job, ranks: int, timeout: float = 1800.0) -> Speed:
+    """Return the speed of a job with so many ranks, each in a process of its own.
+
+    Raises MeasurementError when a rank fails, and when they take more than ``timeout`` seconds; none is left behind.
+    """
+    name = f"{job.config.loader} on {ranks} x {job.config.device}"
     with tempfile.TemporaryDirectory() as place:
         asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
         write_document(asked, job)
         words = [f"--nproc-per-node={ranks}", "--standalone", "-m", "feedline.benchmarks.training_speed"]
         command = [sys.executable, "-m", "torch.distributed.run", *words, str(asked), str(answered)]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
-        if done.returncode != 0:
-            sentences = [line for line in done.stderr.splitlines() if "Error: " in line] or ["it says nothing"]
-            name = f"{job.config.loader} on {ranks} x {job.config.device}"
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            try:
+                stderr = process.communicate(timeout=timeout)[1].decode("utf-8", "replace")
+            except subprocess.TimeoutExpired as error:
+                raise MeasurementError(
+                    f"{name} took more than {timeout:g} s and was ended; try fewer --steps"
+                ) from error
+            finally:
+                _end(process.pid)
+        if process.returncode != 0:
+            sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it says nothing"]
             raise MeasurementError(f"{name} could not be measured: {sentences[0].strip()}")
         return read_document(answered, Speed)
+
+
+def _end(pid: int) -> None:
+    """End a process that still runs, and its descendants: torchrun's ranks outlive it when it is killed."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.Error):
+                one.kill()
 
 
 def device_sets() -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ latencies, and the table says predicted, measured and the error, whatever it is.
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from .diagnosis import Rate, rate_of
 from .encodings import Profile
 from .environment import Environment, capture
 from .hardware import DISKS, Disk
-from .process import Job, profile_in_fresh_process, run_in_fresh_process
+from .process import CHILD, Job, profile_in_fresh_process, run_in_fresh_process
 from .recommend import trained
 from .records import Code, running_code
 from .storage_model import Load, predict
@@ -63,15 +64,20 @@ class WhatIf:
 
 
 def what_ifs(
-    profile: Profile, rate: float, workers: int, cpus: int, *, model: float | None = None, shares_cpus: bool = False
+    profile: Profile,
+    rates: Mapping[int, float],
+    workers: int,
+    *,
+    model: float | None = None,
+    shares_cpus: bool = False,
 ) -> list[WhatIf]:
     """Return a prediction for each disk of the table and each encoding of ``profile``.
 
-    ``rate`` is the loader's, images/s on warm data with ``workers`` workers; ``model`` what the model takes, on the
-    same CPUs where ``shares_cpus`` says so.
+    ``rates`` are the loader's, images/s on warm data by workers, of which it shall have ``workers``; ``model`` is what
+    the model takes, on the same CPUs where ``shares_cpus`` says so.
     """
     found: list[WhatIf] = []
-    for encode, load in loads(profile, rate, workers, cpus).items():
+    for encode, load in loads(profile, rates, workers).items():
         for disk in DISKS:
             alone = predict(load, disk)
             both = alone if model is None else trained(alone, model, shares_cpus=shares_cpus, workers=workers)
@@ -91,7 +97,7 @@ def what_ifs(
     return found
 
 
-def loads(profile: Profile, rate: float, workers: int, cpus: int) -> dict[Encode, Load]:
+def loads(profile: Profile, rates: Mapping[int, float], workers: int) -> dict[Encode, Load]:
     """Return what the loader does in each encoding, the measured one first.
 
     An encoding's bytes and working time are those of the root's pictures, times the ratio found in the sample.
@@ -102,9 +108,8 @@ def loads(profile: Profile, rate: float, workers: int, cpus: int) -> dict[Encode
         profile.encode: Load(
             sizes=measured.sizes,
             work_seconds=measured.work_seconds,
-            images_per_second=rate,
+            rates=rates,
             workers=workers,
-            cpus=cpus,
             sequential=sequential,
         )
     }
@@ -116,9 +121,8 @@ def loads(profile: Profile, rate: float, workers: int, cpus: int) -> dict[Encode
         found[encode] = Load(
             sizes=tuple(bigger * size for size in there.sizes),
             work_seconds=there.work_seconds,
-            images_per_second=rate * here.mean_work / there.mean_work,
+            rates={count: rate * here.mean_work / there.mean_work for count, rate in rates.items()},
             workers=workers,
-            cpus=cpus,
             sequential=sequential,
         )
     return found
@@ -150,32 +154,44 @@ class Check:
     spec: LoaderSpec
     seconds: float
     """Measuring time of each run."""
-    unthrottled: Rate
+    unthrottled: dict[int, Rate]
+    """On warm data, by workers."""
     bytes_per_image: float
     conditions: tuple[Condition, ...]
 
 
-def check(spec: LoaderSpec, *, seconds: float, repeats: int, progress: Progress = silent) -> Check:
+def check(
+    spec: LoaderSpec,
+    *,
+    seconds: float,
+    repeats: int,
+    progress: Progress = silent,
+    command: Sequence[str] = CHILD,
+) -> Check:
     """Predict and measure ``threaded`` behind a throttle, each run in a fresh process, interleaved over repeats.
 
     Raises MeasurementError when a run fails.
     """
     job = Job(loader="threaded", spec=spec, seconds=seconds)
-    profile = profile_in_fresh_process(job, TIMEOUT)
-    fast = run_in_fresh_process(job, TIMEOUT).measurement.images_per_second
+    profile = profile_in_fresh_process(job, TIMEOUT, command)
+    fast = run_in_fresh_process(job, TIMEOUT, command).measurement.images_per_second
     throttles = [
         *(Throttle(bytes_per_second=share * fast * profile.as_is.bytes_per_image) for share in BANDWIDTHS),
         Throttle(bytes_per_second=NO_LIMIT, seconds_per_request=REQUEST_SECONDS),
     ]
-    jobs = [job, *(replace(job, throttle=throttle) for throttle in throttles)]
+    counts = sorted({1, spec.workers})
+    free = [replace(job, spec=replace(spec, workers=count)) for count in counts]
+    jobs = [*free, *(replace(job, throttle=throttle) for throttle in throttles)]
     rates: list[list[float]] = [[] for _ in jobs]
     for repeat in range(repeats):
         places = range(len(jobs)) if repeat % 2 == 0 else reversed(range(len(jobs)))
         for done, place in enumerate(places, 1):
-            rates[place].append(run_in_fresh_process(jobs[place], TIMEOUT).measurement.images_per_second)
+            rates[place].append(run_in_fresh_process(jobs[place], TIMEOUT, command).measurement.images_per_second)
             progress("check the prediction", repeat * len(jobs) + done, repeats * len(jobs))
-    unthrottled, *throttled = map(rate_of, rates)
-    load = next(iter(loads(profile, unthrottled.images_per_second, spec.workers, usable_cpus()).values()))
+    found = list(map(rate_of, rates))
+    unthrottled, throttled = dict(zip(counts, found, strict=False)), found[len(counts) :]
+    warm_rates = {count: rate.images_per_second for count, rate in unthrottled.items()}
+    load = next(iter(loads(profile, warm_rates, spec.workers).values()))
     return Check(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         code=running_code(),

@@ -13,6 +13,7 @@ from .console import echo_json, json_option, progress_bars, say, seed_option, st
 if TYPE_CHECKING:
     from ..benchmarks import BenchResult, Row
     from ..benchmarks.cache import AskedCache
+    from ..benchmarks.peers import Contest
 
 
 COLUMNS = (
@@ -63,10 +64,22 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Directory for records, plot and bench.csv."
 )
+@click.option("--peers", is_flag=True, help="Measure other projects' loaders too, those that are installed in --envs.")
+@click.option("--envs", type=click.Path(path_type=Path), default=Path("peers"), show_default=True, metavar="DIR")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("peers/work"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the formats that some peers read are written, once.",
+)
 @seed_option
 @json_option
 @or_train
-def bench(as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, **plan: Any) -> None:
+def bench(
+    as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, peers: bool, envs: Path, work: Path, **plan: Any
+) -> None:
     """Measure the loaders that can read the dataset ROOT, each run in a fresh process.
 
     Cold runs drop the data from the page cache first, which needs no root, and end with their first epoch.
@@ -76,6 +89,7 @@ def bench(as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, **plan
              feedline bench data --loader webdataset --workers 0,2,4 --seconds 10 --out bench
              feedline bench data --cache both --batch-size 64,256 --out bench
              feedline bench data --train --model resnet50 --out speed
+             feedline bench data --peers --envs peers --out bench
     """
     from ..benchmarks import Plan, bench as measure
     from ..loaders import LOADERS
@@ -83,14 +97,41 @@ def bench(as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, **plan
     for name in loaders:
         if name not in LOADERS:
             raise click.BadParameter(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+    contest = _contest(envs, work) if peers else None
     with progress_bars() as progress:
-        result = measure(Plan(loaders=tuple(dict.fromkeys(loaders)), caches=STATES[cache], **plan), out, progress)
+        result = measure(
+            Plan(loaders=tuple(dict.fromkeys(loaders)), caches=STATES[cache], peers=contest, **plan), out, progress
+        )
     if as_json:
         echo_json(_summary(result))
     _show(result)
     say(f"The records are in {out}; make a page of them with: feedline report {out} --out report.html")
+    if contest is not None:
+        _tell_of_peers(contest, plan["root"])
     if result.failures:
         raise MeasurementError(_failed(result))
+
+
+def _contest(envs: Path, work: Path) -> "Contest":
+    """Return the peers that are installed; say which are not. Raises MeasurementError where none is."""
+    from ..benchmarks.peers import Contest, find_peers, how_to_install
+
+    installed, missing = find_peers(envs)
+    if not installed:
+        raise MeasurementError(f"no peer is installed in {envs}; install all with: {how_to_install((), envs)}")
+    if missing:
+        say(f"Missing peers: {', '.join(missing)}; install them with: {how_to_install(missing, envs)}")
+    return Contest(names=installed, envs=envs, work=work)
+
+
+def _tell_of_peers(contest: "Contest", root: Path) -> None:
+    """Say what a peer's "workers" are, and what its conversion cost."""
+    from ..benchmarks.peers import PEERS
+
+    for name in contest.names:
+        cost = contest.conversion(name, root)
+        converted = f"; converting took {cost.seconds:,.1f} s and {cost.bytes / 1e6:,.0f} MB" if cost else ""
+        say(f"{name}: workers are {PEERS[name].workers}; reads {PEERS[name].reads}{converted}")
 
 
 def _summary(result: "BenchResult") -> dict[str, Any]:

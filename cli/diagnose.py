@@ -62,7 +62,7 @@ def diagnose(
     with progress_bars() as progress:
         found = run(
             DiagnosisPlan(root=root, step=step, device=device, loaders=tuple(dict.fromkeys(loaders)), **plan),
-            command=_command(),
+            command=_command(root, loaders, model, step_ms, gpu, out, plan),
             gpu=GPUS.get(gpu or ""),
             progress=progress,
         )
@@ -90,10 +90,15 @@ def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size:
     return Step(model=model or "resnet18"), default_device()
 
 
-def _command() -> tuple[str, ...]:
-    import sys
-
-    return ("feedline", *sys.argv[1:])
+def _command(root: Path, loaders: tuple[str, ...], *model: Any) -> tuple[str, ...]:
+    """Return the command line that diagnoses this again, every default spelled out."""
+    *values, plan = model
+    options = dict(zip(("--model", "--step-ms", "--gpu", "--out"), values, strict=True))
+    options |= {f"--{name.replace('_', '-')}": value for name, value in plan.items()}
+    options["--workers"] = ",".join(map(str, plan["workers"])) or None
+    words = [word for name in loaders for word in ("--loader", name)]
+    words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    return ("feedline", "diagnose", str(root), *words)
 
 
 def _summary(found: "Diagnosis") -> dict[str, Any]:
@@ -131,18 +136,28 @@ def _show(found: "Diagnosis") -> None:
     say(found.epoch_sentence)
     gain = found.gain
     say(
-        f"Recommended: {found.loader} with {found.workers} workers; {gain.after:,.0f} images/s in training, "
-        f"{gain.loader} with {gain.workers} workers {gain.before:,.0f}."
+        f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training; "
+        f"{gain.loader} with {_workers(gain.workers)}: {gain.before:,.0f}."
     )
     console = stderr_console()
     for table in (_runs_table(found), _split_table(found), _curve_table(found), _what_if_table(found)):
         console.print(table)
     for problem in found.problems:
         say(f"Note: {problem}")
+    say(_turns(found))
     if found.gpu is not None:
         say(f"The model: {found.gpu.model} at {found.gpu.images_per_second:,.0f} images/s ({found.gpu.source}).")
     for number, step in enumerate(advice(found), 1):
         say(f"{number}. {step}")
+
+
+def _turns(found: "Diagnosis") -> str:
+    turns = found.break_even
+    cpus = "" if turns.cpus is None else f" with {turns.cpus:.1f} usable CPUs,"
+    return (
+        f"The verdict turns at a model of {turns.model_images_per_second:,.0f} images/s,{cpus} and on a disk of "
+        f"{turns.disk_bytes_per_second / 1e6:,.1f} MB/s."
+    )
 
 
 def _runs_table(found: "Diagnosis") -> RichTable:
@@ -197,6 +212,10 @@ def _table(first: str, *others: str) -> RichTable:
     for name in others:
         table.add_column(name, justify="right")
     return table
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count != 1 else ''}"
 
 
 def _duration(seconds: float) -> str:

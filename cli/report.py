@@ -14,15 +14,16 @@ from .console import say
 def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
     """Make one self-contained HTML page from bench RECORDS: files, or directories of them.
 
-    What feedline bench --train left in one of the directories is shown too.
+    A diagnosis that is named, or lies among them, comes first; what feedline bench --train left is shown too.
 
     \b
     Example: feedline report bench --out report.html
              feedline report bench --run run --out report.html
     """
     from ..benchmarks import read_records, read_run, write_report
+    from ..benchmarks.diagnose import find_diagnosis
     from ..benchmarks.training_speed import read_speeds
 
     run = None if run_path is None else read_run(run_path)
-    write_report(out, read_records(records), run, read_speeds(records))
+    write_report(out, read_records(records), run, read_speeds(records), find_diagnosis(records))
     say(f"The report is in {out}, and its runs as a table in {out.with_name('bench.csv')}")

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -117,6 +118,18 @@ def test_a_missing_file_is_one_sentence(files: list[Path], tmp_path: Path, chang
 def test_no_files_have_no_state(tmp_path: Path) -> None:
     """Nothing is neither cold nor warm."""
     assert (resident_fraction([]), evict([]), warm([])) == (None, "unknown", "unknown")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_pipe_among_the_pictures_is_left_to_the_loader(root: Path, tmp_path: Path) -> None:
+    """Opening it would wait for ever, and here no timeout watches."""
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    pipe = next((data / "train").glob("*/*"))
+    pipe.unlink()
+    os.mkfifo(pipe)
+
+    assert pipe not in files_read(data, "train", ["imagefolder"])
 
 
 @pytest.mark.parametrize(

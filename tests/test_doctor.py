@@ -278,3 +278,15 @@ def test_a_broken_torch_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "c10.dll could not be found" in done.stderr and "pip install --force-reinstall torch" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_library_is_a_finding_with_its_command(tmp_path: Path) -> None:
+    """Loaders that stand on others are not ready; the doctor goes on without any of them."""
+    (tmp_path / "torchvision.py").write_text('raise ModuleNotFoundError("none here", name="torchvision")')
+    code = "import sys; from feedline.cli.main import run; sys.exit(run(['doctor', '--json']))"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+    assert found["loaders"]["level"] == "warning" and "imagefolder" in found["loaders"]["found"]
+    assert found["loaders"]["mend"].startswith("pip install")

@@ -16,7 +16,11 @@ from feedline.benchmarks import Record, Window, read_records, write_record
 from feedline.benchmarks.loader_tables import loaders, peers
 from feedline.benchmarks.readme import documents, splice, stale
 from feedline.benchmarks.result_tables import TABLES
-from feedline.prep import MeasurementError
+from feedline.benchmarks.threaded import ThreadedRecord
+from feedline.benchmarks.threaded_costs import OpenedIndex, Timed
+from feedline.benchmarks.training_speed import Speed, SpeedRecord
+from feedline.prep import MeasurementError, write_document
+from feedline.train import TrainConfig
 
 TOP = Path(__file__).resolve().parent.parent
 RECORDS = TOP / "benchmarks" / "records"
@@ -142,6 +146,58 @@ def test_each_machine_has_a_table_of_its_own(tmp_path: Path) -> None:
 
     assert "2 CPUs of Xeon" in text and "64 CPUs of Xeon" in text
     assert text.count("| loader | workers |") == 2
+
+
+def test_the_newest_document_of_a_machine_counts(tmp_path: Path) -> None:
+    """Training speed measured twice: the later rates are shown, in the table and in README's summary."""
+    one = read_records([RECORDS / "loaders"])[0]
+    for day, rate in (("2026-01-02", 400.0), ("2026-01-01", 999.0)):
+        record = SpeedRecord(
+            date=f"{day}T00:00:00+00:00",
+            code=one.code,
+            environment=one.environment,
+            config=TrainConfig(root=Path("data"), out=Path("speed"), device="cpu"),
+            steps=30,
+            speeds=tuple(
+                Speed(device="cpu", ranks=1, loader=name, workers=2, images_per_second=speed, data_wait=0.25)
+                for name, speed in (("threaded", rate), ("cached", 2 * rate))
+            ),
+        )
+        place = tmp_path / day
+        place.mkdir()
+        write_document(place / "training-speed.json", record)
+
+    assert "| 1 x cpu | threaded | 2 | 400 | 50% | - | 25.0% |" in TABLES["training-speed"](tmp_path)
+    assert "`threaded` 400 images/s, 50% of the ceiling" in TABLES["measured"](tmp_path)
+    assert "999" not in TABLES["measured"](tmp_path)
+
+
+def test_a_promise_that_was_missed_is_said(tmp_path: Path) -> None:
+    """The summary counts what was kept and names what was not, with the number and the target."""
+    one = read_records([RECORDS / "loaders"])[0]
+    rates = {"serial": 1000, "whole": 500, 1: 900, 2: 1400, "python": 50_000}
+    timed = {name: Timed(images=1000, seconds=(1000 / rate,)) for name, rate in rates.items()}
+    record = ThreadedRecord(
+        date="2026-01-01T00:00:00+00:00",
+        command=(),
+        code=one.code,
+        environment=one.environment,
+        data=one.data,
+        serial=timed["serial"],
+        whole=timed["whole"],
+        loader={1: timed[1], 2: timed[2]},
+        python=timed["python"],
+        scaling=(),
+        peak_rss_bytes=5 * 10**8,
+        index=OpenedIndex(samples=1_281_167, shards=600, bytes=10**8, seconds=(0.5,)),
+    )
+    (tmp_path / "threaded").mkdir()
+    write_document(tmp_path / "threaded" / "here.json", record)
+    summary = TABLES["measured"](tmp_path)
+
+    assert "5 of 7 kept; missed: share of its ceiling 0.70 x (0.70 to 0.70), wanted >= 0.85x;" in summary
+    assert "2 threads against 1 1.56 x (1.56 to 1.56), wanted >= 1.8x" in summary
+    assert "| tiles against whole pictures | 2.00 x (2.00 to 2.00) | >= 1.5x | met |" in TABLES["threaded"](tmp_path)
 
 
 def test_without_records_there_is_nothing_to_show(tmp_path: Path) -> None:

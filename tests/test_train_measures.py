@@ -1,18 +1,21 @@
 """The two tables about training: whether loaders agree, and how fast each set of devices trains."""
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from feedline.benchmarks.accuracy import Run, agreement, write_digits
 from feedline.benchmarks.speed_tables import tabulate_speeds
-from feedline.benchmarks.training_speed import Speed, SpeedRecord
+from feedline.benchmarks.training_speed import Job, Speed, SpeedRecord, run_ranks
 from feedline.cli.main import run as feedline
-from feedline.prep import prepare_tiny_imagenet, read_document, verify
+from feedline.prep import MeasurementError, prepare_tiny_imagenet, read_document, verify
+from feedline.train import TrainConfig
 
 
 def test_the_digits_are_a_tiny_imagenet(tmp_path: Path) -> None:
@@ -83,6 +86,16 @@ def test_a_row_that_fails_does_not_cost_the_others(
     captured = capsys.readouterr()
     assert [row["ranks"] for row in json.loads(captured.out)["results"]] == [1]
     assert "threaded on 2 x cpu could not be measured" in captured.err and "--batch-size" in captured.err
+
+
+@pytest.mark.slow
+def test_ranks_that_take_too_long_are_ended(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million steps take longer than 20 s; neither torchrun nor a rank, whose job lies in tmp_path, is left."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    config = TrainConfig(root=root, out=tmp_path, loader="cached", workers=0, device="cpu", image_size=32, batch_size=8)
+    with pytest.raises(MeasurementError, match="cached on 2 x cpu took more than 20 s"):
+        run_ranks(Job(config=config, classes=4, steps=10**6), 2, timeout=20)
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or ())]
 
 
 @pytest.mark.parametrize(

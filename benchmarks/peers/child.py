@@ -1,0 +1,50 @@
+"""One measuring run of a peer, in its own environment: ``python -m feedline.benchmarks.peers.child WORK``.
+
+The same job on stdin, the same loop and the same answer on stdout as for our own loaders (``benchmarks.child``).
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from ...prep import MeasurementError
+from ..child import answer_job
+from ..data import classes_of, describe
+from ..measure import Expected, measure
+from ..process import Answer, Job
+from ..usage import bytes_read, cpu_seconds
+from .conversions import peer_module, pictures_of, place_of
+from .pictures import check_pictures
+from .table import PEERS
+
+
+def main() -> None:
+    """Answer one job."""
+    answer_job(_run)
+
+
+def _run(job: Job) -> Answer:
+    spec, peer = job.spec, PEERS[job.loader]
+    if spec.split != "train":
+        raise MeasurementError(f"peers are measured on the train split, not on {spec.split!r}; take --split train")
+    if spec.workers < peer.least_workers:
+        raise MeasurementError(f"{job.loader} needs at least {peer.least_workers} of its {peer.workers}")
+    expected = Expected(
+        samples=describe(spec.root, spec.split).samples,
+        classes=classes_of(spec.root, spec.split),
+        image_size=spec.image_size,
+        replays=peer.repeats,
+    )
+    samples, module = pictures_of(spec.root, spec.split), peer_module(job.loader)
+    started = time.perf_counter()
+    epochs = module.open_peer(spec, samples, place_of(job.loader, spec.root, spec.split, Path(sys.argv[1])))
+    opened = time.perf_counter()
+    measurement = measure(
+        epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+    )
+    check_pictures(epochs, samples)
+    return Answer(open_seconds=opened - started, measurement=measurement)
+
+
+if __name__ == "__main__":
+    main()

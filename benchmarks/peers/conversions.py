@@ -1,0 +1,101 @@
+"""What the peers read: the class folders, or a format of their own, made once from them.
+
+A conversion runs in the peer's own environment and is no part of any measured time; its seconds and its size are
+recorded beside it. The folder appears under its name when it is whole, and its name holds the manifest's checksum,
+so that a conversion of other pictures is never read.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
+from ...prep.samples import Sample
+from ..data import describe
+from ..process import ONE_THREAD
+from .environments import python_of
+from .epochs import PeerModule
+from .table import PEERS
+
+NOTE = "conversion.json"
+OPTIONS = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.conversions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What a conversion cost."""
+
+    peer: str
+    seconds: float
+    bytes: int
+
+
+def place_of(name: str, root: Path, split: str, work: Path) -> Path:
+    """Return where a peer's converted form of a split lies, or shall."""
+    return work.resolve() / f"{name}-{split}-{describe(root, split).manifest_sha256[:12]}"
+
+
+def conversion_at(place: Path) -> Conversion | None:
+    """Return what the conversion at ``place`` cost; None where there is no finished one."""
+    return read_document(place / NOTE, Conversion) if (place / NOTE).is_file() else None
+
+
+def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) -> None:
+    """Make what a peer reads, unless it is there, or reads the class folders. Raises MeasurementError."""
+    place = place_of(name, root, split, work)
+    if not PEERS[name].converts or conversion_at(place):
+        return
+    command = [str(python_of(name, envs)), *OPTIONS, name, str(root.resolve()), split, str(place)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        raise MeasurementError(f"{name} cannot convert {root}: {words[-1].strip()}")
+
+
+def files_of(name: str, root: Path, split: str, work: Path) -> list[Path]:
+    """Return the files that a peer reads."""
+    if PEERS[name].converts:
+        return [path for path in place_of(name, root, split, work).rglob("*") if path.is_file()]
+    return [sample.path for sample in pictures_of(root, split)]
+
+
+def pictures_of(root: Path, split: str) -> Sequence[Sample]:
+    """Return the split's pictures by sample index. Raises MeasurementError where there are no class folders."""
+    if not (root / MANIFEST).is_file():
+        raise MeasurementError(
+            f"{root} has no class folders, which peers read or convert; "
+            f"make them with: feedline prep imagenet ARCHIVES --out {root}"
+        )
+    return find_samples(root, [split]).splits[split]
+
+
+def peer_module(name: str) -> PeerModule:
+    """Import a peer's module, in its own environment."""
+    return cast(PeerModule, import_module(f".{name.replace('-', '_')}_peer", __package__))
+
+
+def _convert(name: str, root: Path, split: str, place: Path) -> None:
+    partial = place.with_name(place.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    samples, module = pictures_of(root, split), peer_module(name)
+    began = time.perf_counter()
+    module.convert(samples, partial)
+    seconds = time.perf_counter() - began
+    size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    write_document(partial / NOTE, Conversion(peer=name, seconds=seconds, bytes=size))
+    partial.replace(place)
+
+
+if __name__ == "__main__":
+    try:
+        _convert(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    except FeedlineError as error:
+        sys.exit(str(error))

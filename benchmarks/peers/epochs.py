@@ -1,0 +1,49 @@
+"""What every peer's module gives: epochs of batches, for the same measuring loop that times our own loaders."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ...loaders import Batch, LoaderSpec
+from ...loaders.base import to_batch
+from ...prep.samples import Sample
+
+Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Images uint8 (N, H, W, 3), labels int64 (N,), sample indexes int64 (N,)."""
+
+
+@dataclass
+class PeerEpochs:
+    """Epochs as ``measure`` takes them, from a function that begins one."""
+
+    begin: Callable[[int], Iterable[Item]]
+    """Given the epoch's number, returns what the library yields; the order is the library's own affair."""
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, labels, indexes in self.begin(self.epoch):
+            yield to_batch(images, labels, indexes, "cpu")
+
+
+def each_epoch(loader: Any) -> PeerEpochs:
+    """Return the epochs of a loader that begins a new one, shuffled anew, whenever it is iterated."""
+    return PeerEpochs(lambda epoch: loader)
+
+
+class PeerModule(Protocol):
+    """A peer's module. ``samples`` are the split's pictures by sample index; ``place`` holds its converted data."""
+
+    def convert(self, samples: Sequence[Sample], place: Path) -> None:
+        """Write the pictures into the empty directory ``place``; only where the table says that the peer converts."""
+        ...
+
+    def open_peer(self, spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
+        """Return the train split's epochs: random crop, flip, shuffled."""
+        ...

@@ -1,0 +1,73 @@
+"""Grain as its guide for map-style data has it: ArrayRecord, shuffle, random_map, batch, mp_prefetch.
+
+Grain brings no transforms for pictures. Pillow decodes, and torchvision crops, as for the other PyTorch users here.
+"""
+
+# pyright: reportMissingImports=false
+# The library is installed in this peer's own environment, and not where the code is checked.
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import torch
+from array_record.python.array_record_module import ArrayRecordWriter
+from PIL import Image
+
+from ...loaders import LoaderSpec
+from ...prep.samples import Sample
+from .crops import crop_and_flip
+from .epochs import Item, PeerEpochs
+
+FILE = "pictures.array_record"
+AHEAD = 2  # batches that wait in each worker, as many as torch's DataLoader asks of its own
+HEADER = 16  # label and index, int64 each, before the JPEG
+
+
+def convert(samples: Sequence[Sample], place: Path) -> None:
+    """Write ``place/pictures.array_record``, one record per group: the size that suits random access."""
+    writer: Any = ArrayRecordWriter(str(place / FILE), "group_size:1")
+    for index, sample in enumerate(samples):
+        writer.write(np.array([sample.label, index], "<i8").tobytes() + sample.path.read_bytes())
+    writer.close()
+
+
+class _Crop:
+    """From a record to a sample; a class, so that worker processes can be sent it."""
+
+    def __init__(self, size: int) -> None:
+        self._crop = crop_and_flip(size)
+
+    def __call__(self, record: bytes, random: np.random.Generator) -> dict[str, Any]:
+        torch.manual_seed(int(random.integers(2**63)))  # torchvision draws from torch, Grain gives each sample its own
+        label, index = np.frombuffer(record[:HEADER], "<i8")
+        with Image.open(io.BytesIO(record[HEADER:])) as picture:
+            image = self._crop(picture.convert("RGB"))
+        return {"image": np.ascontiguousarray(image), "label": label, "index": index}
+
+
+def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
+    """Return Grain's epochs over the converted file."""
+    source: Any = grain.sources.ArrayRecordDataSource([str(place / FILE)])
+    rows: Any = grain.MapDataset.source(source).seed(spec.seed).shuffle().random_map(_Crop(spec.image_size))
+    # Repeated without end: worker processes then outlive an epoch, and each one is shuffled and cropped anew.
+    batches: Any = rows.batch(spec.batch_size, drop_remainder=False).repeat()
+    reading = grain.ReadOptions(num_threads=min(spec.workers, 1), prefetch_buffer_size=min(spec.workers, 1) * AHEAD)
+    batches = batches.to_iter_dataset(reading)
+    if spec.workers:
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=spec.workers, per_worker_buffer_size=AHEAD)
+        )
+    endless: Any = iter(batches)
+
+    def begin(epoch: int) -> Iterator[Item]:
+        for batch in islice(endless, math.ceil(len(samples) / spec.batch_size)):
+            images, labels, indexes = (torch.from_numpy(batch[name]) for name in ("image", "label", "index"))
+            yield images, labels, indexes
+
+    return PeerEpochs(begin)

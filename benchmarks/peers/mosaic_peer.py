@@ -1,0 +1,54 @@
+"""MosaicML Streaming as its ImageNet data set has it: MDS shards on the local disk, a transform, torch's DataLoader.
+
+The "jpeg" encoding keeps each JPEG file's own bytes and decodes them with Pillow.
+"""
+
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
+# The library is installed in this peer's own environment, and not where the code is checked.
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from streaming import MDSWriter, StreamingDataset
+from streaming.base.util import clean_stale_shared_memory
+from torch.utils.data import DataLoader
+
+from ...loaders import LoaderSpec
+from ...prep.samples import Sample
+from .crops import crop_and_flip
+from .epochs import PeerEpochs, each_epoch
+
+COLUMNS = {"image": "jpeg", "label": "int", "index": "int"}
+
+
+def convert(samples: Sequence[Sample], place: Path) -> None:
+    """Write MDS shards of 64 MB, Streaming's default, into ``place``."""
+    with MDSWriter(out=str(place), columns=COLUMNS) as writer:
+        for index, sample in enumerate(samples):
+            with Image.open(sample.path) as picture:
+                # ImageNet has a PNG among its JPEG files; that one is encoded anew.
+                kept = picture if picture.format == "JPEG" else picture.convert("RGB")
+                writer.write({"image": kept, "label": sample.label, "index": index})
+
+
+class _Pictures(StreamingDataset):
+    """Streaming's data set with the crop in ``__getitem__``, as its documentation shows it."""
+
+    def __init__(self, place: Path, spec: LoaderSpec) -> None:
+        super().__init__(local=str(place), shuffle=True, shuffle_seed=spec.seed, batch_size=spec.batch_size)
+        self._crop = crop_and_flip(spec.image_size)
+
+    def __getitem__(self, at: Any) -> Any:
+        row: Any = super().__getitem__(at)
+        return self._crop(row["image"].convert("RGB")), row["label"], row["index"]
+
+
+def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
+    """Return Streaming's epochs over its shards."""
+    clean_stale_shared_memory()  # of a run that was ended; with it, Streaming refuses to start
+    loader = DataLoader(
+        _Pictures(place, spec), spec.batch_size, num_workers=spec.workers, persistent_workers=spec.workers > 0
+    )
+    return each_epoch(loader)

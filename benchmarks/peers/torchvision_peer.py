@@ -1,0 +1,33 @@
+"""torchvision and torch's DataLoader, as their documentation shows it: ImageFolder, transforms v2, persistent workers.
+
+Unlike our ``imagefolder``, nothing here is bound by the contract: crops and order come from the workers' generators.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+
+from ...loaders import LoaderSpec
+from ...prep.samples import Sample
+from .crops import crop_and_flip
+from .epochs import PeerEpochs, each_epoch
+
+
+class _Folder(ImageFolder):
+    """ImageFolder that says which picture it hands out. It sorts as we do: by folder, then by file name."""
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = super().__getitem__(index)
+        return image, label, index
+
+
+def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
+    """Return the epochs of ``ROOT/<split>``."""
+    folder = _Folder(spec.root / spec.split, crop_and_flip(spec.image_size))
+    loader = DataLoader(
+        folder, spec.batch_size, shuffle=True, num_workers=spec.workers, persistent_workers=spec.workers > 0
+    )
+    return each_epoch(loader)
