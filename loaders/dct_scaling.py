@@ -55,8 +55,7 @@ def resize_scaled(
         for tap in range(down.shape[1]):
             if down[y, tap] != 0:
                 _add(flat[tops[y] + tap], down[y, tap], line)
-        for x in range(columns):
-            _pick(line, 3 * lefts[x], across[x], out[y, x])
+        _pick(line, lefts, across, out[y])
 
 
 @compiled
@@ -66,12 +65,12 @@ def _weights(start: int, length: int, target: int, first: int, count: int, scale
     The weights are float32 (count, taps) and sum to 1; those of scaled pixels outside of the box are 0.
     """
     step = length / target  # of the output in pixels; the triangle reaches as far on each side
-    taps = int(2 * step / scale) + 3
+    taps, used = int(2 * step / scale) + 3, 1
     firsts = np.empty(count, np.int64)
     weights = np.zeros((count, taps), np.float32)
     for i in range(count):
         centre = start + (first + i + 0.5) * step
-        low = max(int(centre - step), start) // scale
+        low = max(int(centre - step + scale / 2), start) // scale  # of which the centre is within reach
         high = min(int(centre + step), start + length - 1) // scale
         firsts[i] = low
         total = 0.0
@@ -80,9 +79,11 @@ def _weights(start: int, length: int, target: int, first: int, count: int, scale
             weight = inside * max(0.0, 1 - abs((k + 0.5) * scale - centre) / step)
             weights[i, k - low] = weight
             total += weight
+            if weight > 0:
+                used = max(used, k - low + 1)
         for tap in range(taps):
             weights[i, tap] /= total
-    return firsts, weights
+    return firsts, weights[:, :used].copy()
 
 
 @compiled
@@ -92,13 +93,15 @@ def _add(row: U8, weight: np.float32, line: F32) -> None:
 
 
 @compiled
-def _pick(line: F32, start: int, weights: F32, pixel: U8) -> None:
-    """Write one pixel of the weighted sum, rounded: a weighted mean of 0 to 255 stays there."""
-    red = green = blue = np.float32(0.5)
-    for tap in range(len(weights)):
-        weight = weights[tap]
-        if weight != 0:  # a tap without weight may lie outside of the line
-            red += weight * line[start + 3 * tap]
-            green += weight * line[start + 3 * tap + 1]
-            blue += weight * line[start + 3 * tap + 2]
-    pixel[0], pixel[1], pixel[2] = np.uint8(red), np.uint8(green), np.uint8(blue)
+def _pick(line: F32, lefts: I64, across: F32, row: U8) -> None:
+    """Write one row of weighted sums, rounded: a weighted mean of 0 to 255 stays there."""
+    taps = across.shape[1]
+    for x in range(len(row)):
+        place = 3 * lefts[x]
+        red = green = blue = np.float32(0.5)
+        for tap in range(min(taps, (len(line) - place) // 3)):  # the last taps may lie outside, without weight
+            weight = across[x, tap]
+            red += weight * line[place + 3 * tap]
+            green += weight * line[place + 3 * tap + 1]
+            blue += weight * line[place + 3 * tap + 2]
+        row[x, 0], row[x, 1], row[x, 2] = np.uint8(red), np.uint8(green), np.uint8(blue)
