@@ -135,10 +135,10 @@ def _show(found: "Diagnosis") -> None:
     say(found.verdict.sentence)
     say(found.epoch_sentence)
     gain = found.gain
-    say(
-        f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training; "
-        f"{gain.loader} with {_workers(gain.workers)}: {gain.before:,.0f}."
-    )
+    instead = f"; {gain.loader} with {_workers(gain.workers)}: {gain.before:,.0f}"
+    if (gain.loader, gain.workers) == (found.loader, found.workers):
+        instead = ""
+    say(f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training{instead}.")
     console = stderr_console()
     for table in (_runs_table(found), _split_table(found), _curve_table(found), _what_if_table(found)):
         console.print(table)
