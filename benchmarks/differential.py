@@ -43,7 +43,7 @@ class DiagnosisPlan:
     loaders: tuple[str, ...] = ()
     """Names of loaders; empty: all that are installed and can read the root. The fastest is diagnosed."""
     workers: tuple[int, ...] = ()
-    """Worker counts of the curve; empty: those of ``feedline bench``."""
+    """Worker counts of the curve; empty: the powers of two up to the usable CPUs."""
     batch_size: int = 64
     image_size: int = 224
     seconds: float = 1.5
@@ -215,9 +215,10 @@ def _trainable(root: Path) -> tuple[str, ...]:
 
 
 def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:
-    """Return the counts of the curve that the loader can use."""
+    """Return the counts of the curve that the loader can use; by default without 0, which nobody is advised to take."""
     most = most_workers(loader, LoaderSpec(root=plan.root))
-    return [count for count in plan.workers or default_workers() if most is None or count <= most] or [0]
+    counts = plan.workers or [count for count in default_workers() if count]
+    return [count for count in counts if most is None or count <= most] or [0]
 
 
 def _there_and_back(things: Sequence[T], repeats: int) -> Iterator[tuple[int, T]]:

@@ -42,13 +42,14 @@ class Load:
 
     def rate(self, active: int) -> float:
         """Return the images/s of so many threads at work, between measured numbers by proportion."""
-        known = sorted((max(1, workers), rate) for workers, rate in self.rates.items())
+        # No workers are the caller's thread: one that works, where one worker was not measured.
+        known = sorted({max(1, workers): self.rates[workers] for workers in sorted(self.rates)}.items())
         least, most = known[0], known[-1]
         if active <= least[0]:
             return least[1] * active / least[0]
         for (few, slow), (many, fast) in pairwise(known):
             if few <= active <= many:
-                return slow + (fast - slow) * (active - few) / max(1, many - few)
+                return slow + (fast - slow) * (active - few) / (many - few)
         return most[1]
 
 

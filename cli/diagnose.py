@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="NAME", show_default="resnet18", help="Train this model, on the GPU if there is one.")
 @click.option("--step-ms", type=click.FloatRange(min=0, min_open=True), help="Time of a batch in a model elsewhere.")
 @click.option("--gpu", metavar="NAME", help="Published speed of a ResNet-50 on this GPU: h100, a100, a100-tf32, v100.")
-@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
+@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="1,2,4 ... usable CPUs")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True)
@@ -135,10 +135,10 @@ def _show(found: "Diagnosis") -> None:
     say(found.verdict.sentence)
     say(found.epoch_sentence)
     gain = found.gain
-    say(
-        f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training; "
-        f"{gain.loader} with {_workers(gain.workers)}: {gain.before:,.0f}."
-    )
+    instead = f"; {gain.loader} with {_workers(gain.workers)}: {gain.before:,.0f}"
+    if (gain.loader, gain.workers) == (found.loader, found.workers):
+        instead = ""
+    say(f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training{instead}.")
     console = stderr_console()
     for table in (_runs_table(found), _split_table(found), _curve_table(found), _what_if_table(found)):
         console.print(table)

@@ -65,6 +65,12 @@ def test_threads_that_wait_leave_the_cpus_to_the_others() -> None:
     assert predict(two, waiting) > 650
 
 
+def test_the_callers_own_thread_is_not_taken_for_a_worker() -> None:
+    """Where one worker was measured, the slower rate of none does not count; where it was not, it has to."""
+    assert replace(load(workers=1), rates={0: 400.0, 1: 800.0}).rate(1) == 800
+    assert replace(load(workers=2), rates={0: 400.0, 2: 900.0}).rate(1) == 400
+
+
 SIZES = st.lists(st.tuples(st.floats(1e3, 1e6), st.floats(1e-4, 1e-2)), min_size=1, max_size=20)
 
 
