@@ -68,7 +68,8 @@ def test_a_slope_stays_where_it_is(
 ) -> None:
     """The crop may begin and end anywhere within a scaled pixel: each sample pixel has the slope's value at its centre.
 
-    Snapped to whole scaled pixels, this slope of 1 grey level per pixel would be off by up to half the scale.
+    To within a tenth of a scaled pixel, because the triangle is sampled there, and rounding. Snapped to whole scaled
+    pixels, this slope of 1 grey level per pixel would be off by up to half of one.
     """
     width, height = (data.draw(st.integers(scale * n, 3 * scale * n)) for n in size)
     columns, rows = (-(-(begin + length) // scale) for begin, length in zip(start, (width, height), strict=True))
@@ -80,8 +81,8 @@ def test_a_slope_stays_where_it_is(
 
     x = start[0] + (np.arange(size[0]) + 0.5) * width / size[0]
     y = start[1] + (np.arange(size[1]) + 0.5) * height / size[1]
-    assert np.abs(inner[:, :, 0] - x[1:-1]).max() <= 1
-    assert np.abs(inner[:, :, 1] - y[1:-1, None]).max() <= 1
+    assert np.abs(inner[:, :, 0] - x[1:-1]).max() <= 0.5 + scale / 10
+    assert np.abs(inner[:, :, 1] - y[1:-1, None]).max() <= 0.5 + scale / 10
     assert (out[:, :, 2] == 77).all()
 
 
