@@ -1,6 +1,6 @@
 """Which loader with how many workers, what that gains, and where the verdict would turn: pure functions of rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..prep import MeasurementError
@@ -81,12 +81,6 @@ def break_even(evidence: Evidence, point: CurvePoint, bytes_per_image: float, *,
         cpus=None if cpu is None or shares_cpus else demand * cpu,
         disk_bytes_per_second=min(demand, warm) * bytes_per_image,
     )
-
-
-def best_by_loader(curve: Sequence[CurvePoint]) -> Mapping[str, CurvePoint]:
-    """Return each loader's knee."""
-    names = dict.fromkeys(point.loader for point in curve)
-    return {name: recommend([point for point in curve if point.loader == name]) for name in names}
 
 
 def _with_workers(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
