@@ -17,13 +17,13 @@ from ..train.history import EpochRecord
 from .accuracy import AccuracyRecord, agreement
 from .environment import Environment
 from .loader_tables import loaders, machine_name, peers
+from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table
 from .speed_tables import tabulate_speeds
 from .tables import CEILING
 from .threaded import ThreadedRecord, findings, table as threaded_table
 from .training_speed import SpeedRecord
-from .what_if import Check, tabulate_check
 
 
 class _Dated(Protocol):
@@ -174,7 +174,7 @@ def _foreseen(record: Check) -> str:
         "what-if, behind a throttled disk",
         record,
         f"predicted images/s are {min(errors):.1%} to {max(errors):.1%} off the measured ones",
-        "`python -m feedline.benchmarks.what_if ROOT --out FILE`, [docs/results.md](docs/results.md)",
+        "`python -m feedline.benchmarks.prediction_check ROOT --out FILE`, [docs/results.md](docs/results.md)",
     )
 
 
