@@ -152,13 +152,13 @@ def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> No
 
 
 def test_requests_wait_side_by_side(root: Path) -> None:
-    """Eight requests of 0.2 s from eight threads are over long before one thread would be done."""
-    slow = ThrottledSamples(open_samples(root, "train"), Throttle(bytes_per_second=1e12, seconds_per_request=0.2))
+    """Eight requests of a second from eight threads are over long before the eight that one thread would take."""
+    slow = ThrottledSamples(open_samples(root, "train"), Throttle(bytes_per_second=1e12, seconds_per_request=1.0))
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(slow.read, range(8)))
 
-    assert 0.2 <= time.perf_counter() - began < 1.5
+    assert 1 <= time.perf_counter() - began < 7
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (-1.0, 0.0), (1.0, -0.1), (math.nan, 0.0)])
