@@ -36,6 +36,12 @@ class WhatIf:
     """Of ImageNet's 1,281,167 pictures at this rate."""
     source: str
 
+    @property
+    def epoch_time(self) -> str:
+        """The epoch's time for people, in hours and minutes."""
+        minutes = round(self.epoch_seconds / 60)
+        return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{self.epoch_seconds / 60:.1f} min"
+
 
 def what_ifs(
     profile: Profile,

@@ -203,7 +203,7 @@ def _what_if_table(found: "Diagnosis") -> RichTable:
     for disk in dict.fromkeys(row.disk for row in found.what_if):
         rows = {row.encode: row for row in found.what_if if row.disk == disk}
         rates = [f"{rows[encode].images_per_second:,.0f}" for encode in encodings]
-        table.add_row(disk, *rates, _duration(rows[encodings[0]].epoch_seconds))
+        table.add_row(disk, *rates, rows[encodings[0]].epoch_time)
     return table
 
 
@@ -216,8 +216,3 @@ def _table(first: str, *others: str) -> RichTable:
 
 def _workers(count: int) -> str:
     return f"{count} worker{'s' if count != 1 else ''}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{seconds / 60:.1f} min"
