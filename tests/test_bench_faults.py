@@ -64,7 +64,7 @@ def test_a_run_that_hangs_is_told_with_where_each_thread_is(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_loader_that_hangs_is_told_with_our_frame(root: Path) -> None:
     """The real measuring process: where it waits, and the line of ours that waits for it."""
-    with pytest.raises(MeasurementError, match=r"ended in opens_for_ever \(<string>:3\), called from _run") as caught:
+    with pytest.raises(MeasurementError, match=r"ended in opens_for_ever \(<string>:3\), called from _open") as caught:
         run_in_fresh_process(job(root), 30, [sys.executable, "-c", REALLY_STUCK])
 
     assert "benchmarks/child.py:" in str(caught.value)
