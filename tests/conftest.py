@@ -1,5 +1,6 @@
 """A small ImageNet for all tests: synthetic archives, class folders and shards, made once by the public API."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import settings
 
 from feedline.prep import ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
 
+# A shell ignores Ctrl-C in what it starts in the background, and all children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("feedline", deadline=None)  # a first call compiles, and a busy machine is slow
 settings.load_profile("feedline")
 

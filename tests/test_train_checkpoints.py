@@ -134,10 +134,8 @@ def test_an_interrupt_in_a_step_waits_for_its_end(finished: TrainConfig, config:
             signal.raise_signal(signal.SIGINT)
             calls += 1
 
-    hook = torch.nn.modules.module.register_module_forward_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with torch.nn.modules.module.register_module_forward_hook(interrupt), pytest.raises(KeyboardInterrupt):
         train(config)
-    hook.remove()
     assert read_checkpoint(last(config)).about.running.batches == 2
     train(replace(config, resume=last(config)))
     assert same(weights(config), weights(finished))
