@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
+from typing import NamedTuple
 
 from .documents import read_document, write_document
 from .errors import OutputError, SourceError
@@ -27,16 +28,16 @@ from .pictures import quick_problem
 from .pool import check, run_all
 
 Report = Callable[[int], None]
-BATCH_FILES, BATCH_BYTES = 64, 1_000_000
-AHEAD = 8  # batches that wait for their writers: 8 MB, and enough for as many writers
+# Large batches, because reader and writers pass the GIL to and fro while both are busy: 64 files take a fifth longer.
+BATCH_FILES, BATCH_BYTES = 512, 4_000_000
+AHEAD = 8  # batches that wait for their writers: 32 MB, and enough for as many writers
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
 
 Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """One file of a unit: its path below the unit's folder, its size, and how to read it."""
 
     path: str

@@ -7,7 +7,7 @@ place is built anew from the parts that matched.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import SourceError
 from .labels import validation_labels, wnids
@@ -44,8 +44,7 @@ KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's pictures", "Im
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a picture belongs: ``split/wnid/name``; test pictures have no wnid."""
 
     split: str

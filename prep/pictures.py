@@ -37,7 +37,7 @@ def quick_problem(data: bytes) -> str | None:
     """Return what is wrong with a picture's first and last bytes, or None; takes a microsecond."""
     if not data.startswith((JPEG_START, PNG_START)):
         return f"is neither a JPEG nor a PNG: it begins with {data[:8].hex()}"
-    if data.startswith(JPEG_START) and JPEG_END not in data[-TAIL:]:
+    if data.startswith(JPEG_START) and not data.endswith(JPEG_END) and JPEG_END not in data[-TAIL:]:
         # A writer may forget the end marker; only a file that does not decode is cut.
         return decode_problem(data) and f"is a JPEG cut short: its {len(data)} bytes have no end marker"
     return None

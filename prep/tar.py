@@ -9,8 +9,7 @@ It moves forwards only, so a tar inside a gzip stream can be walked as well.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from .errors import SourceError
 
@@ -21,8 +20,7 @@ MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; ours need none
 MAX_PADDING = 1024 * 1024  # bytes after the end blocks; GNU tar pads to 10,240
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One regular file or directory of an archive."""
 
     name: str
@@ -89,7 +87,7 @@ def _parse(header: bytes, position: int, where: str) -> tuple[bytes, str, int]:
         length = _number(header[124:136])
     except ValueError:
         stored, length = -1, 0
-    unsigned = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    unsigned = sum(header[:148]) + 8 * ord(" ") + sum(header[156:].rstrip(b"\0"))
     # Some old writers summed signed characters; both sums are accepted, as tar itself does.
     if stored != unsigned and stored != unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:]):
         raise SourceError(
@@ -105,7 +103,7 @@ def _number(field: bytes) -> int:
     """Return an octal field's value, or a GNU base-256 one's; raise ValueError for neither."""
     if field[0] & 0x80:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    text = field.strip(b" \0").decode("ascii")
+    text = field.strip(b" \0")
     if not text.isdigit():
         raise ValueError(text)
     return int(text, 8)
