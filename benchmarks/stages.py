@@ -187,7 +187,7 @@ class ThreadedStages:
 
     def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> None:
         if isinstance(decoded, tuple):
-            self._fit_into(row, *decoded)
+            self._fit_into(row.numpy(), *decoded)
         else:
             row.copy_(torch.from_numpy(decoded))
 

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-import torch
 
 from ..loaders import LoaderSpec
 from ..loaders.crop_decoding import decode_into
@@ -100,7 +99,7 @@ def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, w
 
     ``whole`` leaves the tiles unused. CPU time of the thread, so that a busy machine disturbs less.
     """
-    row = torch.empty((spec.image_size, spec.image_size, 3), dtype=torch.uint8)
+    row = np.empty((spec.image_size, spec.image_size, 3), np.uint8)
 
     def work(repeat: int) -> float:
         draws = draws_of(range(images), repeat, spec)
@@ -151,15 +150,15 @@ class TinyPictures:
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
     """Return the share of scaled pictures, and the mean and the largest error in grey levels of all of them."""
     scaled = replace(spec, dct_scaling=True)
-    rows = torch.empty((2, spec.image_size, spec.image_size, 3), dtype=torch.uint8)
+    rows = np.empty((2, spec.image_size, spec.image_size, 3), np.uint8)
     shrunk, total, largest = 0, 0.0, 0
     for index, draws in enumerate(draws_of(range(images), 0, spec)):
         picture = samples.read(index)
         shrunk += _is_scaled(picture, draws, scaled)
         decode_into(rows[0], picture, draws, spec)
         decode_into(rows[1], picture, draws, scaled)
-        errors = (rows[0].int() - rows[1].int()).abs()
-        total += float(errors.float().mean())
+        errors = np.abs(rows[0].astype(np.int16) - rows[1])
+        total += float(errors.mean())
         largest = max(largest, int(errors.max()))
     return shrunk / images, total / images, largest
 

@@ -123,7 +123,7 @@ class ThreadedLoader(ResumableLoader):
     def _fill(self, images: torch.Tensor, samples: list[int], draws: list[list[float]], first: int) -> _Filled:
         """Write samples to ``images``, the rows of a batch from ``first`` on, or leave them to the GPU."""
         filled = _Filled([], {})
-        for row, (image, index, numbers) in enumerate(zip(images, samples, draws, strict=True), first):
+        for row, (image, index, numbers) in enumerate(zip(images.numpy(), samples, draws, strict=True), first):
             try:
                 picture = self._samples.read(index)
                 cut = cut_for_gpu(picture, numbers, self._spec) if self._decoder else None
@@ -161,7 +161,7 @@ class ThreadedLoader(ResumableLoader):
     def _decode_on_cpu(self, batch: _Pending, row: int) -> None:
         index = batch.indexes.item(row)
         try:
-            decode_into(batch.images[row], self._samples.read(index), batch.draws[row], self._spec)
+            decode_into(batch.images[row].numpy(), self._samples.read(index), batch.draws[row], self._spec)
         except (SampleError, OSError) as error:
             self._damage.admit([Failure(self._samples.name(index), str(error), index)])
 

@@ -41,7 +41,7 @@ def tiled(subsampling: str) -> tuple[EncodedPicture, EncodedPicture]:
 
 def decoded(picture: EncodedPicture, draws: list[float], spec: LoaderSpec) -> torch.Tensor:
     row = torch.empty((spec.image_size, spec.image_size, 3), dtype=torch.uint8)
-    decode_into(row, picture, draws, spec)
+    decode_into(row.numpy(), picture, draws, spec)
     return row
 
 

@@ -172,18 +172,20 @@ def test_random_bytes_after_soi_are_refused(data: bytes) -> None:
 
 @given(columns=st.integers(1, 500), mcu_width=st.sampled_from([8, 16, 32]), mcu_bytes=st.floats(0, 500))
 def test_a_tile_divides_the_row_and_is_worth_its_marker(columns: int, mcu_width: int, mcu_bytes: float) -> None:
-    """The interval divides the row; unless it is the row, it has 48 pixels and 192 bytes and is the least such."""
+    """The interval divides the row; unless it is the row, it has 32 pixels and 192 bytes and is the least such."""
     k = choose_restart_interval(columns, mcu_width, mcu_bytes)
 
     assert columns % k == 0
     if k < columns:
-        assert k * mcu_width >= 48
+        assert k * mcu_width >= 32
         assert k * mcu_bytes >= 192
 
 
-@pytest.mark.parametrize(("columns", "expected"), [(32, 4), (24, 3), (25, 5), (19, 19), (31, 31), (1, 1), (26, 13)])
+@pytest.mark.parametrize(
+    ("columns", "expected"), [(32, 2), (24, 2), (21, 3), (25, 5), (19, 19), (31, 31), (1, 1), (26, 2)]
+)
 def test_tiles_of_usual_widths(columns: int, expected: int) -> None:
-    """Rows of 16-pixel MCUs are cut into three to five of them, and rows of a prime number not at all."""
+    """Rows of 16-pixel MCUs are cut into two of them where that divides, and rows of a prime number not at all."""
     assert choose_restart_interval(columns, 16, 100.0) == expected
 
 

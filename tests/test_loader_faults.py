@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from feedline.loaders import LOADERS, Loader, LoaderSpec, loader_versions, open_loader
+from feedline.loaders import LOADERS, Loader, LoaderSpec, encoded, loader_versions, open_loader
 from feedline.prep import SHARDS, LoaderError, LoaderUnavailable, SampleError
 
 COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
@@ -227,6 +227,22 @@ def test_memory_stays_flat(name: str, root: Path) -> None:
         grown = after(20) - before
 
     assert grown < 20 * 2**20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's count of a mapping's resident pages")
+def test_mapped_shards_do_not_fill_the_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of shards that were read do not count as the process's for ever, however large the data set is."""
+
+    def resident_after_an_epoch(let_go: int) -> int:
+        monkeypatch.setattr(encoded, "LET_GO", let_go)
+        with closing(open_loader("threaded", spec_of(root, workers=2))) as loader:
+            assert len([index for batch in loader for index in batch.indexes]) == SAMPLES
+            return sum(mapping.rss for mapping in HERE.memory_maps() if mapping.path.endswith(".tar"))
+
+    everything = resident_after_an_epoch(2**62)
+
+    assert everything > 500_000
+    assert resident_after_an_epoch(everything // 8) < everything // 2
 
 
 RANK = """
