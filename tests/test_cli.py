@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help, JSON, bad input, exit codes; run: python -m pytest tests/test_cli.py"""
+"""The command line as a user meets it: help, JSON, bad input, exit codes."""
 
 import json
 import os

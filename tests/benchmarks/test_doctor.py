@@ -1,7 +1,4 @@
-"""The doctor: made-up machines get the findings they deserve, and the real one is examined without harm.
-
-python -m pytest tests/test_doctor.py
-"""
+"""The doctor: made-up machines get the findings they deserve, and the real one is examined without harm."""
 
 import json
 import os

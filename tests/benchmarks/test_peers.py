@@ -1,6 +1,6 @@
 """Peers: equal work or no number, in environments of their own, and what is missing is named with its cure.
 
-The peers whose libraries this environment has are really run: python -m pytest tests/test_peers.py
+The peers whose libraries this environment has are really run.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The result tables of README and docs: what stands there is what was measured.
-
-python -m pytest tests/test_result_tables.py
-"""
+"""The result tables of README and docs: what stands there is what was measured."""
 
 import shutil
 import subprocess
@@ -22,7 +19,7 @@ from feedline.benchmarks.training_speed import Speed, SpeedRecord
 from feedline.prep import MeasurementError, write_document
 from feedline.train import TrainConfig
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parents[2]
 RECORDS = TOP / "benchmarks" / "records"
 
 

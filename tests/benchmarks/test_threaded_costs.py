@@ -1,7 +1,4 @@
-"""The measurement of threaded's own costs: it runs, its record reads back, and a missed promise is called missed.
-
-Run with: python -m pytest -q tests/test_threaded_costs.py
-"""
+"""The measurement of threaded's own costs: it runs, its record reads back, and a missed promise is called missed."""
 
 import shutil
 import subprocess

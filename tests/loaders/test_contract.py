@@ -1,4 +1,4 @@
-"""The contract of all loaders, tested for every name in the table; run with: python -m pytest tests/test_loaders.py"""
+"""The contract of all loaders, tested for every name in the table."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The crop plan follows torchvision's RandomResizedCrop in distribution; run: python -m pytest tests/test_crops.py"""
+"""The crop plan follows torchvision's RandomResizedCrop in distribution."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Decoding at 1/2, 1/4 and 1/8: chosen only where the crop allows, and true to the fraction of a pixel.
-
-Run with: python -m pytest -q tests/test_dct_scaling.py
-"""
+"""Decoding at 1/2, 1/4 and 1/8: chosen only where the crop allows, and true to the fraction of a pixel."""
 
 import json
 from pathlib import Path

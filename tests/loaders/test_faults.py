@@ -1,7 +1,4 @@
-"""What loaders do when something goes wrong, and what they leave behind: damage, early ends, memory, real processes.
-
-Run with: python -m pytest -q tests/test_loader_faults.py
-"""
+"""What loaders do when something goes wrong, and what they leave behind: damage, early ends, memory, real processes."""
 
 import gc
 import json

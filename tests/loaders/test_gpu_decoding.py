@@ -1,6 +1,6 @@
 """Decoding on the GPU: what goes there, what does not, and what comes of it; a decoder on the CPU stands in for nvJPEG.
 
-The contract and the pixels are tested with all loaders'. Run with: python -m pytest -q tests/test_gpu_decoding.py
+The contract and the pixels are tested with all loaders'.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Pillow-SIMD under `imagefolder`: built here by the recipe of docs/loaders.md, held to the contract, and measured.
 
 The second virtual environment is a new one outside the checkout. It sees everything that this one has installed, and
-its own PIL first. Run with: python -m pytest -q -s tests/test_pillow_simd.py
+its own PIL first. Run with: python -m pytest -q -s tests/loaders/test_pillow_simd.py
 """
 
 import json
@@ -87,8 +87,8 @@ def run(*command: str, check: bool = True, stdin: str | None = None) -> subproce
 def test_the_contract_holds_on_pillow_simd(simd: Path) -> None:
     """Every test of the contract that `imagefolder` passes on Pillow."""
     here = Path(__file__).parent
-    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(here.parent)]
-    contract = [str(here / name) for name in ("test_loaders.py", "test_loader_pixels.py")]
+    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(here.parents[1])]
+    contract = [str(here / name) for name in ("test_contract.py", "test_pixels.py")]
     done = run(*pytest_here, *contract, "-k", "imagefolder", "-m", "not slow")
 
     assert " passed" in done.stdout

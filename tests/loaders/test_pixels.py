@@ -1,7 +1,4 @@
-"""The pixels of all loaders against Pillow's and torchvision's: same crops, same resize, within a stated tolerance.
-
-Run with: python -m pytest -q tests/test_loader_pixels.py
-"""
+"""The pixels of all loaders against Pillow's and torchvision's: same crops, same resize, within a stated tolerance."""
 
 import shutil
 from contextlib import closing

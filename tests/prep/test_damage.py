@@ -1,7 +1,4 @@
-"""Damaged, hostile and foreign archives: a clear error, nothing outside the output, and never a manifest.
-
-python -m pytest tests/test_prep_damage.py
-"""
+"""Damaged, hostile and foreign archives: a clear error, nothing outside the output, and never a manifest."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""What becomes of one picture on its way into a shard; run: python -m pytest tests/test_encode.py"""
+"""What becomes of one picture on its way into a shard."""
 
 from io import BytesIO
 from typing import Any

@@ -1,6 +1,6 @@
 """The shards in the hands of the readers that people have: the count, the labels and the pixels are the source's.
 
-Each test runs the real library of the extra "interop"; run: python -m pytest tests/test_interop.py
+Each test runs the real library of the extra "interop".
 """
 
 import gc

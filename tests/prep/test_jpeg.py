@@ -1,7 +1,4 @@
-"""The parser of JPEG headers and the geometry of tiles: what they say is true, and what they refuse has a kind.
-
-Run with: python -m pytest -q tests/test_jpeg.py
-"""
+"""The parser of JPEG headers and the geometry of tiles: what they say is true, and what they refuse has a kind."""
 
 import contextlib
 import io

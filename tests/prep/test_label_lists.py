@@ -1,7 +1,4 @@
-"""Labels from the devkit, from lists and from inside the sources: read safely, and they must agree.
-
-python -m pytest tests/test_prep_label_lists.py
-"""
+"""Labels from the devkit, from lists and from inside the sources: read safely, and they must agree."""
 
 import contextlib
 import io

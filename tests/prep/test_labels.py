@@ -1,7 +1,4 @@
-"""The labels inside the package: the official ones, whatever the platform, without a network or torchvision.
-
-python -m pytest tests/test_prep_labels.py
-"""
+"""The labels inside the package: the official ones, whatever the platform, without a network or torchvision."""
 
 import hashlib
 import subprocess

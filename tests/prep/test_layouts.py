@@ -1,7 +1,4 @@
-"""Every layout in which people have ImageNet becomes the same class folders, by content and not by file name.
-
-python -m pytest tests/test_prep_layouts.py
-"""
+"""Every layout in which people have ImageNet becomes the same class folders, by content and not by file name."""
 
 import gzip
 import io

@@ -1,7 +1,4 @@
-"""The official release: counts, sizes and checksums where all classes are there, and labels that must agree.
-
-python -m pytest tests/test_prep_official.py
-"""
+"""The official release: counts, sizes and checksums where all classes are there, and labels that must agree."""
 
 import hashlib
 import io

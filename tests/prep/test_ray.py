@@ -1,4 +1,4 @@
-"""Shards written by a Ray cluster are those that threads write; run: python -m pytest tests/test_ray.py"""
+"""Shards written by a Ray cluster are those that threads write."""
 
 import os
 import signal

@@ -1,7 +1,4 @@
-"""The lossless transcode: the same coefficients, the same segments, and tiles that divide the rows.
-
-Run with: python -m pytest -q tests/test_restart.py
-"""
+"""The lossless transcode: the same coefficients, the same segments, and tiles that divide the rows."""
 
 import io
 import os

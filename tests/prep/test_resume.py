@@ -2,8 +2,6 @@
 
 The child processes end themselves at a chosen file operation (an audit hook counts them), so every point of the
 work is hit exactly and no test waits for a clock.
-
-python -m pytest tests/test_prep_resume.py
 """
 
 import subprocess

@@ -1,7 +1,4 @@
-"""Shards of what is unfit, to where they do not belong, with settings that make no sense: refused in a sentence.
-
-python -m pytest tests/test_shard_faults.py
-"""
+"""Shards of what is unfit, to where they do not belong, with settings that make no sense: refused in a sentence."""
 
 import shutil
 import tarfile

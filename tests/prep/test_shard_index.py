@@ -1,4 +1,4 @@
-"""The indexes of shards: right, bounded, made anew when lost; run: python -m pytest tests/test_shard_index.py"""
+"""The indexes of shards: right, bounded, made anew when lost."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Shards: plain, deterministic, resumable, and readable by others; run: python -m pytest tests/test_shards.py"""
+"""Shards: plain, deterministic, resumable, and readable by others."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""What is prepared of several sources: chosen classes, splits one by one, and nothing that does not belong.
-
-python -m pytest tests/test_prep_sources.py
-"""
+"""What is prepared of several sources: chosen classes, splits one by one, and nothing that does not belong."""
 
 import io
 import json

@@ -1,7 +1,4 @@
-"""The splice: a smaller JPEG that decodes to the very pixels of the crop.
-
-Run with: python -m pytest -q tests/test_splice.py
-"""
+"""The splice: a smaller JPEG that decodes to the very pixels of the crop."""
 
 import io
 import re

@@ -1,7 +1,4 @@
-"""Synthetic archives: they look like the official ones, can be learnt from, and are the same bytes every time.
-
-python -m pytest tests/test_synthetic.py
-"""
+"""Synthetic archives: they look like the official ones, can be learnt from, and are the same bytes every time."""
 
 import errno
 import hashlib

@@ -1,7 +1,4 @@
-"""The strict tar reader: what tarfile lets pass is found, what tar programs really write is read.
-
-python -m pytest tests/test_tar.py
-"""
+"""The strict tar reader: what tarfile lets pass is found, what tar programs really write is read."""
 
 import io
 import tarfile

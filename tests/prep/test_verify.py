@@ -1,7 +1,4 @@
-"""``feedline verify``: what prep wrote is whole, and every kind of damage is found and named.
-
-python -m pytest tests/test_verify.py
-"""
+"""``feedline verify``: what prep wrote is whole, and every kind of damage is found and named."""
 
 import io
 import json

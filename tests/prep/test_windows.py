@@ -1,7 +1,4 @@
-"""Windows is a first-class user: long paths, code pages, case, virus scanners, clusters - checked on any system.
-
-python -m pytest tests/test_prep_windows.py
-"""
+"""Windows is a first-class user: long paths, code pages, case, virus scanners, clusters - checked on any system."""
 
 import ctypes
 import ntpath

@@ -1,7 +1,4 @@
-"""The zip reader: what zipfile writes is read, in every form, and nothing is kept in memory.
-
-python -m pytest tests/test_prep_zip.py
-"""
+"""The zip reader: what zipfile writes is read, in every form, and nothing is kept in memory."""
 
 import io
 import tracemalloc

@@ -1,7 +1,4 @@
-"""Checkpoints: runs continue bit for bit, and a file that is hostile, damaged or foreign ends in a sentence.
-
-python -m pytest tests/test_train_checkpoints.py
-"""
+"""Checkpoints: runs continue bit for bit, and a file that is hostile, damaged or foreign ends in a sentence."""
 
 import io
 import json
