@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from feedline.cli.main import COMMANDS, cli, run
 from feedline.prep import read_manifest, read_shard_manifest
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parents[2]
 FEEDLINE = [sys.executable, "-c", "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"]
 
 
