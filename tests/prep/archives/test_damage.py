@@ -21,9 +21,8 @@ from feedline.prep import (
     prepare_tiny_imagenet,
     write_synthetic,
 )
-from feedline.prep.photographs import VARY_DRAWS, encode, vary
 
-TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
+from .trees import TEST, TRAIN, VAL, tar_of, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +33,6 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def jpeg() -> bytes:
-    import numpy as np
-
-    return encode(vary(0, (40, 30), 2.0, np.full(VARY_DRAWS, 0.5)), "jpeg", 90)
-
-
 def members(path: Path) -> list[tarfile.TarInfo]:
     with tarfile.open(path) as tar:
         return tar.getmembers()
@@ -49,16 +41,6 @@ def members(path: Path) -> list[tarfile.TarInfo]:
 def tree(root: Path, without: Path | None = None) -> dict[str, bytes]:
     files = (path for path in root.rglob("*") if path.is_file() and without not in path.parents)
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
-
-
-def tar_of(*files: tuple[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def refused(archive: Path, out: Path, says: str) -> None:
@@ -157,7 +139,7 @@ def test_a_hostile_name_is_refused(tmp_path: Path, jpeg: bytes, name: str, conta
     """Paths that lead out, device names, streams, and labels that contradict the file's own name."""
     archive = tmp_path / f"hostile.{container}"
     if container == "tar":
-        archive.write_bytes(tar_of(("val/n01751748/good.JPEG", jpeg), (name, jpeg)))
+        archive.write_bytes(tar_of({"val/n01751748/good.JPEG": jpeg, name: jpeg}))
     else:
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("val/n01751748/good.JPEG", jpeg)
@@ -187,9 +169,9 @@ def test_a_link_or_device_in_an_archive_is_refused(tmp_path: Path, jpeg: bytes, 
 
 def test_a_picture_that_comes_twice_is_refused(tmp_path: Path, jpeg: bytes) -> None:
     """Also where only the case differs: on Windows the second would replace the first."""
-    for names in (["x.JPEG", "x.JPEG"], ["x.JPEG", "X.jpeg"]):
-        archive = tmp_path / "twice.tar"
-        archive.write_bytes(tar_of(*((f"val/n01751748/{name}", jpeg) for name in names)))
+    for again in ("x.JPEG", "X.jpeg"):
+        archive = write_tar(tmp_path / "twice.tar", {"val/n01751748/x.JPEG": jpeg})
+        write_tar(archive, {f"val/n01751748/{again}": jpeg}, "a")
         refused(archive, tmp_path / "out", "comes twice")
 
 
@@ -197,7 +179,7 @@ def test_a_picture_that_claims_too_much_is_refused(tmp_path: Path, jpeg: bytes) 
     """65 MB for a picture, or none at all: refused before memory is spent."""
     for size in (0, 65 * 1024 * 1024):
         archive = tmp_path / VAL
-        archive.write_bytes(tar_of(("ILSVRC2012_val_00000001.JPEG", bytes(size))))
+        archive.write_bytes(tar_of({"ILSVRC2012_val_00000001.JPEG": bytes(size)}))
 
         refused(archive, tmp_path / f"out{size}", f"has {size} bytes, which no picture has")
 
@@ -240,9 +222,9 @@ def test_foreign_files_are_refused(tmp_path: Path, jpeg: bytes) -> None:
     cases = {
         "empty.tar": (b"", "is empty"),
         "text.tar": (b"hello, world\n" * 200, "no tar header"),
-        "other.tar": (tar_of(("mnist/one.png", jpeg)), "no class and no split"),
+        "other.tar": (tar_of({"mnist/one.png": jpeg}), "no class and no split"),
         "readme.tar": (
-            tar_of(("README.txt", b"hello")),
+            tar_of({"README.txt": b"hello"}),
             r"holds no picture of ImageNet: its first file is 'README.txt'",
         ),
         "cifar.npz": (b"PK\3\4whatever", "a NumPy archive of small pictures, made from the archives for another tool"),

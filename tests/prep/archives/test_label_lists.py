@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import tarfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -14,48 +13,19 @@ from hypothesis import given, settings, strategies as st
 
 from feedline.prep import (
     SourceError,
-    SyntheticSpec,
     prepare_imagenet,
     read_manifest,
     validation_labels,
     wnids,
-    write_synthetic,
 )
 from feedline.prep.mat import read_structs
-from feedline.prep.photographs import VARY_DRAWS, encode, vary
 
-TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
-
-
-Members = dict[str, bytes]
-
+from .trees import VAL, Files, tar_of, write_tar, write_tree
 
 THREE = [("ILSVRC2012_ID", object), ("WNID", object), ("num_children", object)]
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("archives")
-    write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=3, images_per_class=4, scale=0.1))
-    return out
-
-
-@pytest.fixture(scope="module")
-def jpeg() -> bytes:
-    return encode(vary(0, (16, 16), 0.0, np.full(VARY_DRAWS, 0.5)), "jpeg", 50)
-
-
-def tar_of(members: Members) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def devkit(labels: dict[str, str], *, compressed: bool = True, sorted_ids: bool = False) -> Members:
+def devkit(labels: dict[str, str], *, compressed: bool = True, sorted_ids: bool = False) -> Files:
     """A devkit as SciPy writes it; its ids are an order of their own, or (wrongly) the sorted index."""
     from scipy.io import savemat
 
@@ -79,13 +49,7 @@ def devkit(labels: dict[str, str], *, compressed: bool = True, sorted_ids: bool 
 
 
 def as_devkit(place: Path, labels: dict[str, str]) -> Path:
-    path = place / "ILSVRC2012_devkit_t12.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name, data in devkit(labels).items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
+    return write_tar(place / "ILSVRC2012_devkit_t12.tar.gz", devkit(labels), "w:gz")
 
 
 def as_unzipped_devkit(place: Path, labels: dict[str, str]) -> Path:
@@ -96,11 +60,7 @@ def as_unzipped_devkit(place: Path, labels: dict[str, str]) -> Path:
 
 
 def as_devkit_folder(place: Path, labels: dict[str, str]) -> Path:
-    for name, data in devkit(labels).items():
-        path = place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return place / "ILSVRC2012_devkit_t12"
+    return write_tree(place, devkit(labels)) / "ILSVRC2012_devkit_t12"
 
 
 def as_valprep(place: Path, labels: dict[str, str]) -> Path:

@@ -1,7 +1,6 @@
 """Every layout in which people have ImageNet becomes the same class folders, by content and not by file name."""
 
 import gzip
-import io
 import shutil
 import tarfile
 import zipfile
@@ -12,62 +11,14 @@ import pytest
 
 from feedline.prep import (
     SourceError,
-    SyntheticSpec,
     prepare_imagenet,
     prepare_tiny_imagenet,
     read_manifest,
     verify,
     wnids,
-    write_synthetic,
 )
 
-TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
-
-
-SPEC = SyntheticSpec(layout="ilsvrc2012", classes=3, images_per_class=4, scale=0.1)
-
-
-Files = dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("archives")
-    write_synthetic(out, SPEC)
-    return out
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("tiny")
-    write_synthetic(out, SyntheticSpec(layout="tiny-imagenet", classes=3, images_per_class=4))
-    return out / "tiny-imagenet-200.zip"
-
-
-@pytest.fixture(scope="module")
-def root(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the official archives give: the tree that every other layout must give as well."""
-    out = tmp_path_factory.mktemp("root") / "data"
-    prepare_imagenet([archives], out)
-    return out
-
-
-def tree(root: Path) -> Files:
-    """{path: bytes} of everything but the manifest, which names the sources."""
-    files = (path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
-
-
-def only(files: Files, *splits: str) -> Files:
-    return {path: data for path, data in files.items() if path.startswith(splits)}
-
-
-def write_tree(out: Path, files: Files) -> Path:
-    for name, data in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return out
+from .trees import TEST, TRAIN, VAL, Files, flat, hugging_face, only, tree, write_tar, write_tree
 
 
 def write_zip(path: Path, files: Files, compression: int = zipfile.ZIP_STORED) -> Path:
@@ -75,23 +26,6 @@ def write_zip(path: Path, files: Files, compression: int = zipfile.ZIP_STORED) -
         for name, data in files.items():
             archive.writestr(name, data)
     return path
-
-
-def write_tar(path: Path, files: Files, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as tar:  # the default dialect, pax, as re-packers use it
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def flat(files: Files) -> Files:
-    """Validation pictures without their class folders."""
-    return {
-        f"{path.split('/')[0]}/{path.split('/')[-1]}" if path.startswith("val/") else path: data
-        for path, data in files.items()
-    }
 
 
 def kaggle(files: Files) -> Files:
@@ -106,13 +40,6 @@ def kaggle(files: Files) -> Files:
         "ILSVRC/ImageSets/CLS-LOC/val.txt": b"ILSVRC2012_val_00000001 1\n",
         "LOC_synset_mapping.txt": b"n01440764 tench, Tinca tinca\n",
         "LOC_val_solution.csv": labels.encode(),
-    }
-
-
-def hugging_face(files: Files) -> Files:
-    """Hugging Face's names: the class behind the original name."""
-    return {
-        f"{path.split('/')[-1].removesuffix('.JPEG')}_{path.split('/')[1]}.JPEG": data for path, data in files.items()
     }
 
 

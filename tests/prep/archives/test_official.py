@@ -1,15 +1,12 @@
 """The official release: counts, sizes and checksums where all classes are there, and labels that must agree."""
 
 import hashlib
-import io
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from feedline.cli.main import run
@@ -26,37 +23,11 @@ from feedline.prep import (
     write_synthetic,
 )
 from feedline.prep.completeness import OFFICIAL, check_counts
-from feedline.prep.photographs import VARY_DRAWS, encode, vary
 
-TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
-
-
-Members = dict[str, bytes]
+from .trees import TEST, TRAIN, VAL, Files, tar_of
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("archives")
-    write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=3, images_per_class=4, scale=0.1))
-    return out
-
-
-@pytest.fixture(scope="module")
-def jpeg() -> bytes:
-    return encode(vary(0, (16, 16), 0.0, np.full(VARY_DRAWS, 0.5)), "jpeg", 50)
-
-
-def tar_of(members: Members) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def one_per_class(jpeg: bytes) -> Members:
+def one_per_class(jpeg: bytes) -> Files:
     """The first validation picture of each of the 1000 classes."""
     return dict.fromkeys({wnid: name for name, wnid in validation_labels().items()}.values(), jpeg)
 

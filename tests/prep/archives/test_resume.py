@@ -19,9 +19,9 @@ from feedline.prep import (
     write_synthetic,
 )
 
-pytestmark = pytest.mark.slow
+from .trees import TRAIN, VAL
 
-TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+pytestmark = pytest.mark.slow
 
 CHILD = """
 import os, signal, sys

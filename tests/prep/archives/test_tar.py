@@ -9,15 +9,7 @@ from hypothesis import given, settings, strategies as st
 from feedline.prep import SourceError
 from feedline.prep.tar import read_member, walk
 
-
-def tar_of(members: dict[str, bytes], format_: int = tarfile.USTAR_FORMAT) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=format_) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
+from .trees import tar_of
 
 
 def read(data: bytes) -> dict[str, bytes]:

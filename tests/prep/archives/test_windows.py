@@ -12,20 +12,14 @@ from typing import Any
 import pytest
 
 from feedline.cli.main import run
-from feedline.prep import SourceError, SyntheticSpec, prepare_imagenet, verify, write_synthetic
+from feedline.prep import SourceError, prepare_imagenet, verify
 from feedline.prep.naming import place, safe_path
 from feedline.prep.output import _windows_cluster_size, put_in_place  # pyright: ignore[reportPrivateUsage]
 from feedline.prep.paths import extended, reachable
 
-VAL = "ILSVRC2012_img_val.tar"
+from .trees import VAL
+
 WINDOWS: Any = SimpleNamespace(platform="win32")
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("archives")
-    write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=2, images_per_class=3, scale=0.1))
-    return out
 
 
 def test_long_paths_get_the_prefix() -> None:
