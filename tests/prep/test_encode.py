@@ -11,23 +11,19 @@ from skimage import data as photographs
 
 from feedline.prep.encode import EncodeSpec, describe_picture, encode_picture, picture_size
 
+from .pictures import encode
+
 # Fuzzed pictures make Pillow warn of broken EXIF and of sizes that would be a bomb.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
 PHOTOGRAPH = Image.fromarray(photographs.astronaut()).crop((60, 0, 391, 250))
 
 
-def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    out = BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-PLAIN = saved(PHOTOGRAPH)
+PLAIN = encode(PHOTOGRAPH)
 ODD = {
-    "progressive": saved(PHOTOGRAPH, progressive=True),
-    "cmyk": saved(PHOTOGRAPH.convert("CMYK")),
-    "not-jpeg": saved(PHOTOGRAPH.convert("RGBA"), "PNG"),
+    "progressive": encode(PHOTOGRAPH, progressive=True),
+    "cmyk": encode(PHOTOGRAPH.convert("CMYK")),
+    "not-jpeg": encode(PHOTOGRAPH.convert("RGBA"), "PNG"),
     "damaged": PLAIN[: len(PLAIN) // 2],
 }
 
@@ -66,12 +62,12 @@ def test_resize_leaves_what_nobody_can_decode(data: bytes) -> None:
 def test_resize_is_antialiased_and_keeps_the_quality_asked_for() -> None:
     """A chessboard of single pixels becomes grey, and a higher quality is nearer to the reference."""
     board = Image.fromarray((np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8))
-    small = encode_picture(saved(board, quality=100), EncodeSpec(encode="resize", short_side=64)).data
+    small = encode_picture(encode(board, quality=100), EncodeSpec(encode="resize", short_side=64)).data
     reference = np.asarray(PHOTOGRAPH.resize((132, 100), Image.Resampling.LANCZOS), np.int16)
     errors: list[float] = []
     for quality in (50, 90):
         spec = EncodeSpec(encode="resize", short_side=100, quality=quality)
-        decoded = Image.open(BytesIO(encode_picture(saved(PHOTOGRAPH, quality=100), spec).data))
+        decoded = Image.open(BytesIO(encode_picture(encode(PHOTOGRAPH, quality=100), spec).data))
         errors.append(float(np.abs(np.asarray(decoded, np.int16) - reference).mean()))
 
     assert np.asarray(Image.open(BytesIO(small))).std() < 8
@@ -83,7 +79,7 @@ def test_resize_drops_metadata_but_not_the_orientation_of_the_pixels() -> None:
     """EXIF goes, and is not applied either: loaders that ignore it see the same side up as before."""
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: rotate by 90 degrees
-    found = encode_picture(saved(PHOTOGRAPH, exif=exif, comment=b"x"), EncodeSpec(encode="resize", short_side=100))
+    found = encode_picture(encode(PHOTOGRAPH, exif=exif, comment=b"x"), EncodeSpec(encode="resize", short_side=100))
     image = Image.open(BytesIO(found.data))
 
     assert image.size == (132, 100)

@@ -1,9 +1,7 @@
 """The parser of JPEG headers and the geometry of tiles: what they say is true, and what they refuse has a kind."""
 
 import contextlib
-import io
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +15,9 @@ from feedline.prep.geometry import choose_restart_interval, read_geometry
 from feedline.prep.jpeg import SOS, Jpeg, UnsupportedJpeg, parse_jpeg
 from feedline.prep.restart import add_restart_markers
 
+from .pictures import encode
+
 PHOTOGRAPH = Image.fromarray(skimage.data.astronaut())
-
-
-def encode(image: Image.Image, **options: Any) -> bytes:
-    """Return a JPEG as Pillow writes it."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **options)
-    return buffer.getvalue()
 
 
 SMALL = encode(PHOTOGRAPH.resize((97, 61)), quality=90)

@@ -22,6 +22,8 @@ from feedline.prep.huffman import optimal_table
 from feedline.prep.jpeg import DHT, DRI, Segment, UnsupportedJpeg, parse_jpeg
 from feedline.prep.restart import add_restart_markers
 
+from .pictures import SUBSAMPLINGS, encode
+
 PHOTOGRAPHS = {
     "astronaut": skimage.data.astronaut(),
     "chelsea": skimage.data.chelsea(),
@@ -31,19 +33,11 @@ PHOTOGRAPHS = {
 }
 # 1x1, one MCU and a bit, a prime number of MCUs at 8 pixels (23, 47) and at 16 (19), and both usual orientations.
 SIZES = [(1, 1), (7, 5), (8, 8), (16, 16), (17, 33), (33, 17), (184, 100), (300, 225), (375, 500), (500, 375)]
-SUBSAMPLINGS = ["444", "422", "420", "440", "411", "Gray"]
 
 
 def photograph(name: str, size: tuple[int, int]) -> Image.Image:
     """Return a photograph at a size in pixels."""
     return Image.fromarray(PHOTOGRAPHS[name]).resize(size, Image.Resampling.LANCZOS)
-
-
-def encode(image: Image.Image, **options: Any) -> bytes:
-    """Return a JPEG as Pillow writes it."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **options)
-    return buffer.getvalue()
 
 
 def assert_same_pixels(one: bytes, other: bytes) -> None:

@@ -20,16 +20,10 @@ from feedline.prep.jpeg import parse_jpeg
 from feedline.prep.restart import add_restart_markers
 from feedline.prep.splice import Box, splice, splice_rows
 
+from .pictures import SUBSAMPLINGS, encode
+
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
 COFFEE = Image.fromarray(skimage.data.coffee())
-SUBSAMPLINGS = ["444", "422", "420", "440", "411", "Gray"]
-
-
-def encode(image: Image.Image, **options: Any) -> bytes:
-    """Return a JPEG as Pillow writes it."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **options)
-    return buffer.getvalue()
 
 
 def tiled(image: Image.Image, subsampling: str) -> tuple[bytes, Geometry]:
