@@ -1,6 +1,5 @@
 """The measurement of threaded's own costs: it runs, its record reads back, and a missed promise is called missed."""
 
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +10,7 @@ import torch
 
 from feedline.benchmarks.threaded import ThreadedRecord, findings, measure_threaded, table
 from feedline.benchmarks.threaded_costs import IMAGENET, Timed
-from feedline.prep import SHARDS, MeasurementError, ShardSpec, read_document, to_json, write_shards
+from feedline.prep import MeasurementError, ShardSpec, read_document, to_json, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +68,11 @@ def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> 
     assert to_json(record)["format"] == "feedline-threaded"
 
 
-def test_shards_without_restart_markers_are_refused(root: Path, tmp_path: Path) -> None:
+def test_shards_without_restart_markers_are_refused(folders: Path, tmp_path: Path) -> None:
     """With the command that makes them."""
-    copies = Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))
-    write_shards(copies, ShardSpec(encode="copy"))
+    write_shards(folders, ShardSpec(encode="copy"))
     with pytest.raises(MeasurementError, match=r"\d+ of 84 pictures have restart markers; .* --encode restart"):
-        measure_threaded(copies, tmp_path / "record.json", images=5, repeats=1)
+        measure_threaded(folders, tmp_path / "record.json", images=5, repeats=1)
 
 
 def test_an_existing_record_is_not_overwritten(tmp_path: Path) -> None:

@@ -4,35 +4,15 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import simplejpeg
 import torch
 
-from feedline.loaders import LOADERS, Batch, Loader, LoaderSpec, loader_versions, open_loader, readable_loaders
-from feedline.loaders.threaded import ThreadedLoader
+from feedline.loaders import LOADERS, Batch, Loader, loader_versions, open_loader, readable_loaders
 from feedline.prep import DatasetError, LoaderError, LoaderUnavailable, read_manifest
 
-COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
-SIZE = 32
-# threaded with a decoding of its own is held to the same contract, as if it were another loader.
-DCT, GPU = "threaded, DCT-scaled", "threaded, the GPU's way"
-
-
-@pytest.fixture(params=[*COVERING, DCT, GPU])
-def name(request: pytest.FixtureRequest) -> str:
-    """Every installed loader whose epoch is each sample once."""
-    require_loader(request.param.partition(",")[0])
-    return request.param
-
-
-def require_loader(name: str) -> None:
-    try:
-        loader_versions(name)
-    except LoaderUnavailable as error:
-        pytest.skip(str(error))
+from .contract import SIZE, open_named, require_loader, spec_of
 
 
 @pytest.fixture
@@ -42,27 +22,6 @@ def opened() -> Iterator[list[Loader]]:
     yield loaders
     for loader in loaders:
         loader.close()
-
-
-def spec_of(root: Path, **changes: object) -> LoaderSpec:
-    return LoaderSpec(**{"root": root, "batch_size": 10, "image_size": SIZE, "seed": 5, **changes})  # type: ignore[arg-type]
-
-
-def open_named(name: str, spec: LoaderSpec) -> Loader:
-    """Open a loader of the table, or ``threaded`` with a decoding of its own."""
-    if name == DCT:
-        return open_loader("threaded", replace(spec, dct_scaling=True))
-    if name == GPU:  # what nvJPEG does there, libjpeg-turbo does here
-        return ThreadedLoader(replace(spec, decode="gpu"), decoder=decode_on_the_cpu)
-    return open_loader(name, spec)
-
-
-def decode_on_the_cpu(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Decode as nvJPEG's wrapper does, which raises RuntimeError for all when it cannot decode one."""
-    try:
-        return [torch.from_numpy(simplejpeg.decode_jpeg(jpeg.numpy())).permute(2, 0, 1) for jpeg in jpegs]
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
 
 
 def indexes_of(batches: Iterator[Batch] | Loader) -> list[int]:

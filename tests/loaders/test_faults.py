@@ -14,10 +14,11 @@ import psutil
 import pytest
 import torch
 
-from feedline.loaders import LOADERS, Loader, LoaderSpec, loader_versions, open_loader
+from feedline.loaders import LOADERS, Loader, loader_versions, open_loader
 from feedline.prep import SHARDS, LoaderError, LoaderUnavailable, SampleError
 
-COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
+from .contract import COVERING, require_loader, spec_of
+
 OF_FOLDERS = [name for name in COVERING if LOADERS[name].needs != "shards"]
 SAMPLES = 84
 HERE = psutil.Process()
@@ -36,12 +37,6 @@ def folder_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def folders(root: Path, tmp_path: Path) -> Path:
-    """A copy of the prepared root without its shards."""
-    return Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))
-
-
-@pytest.fixture
 def broken(name: str, root: Path, tmp_path: Path) -> Path:
     """A copy of the prepared root with the head of one picture overwritten, where the loader reads it."""
     copy = Path(shutil.copytree(root, tmp_path / "data"))
@@ -53,18 +48,6 @@ def broken(name: str, root: Path, tmp_path: Path) -> Path:
         file.seek(start)
         file.write(b"not a picture at all" * 8)
     return copy
-
-
-def require_loader(name: str) -> str:
-    try:
-        loader_versions(name)
-    except LoaderUnavailable as error:
-        pytest.skip(str(error))
-    return name
-
-
-def spec_of(root: Path, **changes: object) -> LoaderSpec:
-    return LoaderSpec(**{"root": root, "batch_size": 10, "image_size": 32, "seed": 5, **changes})  # type: ignore[arg-type]
 
 
 def indexes_of(loader: Loader) -> list[list[int]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -25,6 +24,8 @@ from feedline.loaders.gpu_decoding import cut_for_gpu, decode_cuts, nvjpeg
 from feedline.loaders.threaded import ThreadedLoader
 from feedline.loaders.transfer import Transfer
 from feedline.prep import LoaderError, LoaderUnavailable, SampleError
+
+from .contract import decode_on_the_cpu
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -38,14 +39,6 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> Encode
     buffer = BytesIO()
     image.save(buffer, form, **options)
     return EncodedPicture(np.frombuffer(buffer.getvalue(), np.uint8), None)
-
-
-def decode_on_the_cpu(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Decode as nvJPEG's wrapper does, which raises RuntimeError for all when it cannot decode one."""
-    try:
-        return [torch.from_numpy(simplejpeg.decode_jpeg(jpeg.numpy())).permute(2, 0, 1) for jpeg in jpegs]
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
 
 
 def batches_of(spec: LoaderSpec, decoder: object = decode_on_the_cpu) -> Iterator[Batch]:

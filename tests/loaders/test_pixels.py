@@ -1,24 +1,18 @@
 """The pixels of all loaders against Pillow's and torchvision's: same crops, same resize, within a stated tolerance."""
 
-import shutil
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from feedline.loaders import LOADERS, Loader, LoaderSpec, loader_versions, open_loader
+from feedline.loaders import LOADERS, LoaderSpec, open_loader
 from feedline.loaders.crops import draw_crops, train_crop
-from feedline.loaders.threaded import ThreadedLoader
 from feedline.prep import (
-    SHARDS,
-    LoaderUnavailable,
     ShardSpec,
     SyntheticSpec,
     prepare_imagenet,
@@ -26,49 +20,13 @@ from feedline.prep import (
     write_synthetic,
 )
 
-COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
-DCT, GPU = "threaded, DCT-scaled", "threaded, the GPU's way"
+from .contract import COVERING, DCT, GPU, open_named, require_loader, spec_of
+
 EITHER = [*(name for name in COVERING if LOADERS[name].needs == "either"), DCT, GPU]
-SIZE = 32
 # Grey levels, at most and in the mean. threaded resizes with torch's port of Pillow's resampling, in other integers;
 # DALI resizes in floats, and where it shrinks, it repeats the border that Pillow leaves out of the average.
 TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 1, "dali": 16, DCT: 80, GPU: 1}
 MEAN_TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 0.1, "dali": 0.3, DCT: 2, GPU: 0.2}
-
-
-@pytest.fixture(params=[*COVERING, DCT, GPU])
-def name(request: pytest.FixtureRequest) -> str:
-    """Every installed loader whose epoch is each sample once."""
-    require_loader(request.param)
-    return request.param
-
-
-def require_loader(name: str) -> None:
-    try:
-        loader_versions(name.partition(",")[0])
-    except LoaderUnavailable as error:
-        pytest.skip(str(error))
-
-
-def spec_of(root: Path, **changes: object) -> LoaderSpec:
-    return LoaderSpec(**{"root": root, "batch_size": 10, "image_size": SIZE, "seed": 5, **changes})  # type: ignore[arg-type]
-
-
-def open_named(name: str, spec: LoaderSpec) -> Loader:
-    """Open a loader of the table, or ``threaded`` with a decoding of its own."""
-    if name == DCT:
-        return open_loader("threaded", replace(spec, dct_scaling=True))
-    if name == GPU:  # what nvJPEG does there, libjpeg-turbo does here
-        return ThreadedLoader(replace(spec, decode="gpu"), decoder=decode_on_the_cpu)
-    return open_loader(name, spec)
-
-
-def decode_on_the_cpu(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Decode as nvJPEG's wrapper does, which raises RuntimeError for all when it cannot decode one."""
-    try:
-        return [torch.from_numpy(simplejpeg.decode_jpeg(jpeg.numpy())).permute(2, 0, 1) for jpeg in jpegs]
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
 
 
 def train_reference(path: Path, index: int, size: int) -> torch.Tensor:
@@ -143,10 +101,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", EITHER)
-def test_shards_and_class_folders_give_the_same_batches(name: str, root: Path, tmp_path: Path) -> None:
+def test_shards_and_class_folders_give_the_same_batches(name: str, root: Path, folders: Path) -> None:
     """A loader that reads either hands out the same samples in the same order with the same pixels."""
     require_loader(name)
-    folders = Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))
     with (
         closing(open_named(name, spec_of(root))) as of_shards,
         closing(open_named(name, spec_of(folders))) as of_folders,

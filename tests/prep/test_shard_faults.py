@@ -67,31 +67,27 @@ def test_unfit_archives_are_refused_before_anything_is_written(damage: str, arch
     assert not out.exists()
 
 
-def test_a_picture_that_changed_since_it_was_listed_is_an_error(root: Path, tmp_path: Path) -> None:
+def test_a_picture_that_changed_since_it_was_listed_is_an_error(folders: Path) -> None:
     """A source that somebody writes to gives no shard with half a picture."""
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
-    victim = train_samples(copy)[-1].path
+    victim = train_samples(folders)[-1].path
 
     def cut(step: str, done: int, total: int) -> None:
         victim.write_bytes(b"")
 
     with pytest.raises(DatasetError, match=f"{victim.name} changed while it was read"):
-        write_shards(copy, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=cut)
-    assert not (copy / "shards" / "manifest.json").exists()
+        write_shards(folders, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=cut)
+    assert not (folders / "shards" / "manifest.json").exists()
 
 
-def test_a_picture_that_vanished_is_told_by_name(root: Path, tmp_path: Path) -> None:
+def test_a_picture_that_vanished_is_told_by_name(folders: Path) -> None:
     """What cannot be read is never taken for a full disk."""
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
-    victim = train_samples(copy)[-1].path
+    victim = train_samples(folders)[-1].path
 
     def remove(step: str, done: int, total: int) -> None:
         victim.unlink(missing_ok=True)
 
     with pytest.raises(DatasetError, match=rf"cannot read .*{victim.name}: No such file"):
-        write_shards(copy, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=remove)
+        write_shards(folders, ShardSpec(splits=("train",), order="sequential"), workers=1, progress=remove)
 
 
 def test_a_directory_of_something_else_is_left_alone(root: Path, tmp_path: Path) -> None:
@@ -104,38 +100,32 @@ def test_a_directory_of_something_else_is_left_alone(root: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("stem", ["two.dots", "ein hase", "__meta", "straße", "x" * 97])
-def test_names_that_some_reader_splits_are_refused(stem: str, root: Path, tmp_path: Path) -> None:
+def test_names_that_some_reader_splits_are_refused(stem: str, folders: Path) -> None:
     """A key that webdataset, DALI or tar would cut differently never gets into a shard."""
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
-    victim = sorted((copy / "train").rglob("*.JPEG"))[0]
+    victim = sorted((folders / "train").rglob("*.JPEG"))[0]
     victim.rename(victim.with_name(stem + ".JPEG"))
 
     with pytest.raises(DatasetError, match="cannot become a key"):
-        write_shards(copy)
-    assert not (copy / "shards" / "manifest.json").exists()
+        write_shards(folders)
+    assert not (folders / "shards" / "manifest.json").exists()
 
 
-def test_two_samples_with_one_key_are_refused(root: Path, tmp_path: Path) -> None:
+def test_two_samples_with_one_key_are_refused(folders: Path) -> None:
     """Readers group by key, so the second picture would silently vanish or join the first."""
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
-    first, second = sorted((copy / "train").iterdir())[:2]
+    first, second = sorted((folders / "train").iterdir())[:2]
     victim, twin = sorted(first.iterdir())[0], sorted(second.iterdir())[0]
     twin.rename(second / victim.name)
 
     with pytest.raises(DatasetError, match="have the same key"):
-        write_shards(copy)
+        write_shards(folders)
 
 
-def test_a_root_that_lost_pictures_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_root_that_lost_pictures_is_refused(folders: Path) -> None:
     """Counts are compared with the manifest before anything is written."""
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("shards"))
-    sorted((copy / "train").rglob("*.JPEG"))[0].unlink()
+    sorted((folders / "train").rglob("*.JPEG"))[0].unlink()
 
     with pytest.raises(DatasetError, match=r"has 83 pictures where the manifest says 84"):
-        write_shards(copy)
+        write_shards(folders)
 
 
 def test_verify_finds_every_kind_of_damage(root: Path, tmp_path: Path) -> None:
@@ -194,19 +184,19 @@ def test_a_disk_with_too_little_room_is_refused_at_once(
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "option"),
     [
-        {"shard_size": 0},
-        {"shard_count": 0},
-        {"name": "a/b"},
-        {"name": ""},
-        {"encode": "resize", "quality": 101},
-        {"encode": "resize", "short_side": 0},
+        ({"shard_size": 0}, "--shard-size"),
+        ({"shard_count": 0}, "--shard-count"),
+        ({"name": "a/b"}, "--name"),
+        ({"name": ""}, "--name"),
+        ({"encode": "resize", "quality": 101}, "--quality"),
+        ({"encode": "resize", "short_side": 0}, "--short-side"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(spec: dict) -> None:  # type: ignore[type-arg]
+def test_settings_that_make_no_sense_are_refused(spec: dict, option: str) -> None:  # type: ignore[type-arg]
     """Each by its option's name."""
-    with pytest.raises(OutputError, match=r"--(shard-size|name|quality|short-side)"):
+    with pytest.raises(OutputError, match=option):
         ShardSpec(**spec)
 
 
