@@ -1,10 +1,8 @@
 """Checkpoints: runs continue bit for bit, and a file that is hostile, damaged or foreign ends in a sentence."""
 
 import io
-import json
 import signal
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,80 +14,11 @@ from hypothesis import given, settings, strategies as st
 from feedline.prep import (
     TrainingError,
 )
-from feedline.prep.synthetic import SyntheticSpec, write_synthetic
-from feedline.prep.tiny_imagenet import prepare_tiny_imagenet
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import About, Checkpoint, read_checkpoint
 from feedline.train.history import Running
 
-CLASSES, PER_CLASS = 6, 8
-
-
-SMALL = {
-    "loader": "imagefolder",
-    "workers": 0,
-    "epochs": 2,
-    "batch_size": 16,
-    "image_size": 32,
-    "stem": "imagenet",
-    "device": "cpu",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def make_root(where: Path, classes: int, per_class: int) -> Path:
-    spec = SyntheticSpec(layout="tiny-imagenet", classes=classes, images_per_class=per_class)
-    (archive,) = write_synthetic(where / "archives", spec)
-    prepare_tiny_imagenet(archive, where / "data")
-    return where / "data"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return 6 classes of 8 photographs of 64 px for train, and as many for val."""
-    return make_root(tmp_path_factory.mktemp("root"), CLASSES, PER_CLASS)
-
-
-@pytest.fixture
-def config(root: Path, tmp_path: Path) -> TrainConfig:
-    """Return two epochs of three steps, small enough to take a second."""
-    return TrainConfig(root=root, out=tmp_path / "run", **SMALL)
-
-
-@pytest.fixture(scope="module")
-def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """Return the settings of a finished run; read its files, do not change them."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    config = TrainConfig(root=root, out=out, **SMALL)
-    train(config)
-    return config
-
-
-def last(config: TrainConfig) -> Path:
-    return config.out / "checkpoints" / "last.pt"
-
-
-def weights(config: TrainConfig) -> dict[str, torch.Tensor]:
-    return torch.load(last(config), weights_only=True)["model"]
-
-
-def records(config: TrainConfig) -> list[dict]:
-    """Return metrics.jsonl without what the clock decides."""
-    lines = (config.out / "metrics.jsonl").read_text().splitlines()
-    timed = {"seconds", "data_wait", "images_per_second"}
-    return [{key: value for key, value in json.loads(line).items() if key not in timed} for line in lines]
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+from .runs import last, make_root, records, same, weights
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from feedline.benchmarks import Plan, bench, read_records, write_record
@@ -18,15 +17,6 @@ from feedline.prep import TrainingError, read_document
 from feedline.train import TrainConfig, choose, result, train
 from feedline.train.choose import choose_loader
 from feedline.train.ranks import Ranks
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ import base64
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -20,15 +18,6 @@ from feedline.prep import ClassEntry, OutputError, TrainingError, list_samples, 
 from feedline.train import Comparison, EvaluateConfig, TrainConfig, compare, train, write_gallery
 from feedline.train.evaluate import predict
 from feedline.train.pictures import thumbnail
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +20,7 @@ from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 from feedline.train.journal import Journal
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from .runs import last
 
 
 @pytest.fixture
@@ -37,10 +29,6 @@ def config(root: Path, tmp_path: Path) -> TrainConfig:
     size = {"epochs": 2, "batch_size": 28, "image_size": 32, "stem": "imagenet"}
     recipe = {"optimiser": "adamw", "schedule": "step", "lr": 1e-3, "ema": 0.5, "clip": 1.0, "accumulate": 2}
     return TrainConfig(root=root, out=tmp_path / "run", loader="imagefolder", workers=0, device="cpu", **size, **recipe)
-
-
-def last(config: TrainConfig) -> Path:
-    return config.out / "checkpoints" / "last.pt"
 
 
 def same_state(a: Path, b: Path) -> bool:
