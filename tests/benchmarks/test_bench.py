@@ -15,11 +15,13 @@ import psutil
 import pytest
 import torch
 
-from feedline.benchmarks import Expected, Measurement, Plan, Window, bench, measure, read_records
+from feedline.benchmarks import Expected, Measurement, Plan, bench, measure, read_records
 from feedline.benchmarks.process import Job, Run, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import Batch, LoaderSpec
-from feedline.prep import ClassEntry, Manifest, MeasurementError, OutputError, Split, write_document
+from feedline.prep import MeasurementError, OutputError
+
+from .runs import run_at
 
 PER_CLASS = 6
 
@@ -116,19 +118,9 @@ def test_a_replaying_loader_need_not_cover_the_epoch_but_must_label_right() -> N
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    """Return a plan over a prepared root of one file, for runs that are not really made."""
-    folder = tmp_path / "data" / "train" / "n01440764"
-    folder.mkdir(parents=True)
-    (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)
-    manifest = Manifest(
-        dataset="imagenet",
-        classes=(ClassEntry(wnid="n01440764", name="tench"),),
-        splits={"train": Split(images=1, bytes=10, per_class=(1,))},
-        sources=(),
-    )
-    write_document(tmp_path / "data" / "manifest.json", manifest)
-    return Plan(root=tmp_path / "data", loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
+def plan(one_picture: Path) -> Plan:
+    """Return a plan for runs that are not really made."""
+    return Plan(root=one_picture, loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
 
 
 def runner(*rates: float) -> Callable[[Job, float], Run]:
@@ -139,16 +131,7 @@ def runner(*rates: float) -> Callable[[Job, float], Run]:
         rate = next(left)
         if rate == 0:
             raise MeasurementError("the disk is on fire")
-        measurement = Measurement(
-            first_batch_seconds=0.5,
-            warmup=(),
-            windows=(Window(seconds=1.0, samples=int(rate)),) * 3,
-            gap_seconds=(),
-            samples_seen=1,
-            label_sum=0,
-            cpu_seconds=None,
-        )
-        return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
+        return run_at(int(rate))
 
     return run
 

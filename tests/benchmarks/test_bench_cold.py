@@ -31,6 +31,8 @@ from feedline.cli.main import run as feedline
 from feedline.loaders import Batch
 from feedline.prep import MeasurementError
 
+from .runs import run_at
+
 SAMPLES, BATCH = 40, 4
 
 
@@ -108,19 +110,10 @@ def test_bytes_are_counted_for_the_whole_run_and_for_the_windows() -> None:
 
 
 def found(rate: int, windows: int = 3, disk: int | None = None, disk_in_windows: int | None = None) -> Run:
-    """Return a run with windows of 1 s."""
-    measurement = Measurement(
-        first_batch_seconds=1.0,
-        warmup=(),
-        windows=(Window(seconds=1.0, samples=rate),) * windows,
-        gap_seconds=(),
-        samples_seen=rate * windows,
-        label_sum=0,
-        cpu_seconds=None,
-        bytes_read=None if disk is None else BytesRead(disk=disk, calls=0),
-        bytes_read_in_windows=None if disk_in_windows is None else BytesRead(disk=disk_in_windows, calls=0),
-    )
-    return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
+    """Return a run with windows of 1 s that read so many bytes."""
+    read = None if disk is None else BytesRead(disk=disk, calls=0)
+    in_windows = None if disk_in_windows is None else BytesRead(disk=disk_in_windows, calls=0)
+    return run_at(rate, windows, bytes_read=read, bytes_read_in_windows=in_windows)
 
 
 def by_state(warm: int, cold: int) -> Callable[[Job, float], Run]:

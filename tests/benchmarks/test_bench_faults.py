@@ -8,11 +8,12 @@ import pytest
 
 from feedline.benchmarks import Plan, bench, read_records
 from feedline.benchmarks.hang import hung_at, stacks
-from feedline.benchmarks.measure import Measurement, Window
 from feedline.benchmarks.process import Job, Run, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError, OutputError
+
+from .runs import run_at
 
 STUCK = """
 import faulthandler, json, sys, threading, time
@@ -34,20 +35,6 @@ child.main()
 
 def job(root: Path) -> Job:
     return Job(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
-
-
-def fake_run(job: Job, timeout: float) -> Run:
-    """Answer at once."""
-    measurement = Measurement(
-        first_batch_seconds=0.5,
-        warmup=(),
-        windows=(Window(seconds=1.0, samples=100),) * 3,
-        gap_seconds=(),
-        samples_seen=300,
-        label_sum=0,
-        cpu_seconds=None,
-    )
-    return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
 
 
 def test_a_run_that_hangs_is_told_with_where_each_thread_is(tmp_path: Path) -> None:
@@ -90,7 +77,7 @@ def test_the_stacks_of_a_hanging_loader_are_kept_beside_the_records(root: Path, 
 
     def run(job: Job, timeout: float) -> Run:
         if job.spec.workers == 0:
-            return fake_run(job, timeout)
+            return run_at(100)
         return run_in_fresh_process(job, 4, [sys.executable, "-c", STUCK])
 
     plan = Plan(root=root, loaders=("imagefolder",), workers=(0, 1), repeats=2)
@@ -99,7 +86,7 @@ def test_the_stacks_of_a_hanging_loader_are_kept_beside_the_records(root: Path, 
 
     assert kept.name == "stacks-of-imagefolder-w1-b64-warm.txt" and str(kept) in failure.problem
     assert "waits_for_ever" in kept.read_text("utf-8")
-    bench(plan, tmp_path / "bench", run=fake_run)
+    bench(plan, tmp_path / "bench", run=lambda job, timeout: run_at(100))
     assert len(read_records([tmp_path / "bench"])) == 6
 
 
@@ -115,7 +102,7 @@ def test_a_disk_that_fills_in_mid_run_keeps_the_finished_records(root: Path, tmp
         runs.append(job)
         if len(runs) == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
-        return fake_run(job, timeout)
+        return run_at(100)
 
     try:
         with pytest.raises(OutputError, match=r"cannot write .*\.json: File too large; make room"):
@@ -131,7 +118,7 @@ def test_a_directory_with_records_of_the_future_is_left_alone(
 ) -> None:
     """Nothing is measured into it, and the report names the number."""
     out = tmp_path / "bench"
-    bench(Plan(root=root, loaders=("imagefolder",), workers=(0,), repeats=1), out, run=fake_run)
+    bench(Plan(root=root, loaders=("imagefolder",), workers=(0,), repeats=1), out, run=lambda job, timeout: run_at(100))
     record = next(out.glob("*.json"))
     record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "schema": 99}))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import simplejpeg
 
-from feedline.benchmarks import Measurement, Plan, Window, bench
+from feedline.benchmarks import Plan, bench
 from feedline.benchmarks.child import answer_to
 from feedline.benchmarks.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
 from feedline.benchmarks.diagnosis import rate_of
@@ -24,6 +24,8 @@ from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.throttle import Throttle
 from feedline.prep import MeasurementError
+
+from .runs import run_at
 
 FAST_STEP = Step(seconds_per_image=0.001)
 SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much
@@ -234,23 +236,9 @@ def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:
 
 def test_the_report_begins_with_the_diagnosis_among_its_records(root: Path, tmp_path: Path) -> None:
     """One heading of the first rank, the verdict; tables of the runs, the stages and the disks; all text escaped."""
-
-    def run(job: Job, timeout: float) -> Run:
-        windows = (Window(seconds=1.0, samples=100),) * 3
-        measurement = Measurement(
-            first_batch_seconds=0.5,
-            warmup=(),
-            windows=windows,
-            gap_seconds=(),
-            samples_seen=300,
-            label_sum=0,
-            cpu_seconds=None,
-        )
-        return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
-
     out = tmp_path / "bench"
     write_diagnosis(out, found_by_hand(root, problem="<script>alert(1)</script>"))
-    bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=run)
+    bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=lambda job, timeout: run_at(100))
 
     assert feedline(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

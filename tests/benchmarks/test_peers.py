@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feedline.benchmarks import Expected, Measurement, Plan, Window, bench, measure
+from feedline.benchmarks import Expected, Plan, bench, measure
 from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
 from feedline.benchmarks.peers.conversions import pictures_of
 from feedline.benchmarks.peers.environments import RECEIPT, receipt_of
@@ -22,6 +22,8 @@ from feedline.benchmarks.process import Job, Run
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import MeasurementError, write_document
+
+from .runs import run_at
 
 Change = Callable[[Item], Item]
 
@@ -103,17 +105,7 @@ def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_
 
     def run(job: Job, timeout: float) -> Run:
         asked.append((job.loader, job.spec.workers))
-        windows = (Window(seconds=1.0, samples=100),)
-        found = Measurement(
-            first_batch_seconds=1.0,
-            warmup=windows,
-            windows=windows,
-            gap_seconds=(),
-            samples_seen=200,
-            label_sum=0,
-            cpu_seconds=None,
-        )
-        return Run(open_seconds=0.0, measurement=found, peak_rss_bytes=None)
+        return run_at(100)
 
     peers = Contest(names=("torchvision", "tfdata"), envs=tmp_path / "envs", work=tmp_path / "work")
     plan = Plan(root=root, loaders=("imagefolder",), workers=(0, 2), repeats=2, peers=peers)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from feedline.benchmarks import (
-    Measurement,
     Plan,
     Record,
     Window,
@@ -21,37 +20,24 @@ from feedline.benchmarks import (
 )
 from feedline.benchmarks.process import Job, Run
 from feedline.benchmarks.usage import BytesRead
-from feedline.prep import ClassEntry, FeedlineError, Manifest, MeasurementError, OutputError, Split, write_document
+from feedline.prep import FeedlineError, MeasurementError, OutputError
+
+from .runs import run_at
 
 OLD = Path(__file__).with_name("schema-1")
 
 
 def fake_run(job: Job, timeout: float) -> Run:
     """Answer at once: 100 images/s for each worker and one more."""
-    window = Window(seconds=1.0, samples=100 * (1 + job.spec.workers))
-    measurement = Measurement(
-        first_batch_seconds=0.5,
-        warmup=(window,),
-        windows=(window,) * 3,
-        gap_seconds=(),
-        samples_seen=4 * window.samples,
-        label_sum=7,
-        cpu_seconds=2.0,
-    )
-    return Run(open_seconds=0.25, measurement=measurement, peak_rss_bytes=2**30)
+    rate = 100 * (1 + job.spec.workers)
+    warmup = (Window(seconds=1.0, samples=rate),)
+    return run_at(rate, peak_rss_bytes=2**30, warmup=warmup, label_sum=7, cpu_seconds=2.0)
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Path:
+def records(one_picture: Path, tmp_path: Path) -> Path:
     """Return a directory with the records of two runs."""
-    folder = tmp_path / "data" / "train" / "n01440764"
-    folder.mkdir(parents=True)
-    (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)
-    classes = (ClassEntry(wnid="n01440764", name="tench"),)
-    split = Split(images=1, bytes=10, per_class=(1,))
-    manifest = Manifest(dataset="imagenet", classes=classes, splits={"train": split}, sources=())
-    write_document(tmp_path / "data" / "manifest.json", manifest)
-    plan = Plan(root=tmp_path / "data", loaders=("imagefolder",), workers=(0, 1), repeats=1)
+    plan = Plan(root=one_picture, loaders=("imagefolder",), workers=(0, 1), repeats=1)
     bench(plan, tmp_path / "bench", run=fake_run)
     return tmp_path / "bench"
 
