@@ -1,12 +1,13 @@
 """A small ImageNet for all tests: synthetic archives, class folders and shards, made once by the public API."""
 
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from feedline.prep import ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
+from feedline.prep import SHARDS, ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
 
 # A shell ignores Ctrl-C in what it starts in the background, and all children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,3 +36,9 @@ def root(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_imagenet([archives], root)
     write_shards(root, ShardSpec(seed=3))
     return root
+
+
+@pytest.fixture
+def folders(root: Path, tmp_path: Path) -> Path:
+    """A copy of the prepared root without its shards, to be changed."""
+    return Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))

@@ -1,4 +1,4 @@
-"""The package is what pyproject.toml says; run: python -m pytest tests/test_packaging.py"""
+"""The package is what pyproject.toml says."""
 
 import ast
 import tomllib

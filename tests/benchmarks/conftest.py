@@ -1,0 +1,20 @@
+"""A root for benches whose runs are not really made."""
+
+from pathlib import Path
+
+import pytest
+
+from feedline.prep import ClassEntry, Manifest, Split, write_document
+
+
+@pytest.fixture
+def one_picture(tmp_path: Path) -> Path:
+    """A prepared root of one file, which is no picture."""
+    folder = tmp_path / "data" / "train" / "n01440764"
+    folder.mkdir(parents=True)
+    (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)
+    classes = (ClassEntry(wnid="n01440764", name="tench"),)
+    split = Split(images=1, bytes=10, per_class=(1,))
+    manifest = Manifest(dataset="imagenet", classes=classes, splits={"train": split}, sources=())
+    write_document(tmp_path / "data" / "manifest.json", manifest)
+    return tmp_path / "data"

@@ -1,0 +1,249 @@
+"""A whole diagnosis: a disk, a decoder or a model that was made slow on purpose is named; it is kept and shown."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simplejpeg
+
+from feedline.benchmarks import Plan, bench
+from feedline.benchmarks.child import answer_to
+from feedline.benchmarks.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnosis import rate_of
+from feedline.benchmarks.differential import DiagnosisPlan, Findings, measure_all
+from feedline.benchmarks.encodings import Profile, time_encodings
+from feedline.benchmarks.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.recommend import CurvePoint
+from feedline.benchmarks.stages import StageTimes, time_stages_of
+from feedline.benchmarks.steps import Step
+from feedline.cli.main import run as feedline
+from feedline.loaders import LoaderSpec
+from feedline.loaders.throttle import Throttle
+from feedline.prep import MeasurementError
+
+from .runs import run_at
+
+FAST_STEP = Step(seconds_per_image=0.001)
+SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much
+
+
+def in_this_process(throttle: Throttle | None = None) -> Callable[[Job, float], Run]:
+    """Return a runner that measures as a fresh process does, without the seconds that starting one takes."""
+
+    def run(job: Job, timeout: float) -> Run:
+        measurement = answer_to(throttled(job, throttle)).measurement
+        assert measurement is not None
+        return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
+
+    return run
+
+
+def throttled(job: Job, throttle: Throttle | None) -> Job:
+    return replace(job, throttle=throttle) if job.loader == "threaded" else job
+
+
+def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
+    """Diagnose two threads on small pictures; whatever is measured, the rest is the real machinery."""
+    plan = DiagnosisPlan(
+        root=root, step=step, loaders=("threaded",), workers=(2,), batch_size=8, image_size=64, seconds=0.3, repeats=1
+    )
+
+    def profile(job: Job, timeout: float) -> Profile:
+        stages = time_stages_of(job.loader, job.spec, throttle)
+        return Profile(as_is=stages, encode="restart", encodings={})
+
+    return conclude(plan, measure_all(plan, run=in_this_process(throttle), profile=profile))
+
+
+def slow_disk(root: Path) -> Throttle:
+    pictures = [path.stat().st_size for path in (root / "train").glob("*/*")]
+    return Throttle(bytes_per_second=SLOW * sum(pictures) / len(pictures))
+
+
+@pytest.fixture
+def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libjpeg-turbo takes 20 ms a picture: two threads decode 100 a second."""
+    decode = simplejpeg.decode_jpeg
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(2 / SLOW)
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", slow)
+
+
+@pytest.mark.slow
+def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
+    """Reads held to 100 pictures a second, where decoding and the model could do many more."""
+    verdicts = [diagnosed(root, throttle=slow_disk(root)).verdict.name for _ in range(10)]
+
+    assert verdicts == ["fetch-bound"] * 10
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slow_decoder")
+def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
+    """A decoder of 20 ms a picture, fed from memory."""
+    verdicts = [diagnosed(root).verdict.name for _ in range(10)]
+
+    assert verdicts == ["decode-bound"] * 10
+
+
+@pytest.mark.slow
+def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
+    """A model that takes 20 ms a picture, on a loader that does many more."""
+    verdicts = [diagnosed(root, step=Step(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
+
+    assert verdicts == ["compute-bound"] * 10
+
+
+@pytest.mark.slow
+def test_the_command_diagnoses_in_fresh_processes(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One JSON object as the contract has it, the tables on stderr, and a document that reads back."""
+    arguments = ["--loader", "threaded", "--workers", "1,2", "--batch-size", "8", "--image-size", "64"]
+    arguments += ["--seconds", "0.2", "--repeats", "1", "--step-ms", "160", "--out", str(tmp_path / "out"), "--json"]
+
+    assert feedline(["diagnose", str(root), *arguments]) == 0
+    stdout, stderr = capfd.readouterr()
+    answer = json.loads(stdout)
+    found = read_diagnosis(tmp_path / "out" / "diagnosis.json")
+
+    assert (answer["verdict"], answer["recommended"]["loader"]) == ("compute-bound", "threaded")
+    assert answer["recommended"]["workers"] in (1, 2)
+    assert {"model", "warm", "cold", "together", "split", "curve"} <= answer["measured"].keys()
+    assert {"fetch", "decode", "transform", "collate", "transfer", "step"} <= answer["measured"]["split"].keys()
+    assert {row["disk"] for row in answer["what_if"]} >= {"HDD", "NVMe SSD", "object store"}
+    assert {row["encode"] for row in answer["what_if"]} == {"copy", "restart", "resize"}
+    assert all(row["epoch_seconds"] == pytest.approx(1_281_167 / row["images_per_second"]) for row in answer["what_if"])
+    assert found.verdict.name == "compute-bound" and len(found.runs) == 6 - (found.cold is None)
+    assert "compute-bound: the model is slower" in stderr and "HDD" in stderr and "feedline train" in stderr
+
+
+@pytest.mark.slow
+def test_a_real_training_step_can_be_the_model(root: Path) -> None:
+    """ResNet-18 on the CPU at 32 pixels: its step is timed, and the pictures really are trained on."""
+    job = Job(
+        loader="cached",
+        spec=LoaderSpec(root=root, batch_size=8, image_size=32),
+        seconds=0.2,
+        step=Step(model="resnet18"),
+    )
+    with_model = run_in_fresh_process(job, 300).measurement.images_per_second
+    without = run_in_fresh_process(replace(job, step=None), 300).measurement.images_per_second
+
+    assert 1 < with_model < without / 10
+
+
+@pytest.mark.parametrize("loader", ["threaded", "imagefolder", "webdataset"])
+def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path, loader: str) -> None:
+    """Fetch, decode, transform and collate are all there; nothing is transferred without a GPU."""
+    spec = LoaderSpec(root=root, batch_size=8, image_size=32)
+    found = time_stages_of(loader, spec)
+
+    assert found.parts.pop("transfer") == 0
+    assert list(found.parts) == ["fetch", "decode", "transform", "collate"] and min(found.parts.values()) > 0
+    assert len(found.sizes) == len(found.work_seconds) > 0 and min(found.sizes) > 100
+
+
+def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
+    """At 100 pictures a second a picture takes 10 ms to fetch, and most of the time is fetching."""
+    spec = LoaderSpec(root=root, batch_size=8, image_size=32)
+    found = time_stages_of("threaded", spec, slow_disk(root))
+
+    assert found.parts["fetch"] > 5 and found.fetch_share > 0.5
+
+
+def test_smaller_pictures_are_smaller_and_markers_cost_little(root: Path) -> None:
+    """A sample in each encoding: resized ones are a part of the bytes, restart markers a few percent more."""
+    found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))
+
+    assert list(found) == ["copy", "restart", "resize"]
+    assert found["restart"].bytes_per_image == pytest.approx(found["copy"].bytes_per_image, rel=0.1)
+    assert found["resize"].bytes_per_image <= found["restart"].bytes_per_image
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["nowhere"], 1, "nowhere"),
+        (["nowhere", "--loader", "cached"], 2, "no loader 'cached' to train with"),
+        (["nowhere", "--gpu", "gtx"], 2, "no GPU 'gtx' in the table; choose one of: h100"),
+        (["nowhere", "--model", "resnet9"], 2, "no model 'resnet9'"),
+        (["nowhere", "--model", "resnet18", "--step-ms", "3"], 2, "give one of --model, --step-ms and --gpu"),
+        (["nowhere", "--step-ms", "0"], 2, "step-ms"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(
+    arguments: list[str], code: int, sentence: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The thing, the value, and an exit code that tells usage from data."""
+    assert feedline(["diagnose", *arguments]) == code
+    stderr = capfd.readouterr().err
+    assert sentence in " ".join(stderr.split()) and "Traceback" not in stderr
+
+
+def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
+    """Foreign JSON is refused by name, with the command that makes a diagnosis."""
+    (tmp_path / "diagnosis.json").write_text('{"format": "feedline-bench"}')
+
+    with pytest.raises(MeasurementError, match="feedline diagnose ROOT"):
+        read_diagnosis(tmp_path / "diagnosis.json")
+
+
+def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
+    """Return a diagnosis of invented runs: a decoder of half the model's speed."""
+    parts = {"fetch": 0.1, "decode": 1.5, "transform": 0.3, "collate": 0.1, "transfer": 0.0}
+    stages = StageTimes(loader="threaded", parts=parts, sizes=(110_000,) * 4, work_seconds=(0.002,) * 4)
+    smaller = replace(stages, sizes=(30_000,) * 4, work_seconds=(0.0005,) * 4)
+    curve = tuple(
+        CurvePoint(loader=loader, workers=workers, rate=rate_of([value]), cpu_seconds_per_image=0.001)
+        for loader, workers, value in (("imagefolder", 2, 500), ("threaded", 1, 600), ("threaded", 2, 1000))
+    )
+    findings = Findings(
+        curve=curve,
+        chosen=curve[-1],
+        state="warm",
+        data_bytes=2**30,
+        free_bytes=2**34,
+        model=rate_of([2000]),
+        warm=rate_of([1000]),
+        cold=None,
+        together=rate_of([990]),
+        profile=Profile(as_is=stages, encode="restart", encodings={"restart": stages, "resize": smaller}),
+        runs=(),
+        problems=(problem,) if problem else (),
+    )
+    return conclude(DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root)))
+
+
+def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:
+    """Verdict, gain, what would change it and what to do; the document reads back as it was."""
+    found = found_by_hand(tmp_path)
+    write_diagnosis(tmp_path / "out", found)
+
+    assert found.verdict.name == "decode-bound" and (found.loader, found.workers) == ("threaded", 2)
+    assert (found.gain.loader, found.gain.before, found.gain.after) == ("imagefolder", 500, 1000)
+    assert found.enough_workers is None and found.break_even.model_images_per_second == 1000
+    assert any("--encode resize makes a picture cost 4.00 times less" in step for step in advice(found))
+    assert read_diagnosis(tmp_path / "out" / "diagnosis.json") == found
+
+
+def test_the_report_begins_with_the_diagnosis_among_its_records(root: Path, tmp_path: Path) -> None:
+    """One heading of the first rank, the verdict; tables of the runs, the stages and the disks; all text escaped."""
+    out = tmp_path / "bench"
+    write_diagnosis(out, found_by_hand(root, problem="<script>alert(1)</script>"))
+    bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=lambda job, timeout: run_at(100))
+
+    assert feedline(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    assert page.count("<h1>") == 1 and "<h1>decode-bound: the loader is slower than the model" in page
+    assert page.index("decode-bound") < page.index("<h2>Throughput")
+    assert all(word in page for word in ("object store", "transform", "Training images/s", "free memory"))
+    assert "<script>" not in page and "&lt;script&gt;" in page

@@ -1,0 +1,289 @@
+"""The doctor: made-up machines get the findings they deserve, and the real one is examined without harm."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedline.benchmarks import Environment, Machine
+from feedline.benchmarks.doctor import examine, usable
+from feedline.benchmarks.facts import Facts, Place, Torch, gather
+from feedline.benchmarks.findings import Finding
+from feedline.cli.main import run as feedline
+
+HEALTHY = Facts(
+    environment=Environment(
+        machine=Machine(cpu="Xeon", cpus=16, memory_gib=128, gpu="NVIDIA H100", system="Linux x86_64"),
+        platform="Linux-6.8",
+        python="3.12.1",
+        start_method="fork",
+        driver="580.65.06",
+        shm_bytes=64 * 2**30,
+        governor="performance",
+        load_average=0.2,
+        libraries={"simplejpeg": "1.9.0"},
+    ),
+    machine_cpus=16,
+    affinity_cpus=16,
+    cpu_quota=None,
+    torch=Torch(
+        cuda="13.0", sees_gpu=True, architectures=("sm_80", "sm_90", "sm_120"), capabilities=((9, 0),), threads=16
+    ),
+    visible_devices=None,
+    open_files=65536,
+    open_files_hard=65536,
+    place=Place(path="/data", free_bytes=10**12, filesystem="ext4", storage="nvme"),
+    pillow="12.0.0 (SIMD)",
+    pillow_reads_jpeg=True,
+    libjpeg_turbo="3.1.0",
+    missing_loaders={},
+    console="utf-8",
+    long_paths=None,
+)
+WINDOWS = replace(
+    HEALTHY,
+    environment=replace(
+        HEALTHY.environment,
+        machine=replace(HEALTHY.environment.machine, system="Windows AMD64", gpu=None),
+        platform="Windows-11",
+        start_method="spawn",
+        driver=None,
+        shm_bytes=None,
+        governor=None,
+        load_average=None,
+    ),
+    affinity_cpus=None,
+    torch=Torch(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
+    open_files=None,
+    open_files_hard=None,
+    place=Place(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
+    pillow="12.0.0",
+    missing_loaders={"dali": "pip install 'feedline[dali]'"},
+    console="cp1252",
+    long_paths=False,
+)
+
+
+def machine(**changes: Any) -> Facts:
+    """The healthy machine with another environment."""
+    return replace(HEALTHY, environment=replace(HEALTHY.environment, **changes))
+
+
+def torch(**changes: Any) -> Facts:
+    """The healthy machine with another torch."""
+    return replace(HEALTHY, torch=replace(HEALTHY.torch, **changes))
+
+
+def place(**changes: Any) -> Facts:
+    """The healthy machine with another disk."""
+    return replace(HEALTHY, place=replace(HEALTHY.place, **changes))
+
+
+def about(facts: Facts, subject: str) -> Finding:
+    """The one finding about ``subject``."""
+    (finding,) = (finding for finding in examine(facts) if finding.subject == subject)
+    return finding
+
+
+def test_a_healthy_machine_has_nothing_to_mend() -> None:
+    """Every finding is ok, and needs no command."""
+    found = examine(HEALTHY)
+
+    assert {finding.level for finding in found} == {"ok"}
+    assert not any(finding.mend for finding in found)
+    assert usable(found)
+
+
+def test_every_other_finding_says_what_follows() -> None:
+    """A finding that is not ok has a consequence, on the worst machine of all too."""
+    worst = replace(WINDOWS, pillow_reads_jpeg=False, torch=replace(WINDOWS.torch, threads=99), libjpeg_turbo=None)
+
+    assert all(finding.consequence for finding in examine(worst) if finding.level != "ok")
+
+
+def test_windows_is_told_of_long_paths_antivirus_and_code_page() -> None:
+    """With commands that Windows knows; and nothing of /dev/shm, governors or ulimit, which it does not."""
+    subjects = {finding.subject: finding for finding in examine(WINDOWS)}
+
+    assert "LongPathsEnabled /t REG_DWORD /d 1" in (subjects["long paths"].mend or "")
+    assert "Add-MpPreference -ExclusionPath 'D:\\data'" in (subjects["antivirus"].mend or "")
+    assert subjects["console"].mend == "chcp 65001 && set PYTHONUTF8=1"
+    assert subjects["loaders"].level == "ok" and "Linux" in subjects["loaders"].found
+    assert subjects["pillow"].level == "ok"  # Pillow-SIMD would need a compiler there
+    assert not {"/dev/shm", "clock", "load", "open files"} & set(subjects)
+    assert usable(examine(WINDOWS))
+
+
+def test_a_container_with_half_a_cpu_is_warned_of_its_quota_and_threads() -> None:
+    """The quota and the machine's CPUs are both named; OpenMP is told to use what is granted."""
+    facts = replace(machine(machine=replace(HEALTHY.environment.machine, cpus=1)), cpu_quota=0.5)
+
+    assert about(facts, "cpu").level == "warning"
+    assert about(facts, "cpu").found.startswith("1 usable of 16 CPUs, by a quota of 0.5")
+    assert about(facts, "threads").level == "warning"
+    assert about(facts, "threads").mend == "export OMP_NUM_THREADS=1"
+
+
+def test_an_affinity_is_only_a_note() -> None:
+    """Fewer CPUs than the machine has are no fault; they are said, because others may not respect them."""
+    facts = replace(machine(machine=replace(HEALTHY.environment.machine, cpus=4)), affinity_cpus=4)
+
+    assert about(facts, "cpu").level == "note"
+    assert "4 usable of 16 CPUs, by an affinity of 4" in about(facts, "cpu").found
+
+
+@pytest.mark.parametrize(("size", "level"), [(64 * 2**20, "warning"), (2 * 2**30, "ok")])
+def test_shared_memory_is_compared_with_what_workers_need(size: int, level: str) -> None:
+    """Docker's 64 MB do not hold the batches of 16 workers, two of 256 pictures each; 2 GiB do."""
+    finding = about(machine(shm_bytes=size), "/dev/shm")
+
+    assert finding.level == level
+    assert "need 1.2 GB" in finding.found
+    assert ("--shm-size=2g" in (finding.mend or "")) == (level == "warning")
+
+
+def test_a_low_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
+    """macOS's 256, below a hard limit that the user may go up to; root is needed only beyond that."""
+    assert about(replace(HEALTHY, open_files=256), "open files").mend == "ulimit -n 4096"
+    assert about(replace(HEALTHY, open_files=256, open_files_hard=2048), "open files").mend == "ulimit -n 2048"
+    assert "sudo" in (about(replace(HEALTHY, open_files=256, open_files_hard=256), "open files").mend or "")
+
+
+@pytest.mark.parametrize(
+    ("built", "driver", "needed"),
+    [("13.0", "535.104.05", 580), ("12.8", "470.57", 525), ("11.8", "418.1", 450)],
+)
+def test_an_old_driver_is_named_with_the_one_that_is_needed(built: str, driver: str, needed: int) -> None:
+    """By CUDA's first number; torch itself would only say that it sees no GPU."""
+    facts = replace(machine(driver=driver), torch=replace(HEALTHY.torch, cuda=built, sees_gpu=False, capabilities=()))
+    finding = about(facts, "gpu")
+
+    assert finding.level == "warning"
+    assert f"driver {driver}" in finding.found
+    assert f"CUDA {built} needs driver {needed} or newer" in (finding.consequence or "")
+
+
+def test_a_driver_of_the_same_cuda_major_is_good_enough() -> None:
+    """525 runs every CUDA 12, and a newer driver every older CUDA."""
+    for driver in ("525.60.13", "595.10"):
+        assert about(replace(machine(driver=driver), torch=replace(HEALTHY.torch, cuda="12.9")), "gpu").level == "ok"
+
+
+def test_a_gpu_that_torch_does_not_use_is_a_warning_with_the_reason() -> None:
+    """A CPU build; CUDA_VISIBLE_DEVICES; no code for the GPU's generation."""
+    unseen = {"sees_gpu": False, "capabilities": ()}
+
+    assert "without CUDA" in about(torch(cuda=None, architectures=(), **unseen), "gpu").found
+    assert about(replace(torch(**unseen), visible_devices=""), "gpu").mend == "unset CUDA_VISIBLE_DEVICES"
+    assert "compute capability 7.0" in (about(torch(capabilities=((7, 0),)), "gpu").consequence or "")
+    assert about(torch(capabilities=((12, 1),)), "gpu").level == "ok"  # by the code for 12.0
+
+
+def test_a_cuda_build_without_a_gpu_works_and_says_so() -> None:
+    """Only a note: models train on the CPU."""
+    facts = machine(machine=replace(HEALTHY.environment.machine, gpu=None), driver=None)
+    finding = about(replace(facts, torch=replace(HEALTHY.torch, sees_gpu=False, capabilities=())), "gpu")
+
+    assert finding.level == "note"
+    assert "CUDA 13.0" in finding.found and "--gpus all" in (finding.mend or "")
+
+
+@pytest.mark.parametrize(
+    ("capability", "level"), [((8, 0), "ok"), ((8, 6), "note"), ((7, 5), "note"), ((8, 9), "ok"), ((10, 0), "ok")]
+)
+def test_gpus_with_a_jpeg_engine_are_told_from_those_without(capability: tuple[int, int], level: str) -> None:
+    """A100, Ada, Hopper and Blackwell have one; consumer Ampere and Turing do not."""
+    facts = torch(capabilities=(capability,), architectures=("sm_75", "sm_80", "sm_100"))
+
+    assert about(facts, "gpu decoder").level == level
+
+
+def test_slow_storage_asks_for_shards_and_a_full_disk_stops() -> None:
+    """Hard disks and networks are warned of; without space feedline cannot work."""
+    for storage in ("hdd", "network"):
+        assert about(place(storage=storage), "storage").mend == "feedline shard /data"
+    assert about(place(storage="virtual"), "storage").level == "ok"
+    levels = [about(place(free_bytes=size), "space").level for size in (10**8, 5 * 10**9, 10**11, 10**12)]
+    assert levels == ["problem", "warning", "note", "ok"]
+    assert not usable(examine(place(free_bytes=10**8)))
+
+
+def test_pillow_is_judged_by_what_it_decodes_with() -> None:
+    """No JPEG at all stops feedline, a slow JPEG library is a warning, plain Pillow a note."""
+    assert about(replace(HEALTHY, pillow="12.0.0"), "pillow").level == "note"
+    assert about(replace(HEALTHY, libjpeg_turbo=None), "pillow").level == "warning"
+    broken = replace(HEALTHY, pillow_reads_jpeg=False, libjpeg_turbo=None)
+    assert about(broken, "pillow").level == "problem"
+    assert not usable(examine(broken))
+
+
+def test_unknown_facts_bring_no_finding() -> None:
+    """Nothing is guessed of what could not be found out."""
+    unknown = replace(
+        machine(shm_bytes=None, governor=None, load_average=None, libraries={}),
+        place=Place(path="/data", free_bytes=None, filesystem=None, storage=None),
+        open_files=None,
+        machine_cpus=None,
+        torch=replace(HEALTHY.torch, capabilities=()),
+    )
+    subjects = {finding.subject for finding in examine(unknown)}
+
+    silent = {"/dev/shm", "clock", "load", "simplejpeg", "space", "storage", "open files", "gpu decoder"}
+    assert not subjects & silent
+
+
+def test_this_machine_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line: findings on stderr, one JSON object on stdout with the facts they come from."""
+    code = feedline(["doctor", str(tmp_path), "--json"])
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+
+    assert code == (0 if report["ok"] else 1)
+    assert report["facts"]["place"]["path"] == str(tmp_path)
+    assert report["facts"]["environment"]["python"] == sys.version.split()[0]
+    assert report["facts"]["torch"]["threads"] >= 1
+    assert {"python", "cpu", "gpu", "pillow", "loaders"} <= {finding["subject"] for finding in report["findings"]}
+    for finding in report["findings"]:
+        assert finding["found"] in captured.err
+        assert (finding["mend"] or "") in captured.err
+
+
+def test_a_machine_on_which_feedline_cannot_work_leaves_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a disk that is full."""
+    facts = gather(tmp_path)
+    full = replace(facts, place=replace(facts.place, free_bytes=0))
+    monkeypatch.setattr("feedline.benchmarks.facts.gather", lambda place: full)
+
+    assert feedline(["doctor", str(tmp_path)]) == 1
+    assert "problem" in capsys.readouterr().err
+
+
+def test_a_broken_torch_is_one_sentence(tmp_path: Path) -> None:
+    """The library that most often fails to load must not take the doctor with it."""
+    (tmp_path / "torch.py").write_text('raise OSError("c10.dll could not be found")')
+    code = "import sys; from feedline.cli.main import run; sys.exit(run(['doctor']))"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+
+    assert done.returncode == 1
+    assert "c10.dll could not be found" in done.stderr and "pip install --force-reinstall torch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_library_is_a_finding_with_its_command(tmp_path: Path) -> None:
+    """Loaders that stand on others are not ready; the doctor goes on without any of them."""
+    (tmp_path / "torchvision.py").write_text('raise ModuleNotFoundError("none here", name="torchvision")')
+    code = "import sys; from feedline.cli.main import run; sys.exit(run(['doctor', '--json']))"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+    assert found["loaders"]["level"] == "warning" and "imagefolder" in found["loaders"]["found"]
+    assert found["loaders"]["mend"].startswith("pip install")

@@ -1,0 +1,191 @@
+"""Peers: equal work or no number, in environments of their own, and what is missing is named with its cure.
+
+The peers whose libraries this environment has are really run.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedline.benchmarks import Expected, Plan, bench, measure
+from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
+from feedline.benchmarks.peers.conversions import pictures_of
+from feedline.benchmarks.peers.environments import RECEIPT, receipt_of
+from feedline.benchmarks.peers.epochs import Item, PeerEpochs
+from feedline.benchmarks.peers.pictures import check_pictures
+from feedline.benchmarks.process import Job, Run
+from feedline.cli.main import run as feedline
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.prep import MeasurementError, write_document
+
+from .runs import run_at
+
+Change = Callable[[Item], Item]
+
+
+def is_installed_here(name: str) -> bool:
+    """Whether this environment has what the peer pins, so that installing it fetches nothing."""
+    try:
+        return all(
+            version(pin.partition(">=")[0]) if ">=" in pin else version(pin.split("==")[0]) == pin.split("==")[1]
+            for pin in PEERS[name].requirements
+        )
+    except PackageNotFoundError:
+        return False
+
+
+def spec_of(root: Path, workers: int = 0) -> LoaderSpec:
+    return LoaderSpec(root=root, batch_size=16, image_size=64, workers=workers)
+
+
+def peer_of(root: Path, change: Change = lambda item: item) -> PeerEpochs:
+    """A peer that hands out what `imagefolder` does, changed."""
+    loader = open_loader("imagefolder", spec_of(root))
+
+    def begin(epoch: int) -> Iterator[Item]:
+        loader.set_epoch(epoch)
+        for batch in loader:
+            yield change((batch.images.permute(0, 2, 3, 1), batch.labels, batch.indexes))
+
+    return PeerEpochs(begin)
+
+
+def first_half(item: Item) -> Item:
+    half = len(item[1]) // 2
+    return item[0][:half], item[1][:half], item[2][:half]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (first_half, "42 samples, 42 of them different, where 84"),
+        (lambda item: (item[0], item[1], item[2] * 0 + item[2][0]), "labels sample"),
+        (lambda item: (item[0], item[1].flip(0), item[2]), "labels sample"),
+    ],
+    ids=["too few", "repeated", "wrong labels"],
+)
+def test_a_peer_that_does_less_work_gets_no_number(root: Path, change: Change, complaint: str) -> None:
+    """The measuring loop holds peers to what it holds our own loaders to."""
+    classes = np.repeat(np.arange(4, dtype=np.int64), 21)
+    expected = Expected(samples=84, classes=classes, image_size=64)
+
+    with pytest.raises(MeasurementError, match=complaint):
+        measure(peer_of(root, change), expected, 0.5)
+
+
+def test_real_crops_pass_for_pictures_of_their_files(root: Path) -> None:
+    """Cropped, mirrored and resized, a picture still has its own file's colours."""
+    check_pictures(peer_of(root), pictures_of(root, "train"))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda item: (item[0] * 0, *item[1:]), "grey levels off their files"),
+        (lambda item: (item[0] // 255, *item[1:]), "grey levels off their files"),
+        (lambda item: (item[0].roll(1, 0), *item[1:]), "from those of other files"),
+        (lambda item: (item[0].flip(3), *item[1:]), "from their own in blue, green, red|off their files"),
+    ],
+    ids=["black", "scaled to 0 and 1", "the neighbour's", "blue for red"],
+)
+def test_a_peer_that_hands_out_other_pictures_gets_no_number(root: Path, change: Change, complaint: str) -> None:
+    """A black batch is made faster than a decoded one; so is one whose labels nobody looks up."""
+    with pytest.raises(MeasurementError, match=complaint):
+        check_pictures(peer_of(root, change), pictures_of(root, "train"))
+
+
+def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_path: Path) -> None:
+    """There and back again over both; with the versions, the command, and no workers that a peer cannot have."""
+    asked: list[tuple[str, int]] = []
+
+    def run(job: Job, timeout: float) -> Run:
+        asked.append((job.loader, job.spec.workers))
+        return run_at(100)
+
+    peers = Contest(names=("torchvision", "tfdata"), envs=tmp_path / "envs", work=tmp_path / "work")
+    plan = Plan(root=root, loaders=("imagefolder",), workers=(0, 2), repeats=2, peers=peers)
+    result = bench(plan, tmp_path / "out", run=run)
+    there = [("imagefolder", 0), ("imagefolder", 2), ("torchvision", 0), ("torchvision", 2), ("tfdata", 2)]
+
+    assert asked == [*there, *reversed(there)]
+    assert {row.loader for row in result.table.rows} == {"imagefolder", "torchvision", "tfdata"}
+    assert result.records[0].environment.libraries["tensorflow-cpu"] == "2.21.0"
+    assert result.records[0].command[-5:] == ("--peers", "--envs", str(peers.envs), "--work", str(peers.work))
+
+
+def test_another_split_than_train_is_refused(root: Path, tmp_path: Path) -> None:
+    """What is compared is how each documents its training input."""
+    peers = Contest(names=("torchvision",), envs=tmp_path, work=tmp_path)
+
+    with pytest.raises(MeasurementError, match="on the train split, not on 'val'"):
+        Plan(root=root, split="val", peers=peers)
+
+
+def test_without_any_peer_the_command_says_how_to_install_them(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is measured: who asks for peers wants them."""
+    out = tmp_path / "out"
+
+    assert feedline(["bench", str(root), "--peers", "--envs", str(tmp_path / "envs"), "--out", str(out)]) == 1
+    assert "python -m feedline.benchmarks.peers install" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_class_folders_are_asked_for_where_there_are_none(root: Path, tmp_path: Path) -> None:
+    """A root of shards alone has nothing that a peer could read or convert."""
+    with pytest.raises(MeasurementError, match=r"has no class folders.*feedline prep"):
+        pictures_of(tmp_path, "train")
+
+
+@pytest.mark.slow
+def test_an_environment_for_other_pins_counts_as_missing(tmp_path: Path) -> None:
+    """Its figures would be of another version than the table says."""
+    receipt = install("torchvision", tmp_path)
+    place = tmp_path / "torchvision" / RECEIPT
+
+    assert find_peers(tmp_path)[0] == ("torchvision",)
+    write_document(place, replace(receipt, requirements=("torchvision==0.1",)))
+    assert receipt_of("torchvision", tmp_path) is None
+    write_document(place, replace(receipt, shared=(str(tmp_path),)))
+    assert find_peers(tmp_path)[0] == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path, tmp_path: Path) -> None:
+    """Installed, converted, run in its own interpreter with 1 worker: every sample, its label and its picture."""
+    if not is_installed_here(name):
+        pytest.skip(f"{name} is not here; see it with: {how_to_install([name], Path('peers'))}")
+    install(name, tmp_path / "envs")
+    peers = Contest(names=(name,), envs=tmp_path / "envs", work=tmp_path / "work")
+    read = peers.files(name, root)
+    found = peers.run(Job(loader=name, spec=spec_of(root, workers=1), seconds=0.5), 120)
+    cost = peers.conversion(name, root)
+
+    assert found.measurement.samples_seen >= 84
+    assert found.measurement.images_per_second > 0
+    assert (cost is not None) == PEERS[name].converts
+    assert sum(path.stat().st_size for path in read) >= sum(sample.size for sample in pictures_of(root, "train"))
+
+
+@pytest.mark.slow
+def test_the_command_measures_what_is_installed_and_names_what_is_missing(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One peer beside one of ours, in one table."""
+    envs = tmp_path / "envs"
+    install("torchvision", envs)
+    short = ["--workers", "0", "--seconds", "0.2", "--repeats", "1", "--image-size", "64", "--loader", "imagefolder"]
+    places = ["--envs", str(envs), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+
+    assert feedline(["bench", str(root), "--peers", "--json", *short, *places]) == 0
+    printed = capsys.readouterr()
+    assert {row["loader"] for row in json.loads(printed.out)["results"]} == {"imagefolder", "torchvision"}
+    assert "Missing peers: dali-reader, ffcv" in printed.err
+    assert "torchvision: workers are processes; reads class folders" in printed.err

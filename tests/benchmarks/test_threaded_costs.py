@@ -1,0 +1,93 @@
+"""The measurement of threaded's own costs: it runs, its record reads back, and a missed promise is called missed."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from feedline.benchmarks.threaded import ThreadedRecord, findings, measure_threaded, table
+from feedline.benchmarks.threaded_costs import IMAGENET, Timed
+from feedline.prep import MeasurementError, ShardSpec, read_document, to_json, write_shards
+
+
+@pytest.fixture(scope="module")
+def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedRecord:
+    """A short run of the real thing, read back from the disk."""
+    out, threads = tmp_path_factory.mktemp("record") / "threaded.json", torch.get_num_threads()
+    try:
+        measured = measure_threaded(root, out, images=20, repeats=2)
+    finally:
+        torch.set_num_threads(threads)
+    assert read_document(out, ThreadedRecord) == measured
+    assert sorted(path.name for path in out.parent.iterdir()) == ["threaded.json"]
+    return measured
+
+
+@pytest.mark.slow
+def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecord) -> None:
+    """Each time is there once per repeat; the index has ImageNet's samples; small pictures scale at small sizes."""
+    times = [record.serial, record.whole, record.python, *record.loader.values()]
+    times += [timed for size in record.scaling for timed in (size.exact, size.scaled)]
+
+    assert all(len(timed.seconds) == 2 and min(timed.seconds) > 0 for timed in times)
+    assert record.index.samples == IMAGENET
+    assert record.index.bytes > 40 * IMAGENET
+    assert [size.image_size for size in record.scaling] == [64, 128, 224]
+    assert record.scaling[2].share == record.scaling[2].mean_error == 0 == record.scaling[2].largest_error
+    assert {1, 2} <= set(record.loader)
+
+
+@pytest.mark.slow
+def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> None:
+    """By the median of the repeats; a promise without a measurement is neither met nor missed."""
+    second = Timed(images=100, seconds=(1.0, 2.0, 1.0))
+    kept = replace(
+        record,
+        serial=second,
+        whole=Timed(images=100, seconds=(1.5, 3.0, 1.6)),
+        loader={1: second, 2: Timed(images=100, seconds=(0.55, 1.1, 0.5))},
+        python=Timed(images=100_000, seconds=(3.9, 3.9, 4.1)),
+        peak_rss_bytes=None,
+    )
+    missed = replace(kept, python=Timed(images=100_000, seconds=(3.9, 4.1, 4.1)), peak_rss_bytes=2**30)
+
+    assert {finding.what: finding.met for finding in findings(kept)} == {
+        **dict.fromkeys(("one thread, no loader", "loader, 2 threads")),
+        **{f"DCT scaling, {size} px": None for size in (64, 128, 224)},
+        **dict.fromkeys(("share of its ceiling", "2 threads against 1", "Python per picture, at most"), True),
+        "tiles against whole pictures": True,
+        "memory, batch 256 at 224 px": None,
+        f"index of {IMAGENET:,} samples, open": findings(record)[-2].met,
+        "its size on the disk": True,
+    }
+    assert "| Python per picture, at most | 41.0 us (39.0 to 41.0) | < 40 us | MISSED |" in table(missed)
+    assert "| <= 1 GB | MISSED |" in table(missed)
+    assert to_json(record)["format"] == "feedline-threaded"
+
+
+def test_shards_without_restart_markers_are_refused(folders: Path, tmp_path: Path) -> None:
+    """With the command that makes them."""
+    write_shards(folders, ShardSpec(encode="copy"))
+    with pytest.raises(MeasurementError, match=r"\d+ of 84 pictures have restart markers; .* --encode restart"):
+        measure_threaded(folders, tmp_path / "record.json", images=5, repeats=1)
+
+
+def test_an_existing_record_is_not_overwritten(tmp_path: Path) -> None:
+    """The command ends with one sentence before it measures."""
+    (tmp_path / "record.json").write_text("mine")
+    command = [
+        sys.executable,
+        "-m",
+        "feedline.benchmarks.threaded",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "record.json"),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("feedline: ") and "exists already" in ended.stderr
+    assert (tmp_path / "record.json").read_text() == "mine"

@@ -1,0 +1,158 @@
+"""Windows is a first-class user: long paths, code pages, case, virus scanners, clusters - checked on any system."""
+
+import ctypes
+import ntpath
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from feedline.cli.main import run
+from feedline.prep import SourceError, prepare_imagenet, verify
+from feedline.prep.naming import place, safe_path
+from feedline.prep.output import _windows_cluster_size, put_in_place  # pyright: ignore[reportPrivateUsage]
+from feedline.prep.paths import extended, reachable
+
+from .trees import VAL
+
+WINDOWS: Any = SimpleNamespace(platform="win32")
+
+
+def test_long_paths_get_the_prefix() -> None:
+    """Only long ones, so that messages stay readable; drives and network shares each in their own form."""
+    deep = "\\".join(["a-rather-long-folder-name"] * 8)
+
+    assert extended("C:\\data\\imagenet") == "C:\\data\\imagenet"
+    assert extended(f"C:/data/{deep}") == f"\\\\?\\C:\\data\\{deep}"
+    assert extended(f"\\\\server\\share\\{deep}") == f"\\\\?\\UNC\\server\\share\\{deep}"
+    assert extended(extended(f"C:\\data\\{deep}")) == f"\\\\?\\C:\\data\\{deep}"
+    assert ntpath.isabs(extended(f"C:\\{deep}"))
+
+
+def test_the_longest_path_without_prefix_still_fits() -> None:
+    """A root just short of the prefix, and the longest thing that is written below it, stay under 260 characters."""
+    root = "C:\\" + "x" * (159 - 3)
+    below = "\\.partial\\train\\n01440764\\n01440764_12345678.JPEG"
+
+    assert extended(root) == root and len(root + below) < 260 and extended(root + "x") != root + "x"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows paths do change")
+def test_other_systems_keep_their_paths() -> None:
+    """The prefix is Windows' alone."""
+    path = Path("/data") / ("x" * 200)
+
+    assert reachable(path) == path
+
+
+@pytest.mark.parametrize("code_page", ["cp1252", "cp936", "ascii"])
+def test_no_code_page_stops_the_work(archives: Path, tmp_path: Path, code_page: str) -> None:
+    """Bars, messages, Chinese paths and names on consoles that cannot show them; results are the same."""
+    names = tmp_path / "names.txt"
+    names.write_text("n01440764\t丁鱥\n", "utf-8")
+    out = tmp_path / "数据 données"
+    environment = {**os.environ, "PYTHONIOENCODING": code_page, "PYTHONUTF8": "0"}
+    commands = (
+        ["prep", "imagenet", str(archives), "--out", str(out), "--names-file", str(names), "--json"],
+        ["verify", str(out), "--json"],
+    )
+    for command in commands:
+        code = "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, env=environment, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.isascii() and b"Error" not in done.stderr
+    damaged = tmp_path / "损坏.tar"
+    damaged.write_bytes(b"x" * 2000)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "prep", "imagenet", str(damaged), "--out", str(tmp_path / "o")],
+        capture_output=True,
+        env=environment,
+        timeout=120,
+    )
+    assert done.returncode == 1 and b"no tar header" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_a_case_insensitive_disk_loses_nothing(archives: Path, tmp_path: Path) -> None:
+    """Folders may be called Train or VAL; two names that differ only in case are refused on every system."""
+    prepare_imagenet([archives], tmp_path / "data", splits=["train", "val"])
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).rename(tmp_path / "data" / split.title())
+    (tmp_path / "data/manifest.json").unlink()
+
+    manifest = prepare_imagenet([tmp_path / "data"], tmp_path / "out")
+    assert set(manifest.splits) == {"train", "val"} and verify(tmp_path / "out").ok
+
+    folder = next((tmp_path / "data/Train").iterdir())
+    (folder / "Picture.JPEG").write_bytes(next(folder.iterdir()).read_bytes())
+    (folder / "picture.jpeg").write_bytes(next(folder.iterdir()).read_bytes())
+    with pytest.raises(SourceError, match="comes twice"):
+        prepare_imagenet([tmp_path / "data"], tmp_path / "clash")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\\b.JPEG", "C:x.JPEG", "x.JPEG:s", "aux", "AUX.JPEG", "d /x.JPEG", "d./x.JPEG", "a?b", "a*b", "a|b", "com1.x"],
+)
+def test_names_that_mean_something_else_on_windows_are_refused(name: str) -> None:
+    """Whatever PureWindowsPath would read as a drive, stream, device or other name."""
+    with pytest.raises(SourceError, match="not a plain relative path"):
+        safe_path(name, "it")
+
+
+def test_upper_case_extensions_count(tmp_path: Path) -> None:
+    """ImageNet says .JPEG, cameras .JPG, ImageNet-V2 .jpeg; tools that match one of them lose the others."""
+    for suffix in ("JPEG", "jpeg", "JPG", "jpg", "png", "PNG"):
+        found = place(f"train/n01440764/x.{suffix}", "it")
+        assert found and found.name == f"x.{suffix}"
+    assert place("train/n01440764/Thumbs.db", "it") is None
+    assert place("__MACOSX/train/n01440764/._x.JPEG", "it") is None
+
+
+def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scanner that holds a new file open makes Windows refuse its rename for a moment."""
+    (tmp_path / "a").write_text("x")
+    replace, tries = Path.replace, list[int]()
+
+    def held(self: Path, target: Path) -> Path:
+        tries.append(1)
+        if len(tries) < 3:
+            raise PermissionError(13, "held by another process")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", held)
+    with pytest.raises(PermissionError):  # elsewhere it is a real refusal
+        put_in_place(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr("feedline.prep.output.sys", WINDOWS)
+    put_in_place(tmp_path / "a", tmp_path / "b")
+
+    assert len(tries) == 3 and (tmp_path / "b").read_text() == "x"
+
+
+def test_windows_cluster_size_is_asked_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 KiB on a big exFAT disk means 84 GB lost for ImageNet; a disk that does not answer counts as NTFS."""
+
+    def answer(_root: Any, sectors: Any, size: Any, *_rest: Any) -> int:
+        sectors._obj.value, size._obj.value = 256, 512
+        return 1
+
+    def windll(ask: Any) -> Any:
+        return SimpleNamespace(kernel32=SimpleNamespace(GetDiskFreeSpaceW=ask))
+
+    monkeypatch.setattr(ctypes, "windll", windll(answer), raising=False)
+    assert _windows_cluster_size(tmp_path) == 128 * 1024
+    monkeypatch.setattr(ctypes, "windll", windll(lambda *_: 0), raising=False)
+    assert _windows_cluster_size(tmp_path) == 4096
+
+
+def test_windows_users_hear_about_the_virus_scanner(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is what slows writing a million files most, and only the user can exclude the folder."""
+    monkeypatch.setattr("feedline.cli.prep.sys", WINDOWS)
+
+    assert run(["prep", "imagenet", str(archives / VAL), "--out", str(tmp_path / "out")]) == 0
+    assert f"antivirus leave {tmp_path / 'out'} out" in capsys.readouterr().err.replace("\n", "")
