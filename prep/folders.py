@@ -22,9 +22,10 @@ from pathlib import Path
 from .documents import read_document, write_document
 from .errors import OutputError, SourceError
 from .manifest import Split
-from .output import put_in_place
+from .paths import below
 from .pictures import quick_problem
 from .pool import check, run_all
+from .scanners import put_in_place
 
 Report = Callable[[int], None]
 BATCH_FILES, BATCH_BYTES = 64, 1_000_000
@@ -120,7 +121,7 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
     counts: Counts = {}
     for picture in _distinct(unit):
         check(stop)
-        path = f"{temporary}/{picture.path}"
+        path = below(temporary, picture.path)
         if _count(unit, picture, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         _write([(path, _read(unit, picture))])
@@ -141,7 +142,7 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     batches = _Batches(writers)
     for picture in _distinct(unit):
         check(stop)
-        path = f"{place}/{picture.path}"
+        path = below(place, picture.path)
         if _count(unit, picture, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         if not left or _size(path) != picture.size:
