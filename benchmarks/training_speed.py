@@ -2,7 +2,7 @@
 
     feedline bench ROOT --train --out DIR
 
-Every row is measured by torchrun's ranks in processes of their own: the CPU, one GPU and all GPUs of this machine,
+Every row is measured in processes of its own, several ranks by torchrun: the CPU, one GPU and all GPUs of this machine,
 each with every loader that can read ROOT and with ``cached``, which replays a few decoded batches: what a perfect
 loader would allow. Steps are whole training steps, some to warm up and then a fixed number.
 """
@@ -145,8 +145,10 @@ def run_ranks(job: Job, ranks: int, timeout: float = 1800.0) -> Speed:
     with tempfile.TemporaryDirectory() as place:
         asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
         write_document(asked, job)
-        words = [f"--nproc-per-node={ranks}", "--standalone", "-m", "feedline.benchmarks.training_speed"]
-        command = [sys.executable, "-m", "torch.distributed.run", *words, str(asked), str(answered)]
+        words = ["-m", "feedline.benchmarks.training_speed", str(asked), str(answered)]
+        if ranks > 1:  # alone it needs no torchrun, which torch's wheels for Windows cannot start
+            words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
+        command = [sys.executable, *words]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             try:
                 stderr = process.communicate(timeout=timeout)[1].decode("utf-8", "replace")

@@ -21,7 +21,7 @@ def loaders(as_json: bool) -> None:
             state = "ready: " + ", ".join(f"{library} {version}" for library, version in versions.items())
             rows.append({"loader": name, "ready": True, "versions": versions})
         except LoaderUnavailable:
-            state = f"missing; install it with: {entry.install}"
+            state = f"missing; {entry.remedy}"
             rows.append({"loader": name, "ready": False, "install": entry.install})
         say(f"{name:12} {entry.summary} (reads {entry.needs})\n{'':12} {state}")
     if as_json:

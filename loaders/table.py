@@ -1,5 +1,6 @@
 """The table of loaders: one line each, imported when used, so that a missing library never breaks the others."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,10 +35,19 @@ class LoaderEntry:
     """What it can honour as ``LoaderSpec.decode``."""
     dct_scaling: bool = False
     """Whether it can honour ``LoaderSpec.dct_scaling``."""
+    linux_only: bool = False
+    """Whether its library exists for no other system."""
 
     @property
     def uses_workers(self) -> bool:
         return self.workers != "none"
+
+    @property
+    def remedy(self) -> str:
+        """What to do where its library is missing."""
+        if self.linux_only and sys.platform != "linux":
+            return "it exists for Linux only, the others do not need it"
+        return f"install it with: {self.install}"
 
 
 LOADERS: dict[str, LoaderEntry] = {
@@ -62,6 +72,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("nvidia-dali-cuda130", "simplejpeg", "torch", "pillow"),
         install="pip install 'feedline[dali]'",
+        linux_only=True,
     ),
     "threaded": LoaderEntry(
         factory="ThreadedLoader",
@@ -149,7 +160,7 @@ def _factory(name: str) -> Callable[[LoaderSpec], Loader]:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "feedline"):  # a mistake of ours must not read as a missing library
             raise
-        raise LoaderUnavailable(f"loader {name} needs {missing}; install it with: {entry.install}") from error
+        raise LoaderUnavailable(f"loader {name} needs {missing}; {entry.remedy}") from error
     return getattr(module, entry.factory)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import DatasetError
+from .scanners import put_in_place
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        put_in_place(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise

@@ -23,9 +23,10 @@ from typing import NamedTuple
 from .documents import read_document, write_document
 from .errors import OutputError, SourceError
 from .manifest import Split
-from .output import put_in_place
+from .paths import below
 from .pictures import quick_problem
 from .pool import check, run_all
+from .scanners import put_in_place
 
 Report = Callable[[int], None]
 # Large batches, because reader and writers pass the GIL to and fro while both are busy: 64 files take a fifth longer.
@@ -121,7 +122,7 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
     counts: Counts = {}
     for picture in _distinct(unit):
         check(stop)
-        path = f"{temporary}/{picture.path}"
+        path = below(temporary, picture.path)
         if _count(unit, picture, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         _write([(path, _read(unit, picture))])
@@ -142,7 +143,7 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     batches = _Batches(writers)
     for picture in _distinct(unit):
         check(stop)
-        path = f"{place}/{picture.path}"
+        path = below(place, picture.path)
         if _count(unit, picture, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         if not left or _size(path) != picture.size:

@@ -9,19 +9,19 @@ continues it; a directory with neither is somebody else's and is left alone.
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass
+from functools import partial as bind
 from pathlib import Path
 
 from .documents import read_document, write_document
 from .errors import OutputError
 from .manifest import MANIFEST, SHARDS
+from .scanners import patiently
 
 PARTIAL = ".partial"
 JOB = "job.json"
 
 CLUSTER = 4096  # bytes; what NTFS, ext4 and APFS use unless told otherwise
-RENAME_TRIES = 8  # doubling from 10 ms: 2.5 s in all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +66,6 @@ def spoil(out: Path, command: str) -> None:
     write_document(out / PARTIAL / JOB, Job(command=f"{command} (of a damaged archive)", settings={}))
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
-    """Rename a whole file or folder to its final name; on Windows, wait for a virus scanner to let go of it."""
-    for attempt in range(RENAME_TRIES):
-        try:
-            temporary.replace(target)
-            return
-        except PermissionError:
-            if sys.platform != "win32" or attempt == RENAME_TRIES - 1:
-                raise
-            time.sleep(0.01 * 2**attempt)
-
-
 def finish(out: Path, manifest: object) -> None:
     """Flush everything to the disk, write the manifest, and clear away the unfinished pieces."""
     # One sync for all files: a million fsyncs take hours. Windows has none; there a power cut within seconds of
@@ -85,7 +73,7 @@ def finish(out: Path, manifest: object) -> None:
     if hasattr(os, "sync"):
         os.sync()
     write_document(out / MANIFEST, manifest)
-    shutil.rmtree(out / PARTIAL)
+    patiently(bind(shutil.rmtree, out / PARTIAL))
 
 
 def require_room(out: Path, data: int, files: int = 0) -> None:

@@ -4,8 +4,9 @@ ImageNet adds only 36 characters to the root, but roots on company machines are 
 limit depends on a registry setting. The prefix ``\\\\?\\`` always works, for absolute paths with backslashes.
 """
 
+import ntpath
 import sys
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath
 
 PREFIX = "\\\\?\\"
 LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit behind it
@@ -22,6 +23,14 @@ def extended(path: str) -> str:
     """Return an absolute Windows path with the prefix for long paths where it is long; else as it is."""
     if len(path) <= LIMIT or path.startswith(PREFIX):
         return path
-    # The prefix switches off the interpretation of slashes and dots; PureWindowsPath has done it before.
-    name = str(PureWindowsPath(path))
+    name = ntpath.normpath(path)  # the prefix switches off the interpretation of slashes and dots
     return f"{PREFIX}UNC\\{name[2:]}" if name.startswith("\\\\") else PREFIX + name
+
+
+def below(folder: PurePath, name: str) -> str:
+    """Return the path of ``name``, which has forward slashes, below a folder that ``reachable`` may have prefixed.
+
+    By hand, because it is asked for each of a million files and pathlib takes 3 us.
+    """
+    path = f"{folder}/{name}"
+    return path.replace("/", "\\") if path.startswith(PREFIX) else path

@@ -19,6 +19,7 @@ from .encode import describe_picture
 from .errors import DatasetError
 from .manifest import MANIFEST, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
 from .output import PARTIAL
+from .paths import reachable
 from .pool import check, run_all
 from .progress import Progress, counter, silent
 from .shard_read import ShardSample, read_shard
@@ -41,6 +42,7 @@ def index_shards(directory: Path, *, workers: int | None = None, progress: Progr
     Raises DatasetError when there are no shards, when they are unfinished or not those of the manifest, and for a
     sample without one picture and one ``.cls``; SourceError for a damaged tar.
     """
+    directory = reachable(directory)
     manifest = _read_manifest(directory)
     shards = _named(directory) if manifest is None else {s: held.shards for s, held in manifest.splits.items()}
     count = counter(progress, "index, shards", sum(len(held) for held in shards.values()))

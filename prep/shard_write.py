@@ -21,9 +21,9 @@ from .documents import read_document, write_document
 from .encode import Encoded, encode_picture
 from .errors import OutputError
 from .manifest import ClassEntry, Shard
-from .output import put_in_place
 from .pool import check
 from .samples import Sample, SampleReader
+from .scanners import put_in_place
 from .shard_index import index_path
 from .shard_order import WINDOW
 from .shard_plan import ShardSpec

@@ -20,6 +20,7 @@ from .cpus import usable_cpus
 from .errors import DatasetError, OutputError
 from .manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
 from .output import PARTIAL, Job, claim, finish, require_room
+from .paths import reachable
 from .pool import run_all
 from .progress import Progress, counter, silent
 from .ray_cluster import write_on_ray
@@ -54,6 +55,7 @@ def write_shards(
     spec, out = spec or ShardSpec(), out or default_place(source)
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
+    source, out = reachable(source), reachable(out)
     found = find_samples(source, spec.splits, progress)
     plan = _plan(found, spec)
     if (out / MANIFEST).is_file():

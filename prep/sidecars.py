@@ -85,9 +85,9 @@ def set_indexes(directory: Path, manifest: ShardManifest) -> dict[Path, bytes]:
 
 
 def write_all(contents: dict[Path, bytes]) -> None:
-    """Write each index under a temporary name, flush it to the disk, and rename it."""
-    for path, data in contents.items():
-        write_atomically(path, data)
+    """Write each index that differs under a temporary name, flush it to the disk, and rename it."""
+    for path in stale(contents):  # Windows does not replace a file that somebody has mapped: a training run, say
+        write_atomically(path, contents[path])
 
 
 def stale(contents: dict[Path, bytes]) -> list[Path]:

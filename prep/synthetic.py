@@ -27,6 +27,7 @@ from .order import permutation, uniforms
 from .parts import SIGNATURE
 from .photographs import warm_up
 from .progress import Progress, silent
+from .scanners import put_in_place
 from .synthetic_pictures import (
     SPLIT_KEYS,
     Layout,
@@ -220,7 +221,7 @@ def _finished(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        put_in_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -15,6 +15,7 @@ from pathlib import Path
 from .cpus import usable_cpus
 from .documents import read_document
 from .manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
+from .paths import reachable
 from .pictures import odd_notes, picture_problem
 from .pool import check, run_all
 from .progress import Progress, counter, silent
@@ -42,7 +43,7 @@ def verify(
 
     Raises DatasetError when ``path`` is neither, or unfinished.
     """
-    workers = workers or usable_cpus()
+    path, workers = reachable(path), workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
         shards = read_document(path / MANIFEST, ShardManifest)
         found = verify_shards(path, shards, bind(picture_problem, decode=decode), workers, progress)

@@ -12,7 +12,6 @@ missing.
 import subprocess
 import sys
 import sysconfig
-import venv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -38,6 +37,8 @@ class Receipt:
 
 def install(name: str, envs: Path) -> Receipt:
     """Make the environment of peer ``name`` in ``envs``, or bring it up to date. Raises LoaderUnavailable."""
+    import venv  # here: Windows' embeddable Python has none, and `bench` imports this module
+
     peer, place = PEERS[name], _place(name, envs)
     venv.create(place, with_pip=False, symlinks=sys.platform != "win32")
     own = _own_packages(place)

@@ -298,3 +298,12 @@ def test_a_bug_is_one_sentence_too_and_debug_shows_it(
     assert "feedline has a bug (ZeroDivisionError: boom); see it with: feedline --debug verify" in sentence(capsys)
     with pytest.raises(ZeroDivisionError):
         run(["--debug", "verify", "."])
+
+
+def test_a_library_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
+    """On Windows a DLL may be missing, and then the errors of feedline's own cannot be imported either."""
+    broken = "import sys; sys.modules['pydantic_core'] = None; from feedline.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", broken, "verify", str(tmp_path)], capture_output=True, text=True)
+
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "a library that feedline stands on cannot be loaded (import of pydantic_core" in done.stderr

@@ -185,6 +185,20 @@ def test_foreign_shards_become_a_set_that_loaders_can_use(tmp_path: Path) -> Non
     assert index_shards(tmp_path) == manifest
 
 
+def test_an_index_that_is_right_is_left_alone(shards: Path) -> None:
+    """A loader may have it mapped, and Windows does not replace a file then; the one that is lost is made again."""
+    tar = min(shards.glob("*.tar"))
+    kept, lost = shards / "_info.json", tar.with_suffix(".idx")
+    mapped = read_index(tar).samples
+    before = index_path(tar).stat().st_ino, kept.stat().st_ino
+    lost.unlink()
+
+    index_shards(shards)
+
+    assert (index_path(tar).stat().st_ino, kept.stat().st_ino) == before
+    assert lost.is_file() and len(mapped)
+
+
 def test_shards_without_a_split_in_their_names_are_train(tmp_path: Path) -> None:
     """As makers of a single set name them; the data set is called as its folder."""
     (tmp_path / "cats").mkdir()

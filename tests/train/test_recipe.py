@@ -2,6 +2,8 @@
 
 import copy
 import math
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,6 +211,7 @@ def test_the_settings_are_recorded_as_they_were_used(config: TrainConfig) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32" and not shutil.which("cl"), reason="torch.compile needs cl, of Visual C++")
 def test_a_compiled_run_trains_to_the_same_weights(config: TrainConfig) -> None:
     """torch.compile changes speed and the last digits, and the checkpoint stays a plain one."""
     plain = train(config).checkpoint

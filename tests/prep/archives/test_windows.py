@@ -1,25 +1,37 @@
 """Windows is a first-class user: long paths, code pages, case, virus scanners, clusters - checked on any system."""
 
 import ctypes
+import errno
 import ntpath
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from feedline.cli.main import run
-from feedline.prep import SourceError, prepare_imagenet, verify
+from feedline.prep import (
+    SourceError,
+    index_shards,
+    prepare_imagenet,
+    verify,
+    write_atomically,
+    write_shards,
+)
 from feedline.prep.naming import place, safe_path
-from feedline.prep.output import _windows_cluster_size, put_in_place  # pyright: ignore[reportPrivateUsage]
-from feedline.prep.paths import extended, reachable
+from feedline.prep.output import _windows_cluster_size  # pyright: ignore[reportPrivateUsage]
+from feedline.prep.paths import below, extended, reachable
+from feedline.prep.scanners import put_in_place
 
 from .trees import VAL
 
 WINDOWS: Any = SimpleNamespace(platform="win32")
+LINUX: Any = SimpleNamespace(platform="linux")
 
 
 def test_long_paths_get_the_prefix() -> None:
@@ -31,6 +43,25 @@ def test_long_paths_get_the_prefix() -> None:
     assert extended(f"\\\\server\\share\\{deep}") == f"\\\\?\\UNC\\server\\share\\{deep}"
     assert extended(extended(f"C:\\data\\{deep}")) == f"\\\\?\\C:\\data\\{deep}"
     assert ntpath.isabs(extended(f"C:\\{deep}"))
+    assert extended(f"C:\\here\\..\\.\\data/{deep}") == f"\\\\?\\C:\\data\\{deep}"
+
+
+def test_behind_the_prefix_there_are_no_slashes() -> None:
+    """It switches off their interpretation: a picture's name with one would be refused as invalid."""
+    folder = PureWindowsPath("\\\\?\\C:\\deep\\.partial\\piece-0001")
+
+    assert below(folder, "val/n01440764/x.JPEG") == f"{folder}\\val\\n01440764\\x.JPEG"
+    assert below(PurePosixPath("/data"), "val/n01440764/x.JPEG") == "/data/val/n01440764/x.JPEG"
+
+
+def test_a_deep_root_is_prepared_sharded_and_verified(archives: Path, tmp_path: Path) -> None:
+    """More than Windows' 260 characters: both kinds of archives, a prepared root, its shards and their indexes."""
+    deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 12)
+    prepare_imagenet([archives], deep)
+    write_shards(deep)
+    index_shards(deep / "shards")
+
+    assert len(str(deep)) > 300 and verify(deep).ok and verify(deep / "shards").ok
 
 
 def test_the_longest_path_without_prefix_still_fits() -> None:
@@ -86,11 +117,12 @@ def test_a_case_insensitive_disk_loses_nothing(archives: Path, tmp_path: Path) -
     manifest = prepare_imagenet([tmp_path / "data"], tmp_path / "out")
     assert set(manifest.splits) == {"train", "val"} and verify(tmp_path / "out").ok
 
-    folder = next((tmp_path / "data/Train").iterdir())
-    (folder / "Picture.JPEG").write_bytes(next(folder.iterdir()).read_bytes())
-    (folder / "picture.jpeg").write_bytes(next(folder.iterdir()).read_bytes())
+    picture = next((tmp_path / "data/Train").rglob("*.JPEG"))
+    with zipfile.ZipFile(tmp_path / "clash.zip", "w") as archive:  # a folder cannot hold both on such a disk
+        for name in ("Picture.JPEG", "picture.jpeg"):
+            archive.write(picture, f"train/{picture.parent.name}/{name}")
     with pytest.raises(SourceError, match="comes twice"):
-        prepare_imagenet([tmp_path / "data"], tmp_path / "clash")
+        prepare_imagenet([tmp_path / "clash.zip"], tmp_path / "clash")
 
 
 @pytest.mark.parametrize(
@@ -112,8 +144,9 @@ def test_upper_case_extensions_count(tmp_path: Path) -> None:
     assert place("__MACOSX/train/n01440764/._x.JPEG", "it") is None
 
 
-def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scanner that holds a new file open makes Windows refuse its rename for a moment."""
+@pytest.mark.parametrize("put", ["a rename", "a document"])
+def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: str) -> None:
+    """A scanner that holds a new file open makes Windows refuse its rename for a moment: pictures, checkpoints, all."""
     (tmp_path / "a").write_text("x")
     replace, tries = Path.replace, list[int]()
 
@@ -123,13 +156,39 @@ def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytes
             raise PermissionError(13, "held by another process")
         return replace(self, target)
 
+    def act() -> None:
+        if put == "a rename":
+            put_in_place(tmp_path / "a", tmp_path / "b")
+        else:
+            write_atomically(tmp_path / "b", b"x")
+
     monkeypatch.setattr(Path, "replace", held)
-    with pytest.raises(PermissionError):  # elsewhere it is a real refusal
-        put_in_place(tmp_path / "a", tmp_path / "b")
-    monkeypatch.setattr("feedline.prep.output.sys", WINDOWS)
-    put_in_place(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr("feedline.prep.scanners.sys", LINUX)
+    with pytest.raises(PermissionError):  # there it is a real refusal
+        act()
+    monkeypatch.setattr("feedline.prep.scanners.sys", WINDOWS)
+    act()
 
     assert len(tries) == 3 and (tmp_path / "b").read_text() == "x"
+
+
+def test_a_finished_root_waits_for_the_virus_scanner(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of work must not end as a failure because a scanner looks into what is cleared away at the end."""
+    remove, tries = shutil.rmtree, list[int]()
+
+    def held(path: Path) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(errno.ENOTEMPTY, "The directory is not empty")
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", held)
+    monkeypatch.setattr("feedline.prep.scanners.sys", WINDOWS)
+    prepare_imagenet([archives / VAL], tmp_path / "out")
+
+    assert len(tries) == 3 and not (tmp_path / "out/.partial").exists()
 
 
 def test_windows_cluster_size_is_asked_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
