@@ -32,7 +32,7 @@ U16 = npt.NDArray[np.uint16]
 
 # Bytes of pictures between two times that the mapped pages are let go. Mapping a picture of 110 kB anew takes two
 # or three faults, some microseconds, because Linux maps 16 pages around each.
-LET_GO = 128_000_000
+LET_GO = 64_000_000
 
 
 class Tiles(NamedTuple):
