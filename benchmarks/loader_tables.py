@@ -10,7 +10,7 @@ from statistics import median
 
 from .environment import Machine
 from .records import Record, read_records
-from .tables import CEILING, Row, Table, tabulate
+from .tables import CEILING, Pair, Row, Table, cold_and_warm, tabulate
 
 OURS, BASELINE = "threaded", "imagefolder"
 
@@ -20,6 +20,22 @@ def loaders(records: Path) -> str:
     return _bench(records / "loaders", f"times `{BASELINE}`", BASELINE, lambda row, base: (row, base))
 
 
+def cold(records: Path) -> str:
+    """Return a table for each machine of a bench with ``--cache both``: whole runs, first batch included."""
+    texts: list[str] = []
+    for table in _tables(records / "cold"):
+        pairs = sorted(cold_and_warm(table), key=lambda pair: -pair.cold.whole_images_per_second)
+        lines = [
+            f"{_bench_heading(table, 'cold', pairs[0].cold.batch_size)}:",
+            "",
+            "| loader | workers | cold, images/s | warm, images/s | cold / warm | from the disk, kB/image |",
+            "|---|---:|---:|---:|---:|---:|",
+            *map(_cold_line, pairs),
+        ]
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts)
+
+
 def peers(records: Path) -> str:
     """Return a table for each machine: ``threaded`` against the best row of every other project's loader."""
     return _bench(records / "peers", f"`{OURS}` is faster by", OURS, lambda row, base: (base, row))
@@ -27,12 +43,8 @@ def peers(records: Path) -> str:
 
 def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tuple[Row, Row]]) -> str:
     """Return tables of bench records; ``ratio`` heads the column of ``order``'s first row over its second."""
-    folders = sorted({path.parent for path in folder.rglob("*.json")})
-    machines: dict[Machine, list[Record]] = {}
-    for record in read_records(folders) if folders else []:
-        machines.setdefault(record.environment.machine, []).append(record)
     texts: list[str] = []
-    for table in (table for records in machines.values() for table in tabulate(records)):
+    for table in _tables(folder):
         for state in dict.fromkeys((row.cache, row.batch_size) for row in table.rows):
             best = _best([row for row in table.rows if (row.cache, row.batch_size) == state])
             pairs = {row.loader: order(row, best[base]) for row in best.values() if base in best}
@@ -45,6 +57,22 @@ def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tupl
             ]
             texts.append("\n".join(lines))
     return "\n\n".join(texts)
+
+
+def _tables(folder: Path) -> list[Table]:
+    """Return the tables of the records below a folder: a machine has its own."""
+    folders = sorted({path.parent for path in folder.rglob("*.json")})
+    machines: dict[Machine, list[Record]] = {}
+    for record in read_records(folders) if folders else []:
+        machines.setdefault(record.environment.machine, []).append(record)
+    return [table for records in machines.values() for table in tabulate(records)]
+
+
+def _cold_line(pair: Pair) -> str:
+    cold, warm = pair.cold, pair.warm
+    rates = f"{cold.whole_images_per_second:,.0f} | {warm.whole_images_per_second:,.0f} | {pair.ratio:.2f}"
+    disk = "-" if cold.disk_bytes_per_image is None else f"{cold.disk_bytes_per_image / 1000:.0f}"
+    return f"| `{cold.loader}` | {cold.workers} | {rates} | {disk} |"
 
 
 def _bench_heading(table: Table, cache: str, batch_size: int) -> str:

@@ -16,7 +16,7 @@ from ..prep import read_document
 from ..train.history import EpochRecord
 from .accuracy import AccuracyRecord, agreement
 from .environment import Environment
-from .loader_tables import loaders, machine_name, peers
+from .loader_tables import cold, loaders, machine_name, peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table
@@ -108,6 +108,7 @@ def measured(records: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "loaders": loaders,
+    "cold": cold,
     "peers": peers,
     "preparation": preparation,
     "sharding": sharding,

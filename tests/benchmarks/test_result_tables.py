@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from feedline.benchmarks import Record, Window, read_records, write_record
-from feedline.benchmarks.loader_tables import loaders, peers
+from feedline.benchmarks.loader_tables import cold, loaders, peers
 from feedline.benchmarks.readme import documents, splice, stale
 from feedline.benchmarks.result_tables import TABLES
 from feedline.benchmarks.threaded import ThreadedRecord
 from feedline.benchmarks.threaded_costs import OpenedIndex, Timed
 from feedline.benchmarks.training_speed import Speed, SpeedRecord
+from feedline.benchmarks.usage import BytesRead
 from feedline.prep import MeasurementError, write_document
 from feedline.train import TrainConfig
 
@@ -129,6 +130,28 @@ def test_a_ratio_is_taken_run_by_run(tmp_path: Path) -> None:
     assert "| `threaded` | 2 | 315 | 9.5% | 1 |" in table
     assert "| `ffcv` | 2 | 100 | 0.0% | 3.15 (3.00 to 3.30) |" in table
     assert table.count("`ffcv`") == 1
+
+
+def test_cold_rows_stand_beside_their_warm_ones(tmp_path: Path) -> None:
+    """Whole runs of the same loader and workers, and what the cold ones fetched; a row alone is no pair."""
+    one = read_records([RECORDS / "loaders"])[0]
+    place = tmp_path / "cold"
+    place.mkdir()
+    for loader, state, rate in (("threaded", "warm", 400), ("threaded", "cold", 100), ("dali", "warm", 300)):
+        found = measured(one, loader, 0, rate)
+        measurement = replace(
+            found.measurement,
+            first_batch_seconds=1.0,
+            warmup=(),
+            samples_seen=rate,
+            bytes_read=BytesRead(disk=5000 * rate, calls=0),
+        )
+        write_record(place, replace(found, measurement=measurement, cache=state, cache_asked=state))
+    table = cold(tmp_path)
+
+    assert "cold cache" in table
+    assert "| `threaded` | 0 | 50 | 200 | 0.25 | 5 |" in table
+    assert "dali" not in table
 
 
 def test_each_machine_has_a_table_of_its_own(tmp_path: Path) -> None:
