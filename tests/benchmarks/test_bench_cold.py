@@ -24,6 +24,7 @@ from feedline.benchmarks import (
     resident_fraction,
     tabulate,
 )
+from feedline.benchmarks.cache import LEAST_WARM, MOST_COLD
 from feedline.benchmarks.process import Job, Run
 from feedline.benchmarks.tables import cold_and_warm
 from feedline.benchmarks.usage import BytesRead
@@ -152,15 +153,21 @@ def on_a_disk(place: Path) -> bool:
     return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype not in ("tmpfs", "ramfs")
 
 
+def percent(share: float | None) -> float:
+    """A kernel that reclaims memory on its own takes a page of hundreds now and then."""
+    assert share is not None
+    return round(share, 2) if MOST_COLD < share < LEAST_WARM else round(share)
+
+
 def test_the_state_is_made_before_each_run_and_written_down(root: Path, tmp_path: Path) -> None:
-    """At the start of a cold run mincore finds nothing, at the start of a warm one everything."""
+    """At the start of a cold run mincore finds nothing, at the start of a warm one everything, to the percent."""
     if sys.platform != "linux" or not on_a_disk(root):
         pytest.skip("needs Linux and data on a disk")
     files = files_read(root, "train", ["imagefolder"])
-    seen: list[tuple[bool, float | None]] = []
+    seen: list[tuple[bool, float]] = []
 
     def run(job: Job, timeout: float) -> Run:
-        seen.append((job.one_epoch, resident_fraction(files)))
+        seen.append((job.one_epoch, percent(resident_fraction(files))))
         for path in files:
             path.read_bytes()
         return found(100)
@@ -169,7 +176,8 @@ def test_the_state_is_made_before_each_run_and_written_down(root: Path, tmp_path
     records = read_records([tmp_path / "bench"])
 
     assert seen == [(False, 1.0), (True, 0.0), (True, 0.0), (False, 1.0)]
-    assert [(r.cache, r.cache_asked, r.resident_before, r.resident_after) for r in records] == [
+    residents = [(percent(r.resident_before), percent(r.resident_after)) for r in records]
+    assert [(r.cache, r.cache_asked, *shares) for r, shares in zip(records, residents, strict=True)] == [
         ("warm", "warm", 1.0, 1.0),
         ("cold", "cold", 0.0, 1.0),
         ("cold", "cold", 0.0, 1.0),
