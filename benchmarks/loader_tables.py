@@ -25,6 +25,8 @@ def cold(records: Path) -> str:
     texts: list[str] = []
     for table in _tables(records / "cold"):
         pairs = sorted(cold_and_warm(table), key=lambda pair: -pair.cold.whole_images_per_second)
+        if not pairs:
+            continue
         lines = [
             f"{_bench_heading(table, 'cold', pairs[0].cold.batch_size)}:",
             "",

@@ -145,16 +145,20 @@ class ShardSamples:
         source = self._maps[shard]
         if source is None:  # two threads may map a shard twice; one mapping is dropped again
             source = self._maps[shard] = _Mapped(self._paths[shard])
-        self._touched += size  # roughly: threads may overwrite each other's sum
-        if self._touched > LET_GO:
-            self._touched = 0
-            for mapped in filter(None, self._maps):
-                mapped.let_go()
+        self._count_touched(size)
         data = source.data[offset : offset + size]
         if not interval:
             return EncodedPicture(data, None)
         lengths = self._row_lengths[shard][first : first + rows]
         return EncodedPicture(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
+
+    def _count_touched(self, size: int) -> None:
+        """Let all mapped pages go when enough bytes were touched since the last time."""
+        self._touched += size  # roughly: threads may overwrite each other's sum
+        if self._touched > LET_GO:
+            self._touched = 0
+            for mapped in filter(None, self._maps):
+                mapped.let_go()
 
     def name(self, index: int) -> str:
         place = self._place.item(index)

@@ -29,7 +29,8 @@ from .pool import check, run_all
 from .scanners import put_in_place
 
 Report = Callable[[int], None]
-# Large batches, because reader and writers pass the GIL to and fro while both are busy: 64 files take a fifth longer.
+# Large batches, because reader and writers pass the GIL to and fro while both are busy: with 64 files of 2 KB and 1 MB
+# a flat archive takes some 7 % longer (median of five, within their spread).
 BATCH_FILES, BATCH_BYTES = 512, 4_000_000
 AHEAD = 8  # batches that wait for their writers: 32 MB, and enough for as many writers
 

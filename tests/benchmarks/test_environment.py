@@ -64,6 +64,8 @@ def test_a_mapped_device_is_as_slow_as_the_slowest_below_it(tmp_path: Path) -> N
 def test_a_device_that_is_not_there_is_unknown(tmp_path: Path) -> None:
     """Containers hide sysfs."""
     assert storage_of_device(tmp_path / "dev" / "block" / "8:0") is None
+    if filesystem_of(tmp_path) in ("ext4", "xfs", "btrfs", "overlay"):
+        assert storage_of(tmp_path, sysfs=tmp_path) is None
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs /dev/shm")
