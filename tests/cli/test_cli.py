@@ -39,11 +39,13 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("command", [*COMMANDS, "prep synthetic", "prep imagenet", "prep tiny-imagenet"])
 def test_every_command_has_help_and_stands_in_the_readme(command: str) -> None:
-    """-h and --help say what it does."""
+    """-h and --help say what it does, with an example where there are arguments."""
     for flag in ("-h", "--help"):
         result = CliRunner().invoke(cli, [*command.split(), flag])
         assert result.exit_code == 0
         assert len(result.output) > 100
+        usage = result.output.splitlines()[0]
+        assert usage.endswith(("[OPTIONS]", "COMMAND [ARGS]...")) or f"feedline {command} " in result.output
     assert f"feedline {command}" in (TOP / "README.md").read_text("utf-8")
 
 
