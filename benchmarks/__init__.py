@@ -4,19 +4,19 @@ Every measuring process imports this package, and on Windows each of its workers
 and the trainer are imported where they are used: their time and memory would be measured along.
 """
 
-from .bench import BenchResult, Failure, bench
-from .cache import evict, files_read, resident_fraction, warm
-from .complaints import complaints
-from .environment import Environment, Machine, capture
-from .measure import Expected, Measurement, Window, measure
-from .plan import Plan, default_workers
-from .plot import write_plot
-from .records import Record, read_record, read_records, write_record
-from .report import render_report, write_report
-from .spreadsheet import write_spreadsheet
-from .storage import storage_of
-from .tables import Row, Table, Verdict, tabulate
-from .training import TrainingRun, read_run
+from .bench.bench import BenchResult, Failure, bench
+from .bench.plan import Plan, default_workers
+from .machine.cache import evict, files_read, resident_fraction, warm
+from .machine.environment import Environment, Machine, capture
+from .machine.storage import storage_of
+from .measuring.measure import Expected, Measurement, Window, measure
+from .measuring.record import Record, read_record, read_records, write_record
+from .report.report import render_report, write_report
+from .report.training import TrainingRun, read_run
+from .results.complaints import complaints
+from .results.plot import write_plot
+from .results.spreadsheet import write_spreadsheet
+from .results.tables import Row, Table, Verdict, tabulate
 
 __all__ = [
     "BenchResult",

@@ -12,7 +12,7 @@ from .console import echo_json, json_option, progress_bars, say, seed_option, st
 
 if TYPE_CHECKING:
     from ..benchmarks import BenchResult, Row
-    from ..benchmarks.cache import AskedCache
+    from ..benchmarks.machine.cache import AskedCache
     from ..benchmarks.peers import Contest
 
 

@@ -17,7 +17,7 @@ from ..prep import MeasurementError, to_json
 from .console import echo_json, progress_bars, say, stderr_console
 
 if TYPE_CHECKING:
-    from ..benchmarks.training_speed import SpeedRecord
+    from ..benchmarks.bench.training_speed import SpeedRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,8 +72,8 @@ def bench_train(
     **settings: Any,
 ) -> None:
     """Measure, and show the rows on stderr, or as JSON on stdout too."""
-    from ..benchmarks.records import TRAINING_SPEED
-    from ..benchmarks.training_speed import SpeedPlan, measure_speeds
+    from ..benchmarks.bench.training_speed import SpeedPlan, measure_speeds
+    from ..benchmarks.measuring.record import TRAINING_SPEED
     from ..loaders import LOADERS
     from ..train import TrainConfig
 
@@ -97,7 +97,7 @@ def bench_train(
 
 
 def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
-    from ..benchmarks.speed_tables import compare_speeds
+    from ..benchmarks.bench.speed_tables import compare_speeds
 
     rows = compare_speeds(record.speeds)
     results = [{**to_json(row.speed), "of_ceiling": row.of_ceiling, "scaling": row.scaling} for row in rows]
@@ -105,7 +105,7 @@ def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
 
 
 def _show(record: "SpeedRecord") -> None:
-    from ..benchmarks.speed_tables import COLUMNS, cells, compare_speeds
+    from ..benchmarks.bench.speed_tables import COLUMNS, cells, compare_speeds
 
     config = record.config
     table = Table(title=f"{config.model} at {config.image_size} px, {config.batch_size} pictures a rank", box=None)

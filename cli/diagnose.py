@@ -11,9 +11,9 @@ from .bench import counts
 from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
 
 if TYPE_CHECKING:
-    from ..benchmarks.diagnose import Diagnosis
-    from ..benchmarks.diagnosis import Rate
-    from ..benchmarks.steps import Step
+    from ..benchmarks.diagnose.diagnose import Diagnosis
+    from ..benchmarks.diagnose.verdict import Rate
+    from ..benchmarks.measuring.steps import Step
 
 
 @click.command("diagnose")
@@ -47,9 +47,9 @@ def diagnose(
              feedline diagnose data --gpu h100          would this machine feed an H100?
              feedline diagnose data --step-ms 26        ... or a model that takes 26 ms for a batch
     """
-    from ..benchmarks.diagnose import diagnose as run, write_diagnosis
-    from ..benchmarks.differential import DiagnosisPlan
-    from ..benchmarks.hardware import GPUS
+    from ..benchmarks.diagnose.diagnose import diagnose as run, write_diagnosis
+    from ..benchmarks.diagnose.hardware import GPUS
+    from ..benchmarks.diagnose.runs import DiagnosisPlan
     from ..loaders import LOADERS
 
     for name in loaders:
@@ -75,8 +75,8 @@ def diagnose(
 
 def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
     """Return the model's part, and the device that the pictures go to."""
-    from ..benchmarks.hardware import GPUS
-    from ..benchmarks.steps import Step
+    from ..benchmarks.diagnose.hardware import GPUS
+    from ..benchmarks.measuring.steps import Step
     from ..train import MODELS, default_device
 
     if sum(value is not None for value in (model, step_ms, gpu)) > 1:
@@ -102,7 +102,7 @@ def _command(root: Path, loaders: tuple[str, ...], *model: Any) -> tuple[str, ..
 
 
 def _summary(found: "Diagnosis") -> dict[str, Any]:
-    from ..benchmarks.diagnose import advice
+    from ..benchmarks.diagnose.diagnose import advice
 
     answer: dict[str, Any] = to_json(found)
     for key in ("format", "schema", "runs", "loader", "workers"):
@@ -130,7 +130,7 @@ def _summary(found: "Diagnosis") -> dict[str, Any]:
 
 def _show(found: "Diagnosis") -> None:
     """Print the verdict, the tables behind it and what to do next, on stderr."""
-    from ..benchmarks.diagnose import advice
+    from ..benchmarks.diagnose.diagnose import advice
 
     say(found.verdict.sentence)
     say(found.epoch_sentence)

@@ -9,7 +9,7 @@ from ..prep import LoaderUnavailable, to_json
 from .console import as_it_is, echo_json, json_option, say
 
 if TYPE_CHECKING:
-    from ..benchmarks.findings import Finding
+    from ..benchmarks.doctor.finding import Finding
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
@@ -28,8 +28,8 @@ def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
              feedline doctor data --json
     """
     try:
-        from ..benchmarks.doctor import examine, usable
-        from ..benchmarks.facts import gather
+        from ..benchmarks.doctor.doctor import examine, usable
+        from ..benchmarks.doctor.machine_state import gather
     except (ImportError, OSError) as error:  # Windows raises OSError for a DLL that does not load
         raise LoaderUnavailable(
             f"a library that feedline stands on cannot be loaded ({error}); "

@@ -85,7 +85,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, ImportError):  # first: without numpy or pydantic the next line fails as well
         return f"a library that feedline stands on cannot be loaded ({error}); install it again with pip"
 
-    from ..prep.errors import FeedlineError  # here: it brings numpy and pydantic, which help does not need
+    from ..prep.base.errors import FeedlineError  # here: it brings numpy and pydantic, which help does not need
 
     if isinstance(error, FeedlineError):
         return str(error)

@@ -7,7 +7,7 @@ these pictures and this picture size: another machine's winner is a guess.
 from pathlib import Path
 
 from ..benchmarks import capture, read_records, tabulate
-from ..benchmarks.data import describe
+from ..benchmarks.measuring.dataset import describe
 from ..loaders import LOADERS, LoaderSpec, readable_loaders
 from ..train import Choice, TrainConfig
 

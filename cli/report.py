@@ -21,8 +21,8 @@ def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
              feedline report bench --run run --out report.html
     """
     from ..benchmarks import read_records, read_run, write_report
-    from ..benchmarks.diagnose import find_diagnosis
-    from ..benchmarks.training_speed import read_speeds
+    from ..benchmarks.bench.training_speed import read_speeds
+    from ..benchmarks.diagnose.diagnose import find_diagnosis
 
     run = None if run_path is None else read_run(run_path)
     write_report(out, read_records(records), run, read_speeds(records), find_diagnosis(records))

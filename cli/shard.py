@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ..prep.manifest import Encode, Order, ShardManifest
-from ..prep.shards import Engine
+from ..prep.base.manifest import Encode, Order, ShardManifest
+from ..prep.shards.write import Engine
 from .console import echo_json, json_option, progress_bars, say, seed_option
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 from ..prep import LoaderError
 from .base import Batch, LoaderSpec
-from .resumable import ResumableLoader
+from .support.resumable import ResumableLoader
 from .table import open_loader, readable_loaders
 
 # Enough to keep one batch from staying in the CPU's caches: 4 batches of 64 pictures at 224 px are 38 MB.

@@ -26,12 +26,12 @@ from PIL import Image
 
 from ..prep import LoaderError
 from .base import Batch, LoaderSpec
-from .crops import eval_offset, eval_size, train_crop
-from .damage import Failure, log
-from .encoded import open_samples
-from .epochs import batch_count, epoch_order, epoch_share, share_length
-from .pixels import UNREADABLE, draws_of, read_pixels
-from .resumable import ResumableLoader
+from .pixels.crops import eval_offset, eval_size, train_crop
+from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .support.damage import Failure, log
+from .support.encoded import open_samples
+from .support.epochs import batch_count, epoch_order, epoch_share, share_length
+from .support.resumable import ResumableLoader
 
 # Batches under way beside the one handed out: DALI decodes one while the next waits, so its threads never do.
 AHEAD = 2

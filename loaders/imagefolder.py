@@ -15,11 +15,11 @@ from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
 from .base import Batch, LoaderSpec
-from .damage import Failure
-from .epochs import batch_count, epoch_order, epoch_share, share_length
-from .pixels import UNREADABLE, draws_of, read_pixels
-from .resumable import ResumableLoader
-from .torch_workers import end_data_loader, items_of, start_data_loader
+from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .support.damage import Failure
+from .support.epochs import batch_count, epoch_order, epoch_share, share_length
+from .support.resumable import ResumableLoader
+from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
 Request = tuple[int, int]  # (epoch, sample index)
 Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index

@@ -13,7 +13,7 @@ import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
 from .base import Decode, Loader, LoaderSpec
-from .streams import stream_count
+from .support.streams import stream_count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,14 +19,14 @@ import torch
 
 from ..prep import SampleError, permutation
 from .base import Batch, LoaderSpec
-from .crop_decoding import decode_into
-from .cuts import Cut
-from .damage import Failure
-from .encoded import EncodedSamples, open_samples
-from .epochs import batch_count, epoch_order, epoch_share, share_length
-from .gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
-from .pixels import draws_of
-from .resumable import ResumableLoader
+from .pixels.crop_decoding import decode_into
+from .pixels.cuts import Cut
+from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
+from .pixels.reference import draws_of
+from .support.damage import Failure
+from .support.encoded import EncodedSamples, open_samples
+from .support.epochs import batch_count, epoch_order, epoch_share, share_length
+from .support.resumable import ResumableLoader
 
 # Pictures per task: handing one over costs about 30 microseconds, decoding one about 500.
 CHUNK = 8

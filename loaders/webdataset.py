@@ -23,12 +23,12 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
 from .base import Batch, LoaderSpec
-from .damage import Failure
-from .epochs import batch_count
-from .pixels import UNREADABLE, draws_of, read_pixels
-from .resumable import ResumableLoader
-from .streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
-from .torch_workers import end_data_loader, items_of, start_data_loader
+from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .support.damage import Failure
+from .support.epochs import batch_count
+from .support.resumable import ResumableLoader
+from .support.streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
+from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
 # Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
 SHUFFLE_BUFFER = 64

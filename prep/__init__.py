@@ -1,8 +1,8 @@
 """From archives to class folders to shards: pure Python, no shell, no network."""
 
-from .cpus import usable_cpus
-from .documents import read_document, to_json, write_atomically, write_document
-from .errors import (
+from .base.cpus import usable_cpus
+from .base.documents import read_document, to_json, write_atomically, write_document
+from .base.errors import (
     DatasetError,
     FeedlineError,
     LoaderError,
@@ -13,9 +13,7 @@ from .errors import (
     SourceError,
     TrainingError,
 )
-from .imagenet import SPLITS, find_archives, prepare_imagenet
-from .labels import class_names, validation_labels, wnids
-from .manifest import (
+from .base.manifest import (
     MANIFEST,
     SHARDS,
     ClassEntry,
@@ -29,16 +27,18 @@ from .manifest import (
     read_manifest,
     read_shard_manifest,
 )
-from .order import key_of, permutation, uniforms
-from .progress import Progress, silent
-from .reindex import index_shards
-from .samples import find_samples, list_samples
-from .shard_order import sample_order
-from .shard_plan import ShardSpec
-from .shards import default_place, write_shards
-from .synthetic import SyntheticSpec, write_synthetic
-from .tiny_imagenet import prepare_tiny_imagenet
-from .verify import Verification, verify
+from .base.order import key_of, permutation, uniforms
+from .base.progress import Progress, silent
+from .checking.verify import Verification, verify
+from .folders.imagenet import SPLITS, find_archives, prepare_imagenet
+from .folders.tiny_imagenet import prepare_tiny_imagenet
+from .labels.imagenet import class_names, validation_labels, wnids
+from .shards.order import sample_order
+from .shards.plan import ShardSpec
+from .shards.reindex import index_shards
+from .shards.samples import find_samples, list_samples
+from .shards.write import default_place, write_shards
+from .synthetic.archives import SyntheticSpec, write_synthetic
 
 __all__ = [
     "MANIFEST",

@@ -1,12 +1,22 @@
-"""One ResNet trainer for every loader: the same recipe, so that only the loader differs between two runs."""
+"""One ResNet trainer for every loader: the same recipe, so that only the loader differs between two runs.
+
+``feedline.train`` is this package and can be called: ``feedline.train(config)`` is ``feedline.train.train(config)``.
+Importing a submodule binds the package to that name, so a function of the same name at the front door would be
+replaced by it. Python lets a module choose its class for such cases (data model, "Customizing module attribute
+access").
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from .checkpoint import export_weights
 from .choose import Choice
-from .compare import Comparison, Disagreement, Verdict, compare
 from .config import AUTO, TrainConfig, default_device
 from .data import default_loader, default_workers
-from .evaluate import EvaluateConfig, Evaluation, evaluate
-from .gallery import write_gallery
+from .evaluation.compare import Comparison, Disagreement, Verdict, compare
+from .evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
+from .evaluation.gallery import write_gallery
 from .metrics import Metrics
 from .models import MODELS
 from .result import TrainResult
@@ -36,3 +46,13 @@ __all__ = [
     "train",
     "write_gallery",
 ]
+
+
+class _CallablePackage(ModuleType):
+    """A package that is called like the function of the same name in it."""
+
+    def __call__(self, config: TrainConfig, *arguments: Any, **keywords: Any) -> TrainResult:
+        return train(config, *arguments, **keywords)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

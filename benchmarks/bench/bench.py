@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..loaders import LoaderSpec, honours, readable_loaders
-from ..prep import MeasurementError, OutputError, Progress, silent, write_atomically
-from .cache import AskedCache, evict, files_read, resident_fraction, warm
-from .data import Data, describe
-from .environment import Environment, capture
+from ...loaders import LoaderSpec, honours, readable_loaders
+from ...prep import MeasurementError, OutputError, Progress, silent, write_atomically
+from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
+from ..machine.environment import Environment, capture
+from ..measuring.dataset import Data, describe
+from ..measuring.process import Job, Run, run_in_fresh_process
+from ..measuring.record import BESIDE, Code, Record, read_record, read_records, running_code, write_record
+from ..results.plot import PLOT, write_plot
+from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
+from ..results.tables import Table, tabulate
 from .plan import Configuration, Plan, covers_epoch, in_order
-from .plot import PLOT, write_plot
-from .process import Job, Run, run_in_fresh_process
-from .records import BESIDE, Code, Record, read_record, read_records, running_code, write_record
-from .spreadsheet import SPREADSHEET, write_spreadsheet
-from .tables import Table, tabulate
 
 STACKS = "stacks-of-"
 """How the names of files begin that hold the stacks of a run that hung."""

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..loaders import LOADERS, LoaderSpec, most_workers
-from ..prep import MeasurementError, usable_cpus
-from .cache import AskedCache
-from .peers import Contest
+from ...loaders import LOADERS, LoaderSpec, most_workers
+from ...prep import MeasurementError, usable_cpus
+from ..machine.cache import AskedCache
+from ..peers import Contest
 
 
 @dataclass(frozen=True, kw_only=True)

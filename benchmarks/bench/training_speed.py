@@ -23,17 +23,17 @@ from typing import Literal
 import psutil
 import torch
 
-from ..loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
-from ..prep import MeasurementError, OutputError, Progress, read_document, silent, write_document
-from ..train import TrainConfig, default_workers
-from ..train.config import resolved
-from ..train.data import read_contents
-from ..train.engine import build_learner
-from ..train.models import build_model
-from ..train.ranks import Ranks, joined_ranks
-from .environment import Environment, capture
-from .records import TRAINING_SPEED, Code, running_code
-from .tables import CEILING
+from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
+from ...prep import MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ...train import TrainConfig, default_workers
+from ...train.config import resolved
+from ...train.data import read_contents
+from ...train.engine import build_learner
+from ...train.models import build_model
+from ...train.ranks import Ranks, joined_ranks
+from ..machine.environment import Environment, capture
+from ..measuring.record import TRAINING_SPEED, Code, running_code
+from ..results.tables import CEILING
 
 WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
 
@@ -145,7 +145,7 @@ def run_ranks(job: Job, ranks: int, timeout: float = 1800.0) -> Speed:
     with tempfile.TemporaryDirectory() as place:
         asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
         write_document(asked, job)
-        words = ["-m", "feedline.benchmarks.training_speed", str(asked), str(answered)]
+        words = ["-m", "feedline.benchmarks.bench.training_speed", str(asked), str(answered)]
         if ranks > 1:  # alone it needs no torchrun, which torch's wheels for Windows cannot start
             words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
         command = [sys.executable, *words]

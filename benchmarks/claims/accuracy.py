@@ -6,8 +6,8 @@ scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as a Ti
 prepared root of your own, with shards. The loaders agree when their means differ by less than one loader's own
 accuracies do from seed to seed.
 
-    python -m feedline.benchmarks.accuracy OUT
-    python -m feedline.benchmarks.accuracy OUT --root data
+    python -m feedline.benchmarks.claims.accuracy OUT
+    python -m feedline.benchmarks.claims.accuracy OUT --root data
 """
 
 import io
@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..loaders import LOADERS, readable_loaders
-from ..prep import (
+from ...loaders import LOADERS, readable_loaders
+from ...prep import (
     FeedlineError,
     MeasurementError,
     prepare_tiny_imagenet,
@@ -34,9 +34,9 @@ from ..prep import (
     write_document,
     write_shards,
 )
-from ..train import TrainConfig, train
-from .environment import Environment, capture
-from .records import Code, running_code
+from ...train import TrainConfig, train
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 SIDE = 64
 VAL_EVERY = 5  # every fifth digit: 360 to judge by, so that one picture is 0.3 points
@@ -166,7 +166,7 @@ def main(out: Path, seeds: int, epochs: int, root: Path | None) -> None:
     )
     record = AccuracyRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=f"python -m feedline.benchmarks.accuracy OUT{f' --root {root}' if root else ''} "
+        command=f"python -m feedline.benchmarks.claims.accuracy OUT{f' --root {root}' if root else ''} "
         f"--seeds {seeds} --epochs {epochs}",
         code=running_code(),
         environment=capture(),

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from .environment import Machine
-from .records import Record, read_records
-from .tables import CEILING, Pair, Row, Table, cold_and_warm, tabulate
+from ..machine.environment import Machine
+from ..measuring.record import Record, read_records
+from ..results.tables import CEILING, Pair, Row, Table, cold_and_warm, tabulate
 
 OURS, BASELINE = "threaded", "imagefolder"
 

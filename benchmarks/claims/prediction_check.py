@@ -1,6 +1,6 @@
 """Is the what-if right? The same loader behind a throttle, predicted and then measured.
 
-    python -m feedline.benchmarks.prediction_check ROOT --out FILE
+    python -m feedline.benchmarks.claims.prediction_check ROOT --out FILE
 
 ``threaded`` runs in its own threads with its own read path, in which a throttle lets so many bytes and requests
 through as a disk would (``loaders.throttle``), at several bandwidths and at one latency. The table says predicted,
@@ -17,17 +17,17 @@ from typing import Literal
 
 import click
 
-from ..loaders import LoaderSpec
-from ..loaders.throttle import Throttle
-from ..prep import FeedlineError, Progress, silent, usable_cpus, write_document
-from .cache import files_read, warm
-from .diagnosis import Rate, rate_of
-from .environment import Environment, capture
-from .hardware import Disk
-from .process import CHILD, Job, profile_in_fresh_process, run_in_fresh_process
-from .records import Code, running_code
-from .storage_model import predict
-from .what_if import loads
+from ...loaders import LoaderSpec
+from ...loaders.support.throttle import Throttle
+from ...prep import FeedlineError, Progress, silent, usable_cpus, write_document
+from ..diagnose.hardware import Disk
+from ..diagnose.storage_model import predict
+from ..diagnose.verdict import Rate, rate_of
+from ..diagnose.what_if import loads
+from ..machine.cache import files_read, warm
+from ..machine.environment import Environment, capture
+from ..measuring.process import CHILD, Job, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.record import Code, running_code
 
 BANDWIDTHS = (0.25, 0.5, 1.0)
 """Of the check, as shares of what the loader reads from memory: well below, below, and where both meet."""
@@ -125,7 +125,7 @@ def _disk(throttle: Throttle) -> Disk:
         bytes_per_second=throttle.bytes_per_second,
         waiting_seconds=throttle.seconds_per_request,
         request_bytes=math.inf,
-        source="feedline.loaders.throttle",
+        source="feedline.loaders.support.throttle",
     )
 
 

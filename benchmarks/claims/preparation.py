@@ -1,6 +1,6 @@
 """How fast archives become class folders: feedline against the usual shell scripts and torchvision.
 
-    python -m feedline.benchmarks.preparation --out benchmarks/records/preparation
+    python -m feedline.benchmarks.claims.preparation --out benchmarks/records/preparation
 
 Everybody gets the same two archives: a training archive of pictures of ImageNet's size, and a validation archive of
 many small ones, where starting a process per file is what costs. The runs alternate, every time ends when the data
@@ -31,9 +31,9 @@ import click
 import numpy as np
 import psutil
 
-from ..prep import MeasurementError, uniforms, validation_labels, wnids, write_document
-from ..prep.photographs import VARY_DRAWS, encode, vary
-from .environment import Environment, capture
+from ...prep import MeasurementError, uniforms, validation_labels, wnids, write_document
+from ...prep.synthetic.photographs import VARY_DRAWS, encode, vary
+from ..machine.environment import Environment, capture
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 VARIETY = 32  # different pictures; the archives repeat them, and no file system here notices

@@ -1,4 +1,4 @@
-"""The result tables in README and docs are spliced in from the records: python -m feedline.benchmarks.readme [--check]
+"""Result tables of README and docs, spliced in from records: python -m feedline.benchmarks.claims.readme [--check]
 
 A number that a person copies is wrong after the next measurement. So what stands between two markers is written by
 this program and by nobody else:
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import click
 
-from ..prep import FeedlineError, MeasurementError, write_atomically
+from ...prep import FeedlineError, MeasurementError, write_atomically
 from .result_tables import TABLES
 
-COMMAND = "python -m feedline.benchmarks.readme"
+COMMAND = "python -m feedline.benchmarks.claims.readme"
 MARK = re.compile(r"^<!-- (begin|end): ([\w-]+) -->$\n?", re.MULTILINE)
 
 

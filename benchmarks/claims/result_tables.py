@@ -12,18 +12,18 @@ from typing import Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
-from ..prep import read_document
-from ..train.history import EpochRecord
+from ...prep import read_document
+from ...train.history import EpochRecord
+from ..bench.speed_tables import tabulate_speeds
+from ..bench.training_speed import SpeedRecord
+from ..machine.environment import Environment
+from ..results.tables import CEILING
 from .accuracy import AccuracyRecord, agreement
-from .environment import Environment
 from .loader_tables import cold, loaders, machine_name, peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table
-from .speed_tables import tabulate_speeds
-from .tables import CEILING
 from .threaded import ThreadedRecord, findings, table as threaded_table
-from .training_speed import SpeedRecord
 
 
 class _Dated(Protocol):
@@ -141,7 +141,7 @@ def _preparing(record: PreparationRecord) -> str:
         f"preparing {' and '.join(f'{split} ({record.pictures[split]:,} pictures)' for split in ours)}",
         record,
         f"{', '.join(against)} (spreads {min(spreads):.0%} to {max(spreads):.0%}); {memory / 1e6:.0f} MB of memory",
-        "`python -m feedline.benchmarks.preparation --out DIR`, [docs/prep.md](docs/prep.md)",
+        "`python -m feedline.benchmarks.claims.preparation --out DIR`, [docs/prep.md](docs/prep.md)",
     )
 
 
@@ -154,7 +154,7 @@ def _sharding(record: ShardingRecord) -> str:
         record,
         f"{done.images / median(done.cpu_seconds):.0f} images/s on one core; files grow by {growth:.2%}; "
         f"{index:.0f} bytes of index a picture",
-        "`python -m feedline.benchmarks.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
+        "`python -m feedline.benchmarks.claims.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
     )
 
 
@@ -165,7 +165,7 @@ def _promised(record: ThreadedRecord) -> str:
         "promises of `threaded`",
         record,
         f"{len(judged) - len(missed)} of {len(judged)} kept{'; missed: ' if missed else ''}{'; '.join(missed)}",
-        "`python -m feedline.benchmarks.threaded ROOT --out FILE`, [docs/results.md](docs/results.md)",
+        "`python -m feedline.benchmarks.claims.threaded ROOT --out FILE`, [docs/results.md](docs/results.md)",
     )
 
 
@@ -175,7 +175,7 @@ def _foreseen(record: Check) -> str:
         "what-if, behind a throttled disk",
         record,
         f"predicted images/s are {min(errors):.1%} to {max(errors):.1%} off the measured ones",
-        "`python -m feedline.benchmarks.prediction_check ROOT --out FILE`, [docs/results.md](docs/results.md)",
+        "`python -m feedline.benchmarks.claims.prediction_check ROOT --out FILE`, [docs/results.md](docs/results.md)",
     )
 
 
@@ -185,7 +185,7 @@ def _agreeing(data: str, record: AccuracyRecord) -> str:
         f"accuracy by loader, {data}, {seeds} seeds",
         record,
         agreement(record.runs).splitlines()[-1],
-        "`python -m feedline.benchmarks.accuracy OUT`, [docs/training.md](docs/training.md)",
+        "`python -m feedline.benchmarks.claims.accuracy OUT`, [docs/training.md](docs/training.md)",
     )
 
 

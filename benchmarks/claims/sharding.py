@@ -1,4 +1,4 @@
-"""What sharding costs: python -m feedline.benchmarks.sharding ROOT --out benchmarks/records/sharding/NAME.json
+"""What sharding costs: python -m feedline.benchmarks.claims.sharding ROOT --out benchmarks/records/sharding/NAME.json
 
 Two questions, on the pictures of a prepared root or of the official archives:
 
@@ -25,13 +25,13 @@ from typing import Literal
 
 from PIL import Image, ImageChops
 
-from ..prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
-from ..prep.encode import Encoded, EncodeSpec, encode_picture
-from ..prep.manifest import Encode
-from ..prep.samples import Sample, SampleReader
-from ..prep.shard_index import index_path
-from .environment import Environment, capture
-from .records import Code, running_code
+from ...prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
+from ...prep.base.manifest import Encode
+from ...prep.shards.encode import Encoded, EncodeSpec, encode_picture
+from ...prep.shards.index import index_path
+from ...prep.shards.samples import Sample, SampleReader
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 SETTINGS: tuple[tuple[Encode, int], ...] = (("copy", 1), ("copy", 2), ("restart", 1), ("restart", 2))
 
@@ -83,7 +83,7 @@ def measure_sharding(root: Path, out: Path, *, images: int = 1000, repeats: int 
     chosen = samples[:: max(1, len(samples) // images)][:images]
     record = ShardingRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=("python", "-m", "feedline.benchmarks.sharding", str(root), "--out", str(out)),
+        command=("python", "-m", "feedline.benchmarks.claims.sharding", str(root), "--out", str(out)),
         code=running_code(),
         environment=environment,
         transcoding=_transcode(chosen, repeats),
@@ -182,7 +182,9 @@ def _speed(images: int, seconds: Sequence[float]) -> str:
 
 def main() -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m feedline.benchmarks.sharding", description="What sharding costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m feedline.benchmarks.claims.sharding", description="What sharding costs."
+    )
     parser.add_argument("root", type=Path, help="a prepared root, or the folder of the archives")
     parser.add_argument("--out", type=Path, required=True, help="the record to write")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What ``threaded`` costs, and whether it keeps its promises: python -m feedline.benchmarks.threaded ROOT --out FILE
+"""What ``threaded`` costs, and which promises it keeps: python -m feedline.benchmarks.claims.threaded ROOT --out FILE
 
 ROOT has restart-marker shards of at least some hundred pictures: feedline shard ROOT --encode restart. Each promise
 is measured where it is made (see ``threaded_costs``): the loader against its own serial work, two threads against one,
@@ -19,13 +19,13 @@ from typing import Literal
 
 import torch
 
-from ..loaders import LoaderSpec
-from ..loaders.encoded import ShardSamples
-from ..loaders.threaded import ThreadedLoader
-from ..prep import FeedlineError, OutputError, usable_cpus, write_document
-from .data import Data, describe as describe_data
-from .environment import Environment, capture
-from .records import Code, running_code
+from ...loaders import LoaderSpec
+from ...loaders.support.encoded import ShardSamples
+from ...loaders.threaded import ThreadedLoader
+from ...prep import FeedlineError, OutputError, usable_cpus, write_document
+from ..machine.environment import Environment, capture
+from ..measuring.dataset import Data, describe as describe_data
+from ..measuring.record import Code, running_code
 from .threaded_costs import (
     OpenedIndex,
     Scaling,
@@ -89,7 +89,7 @@ def measure_threaded(root: Path, out: Path, *, images: int = 1000, repeats: int 
     epoch = EPOCHS * describe_data(root, "train").samples
     record = ThreadedRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=("python", "-m", "feedline.benchmarks.threaded", str(root), "--out", str(out)),
+        command=("python", "-m", "feedline.benchmarks.claims.threaded", str(root), "--out", str(out)),
         code=running_code(),
         environment=environment,
         data=describe_data(root, "train"),
@@ -224,7 +224,9 @@ def table(record: ThreadedRecord) -> str:
 
 def main() -> None:
     """Measure from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m feedline.benchmarks.threaded", description="What threaded costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m feedline.benchmarks.claims.threaded", description="What threaded costs."
+    )
     parser.add_argument("root", type=Path, help="a root with restart-marker shards of split train")
     parser.add_argument("--out", type=Path, required=True, help="the record to write")
     parser.add_argument("--images", type=int, default=1000, help="pictures of each serial part (default: 1000)")

@@ -22,16 +22,16 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from ..loaders import LoaderSpec
-from ..loaders.crop_decoding import decode_into
-from ..loaders.cuts import cut_out
-from ..loaders.encoded import EncodedPicture, EncodedSamples, ShardSamples, Tiles
-from ..loaders.pixels import draws_of
-from ..loaders.threaded import ThreadedLoader
-from ..prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
-from ..prep.restart import add_restart_markers
-from ..prep.shard_index import ShardIndex, index_path, read_index
-from .process import Job, run_in_fresh_process
+from ...loaders import LoaderSpec
+from ...loaders.pixels.crop_decoding import decode_into
+from ...loaders.pixels.cuts import cut_out
+from ...loaders.pixels.reference import draws_of
+from ...loaders.support.encoded import EncodedPicture, EncodedSamples, ShardSamples, Tiles
+from ...loaders.threaded import ThreadedLoader
+from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
+from ...prep.images.restart import add_restart_markers
+from ...prep.shards.index import ShardIndex, index_path, read_index
+from ..measuring.process import Job, run_in_fresh_process
 
 IMAGENET = 1_281_167  # pictures in split train
 IMAGENET_BYTES = 115_000  # of a picture, in the mean

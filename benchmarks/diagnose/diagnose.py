@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ..prep import FeedlineError, MeasurementError, OutputError, Progress, read_document, silent, write_document
-from .diagnosis import Evidence, Rate, State, Verdict, judge
-from .differential import DiagnosisPlan, Findings, MeasuredRun, measure_all
-from .encodings import Profile
-from .environment import Environment, capture
+from ...prep import FeedlineError, MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ..machine.environment import Environment, capture
+from ..measuring.encodings import Profile
+from ..measuring.record import DIAGNOSIS, Code, running_code
 from .hardware import Gpu
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .records import DIAGNOSIS, Code, running_code
+from .runs import DiagnosisPlan, Findings, MeasuredRun, measure_all
+from .verdict import Evidence, Rate, State, Verdict, judge
 from .what_if import WhatIf, what_ifs
 
 

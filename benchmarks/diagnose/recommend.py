@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..prep import MeasurementError
-from .diagnosis import BALANCED, Evidence, Rate
+from ...prep import MeasurementError
+from .verdict import BALANCED, Evidence, Rate
 
 
 @dataclass(frozen=True, kw_only=True)

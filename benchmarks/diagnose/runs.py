@@ -14,18 +14,18 @@ from typing import TypeVar
 
 import psutil
 
-from ..loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
-from ..prep import MeasurementError, Progress, silent
-from .cache import evict, files_read, warm
-from .diagnosis import Rate, State, rate_of, state_that_counts
-from .encodings import Profile
-from .environment import granted_memory
-from .measure import Measurement
-from .plan import default_workers
-from .process import Job, Run, profile_in_fresh_process, run_in_fresh_process
+from ...loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
+from ...prep import MeasurementError, Progress, silent
+from ..bench.plan import default_workers
+from ..machine.cache import evict, files_read, warm
+from ..machine.environment import granted_memory
+from ..measuring.encodings import Profile
+from ..measuring.measure import Measurement
+from ..measuring.process import Job, Run, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.steps import Step
+from ..results.tables import CEILING
 from .recommend import CurvePoint, recommend
-from .steps import Step
-from .tables import CEILING
+from .verdict import Rate, State, rate_of, state_that_counts
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from itertools import product
 from statistics import median
 from typing import Literal
 
-from ..prep import MeasurementError
+from ...prep import MeasurementError
 
 Name = Literal["fetch-bound", "decode-bound", "compute-bound", "balanced", "inconclusive"]
 State = Literal["warm", "cold"]

@@ -8,8 +8,8 @@ each encoding, and a disk from the table (``hardware``) through a simulation (``
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..prep.manifest import Encode
-from .encodings import Profile
+from ...prep.base.manifest import Encode
+from ..measuring.encodings import Profile
 from .hardware import DISKS
 from .recommend import trained
 from .storage_model import Load, predict

@@ -6,8 +6,8 @@ The checks are pure functions, so that machines which nobody has at hand are tes
 from collections.abc import Callable, Sequence
 
 from . import machine_checks as machine, software_checks as software
-from .facts import Facts
-from .findings import Finding
+from .finding import Finding
+from .machine_state import Facts
 
 CHECKS: tuple[Callable[[Facts], Finding | None], ...] = (
     software.python,

@@ -3,8 +3,8 @@
 A check says nothing where its facts are unknown, or where there is no such thing on the system.
 """
 
-from .facts import Facts
-from .findings import Finding
+from .finding import Finding
+from .machine_state import Facts
 
 BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 pictures, as a worker hands it over
 PREFETCH = 2  # batches that each of DataLoader's workers keeps ready

@@ -16,11 +16,11 @@ import PIL
 import torch
 from PIL import features
 
-from ..loaders import LOADERS, loader_versions
-from ..prep import LoaderUnavailable
-from ..prep.cpus import cgroup_quota
-from .environment import Environment, capture
-from .storage import Storage, filesystem_of, storage_of
+from ...loaders import LOADERS, loader_versions
+from ...prep import LoaderUnavailable
+from ...prep.base.cpus import cgroup_quota
+from ..machine.environment import Environment, capture
+from ..machine.storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ Every check is pure: facts in, finding out. It says nothing where its facts are 
 on the system.
 """
 
-from .facts import Facts
-from .findings import Finding, Level
+from .finding import Finding, Level
+from .machine_state import Facts
 
 # The oldest driver, first number, that runs programs built with a CUDA of this first number: NVIDIA's "CUDA
 # Compatibility", minor version compatibility. A newer driver runs all older ones.

@@ -24,8 +24,8 @@ from typing import Literal
 import numpy as np
 import psutil
 
-from ..loaders import LOADERS
-from ..prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
+from ...loaders import LOADERS
+from ...prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
 from .environment import granted_memory
 
 CacheState = Literal["warm", "cold", "unknown"]

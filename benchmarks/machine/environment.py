@@ -20,7 +20,7 @@ import PIL
 import psutil
 from PIL import features
 
-from ..prep import usable_cpus
+from ...prep import usable_cpus
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
 

@@ -1,4 +1,4 @@
-"""One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.child``.
+"""One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.measuring.child``.
 
 Reads a Job as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
 library or one of the loader's workers, prints to stderr: stdout is handed over before anything is imported
@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
-from ..loaders import LOADERS, Loader, loader_versions, open_loader
-from ..loaders.encoded import open_samples
-from ..loaders.throttle import ThrottledSamples
-from ..prep import FeedlineError, MeasurementError
-from .data import classes_of, describe
+from ...loaders import LOADERS, Loader, loader_versions, open_loader
+from ...loaders.support.encoded import open_samples
+from ...loaders.support.throttle import ThrottledSamples
+from ...prep import FeedlineError, MeasurementError
+from ..machine.process_usage import bytes_read, cpu_seconds
+from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
 from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
 from .process import Answer, Job
 from .stages import time_stages_of
 from .steps import Stepped, start_step
-from .usage import bytes_read, cpu_seconds
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def _open(job: Job) -> Loader:
         return open_loader(job.loader, job.spec)
     if job.loader != "threaded":
         raise MeasurementError(f"only threaded can be throttled, not {job.loader}")
-    from ..loaders.threaded import ThreadedLoader
+    from ...loaders.threaded import ThreadedLoader
 
     samples = open_samples(job.spec.root, job.spec.split)
     return ThreadedLoader(job.spec, samples=ThrottledSamples(samples, job.throttle))

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..prep import MANIFEST, SHARDS, MeasurementError, read_manifest, read_shard_manifest
-from .storage import Storage, filesystem_of, storage_of
+from ...prep import MANIFEST, SHARDS, MeasurementError, read_manifest, read_shard_manifest
+from ..machine.storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)

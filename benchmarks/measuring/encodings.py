@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..loaders import LOADERS, LoaderSpec
-from ..loaders.encoded import EncodedPicture, FolderSamples, Tiles, open_samples
-from ..prep import MANIFEST, SHARDS, read_shard_manifest
-from ..prep.encode import Encoded, EncodeSpec, encode_picture
-from ..prep.manifest import Encode
-from ..prep.shard_index import LONGEST_ROW
+from ...loaders import LOADERS, LoaderSpec
+from ...loaders.support.encoded import EncodedPicture, FolderSamples, Tiles, open_samples
+from ...prep import MANIFEST, SHARDS, read_shard_manifest
+from ...prep.base.manifest import Encode
+from ...prep.shards.encode import Encoded, EncodeSpec, encode_picture
+from ...prep.shards.index import LONGEST_ROW
 from .stages import PillowStages, StageTimes, ThreadedStages, time_stages
 
 PICTURES = 64  # a restart marker costs 2 ms a picture to write, a smaller picture 10

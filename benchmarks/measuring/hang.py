@@ -18,7 +18,7 @@ MOST_NAMED = 3
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*:$")
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.+)$')
-_TOP = Path(__file__).resolve().parents[1]
+_TOP = Path(__file__).resolve().parents[2]
 _OURS = tuple(_TOP / folder for folder in ("prep", "loaders", "benchmarks"))
 
 

@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..loaders import Batch
-from ..prep import MeasurementError
-from .usage import BytesRead
+from ...loaders import Batch
+from ...prep import MeasurementError
+from ..machine.process_usage import BytesRead
 
 WINDOWS = 10  # enough to see a run waver, few enough that each holds several batches
 LEAST_WINDOWS = 3

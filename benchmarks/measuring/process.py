@@ -23,15 +23,15 @@ from dataclasses import dataclass, replace
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
-from ..loaders import LoaderSpec
-from ..loaders.throttle import Throttle
-from ..prep import MeasurementError
+from ...loaders import LoaderSpec
+from ...loaders.support.throttle import Throttle
+from ...prep import MeasurementError
 from .encodings import Profile
 from .hang import deadline, hung_at, stacks
 from .measure import Measurement
 from .steps import Step
 
-CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.child")
+CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SAMPLE_SECONDS = 0.2
 

@@ -18,11 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from ..loaders import LoaderSpec
-from ..prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
-from .cache import AskedCache, CacheState
-from .data import Data
-from .environment import Environment, Machine
+from ...loaders import LoaderSpec
+from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
+from ..machine.cache import AskedCache, CacheState
+from ..machine.environment import Environment, Machine
+from .dataset import Data
 from .measure import Measurement
 
 FORMAT = "feedline-bench"
@@ -146,7 +146,7 @@ def require_one_machine(records: Iterable[Record]) -> Machine:
 
 def running_code() -> Code:
     """Return the version of feedline that runs, and its commit where it runs from a git checkout."""
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     commit = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
     changes = None if commit is None else _git(checkout, "status", "--porcelain")
     return Code(

@@ -21,13 +21,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ..loaders import LoaderSpec, open_loader
-from ..loaders.base import to_batch
-from ..loaders.encoded import EncodedPicture, open_samples
-from ..loaders.epochs import epoch_order
-from ..loaders.pixels import decode_rgb, draws_of, fit
-from ..loaders.throttle import Throttle, ThrottledSamples
-from ..prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+from ...loaders import LoaderSpec, open_loader
+from ...loaders.base import to_batch
+from ...loaders.pixels.reference import decode_rgb, draws_of, fit
+from ...loaders.support.encoded import EncodedPicture, open_samples
+from ...loaders.support.epochs import epoch_order
+from ...loaders.support.throttle import Throttle, ThrottledSamples
+from ...prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
 
 PICTURES = 256
 SECONDS = 2.0
@@ -169,7 +169,7 @@ class ThreadedStages:
 
     def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedPicture]) -> None:
         # Imported here: numba and simplejpeg shall not weigh on processes that measure other loaders.
-        from ..loaders.crop_decoding import decode_crop, fit_into
+        from ...loaders.pixels.crop_decoding import decode_crop, fit_into
 
         self._spec, self._read = spec, read
         self._decode_crop, self._fit_into = decode_crop, fit_into

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..loaders import Batch, LoaderSpec
-from ..prep import MeasurementError, usable_cpus
+from ...loaders import Batch, LoaderSpec
+from ...prep import MeasurementError, usable_cpus
 from .measure import Epochs
 
 # More than any run takes: the learning rate stays within its warm-up, so that no loss runs away.
@@ -61,11 +61,11 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
     # Imported here: other runs shall not carry the trainer's time and memory.
     import torch
 
-    from ..train.config import TrainConfig, resolved
-    from ..train.data import default_loader, read_contents
-    from ..train.engine import build_learner
-    from ..train.models import build_model
-    from ..train.ranks import Ranks
+    from ...train.config import TrainConfig, resolved
+    from ...train.data import default_loader, read_contents
+    from ...train.engine import build_learner
+    from ...train.models import build_model
+    from ...train.ranks import Ranks
 
     torch.set_num_threads(usable_cpus())
     config = TrainConfig(

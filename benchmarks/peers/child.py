@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from ...prep import MeasurementError
-from ..child import answer_job
-from ..data import classes_of, describe
-from ..measure import Expected, measure
-from ..process import Answer, Job
-from ..usage import bytes_read, cpu_seconds
+from ..machine.process_usage import bytes_read, cpu_seconds
+from ..measuring.child import answer_job
+from ..measuring.dataset import classes_of, describe
+from ..measuring.measure import Expected, measure
+from ..measuring.process import Answer, Job
 from .conversions import peer_module, pictures_of, place_of
-from .pictures import check_pictures
+from .images import check_pictures
 from .table import PEERS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..process import Job, Run, run_in_fresh_process
+from ..measuring.process import Job, Run, run_in_fresh_process
 from .conversions import Conversion, conversion_at, ensure_converted, files_of, place_of
 from .environments import python_of, receipt_of
 from .table import PEERS

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import cast
 
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
-from ...prep.samples import Sample
-from ..data import describe
-from ..process import ONE_THREAD
+from ...prep.shards.samples import Sample
+from ..measuring.dataset import describe
+from ..measuring.process import ONE_THREAD
+from .adapters.epochs import PeerModule
 from .environments import python_of
-from .epochs import PeerModule
 from .table import PEERS
 
 NOTE = "conversion.json"
@@ -78,7 +78,7 @@ def pictures_of(root: Path, split: str) -> Sequence[Sample]:
 
 def peer_module(name: str) -> PeerModule:
     """Import a peer's module, in its own environment."""
-    return cast(PeerModule, import_module(f".{name.replace('-', '_')}_peer", __package__))
+    return cast(PeerModule, import_module(f".adapters.{name.replace('-', '_')}_peer", __package__))
 
 
 def _convert(name: str, root: Path, split: str, place: Path) -> None:

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from ...prep import MeasurementError
-from ...prep.samples import Sample
-from ..measure import Epochs
+from ...prep.shards.samples import Sample
+from ..measuring.measure import Epochs
 
 SAMPLES = 256
 NEARER = 0.7

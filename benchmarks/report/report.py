@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..prep import MeasurementError, OutputError, write_atomically
+from ...prep import MeasurementError, OutputError, write_atomically
+from ..diagnose.diagnose import Diagnosis, advice
+from ..machine.environment import Environment
+from ..measuring.record import Record
+from ..results.complaints import complaints
+from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
+from ..results.tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .charts import Chart, Point, line_chart
-from .complaints import complaints
-from .diagnose import Diagnosis, advice
-from .environment import Environment
-from .records import Record
-from .spreadsheet import SPREADSHEET, write_spreadsheet
-from .tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .training import TrainingRun
 
 if TYPE_CHECKING:
-    from .training_speed import SpeedRecord
+    from ..bench.training_speed import SpeedRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]
 
 
 def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
-    from .speed_tables import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+    from ..bench.speed_tables import COLUMNS, cells, compare_speeds  # here: it brings the trainer
 
     if record.environment.machine != latest.environment.machine:
         raise MeasurementError(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..prep import FeedlineError, MeasurementError, read_document
+from ...prep import FeedlineError, MeasurementError, read_document
 
 if TYPE_CHECKING:
-    from ..train import TrainConfig
-    from ..train.history import EpochRecord
+    from ...train import TrainConfig
+    from ...train.history import EpochRecord
 
 # An epoch's line has some 400 characters; ImageNet's longest recipes have 600 epochs.
 MAX_BYTES = 8 * 1024 * 1024
@@ -27,7 +27,7 @@ class TrainingRun:
 
 def read_run(run: Path) -> TrainingRun:
     """Return the training run in directory ``run``; raise MeasurementError where there is none to show."""
-    from ..train import TrainConfig
+    from ...train import TrainConfig
 
     metrics = run / "metrics.jsonl"
     try:
@@ -48,7 +48,7 @@ def read_run(run: Path) -> TrainingRun:
 
 def _epoch(metrics: Path, number: int, line: bytes) -> "EpochRecord":
     """Read one line; numbers that no chart can show, which pydantic lets pass, count as damage."""
-    from ..train.history import EpochRecord
+    from ...train.history import EpochRecord
 
     problem = f"{metrics} is damaged in line {number}; name another --run"
     try:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .measure import LEAST_WINDOWS
-from .records import Record
+from ..measuring.measure import LEAST_WINDOWS
+from ..measuring.record import Record
 from .tables import CEILING, Row, Table
 
 WAVERING = 0.10

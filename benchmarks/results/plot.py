@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ..prep import OutputError, write_atomically
+from ...prep import OutputError, write_atomically
 from .tables import Row, Table, ceiling_of, curves
 
 PLOT = "throughput.png"

@@ -10,8 +10,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..prep import OutputError, write_atomically
-from .records import Record
+from ...prep import OutputError, write_atomically
+from ..measuring.record import Record
 
 SPREADSHEET = "bench.csv"
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from .cache import AskedCache, CacheState
-from .environment import Machine
-from .measure import Window
-from .records import Record, require_one_machine
+from ..machine.cache import AskedCache, CacheState
+from ..machine.environment import Machine
+from ..measuring.measure import Window
+from ..measuring.record import Record, require_one_machine
 
 CEILING = "cached"
 

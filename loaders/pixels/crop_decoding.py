@@ -14,13 +14,13 @@ import numpy.typing as npt
 import simplejpeg
 import torch
 
-from ..prep import SampleError
-from ..prep.compiled import compiled
-from .base import LoaderSpec
+from ...prep import SampleError
+from ...prep.base.compiled import compiled
+from ..base import LoaderSpec
+from ..support.encoded import EncodedPicture
 from .cuts import Cut, cut_out
 from .dct_scaling import resize_scaled
-from .encoded import EncodedPicture
-from .pixels import UNREADABLE, read_pixels
+from .reference import UNREADABLE, read_pixels
 
 U8 = npt.NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..prep import uniforms
+from ...prep import uniforms
 
 SCALE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from ..prep import SampleError
-from ..prep.splice import Box, splice_rows
-from .base import LoaderSpec
+from ...prep import SampleError
+from ...prep.images.splice import Box, splice_rows
+from ..base import LoaderSpec
+from ..support.encoded import EncodedPicture, Tiles
 from .crops import eval_offset, eval_size, train_crop
 from .dct_scaling import dct_scale
-from .encoded import EncodedPicture, Tiles
 
 U8 = npt.NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ its low-pass is not the mean of the pixels that the reference sees.
 import numpy as np
 import numpy.typing as npt
 
-from ..prep.compiled import compiled
+from ...prep.base.compiled import compiled
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]

@@ -13,12 +13,12 @@ import simplejpeg
 import torch
 from torch.nn.functional import interpolate
 
-from ..prep import LoaderUnavailable
-from .base import LoaderSpec
+from ...prep import LoaderUnavailable
+from ..base import LoaderSpec
+from ..support.damage import log
+from ..support.encoded import EncodedPicture
 from .cuts import Cut, cut_out
-from .damage import log
-from .encoded import EncodedPicture
-from .pixels import without_exif
+from .reference import without_exif
 
 Decoder = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 """From JPEGs, each uint8 (bytes,) on the CPU, to RGB pictures, each uint8 (3, h, w) on the decoder's device.

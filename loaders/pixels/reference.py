@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .base import LoaderSpec
+from ..base import LoaderSpec
 from .crops import draw_crops, eval_offset, eval_size, train_crop
 
 Pixels = npt.NDArray[np.uint8]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..prep import SampleError
-from .base import LoaderSpec
+from ...prep import SampleError
+from ..base import LoaderSpec
 
 # Without any set-up, logging writes a warning's text to stderr, and to nothing else.
 log = logging.getLogger("feedline.loaders")

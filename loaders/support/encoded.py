@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..prep import (
+from ...prep import (
     MANIFEST,
     SHARDS,
     LoaderError,
@@ -25,7 +25,7 @@ from ..prep import (
     read_shard_manifest,
     sample_order,
 )
-from ..prep.shard_index import read_index
+from ...prep.shards.index import read_index
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]

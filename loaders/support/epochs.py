@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..prep import LoaderError, permutation
-from .base import Batch, LoaderSpec
+from ...prep import LoaderError, permutation
+from ..base import Batch, LoaderSpec
 
 
 def share_length(count: int, spec: LoaderSpec) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .base import Batch, LoaderSpec
+from ..base import Batch, LoaderSpec
 from .damage import Damage
 from .epochs import Cursor
 from .transfer import Transfer

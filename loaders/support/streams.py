@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .base import LoaderSpec
+from ..base import LoaderSpec
 
 # More streams mix better and let more workers share a rank's shards, but each holds a shuffle buffer.
 STREAMS = 16

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..prep import LoaderError
+from ...prep import LoaderError
 from .encoded import EncodedPicture, EncodedSamples
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from .base import Batch, to_batch
+from ..base import Batch, to_batch
 
 
 class Transfer:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .errors import SourceError
+from ..base.errors import SourceError
 
 CHUNK = 4 * 1024 * 1024  # bytes
 AHEAD = 1024 * 1024 * 1024  # bytes; a page cache that holds less is short of memory anyway

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import SourceError
+from ..base.errors import SourceError
 
 HEADER = 128
 MAX_FILE = 16 * 1024 * 1024  # bytes, packed or unpacked; the original has 0.13 and 2.5 MB

@@ -11,7 +11,7 @@ It moves forwards only, so a tar inside a gzip stream can be walked as well.
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from .errors import SourceError
+from ..base.errors import SourceError
 
 BLOCK = 512
 UNKNOWN = 1 << 62  # the size of a tar that comes out of a stream

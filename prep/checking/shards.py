@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .errors import FeedlineError
-from .geometry import read_geometry
-from .jpeg import UnsupportedJpeg
-from .manifest import Shard, ShardManifest
-from .pictures import odd_notes
-from .pool import check, run_all
-from .progress import Progress, counter
-from .reindex import add_sample
-from .shard_read import ShardSample, read_shard
-from .sidecars import Sidecars, set_indexes, stale
+from ..base.errors import FeedlineError
+from ..base.manifest import Shard, ShardManifest
+from ..base.pool import check, run_all
+from ..base.progress import Progress, counter
+from ..images.check import odd_notes
+from ..images.geometry import read_geometry
+from ..images.jpeg import UnsupportedJpeg
+from ..shards.read import ShardSample, read_shard
+from ..shards.reindex import add_sample
+from ..shards.sidecars import Sidecars, set_indexes, stale
 
 PictureCheck = Callable[[bytes], str | None]
 
@@ -106,7 +106,7 @@ def _index_problem(path: Path) -> str:
 
 def splice_problem(sample: ShardSample) -> str | None:
     """Return why the middle of a picture with tiles cannot be cut out exactly, or None."""
-    from .splice import splice  # numba, which only this needs here
+    from ..images.splice import splice  # numba, which only this needs here
 
     try:
         geometry = read_geometry(sample.picture)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
-from .cpus import usable_cpus
-from .documents import read_document
-from .manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
-from .paths import reachable
-from .pictures import odd_notes, picture_problem
-from .pool import check, run_all
-from .progress import Progress, counter, silent
-from .verify_shards import Found, verify_shards
+from ..base.cpus import usable_cpus
+from ..base.documents import read_document
+from ..base.manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
+from ..base.paths import reachable
+from ..base.pool import check, run_all
+from ..base.progress import Progress, counter, silent
+from ..images.check import odd_notes, picture_problem
+from .shards import Found, verify_shards
 
 
 @dataclass(frozen=True)

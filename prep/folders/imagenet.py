@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SourceError
-from .layouts import recognise
-from .lists import read_classes, read_names
-from .manifest import Manifest
-from .naming import FLAT_TEST, FLAT_VAL
-from .nested import TRAIN_ARCHIVE
-from .paths import reachable
-from .preparation import prepare
-from .progress import Notice, Progress, quiet, silent
-from .request import Checksum, Request
-from .streams import SPLITS
+from ..base.errors import SourceError
+from ..base.manifest import Manifest
+from ..base.paths import reachable
+from ..base.progress import Notice, Progress, quiet, silent
+from ..labels.lists import read_classes, read_names
+from ..sources.class_tars import TRAIN_ARCHIVE
+from ..sources.naming import FLAT_TEST, FLAT_VAL
+from ..sources.recognise import recognise
+from ..sources.request import Checksum, Request
+from ..sources.streams import SPLITS
+from .prepare import prepare
 
 
 @dataclass(frozen=True)

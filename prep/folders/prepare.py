@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from .checksums import Md5s
-from .completeness import CLASSES, check_bytes, check_counts, check_devkit, check_md5, is_official
-from .cpus import usable_cpus
-from .errors import OutputError, SourceError
-from .evidence import Evidence, check_labels
-from .folders import Counts, Unit, write_units
-from .layouts import Found
-from .manifest import Manifest
-from .naming import FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF
-from .nested import CLASS_TARS, TRAIN_ARCHIVE
-from .output import PARTIAL, claim, finish, require_room, spoil
-from .parts import IMAGENET, Part
-from .progress import Notice, Progress, counter
-from .request import Request
+from ..archives.checksums import Md5s
+from ..base.cpus import usable_cpus
+from ..base.errors import OutputError, SourceError
+from ..base.manifest import Manifest
+from ..base.output import PARTIAL, claim, finish, require_room, spoil
+from ..base.progress import Notice, Progress, counter
+from ..checking.verify import verify
+from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, check_md5, is_official
+from ..sources.class_tars import CLASS_TARS, TRAIN_ARCHIVE
+from ..sources.evidence import Evidence, check_labels
+from ..sources.naming import FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF
+from ..sources.parts import IMAGENET, Part
+from ..sources.recognise import Found
+from ..sources.request import Request
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
-from .verify import verify
+from .write import Counts, Unit, write_units
 
 SEVERAL = (HF, FLAT_TRAIN, CLASS_TARS)  # layouts whose splits come in several sources
 OFFICIAL_TARS = (TRAIN_ARCHIVE, FLAT_VAL, FLAT_TEST)

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .documents import read_document, write_document
-from .errors import OutputError
-from .folders import Counts, split_of
-from .labels import class_names
-from .manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
-from .output import JOB, PARTIAL, Job
-from .parts import Part
-from .request import Request
-from .streams import SPLITS
+from ..base.documents import read_document, write_document
+from ..base.errors import OutputError
+from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
+from ..base.output import JOB, PARTIAL, Job
+from ..labels.imagenet import class_names
+from ..sources.parts import Part
+from ..sources.request import Request
+from ..sources.streams import SPLITS
+from .write import Counts, split_of
 
 
 def job_of(parts: Sequence[Part], request: Request) -> Job:

@@ -10,18 +10,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SourceError
-from .layouts import TINY, ZIP, Found, walk_folder
-from .lists import read_names
-from .manifest import Manifest
-from .naming import Place, safe_path
-from .parts import Listing, Part
-from .paths import reachable
-from .preparation import prepare
-from .progress import Notice, Progress, quiet, silent
-from .request import Request
-from .streams import SPLITS
-from .trees import Folder, Zip, tree_parts
+from ..base.errors import SourceError
+from ..base.manifest import Manifest
+from ..base.paths import reachable
+from ..base.progress import Notice, Progress, quiet, silent
+from ..labels.lists import read_names
+from ..sources.naming import Place, safe_path
+from ..sources.parts import Listing, Part
+from ..sources.recognise import TINY, ZIP, Found, walk_folder
+from ..sources.request import Request
+from ..sources.streams import SPLITS
+from ..sources.trees import Folder, Zip, tree_parts
+from .prepare import prepare
 
 DATASET = LAYOUT = "tiny-imagenet"
 ANNOTATIONS = "annotations"

@@ -18,15 +18,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
-from typing import NamedTuple
 
-from .documents import read_document, write_document
-from .errors import OutputError, SourceError
-from .manifest import Split
-from .paths import below
-from .pictures import quick_problem
-from .pool import check, run_all
-from .scanners import put_in_place
+from ..base.documents import read_document, write_document
+from ..base.errors import OutputError, SourceError
+from ..base.manifest import Split
+from ..base.paths import below
+from ..base.pool import check, run_all
+from ..base.scanners import put_in_place
+from ..images.check import quick_problem
+from ..sources.parts import Picture, Unit
 
 Report = Callable[[int], None]
 # Large batches, because reader and writers pass the GIL to and fro while both are busy: with 64 files of 2 KB and 1 MB
@@ -37,29 +37,6 @@ AHEAD = 8  # batches that wait for their writers: 32 MB, and enough for as many 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
 
 Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
-
-
-class Picture(NamedTuple):
-    """One file of a unit: its path below the unit's folder, its size, and how to read it."""
-
-    path: str
-    size: int
-    read: Callable[[], bytes]
-    where: str
-    """Its archive, name and offset, for messages."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What is written, resumed and reported as one."""
-
-    folder: str
-    """Such as "train/n01440764", with forward slashes, below the root; "" for the root itself."""
-    pictures: Callable[[], Iterator[Picture]]
-    shared: bool = False
-    """Whether other units write into the same folder."""
-    texts: bool = False
-    """Whether its files are texts, and no pictures to be checked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from .compiled import compiled, number
+from ..base.compiled import compiled, number
 from .jpeg import HuffmanTable
 
 U8 = npt.NDArray[np.uint8]

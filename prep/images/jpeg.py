@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import SampleError
+from ..base.errors import SampleError
 
 Kind = Literal[
     "not-jpeg",

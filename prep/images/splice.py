@@ -13,8 +13,8 @@ grows by one chroma sample where there is subsampling, which is hardly ever a ti
 import numpy as np
 import numpy.typing as npt
 
-from .compiled import compiled, number
-from .errors import SampleError
+from ..base.compiled import compiled, number
+from ..base.errors import SampleError
 from .geometry import Geometry
 
 U8 = npt.NDArray[np.uint8]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SourceError
-from .labels import wnids
+from ..base.errors import SourceError
+from .imagenet import wnids
 
 CLASSES = 1000
 

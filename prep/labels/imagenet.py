@@ -13,7 +13,7 @@ import struct
 from functools import cache
 from importlib.resources import files
 
-from .errors import DatasetError
+from ..base.errors import DatasetError
 
 # sha256 of the sorted wnids, one per line, and of "<file name> <wnid>" lines sorted by file name.
 WNIDS_SHA256 = "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15"

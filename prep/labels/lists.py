@@ -7,7 +7,7 @@ whatever stands between the wnids does not matter.
 import re
 from pathlib import Path
 
-from .errors import SourceError
+from ..base.errors import SourceError
 
 WNIDS = re.compile(rb"(?<![0-9A-Za-z])n[0-9]{8}(?![0-9])")
 NAME = re.compile(r"(n[0-9]{8})\t(.+)")

@@ -12,10 +12,10 @@ from io import BytesIO
 
 from PIL import Image
 
-from .errors import OutputError
-from .geometry import Geometry, read_geometry
-from .jpeg import UnsupportedJpeg
-from .manifest import Encode
+from ..base.errors import OutputError
+from ..base.manifest import Encode
+from ..images.geometry import Geometry, read_geometry
+from ..images.jpeg import UnsupportedJpeg
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # T.81 table B.1: all SOFn, without DHT, JPG and DAC, which stand between them.
@@ -88,7 +88,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 def _tiled(data: bytes) -> Encoded:
     # Imported here: it takes numba along, which a copy, a reader of indexes and `feedline -h` can do without.
-    from .restart import add_restart_markers
+    from ..images.restart import add_restart_markers
 
     data, geometry = add_restart_markers(data)
     return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DatasetError
-from .geometry import Geometry
+from ..base.errors import DatasetError
+from ..images.geometry import Geometry
 
 SUFFIX = ".index"
 LONGEST_ROW = 2**16 - 1  # bytes; a picture with a longer MCU row is decoded whole

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from .manifest import Order
-from .order import permutation
+from ..base.manifest import Order
+from ..base.order import permutation
 
 # Of a two-level shuffle. A hard disk moves its head in about 12 ms and reads 180 MB/s: of single pictures of 115 kB
 # it reads 9 MB/s, of runs of 32 pictures 110 MB/s. A window of 64 runs is held in memory by each worker, 235 MB.

@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError
-from .shard_write import Piece, Written, write_shard
+from ..base.errors import OutputError
+from .shard import Piece, Written, write_shard
 
 SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them
 FAREWELL = 30.0  # seconds for cancelled tasks to let go of their files

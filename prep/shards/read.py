@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import DatasetError
-from .parts import MAX_PICTURE
+from ..archives.tar import Member, read_member, walk
+from ..base.errors import DatasetError
+from ..sources.parts import MAX_PICTURE
 from .sidecars import File, split_key
-from .tar import Member, read_member, walk
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
-from .cpus import usable_cpus
-from .documents import write_document
+from ..base.cpus import usable_cpus
+from ..base.documents import write_document
+from ..base.errors import DatasetError
+from ..base.manifest import MANIFEST, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
+from ..base.output import PARTIAL
+from ..base.paths import reachable
+from ..base.pool import check, run_all
+from ..base.progress import Progress, counter, silent
 from .encode import describe_picture
-from .errors import DatasetError
-from .manifest import MANIFEST, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
-from .output import PARTIAL
-from .paths import reachable
-from .pool import check, run_all
-from .progress import Progress, counter, silent
-from .shard_read import ShardSample, read_shard
+from .read import ShardSample, read_shard
 from .sidecars import Sidecars, set_indexes, write_all
 
 SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|test)(?=$|[-_.0-9])", re.IGNORECASE)

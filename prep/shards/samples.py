@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import DatasetError, SourceError
-from .labels import class_names, validation_labels, wnids
-from .manifest import MANIFEST, ClassEntry, Manifest, Source, read_manifest
-from .naming import CLASS_TAR, TEST_PICTURE, TRAIN_PICTURE
-from .parts import check_size
-from .progress import Progress, silent
-from .tar import Member, walk
+from ..archives.tar import Member, walk
+from ..base.errors import DatasetError, SourceError
+from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, read_manifest
+from ..base.progress import Progress, silent
+from ..labels.imagenet import class_names, validation_labels, wnids
+from ..sources.naming import CLASS_TAR, TEST_PICTURE, TRAIN_PICTURE
+from ..sources.parts import check_size
 
 
 @dataclass(frozen=True, slots=True)

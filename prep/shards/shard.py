@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .documents import read_document, write_document
+from ..base.documents import read_document, write_document
+from ..base.errors import OutputError
+from ..base.manifest import ClassEntry, Shard
+from ..base.pool import check
+from ..base.scanners import put_in_place
 from .encode import Encoded, encode_picture
-from .errors import OutputError
-from .manifest import ClassEntry, Shard
-from .pool import check
+from .index import index_path
+from .order import WINDOW
+from .plan import ShardSpec
 from .samples import Sample, SampleReader
-from .scanners import put_in_place
-from .shard_index import index_path
-from .shard_order import WINDOW
-from .shard_plan import ShardSpec
 from .sidecars import File, Sidecars, dali_path, write_all
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .documents import write_atomically
-from .geometry import Geometry
-from .manifest import ShardManifest, ShardSplit
-from .shard_index import IndexBuilder, index_path
+from ..base.documents import write_atomically
+from ..base.manifest import ShardManifest, ShardSplit
+from ..images.geometry import Geometry
+from .index import IndexBuilder, index_path
 
 DALI = ".idx"
 TIMM = "_info.json"

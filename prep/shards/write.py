@@ -16,17 +16,17 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from .cpus import usable_cpus
-from .errors import DatasetError, OutputError
-from .manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from .output import PARTIAL, Job, claim, finish, require_room
-from .paths import reachable
-from .pool import run_all
-from .progress import Progress, counter, silent
-from .ray_cluster import write_on_ray
+from ..base.cpus import usable_cpus
+from ..base.errors import DatasetError, OutputError
+from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
+from ..base.output import PARTIAL, Job, claim, finish, require_room
+from ..base.paths import reachable
+from ..base.pool import run_all
+from ..base.progress import Progress, counter, silent
+from .plan import ShardSpec, plan_shards
+from .ray import write_on_ray
 from .samples import Sample, SampleSet, find_samples
-from .shard_plan import ShardSpec, plan_shards
-from .shard_write import Piece, Written, tar_size, write_shard
+from .shard import Piece, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all
 
 Engine = Literal["local", "ray"]

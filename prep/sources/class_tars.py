@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial as bind
 from pathlib import Path
 
-from .errors import SourceError
-from .folders import Picture, Unit
-from .labels import wnids
+from ..archives.tar import Member, read_member, walk
+from ..base.errors import SourceError
+from ..labels.imagenet import wnids
 from .naming import CLASS_TAR, TRAIN_PICTURE
-from .parts import Keep, Part, check_size
-from .tar import Member, read_member, walk
+from .parts import Keep, Part, Picture, Unit, check_size
 
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
 

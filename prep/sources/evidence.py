@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import SourceError
-from .labels import validation_labels
-from .mat import read_structs
+from ..archives.mat import read_structs
+from ..archives.tar import read_member
+from ..base.errors import SourceError
+from ..labels.imagenet import validation_labels
 from .streams import open_tar
-from .tar import read_member
 
 DEVKIT = re.compile(r"ILSVRC2012_devkit_t[0-9]+(?:\.tar)?(?:/.*)?")
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"

@@ -9,8 +9,8 @@ place is built anew from the parts that matched.
 import re
 from typing import NamedTuple
 
-from .errors import SourceError
-from .labels import validation_labels, wnids
+from ..base.errors import SourceError
+from ..labels.imagenet import validation_labels, wnids
 
 WNID = re.compile(r"n[0-9]{8}")
 CLASS_TAR = re.compile(r"(n[0-9]{8})\.tar")

@@ -9,11 +9,10 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
-from .errors import SourceError
-from .folders import Picture, Unit
-from .labels import wnids
+from ..base.errors import SourceError
+from ..labels.imagenet import wnids
 from .naming import Place, place
-from .parts import Keep, Part, check_size
+from .parts import Keep, Part, Picture, Unit, check_size
 from .streams import check_alike
 
 PARQUET = b"PAR1"

@@ -9,9 +9,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from .errors import SourceError
-from .folders import Unit
+from ..base.errors import SourceError
 from .naming import IMAGENET_V2, IMAGENETTE, IMAGEWOOF
 
 IMAGENET = "imagenet"
@@ -25,6 +25,29 @@ MEAN_PICTURE = 110_000  # bytes
 
 Keep = Callable[[str, str], bool]
 """Whether a split's wnid is wanted; the wnid of a test picture is empty."""
+
+
+class Picture(NamedTuple):
+    """One file of a unit: its path below the unit's folder, its size, and how to read it."""
+
+    path: str
+    size: int
+    read: Callable[[], bytes]
+    where: str
+    """Its archive, name and offset, for messages."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is written, resumed and reported as one."""
+
+    folder: str
+    """Such as "train/n01440764", with forward slashes, below the root; "" for the root itself."""
+    pictures: Callable[[], Iterator[Picture]]
+    shared: bool = False
+    """Whether other units write into the same folder."""
+    texts: bool = False
+    """Whether its files are texts, and no pictures to be checked."""
 
 
 @dataclass(frozen=True, kw_only=True)

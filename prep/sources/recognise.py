@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SourceError
+from ..archives.zip import read_zip_member
+from ..base.errors import SourceError
+from ..base.manifest import MANIFEST
+from .class_tars import class_tars, train_archive
 from .evidence import (
     DEVKIT,
     MAX_TEXT,
@@ -22,7 +25,6 @@ from .evidence import (
     file_evidence,
     text_evidence,
 )
-from .manifest import MANIFEST
 from .naming import (
     CLASS_TAR,
     OFFICIAL_NAMES,
@@ -33,12 +35,10 @@ from .naming import (
     Place,
     place,
 )
-from .nested import class_tars, train_archive
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE, Listing, Part
 from .streams import default_split, open_tar, tar_part
 from .trees import Entry, Folder, Zip, tree_parts
-from .zip import read_zip_member
 
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".parquet")
 OTHERS = {".tfrecord": "a TFRecord file", ".npz": "a NumPy archive of small pictures", ".beton": "an FFCV file"}

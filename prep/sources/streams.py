@@ -13,11 +13,10 @@ from functools import partial as bind
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from .errors import SourceError
-from .folders import Picture, Unit
+from ..archives.tar import UNKNOWN, Member, read_member, walk
+from ..base.errors import SourceError
 from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
-from .parts import Keep, Part, check_size
-from .tar import UNKNOWN, Member, read_member, walk
+from .parts import Keep, Part, Picture, Unit, check_size
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")

@@ -10,12 +10,11 @@ from functools import partial as bind
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import SourceError
-from .folders import Picture, Unit
+from ..archives.zip import read_zip_member, walk_zip
+from ..base.errors import SourceError
 from .naming import MIXABLE, WNID, Place, place
-from .parts import Keep, Listing, Part, check_size
+from .parts import Keep, Listing, Part, Picture, Unit, check_size
 from .streams import SPLITS, default_split
-from .zip import read_zip_member, walk_zip
 
 Entry = tuple[str, int, int]
 """Name, position in the zip, size."""

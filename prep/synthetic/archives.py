@@ -20,15 +20,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .cpus import usable_cpus
-from .errors import OutputError
-from .labels import class_names, validation_labels
-from .order import permutation, uniforms
-from .parts import SIGNATURE
-from .photographs import warm_up
-from .progress import Progress, silent
-from .scanners import put_in_place
-from .synthetic_pictures import (
+from ..base.cpus import usable_cpus
+from ..base.errors import OutputError
+from ..base.order import permutation, uniforms
+from ..base.progress import Progress, silent
+from ..base.scanners import put_in_place
+from ..labels.imagenet import class_names, validation_labels
+from ..sources.parts import SIGNATURE
+from .images import (
     SPLIT_KEYS,
     Layout,
     PictureSpec,
@@ -37,6 +36,7 @@ from .synthetic_pictures import (
     SyntheticSpec,
     train_pictures,
 )
+from .photographs import warm_up
 
 TINY_ROOT = "tiny-imagenet-200"
 

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import SourceError
-from .labels import wnids
-from .order import permutation, uniforms
+from ..base.errors import SourceError
+from ..base.order import permutation, uniforms
+from ..base.progress import Progress
+from ..labels.imagenet import wnids
 from .photographs import VARY_DRAWS, Encoding, encode, vary
-from .progress import Progress
 
 Layout = Literal["ilsvrc2012", "tiny-imagenet"]
 SplitName = Literal["train", "val", "test"]

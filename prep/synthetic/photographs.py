@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .errors import SourceError
-from .order import uniforms
+from ..base.errors import SourceError
+from ..base.order import uniforms
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

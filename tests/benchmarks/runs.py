@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from feedline.benchmarks import Measurement, Window
-from feedline.benchmarks.process import Run
+from feedline.benchmarks.measuring.process import Run
 
 
 def run_at(rate: int, windows: int = 3, peak_rss_bytes: int | None = None, **changes: object) -> Run:

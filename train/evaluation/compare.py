@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..prep import ClassEntry, Progress, silent
+from ...prep import ClassEntry, Progress, silent
 from .evaluate import EvaluateConfig, Predictions, predict
-from .pictures import Picture, read_pictures
+from .images import Picture, read_pictures
 
 
 @dataclass(frozen=True, kw_only=True)

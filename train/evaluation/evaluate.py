@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import nn
 
-from ..loaders import Batch, LoaderSpec
-from ..prep import ClassEntry, Progress, TrainingError, silent
-from .checkpoint import About, load_model, read_checkpoint
-from .config import check_device, default_device
-from .data import Contents, open_split, read_contents
-from .engine import Normalise, autocast
+from ...loaders import Batch, LoaderSpec
+from ...prep import ClassEntry, Progress, TrainingError, silent
+from ..checkpoint import About, load_model, read_checkpoint
+from ..config import check_device, default_device
+from ..data import Contents, open_split, read_contents
+from ..engine import Normalise, autocast
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]

@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..prep import OutputError, write_atomically, write_document
+from ...prep import OutputError, write_atomically, write_document
 from .compare import Comparison, Disagreement
-from .pictures import Picture, thumbnail
+from .images import Picture, thumbnail
 
 SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB a picture in the page
 COLUMNS = 5

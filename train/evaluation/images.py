@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
-from ..prep.shard_read import PICTURES
-from ..prep.tar import read_member, walk
+from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
+from ...prep.archives.tar import read_member, walk
+from ...prep.shards.read import PICTURES
 
 PICTURE_SUFFIXES = tuple(f".{extension}" for extension in PICTURES)
 

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from feedline.benchmarks import Expected, Measurement, Plan, bench, measure, read_records
-from feedline.benchmarks.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import Batch, LoaderSpec
 from feedline.prep import MeasurementError, OutputError
 
-from .runs import run_at
+from ..runs import run_at
 
 PER_CLASS = 6
 
@@ -327,8 +327,8 @@ def test_wrong_usage_is_one_sentence(
 
 def test_a_measuring_process_carries_no_plotting_and_no_trainer() -> None:
     """What it imports needlessly would be measured along, in time and in memory."""
-    script = "import sys, feedline.benchmarks.child; print(*sys.modules)"
+    script = "import sys, feedline.benchmarks.measuring.child; print(*sys.modules)"
     modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split())
 
-    assert "feedline.benchmarks.measure" in modules
+    assert "feedline.benchmarks.measuring.measure" in modules
     assert not {"matplotlib", "jinja2", "tensorboard", "torchvision", "feedline.train"} & modules

@@ -24,15 +24,15 @@ from feedline.benchmarks import (
     resident_fraction,
     tabulate,
 )
-from feedline.benchmarks.cache import LEAST_WARM, MOST_COLD
-from feedline.benchmarks.process import Job, Run
-from feedline.benchmarks.tables import cold_and_warm
-from feedline.benchmarks.usage import BytesRead
+from feedline.benchmarks.machine.cache import LEAST_WARM, MOST_COLD
+from feedline.benchmarks.machine.process_usage import BytesRead
+from feedline.benchmarks.measuring.process import Job, Run
+from feedline.benchmarks.results.tables import cold_and_warm
 from feedline.cli.main import run as feedline
 from feedline.loaders import Batch
 from feedline.prep import MeasurementError
 
-from .runs import run_at
+from ..runs import run_at
 
 SAMPLES, BATCH = 40, 4
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from feedline.benchmarks import Plan, bench, read_records
-from feedline.benchmarks.hang import hung_at, stacks
-from feedline.benchmarks.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.hang import hung_at, stacks
+from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError, OutputError
 
-from .runs import run_at
+from ..runs import run_at
 
 STUCK = """
 import faulthandler, json, sys, threading, time
@@ -26,7 +26,7 @@ def main():
 main()
 """
 REALLY_STUCK = """
-import time, feedline.benchmarks.child as child
+import time, feedline.benchmarks.measuring.child as child
 def opens_for_ever(name, spec): time.sleep(600)
 child.open_loader = opens_for_ever
 child.main()

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from feedline.benchmarks.accuracy import Run, agreement, write_digits
-from feedline.benchmarks.speed_tables import tabulate_speeds
-from feedline.benchmarks.training_speed import Job, Speed, SpeedRecord, run_ranks
+from feedline.benchmarks.bench.speed_tables import tabulate_speeds
+from feedline.benchmarks.bench.training_speed import Job, Speed, SpeedRecord, run_ranks
+from feedline.benchmarks.claims.accuracy import Run, agreement, write_digits
 from feedline.cli.main import run as feedline
 from feedline.prep import MeasurementError, prepare_tiny_imagenet, read_document, verify
 from feedline.train import TrainConfig

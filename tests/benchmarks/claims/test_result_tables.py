@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from feedline.benchmarks import Record, Window, read_records, write_record
-from feedline.benchmarks.loader_tables import cold, loaders, peers
-from feedline.benchmarks.readme import documents, splice, stale
-from feedline.benchmarks.result_tables import TABLES
-from feedline.benchmarks.threaded import ThreadedRecord
-from feedline.benchmarks.threaded_costs import OpenedIndex, Timed
-from feedline.benchmarks.training_speed import Speed, SpeedRecord
-from feedline.benchmarks.usage import BytesRead
+from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
+from feedline.benchmarks.claims.loader_tables import cold, loaders, peers
+from feedline.benchmarks.claims.readme import documents, splice, stale
+from feedline.benchmarks.claims.result_tables import TABLES
+from feedline.benchmarks.claims.threaded import ThreadedRecord
+from feedline.benchmarks.claims.threaded_costs import OpenedIndex, Timed
+from feedline.benchmarks.machine.process_usage import BytesRead
 from feedline.prep import MeasurementError, write_document
 from feedline.train import TrainConfig
 
@@ -35,7 +35,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def splicer(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the program that writes the tables."""
-    command = [sys.executable, "-m", "feedline.benchmarks.readme", *map(str, arguments)]
+    command = [sys.executable, "-m", "feedline.benchmarks.claims.readme", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -46,7 +46,7 @@ def measured(record: Record, loader: str, repeat: int, rate: int) -> Record:
 
 
 def test_the_documents_hold_what_the_records_say() -> None:
-    """If this fails: python -m feedline.benchmarks.readme."""
+    """If this fails: python -m feedline.benchmarks.claims.readme."""
     assert list(stale(TOP)) == []
 
 

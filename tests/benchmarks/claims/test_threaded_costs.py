@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from feedline.benchmarks.threaded import ThreadedRecord, findings, measure_threaded, table
-from feedline.benchmarks.threaded_costs import IMAGENET, Timed
+from feedline.benchmarks.claims.threaded import ThreadedRecord, findings, measure_threaded, table
+from feedline.benchmarks.claims.threaded_costs import IMAGENET, Timed
 from feedline.prep import MeasurementError, ShardSpec, read_document, to_json, write_shards
 
 
@@ -82,7 +82,7 @@ def test_an_existing_record_is_not_overwritten(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "feedline.benchmarks.threaded",
+        "feedline.benchmarks.claims.threaded",
         str(tmp_path),
         "--out",
         str(tmp_path / "record.json"),

@@ -11,21 +11,21 @@ import pytest
 import simplejpeg
 
 from feedline.benchmarks import Plan, bench
-from feedline.benchmarks.child import answer_to
-from feedline.benchmarks.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
-from feedline.benchmarks.diagnosis import rate_of
-from feedline.benchmarks.differential import DiagnosisPlan, Findings, measure_all
-from feedline.benchmarks.encodings import Profile, time_encodings
-from feedline.benchmarks.process import Job, Run, run_in_fresh_process
-from feedline.benchmarks.recommend import CurvePoint
-from feedline.benchmarks.stages import StageTimes, time_stages_of
-from feedline.benchmarks.steps import Step
+from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnose.recommend import CurvePoint
+from feedline.benchmarks.diagnose.runs import DiagnosisPlan, Findings, measure_all
+from feedline.benchmarks.diagnose.verdict import rate_of
+from feedline.benchmarks.measuring.child import answer_to
+from feedline.benchmarks.measuring.encodings import Profile, time_encodings
+from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
+from feedline.benchmarks.measuring.steps import Step
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
-from feedline.loaders.throttle import Throttle
+from feedline.loaders.support.throttle import Throttle
 from feedline.prep import MeasurementError
 
-from .runs import run_at
+from ..runs import run_at
 
 FAST_STEP = Step(seconds_per_image=0.001)
 SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from feedline.benchmarks.diagnosis import BALANCED, Evidence, Rate, judge, rate_of, state_that_counts
-from feedline.benchmarks.recommend import (
+from feedline.benchmarks.diagnose.recommend import (
     CurvePoint,
     baseline,
     break_even,
@@ -15,6 +14,7 @@ from feedline.benchmarks.recommend import (
     recommend,
     trained,
 )
+from feedline.benchmarks.diagnose.verdict import BALANCED, Evidence, Rate, judge, rate_of, state_that_counts
 from feedline.prep import MeasurementError
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from feedline.benchmarks.encodings import Profile
-from feedline.benchmarks.hardware import DISKS, GPUS, Disk
-from feedline.benchmarks.prediction_check import check, tabulate_check
-from feedline.benchmarks.process import Job, run_in_fresh_process
-from feedline.benchmarks.stages import StageTimes
-from feedline.benchmarks.storage_model import Load, predict
-from feedline.benchmarks.what_if import IMAGENET, what_ifs
+from feedline.benchmarks.claims.prediction_check import check, tabulate_check
+from feedline.benchmarks.diagnose.hardware import DISKS, GPUS, Disk
+from feedline.benchmarks.diagnose.storage_model import Load, predict
+from feedline.benchmarks.diagnose.what_if import IMAGENET, what_ifs
+from feedline.benchmarks.measuring.encodings import Profile
+from feedline.benchmarks.measuring.process import Job, run_in_fresh_process
+from feedline.benchmarks.measuring.stages import StageTimes
 from feedline.loaders import LoaderSpec
-from feedline.loaders.encoded import EncodedPicture, open_samples
-from feedline.loaders.throttle import Throttle, ThrottledSamples
+from feedline.loaders.support.encoded import EncodedPicture, open_samples
+from feedline.loaders.support.throttle import Throttle, ThrottledSamples
 from feedline.prep import LoaderError, MeasurementError, SyntheticSpec, prepare_imagenet, write_synthetic
 
 UNLIMITED = Disk(name="none", bytes_per_second=math.inf, waiting_seconds=0.0, request_bytes=math.inf, source="an ideal")
@@ -183,7 +183,7 @@ def slow(*arguments, **options):
     time.sleep(0.004)
     return decode(*arguments, **options)
 simplejpeg.decode_jpeg = slow
-from feedline.benchmarks.child import main
+from feedline.benchmarks.measuring.child import main
 main()
 """
 
@@ -211,7 +211,15 @@ def test_the_check_finds_the_prediction_near_where_no_cpu_is_short(many: Path) -
 def test_the_command_checks_the_prediction_and_keeps_the_record(root: Path, tmp_path: Path) -> None:
     """Predicted, measured and the error of each condition, whatever it is, in a document and as a table."""
     words = ["--out", str(tmp_path / "check.json"), "--workers", "1", "--batch-size", "8", "--image-size", "32"]
-    command = [sys.executable, "-m", "feedline.benchmarks.prediction_check", str(root), *words, "--seconds", "0.2"]
+    command = [
+        sys.executable,
+        "-m",
+        "feedline.benchmarks.claims.prediction_check",
+        str(root),
+        *words,
+        "--seconds",
+        "0.2",
+    ]
     done = subprocess.run([*command, "--repeats", "1"], capture_output=True, text=True, check=True)
     record = json.loads((tmp_path / "check.json").read_text())
 

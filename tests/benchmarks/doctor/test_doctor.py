@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from feedline.benchmarks import Environment, Machine
-from feedline.benchmarks.doctor import examine, usable
-from feedline.benchmarks.facts import Facts, Place, Torch, gather
-from feedline.benchmarks.findings import Finding
+from feedline.benchmarks.doctor.doctor import examine, usable
+from feedline.benchmarks.doctor.finding import Finding
+from feedline.benchmarks.doctor.machine_state import Facts, Place, Torch, gather
 from feedline.cli.main import run as feedline
 
 HEALTHY = Facts(
@@ -258,7 +258,7 @@ def test_a_machine_on_which_feedline_cannot_work_leaves_with_1(
     """Here by a disk that is full."""
     facts = gather(tmp_path)
     full = replace(facts, place=replace(facts.place, free_bytes=0))
-    monkeypatch.setattr("feedline.benchmarks.facts.gather", lambda place: full)
+    monkeypatch.setattr("feedline.benchmarks.doctor.machine_state.gather", lambda place: full)
 
     assert feedline(["doctor", str(tmp_path)]) == 1
     assert "problem" in capsys.readouterr().err

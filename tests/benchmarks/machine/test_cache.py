@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from feedline.benchmarks.cache import evict, files_read, resident_fraction, warm
+from feedline.benchmarks.machine.cache import evict, files_read, resident_fraction, warm
 from feedline.prep import MeasurementError
 
 SHM = Path("/dev/shm")

@@ -8,8 +8,8 @@ import PIL
 import pytest
 
 from feedline.benchmarks import capture, storage_of
-from feedline.benchmarks.data import describe
-from feedline.benchmarks.storage import filesystem_of, storage_of_device
+from feedline.benchmarks.machine.storage import filesystem_of, storage_of_device
+from feedline.benchmarks.measuring.dataset import describe
 
 
 def disk(sysfs: Path, name: str, rotational: str | None) -> Path:

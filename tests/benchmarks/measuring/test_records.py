@@ -18,11 +18,11 @@ from feedline.benchmarks import (
     tabulate,
     write_record,
 )
-from feedline.benchmarks.process import Job, Run
-from feedline.benchmarks.usage import BytesRead
+from feedline.benchmarks.machine.process_usage import BytesRead
+from feedline.benchmarks.measuring.process import Job, Run
 from feedline.prep import FeedlineError, MeasurementError, OutputError
 
-from .runs import run_at
+from ..runs import run_at
 
 OLD = Path(__file__).with_name("schema-1")
 

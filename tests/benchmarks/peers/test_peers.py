@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from feedline.benchmarks import Expected, Plan, bench, measure
+from feedline.benchmarks.measuring.process import Job, Run
 from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
+from feedline.benchmarks.peers.adapters.epochs import Item, PeerEpochs
 from feedline.benchmarks.peers.conversions import pictures_of
 from feedline.benchmarks.peers.environments import RECEIPT, receipt_of
-from feedline.benchmarks.peers.epochs import Item, PeerEpochs
-from feedline.benchmarks.peers.pictures import check_pictures
-from feedline.benchmarks.process import Job, Run
+from feedline.benchmarks.peers.images import check_pictures
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import MeasurementError, write_document
 
-from .runs import run_at
+from ..runs import run_at
 
 Change = Callable[[Item], Item]
 

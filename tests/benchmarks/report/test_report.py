@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from feedline.benchmarks import Plan, Record, Window, bench, read_records, render_report, write_record
-from feedline.benchmarks.process import Job, Run
-from feedline.benchmarks.records import running_code
-from feedline.benchmarks.training_speed import Speed, SpeedRecord
-from feedline.benchmarks.usage import BytesRead
+from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
+from feedline.benchmarks.machine.process_usage import BytesRead
+from feedline.benchmarks.measuring.process import Job, Run
+from feedline.benchmarks.measuring.record import running_code
 from feedline.cli.main import run as feedline
 from feedline.prep import to_json, write_document
 from feedline.train import Metrics, TrainConfig
 from feedline.train.history import EpochRecord
 
-from .runs import run_at
+from ..runs import run_at
 
 RATES = {("imagefolder", 0): 400, ("imagefolder", 2): 1000, ("webdataset", 0): 500, ("webdataset", 2): 1250}
 

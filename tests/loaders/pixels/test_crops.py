@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
-from feedline.loaders.crops import draw_crops, eval_offset, eval_size, train_crop
+from feedline.loaders.pixels.crops import draw_crops, eval_offset, eval_size, train_crop
 from feedline.prep import permutation, uniforms
 
 COUNT = 4000

@@ -13,12 +13,12 @@ from sklearn.datasets import load_sample_image
 from feedline.benchmarks import read_record, read_records, tabulate
 from feedline.cli.main import run as feedline
 from feedline.loaders import LOADERS, LoaderSpec, open_loader
-from feedline.loaders.crop_decoding import decode_into
-from feedline.loaders.crops import draw_crops, train_crop
-from feedline.loaders.dct_scaling import dct_scale, resize_scaled
-from feedline.loaders.encoded import EncodedPicture, Tiles
+from feedline.loaders.pixels.crop_decoding import decode_into
+from feedline.loaders.pixels.crops import draw_crops, train_crop
+from feedline.loaders.pixels.dct_scaling import dct_scale, resize_scaled
+from feedline.loaders.support.encoded import EncodedPicture, Tiles
 from feedline.prep import LoaderError
-from feedline.prep.restart import add_restart_markers
+from feedline.prep.images.restart import add_restart_markers
 
 CHINA = np.asarray(load_sample_image("china.jpg"))
 

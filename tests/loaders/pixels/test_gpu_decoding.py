@@ -18,14 +18,14 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from feedline.loaders import LOADERS, Batch, LoaderSpec, open_loader
-from feedline.loaders.crops import draw_crops
-from feedline.loaders.encoded import EncodedPicture, open_samples
-from feedline.loaders.gpu_decoding import cut_for_gpu, decode_cuts, nvjpeg
+from feedline.loaders.pixels.crops import draw_crops
+from feedline.loaders.pixels.gpu_decoding import cut_for_gpu, decode_cuts, nvjpeg
+from feedline.loaders.support.encoded import EncodedPicture, open_samples
+from feedline.loaders.support.transfer import Transfer
 from feedline.loaders.threaded import ThreadedLoader
-from feedline.loaders.transfer import Transfer
 from feedline.prep import LoaderError, LoaderUnavailable, SampleError
 
-from .contract import decode_on_the_cpu
+from ..contract import decode_on_the_cpu
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from feedline.loaders import LOADERS, LoaderSpec, open_loader
-from feedline.loaders.crops import draw_crops, train_crop
+from feedline.loaders.pixels.crops import draw_crops, train_crop
 from feedline.prep import (
     ShardSpec,
     SyntheticSpec,
@@ -20,7 +20,7 @@ from feedline.prep import (
     write_synthetic,
 )
 
-from .contract import COVERING, DCT, GPU, open_named, require_loader, spec_of
+from ..contract import COVERING, DCT, GPU, open_named, require_loader, spec_of
 
 EITHER = [*(name for name in COVERING if LOADERS[name].needs == "either"), DCT, GPU]
 # Grey levels, at most and in the mean. threaded resizes with torch's port of Pillow's resampling, in other integers;

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from feedline.prep import SourceError
-from feedline.prep.tar import read_member, walk
+from feedline.prep.archives.tar import read_member, walk
 
-from .trees import tar_of
+from ..trees import tar_of
 
 
 def read(data: bytes) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from feedline.prep import SourceError
-from feedline.prep.zip import read_zip_member, walk_zip
+from feedline.prep.archives.zip import read_zip_member, walk_zip
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=20)
 

@@ -22,8 +22,8 @@ from feedline.prep import (
     write_shards,
     write_synthetic,
 )
-from feedline.prep.photographs import VARY_DRAWS, encode, vary
-from feedline.prep.pictures import KNOWN_ODD, ODD_CMYK, ODD_PNG
+from feedline.prep.images.check import KNOWN_ODD, ODD_CMYK, ODD_PNG
+from feedline.prep.synthetic.photographs import VARY_DRAWS, encode, vary
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feedline.prep import SyntheticSpec, prepare_imagenet, write_synthetic
-from feedline.prep.photographs import VARY_DRAWS, encode, vary
+from feedline.prep.synthetic.photographs import VARY_DRAWS, encode, vary
 
 
 @pytest.fixture(scope="session")

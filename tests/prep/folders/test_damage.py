@@ -22,7 +22,7 @@ from feedline.prep import (
     write_synthetic,
 )
 
-from .trees import TEST, TRAIN, VAL, tar_of, write_tar
+from ..trees import TEST, TRAIN, VAL, tar_of, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -255,12 +255,12 @@ def test_somebody_elses_directory_is_left_alone(archives: Path, tmp_path: Path) 
 def test_a_full_disk_is_found_before_writing(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clusters that small files waste count too: 19 files lose 19 halves of a cluster."""
     usage = Counter(free=1000)
-    monkeypatch.setattr("feedline.prep.output.shutil.disk_usage", lambda _: type("Usage", (), dict(usage)))
+    monkeypatch.setattr("feedline.prep.base.output.shutil.disk_usage", lambda _: type("Usage", (), dict(usage)))
 
     with pytest.raises(OutputError, match=r"needs .* GB and its disk has 1e-06 GB free"):
         prepare_imagenet([archives / VAL], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("feedline.prep.output.cluster_size", lambda _: 10**9)
+    monkeypatch.setattr("feedline.prep.base.output.cluster_size", lambda _: 10**9)
     usage["free"] = 10**9
     with pytest.raises(OutputError, match=r"needs 9\.5 GB"):
         prepare_tiny_imagenet(archives / "tiny-imagenet-200.zip", tmp_path / "out", workers=1)

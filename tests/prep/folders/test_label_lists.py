@@ -18,9 +18,9 @@ from feedline.prep import (
     validation_labels,
     wnids,
 )
-from feedline.prep.mat import read_structs
+from feedline.prep.archives.mat import read_structs
 
-from .trees import VAL, Files, tar_of, write_tar, write_tree
+from ..trees import VAL, Files, tar_of, write_tar, write_tree
 
 THREE = [("ILSVRC2012_ID", object), ("WNID", object), ("num_children", object)]
 

@@ -18,7 +18,7 @@ from feedline.prep import (
     wnids,
 )
 
-from .trees import TEST, TRAIN, VAL, Files, flat, hugging_face, only, tree, write_tar, write_tree
+from ..trees import TEST, TRAIN, VAL, Files, flat, hugging_face, only, tree, write_tar, write_tree
 
 
 def write_zip(path: Path, files: Files, compression: int = zipfile.ZIP_STORED) -> Path:

@@ -22,9 +22,9 @@ from feedline.prep import (
     wnids,
     write_synthetic,
 )
-from feedline.prep.completeness import OFFICIAL, check_counts
+from feedline.prep.labels.completeness import OFFICIAL, check_counts
 
-from .trees import TEST, TRAIN, VAL, Files, tar_of
+from ..trees import TEST, TRAIN, VAL, Files, tar_of
 
 
 def one_per_class(jpeg: bytes) -> Files:

@@ -19,7 +19,7 @@ from feedline.prep import (
     write_synthetic,
 )
 
-from .trees import TRAIN, VAL
+from ..trees import TRAIN, VAL
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from feedline.prep import (
     write_synthetic,
 )
 
-from .trees import TRAIN, VAL, flat, hugging_face, only, tree, write_tar, write_tree
+from ..trees import TRAIN, VAL, flat, hugging_face, only, tree, write_tar, write_tree
 
 
 @pytest.mark.parametrize("text", ["{0}\n", "\ufeff{0}\r\n", '{{"{0}": "tench, Tinca tinca"}}', "{0} tench\n# n0\n"])

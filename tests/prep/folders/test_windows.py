@@ -23,12 +23,12 @@ from feedline.prep import (
     write_atomically,
     write_shards,
 )
-from feedline.prep.naming import place, safe_path
-from feedline.prep.output import _windows_cluster_size  # pyright: ignore[reportPrivateUsage]
-from feedline.prep.paths import below, extended, reachable
-from feedline.prep.scanners import put_in_place
+from feedline.prep.base.output import _windows_cluster_size  # pyright: ignore[reportPrivateUsage]
+from feedline.prep.base.paths import below, extended, reachable
+from feedline.prep.base.scanners import put_in_place
+from feedline.prep.sources.naming import place, safe_path
 
-from .trees import VAL
+from ..trees import VAL
 
 WINDOWS: Any = SimpleNamespace(platform="win32")
 LINUX: Any = SimpleNamespace(platform="linux")
@@ -163,10 +163,10 @@ def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytes
             write_atomically(tmp_path / "b", b"x")
 
     monkeypatch.setattr(Path, "replace", held)
-    monkeypatch.setattr("feedline.prep.scanners.sys", LINUX)
+    monkeypatch.setattr("feedline.prep.base.scanners.sys", LINUX)
     with pytest.raises(PermissionError):  # there it is a real refusal
         act()
-    monkeypatch.setattr("feedline.prep.scanners.sys", WINDOWS)
+    monkeypatch.setattr("feedline.prep.base.scanners.sys", WINDOWS)
     act()
 
     assert len(tries) == 3 and (tmp_path / "b").read_text() == "x"
@@ -185,7 +185,7 @@ def test_a_finished_root_waits_for_the_virus_scanner(
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", held)
-    monkeypatch.setattr("feedline.prep.scanners.sys", WINDOWS)
+    monkeypatch.setattr("feedline.prep.base.scanners.sys", WINDOWS)
     prepare_imagenet([archives / VAL], tmp_path / "out")
 
     assert len(tries) == 3 and not (tmp_path / "out/.partial").exists()

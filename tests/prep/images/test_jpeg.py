@@ -11,11 +11,11 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from feedline.prep import SampleError
-from feedline.prep.geometry import choose_restart_interval, read_geometry
-from feedline.prep.jpeg import SOS, Jpeg, UnsupportedJpeg, parse_jpeg
-from feedline.prep.restart import add_restart_markers
+from feedline.prep.images.geometry import choose_restart_interval, read_geometry
+from feedline.prep.images.jpeg import SOS, Jpeg, UnsupportedJpeg, parse_jpeg
+from feedline.prep.images.restart import add_restart_markers
 
-from .pictures import encode
+from ..encoded_images import encode
 
 PHOTOGRAPH = Image.fromarray(skimage.data.astronaut())
 

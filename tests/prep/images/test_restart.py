@@ -17,12 +17,12 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from feedline.prep.geometry import read_geometry
-from feedline.prep.huffman import optimal_table
-from feedline.prep.jpeg import DHT, DRI, Segment, UnsupportedJpeg, parse_jpeg
-from feedline.prep.restart import add_restart_markers
+from feedline.prep.images.geometry import read_geometry
+from feedline.prep.images.huffman import optimal_table
+from feedline.prep.images.jpeg import DHT, DRI, Segment, UnsupportedJpeg, parse_jpeg
+from feedline.prep.images.restart import add_restart_markers
 
-from .pictures import SUBSAMPLINGS, encode
+from ..encoded_images import SUBSAMPLINGS, encode
 
 PHOTOGRAPHS = {
     "astronaut": skimage.data.astronaut(),
@@ -278,8 +278,8 @@ from dataclasses import replace
 import numpy as np
 
 from feedline.prep import SampleError
-from feedline.prep.restart import add_restart_markers
-from feedline.prep.splice import splice
+from feedline.prep.images.restart import add_restart_markers
+from feedline.prep.images.splice import splice
 
 data = sys.stdin.buffer.read()
 random = np.random.default_rng(0)

@@ -15,12 +15,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from feedline.prep import SampleError
-from feedline.prep.geometry import Geometry, read_geometry
-from feedline.prep.jpeg import parse_jpeg
-from feedline.prep.restart import add_restart_markers
-from feedline.prep.splice import Box, splice, splice_rows
+from feedline.prep.images.geometry import Geometry, read_geometry
+from feedline.prep.images.jpeg import parse_jpeg
+from feedline.prep.images.restart import add_restart_markers
+from feedline.prep.images.splice import Box, splice, splice_rows
 
-from .pictures import SUBSAMPLINGS, encode
+from ..encoded_images import SUBSAMPLINGS, encode
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
 COFFEE = Image.fromarray(skimage.data.coffee())

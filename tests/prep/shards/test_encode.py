@@ -9,9 +9,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from skimage import data as photographs
 
-from feedline.prep.encode import EncodeSpec, describe_picture, encode_picture, picture_size
+from feedline.prep.shards.encode import EncodeSpec, describe_picture, encode_picture, picture_size
 
-from .pictures import encode
+from ..encoded_images import encode
 
 # Fuzzed pictures make Pillow warn of broken EXIF and of sizes that would be a bomb.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")

@@ -21,8 +21,8 @@ from feedline.prep import (
     read_shard_manifest,
     verify,
 )
-from feedline.prep.shard_index import index_path, read_index
-from feedline.prep.splice import splice, splice_rows
+from feedline.prep.images.splice import splice, splice_rows
+from feedline.prep.shards.index import index_path, read_index
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
@@ -149,7 +149,7 @@ def test_a_changed_shard_is_not_indexed_behind_the_manifests_back(shards: Path) 
 def test_verify_would_notice_a_cut_that_is_off_by_a_pixel(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first picture of each shard is really cut and compared with the whole, pixel by pixel."""
     monkeypatch.setattr(
-        "feedline.prep.splice.splice",
+        "feedline.prep.images.splice.splice",
         lambda data, geometry, box: splice(data, geometry, (box[0] + 1, *box[1:])),
     )
     problems = verify(root / "shards").problems

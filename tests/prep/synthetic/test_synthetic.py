@@ -18,9 +18,9 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from feedline.prep import OutputError, SourceError
-from feedline.prep.labels import class_names, validation_labels, wnids
-from feedline.prep.photographs import photographs
-from feedline.prep.synthetic import SyntheticSpec, write_synthetic
+from feedline.prep.labels.imagenet import class_names, validation_labels, wnids
+from feedline.prep.synthetic.archives import SyntheticSpec, write_synthetic
+from feedline.prep.synthetic.photographs import photographs
 
 TRAIN, VAL, TEST = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_img_test_v10102019.tar"
 TINY = "tiny-imagenet-200.zip"
@@ -182,7 +182,7 @@ def test_all_1000_classes_can_be_made(tmp_path: Path) -> None:
 def test_the_same_spec_gives_the_same_bytes(layout: str, tmp_path: Path) -> None:
     """Whatever the number of workers, and in another process; another seed gives other pictures."""
     script = (
-        "import sys; from pathlib import Path; from feedline.prep.synthetic import *;"
+        "import sys; from pathlib import Path; from feedline.prep.synthetic.archives import *;"
         "write_synthetic(Path(sys.argv[1]), SyntheticSpec(layout=sys.argv[2], classes=3, images_per_class=30,"
         "seed=int(sys.argv[3]), odd_files=True, scale=0.2 if sys.argv[2] == 'ilsvrc2012' else 1), workers=4)"
     )

@@ -16,8 +16,8 @@ from PIL import Image
 from feedline.cli.compare import compare as compare_command
 from feedline.prep import ClassEntry, OutputError, TrainingError, list_samples, read_document, read_manifest
 from feedline.train import Comparison, EvaluateConfig, TrainConfig, compare, train, write_gallery
-from feedline.train.evaluate import predict
-from feedline.train.pictures import thumbnail
+from feedline.train.evaluation.evaluate import predict
+from feedline.train.evaluation.images import thumbnail
 
 
 @pytest.fixture(scope="module")

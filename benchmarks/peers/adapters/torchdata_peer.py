@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils.data import RandomSampler, default_collate
 from torchdata.nodes import Batcher, Loader, Mapper, ParallelMapper, Prefetcher, SamplerWrapper
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs, each_epoch
 

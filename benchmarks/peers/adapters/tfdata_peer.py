@@ -14,8 +14,8 @@ from typing import Any
 import tensorflow
 import torch
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
 tf: Any = tensorflow

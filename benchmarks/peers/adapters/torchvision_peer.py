@@ -10,8 +10,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
 

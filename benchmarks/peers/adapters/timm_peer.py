@@ -17,8 +17,8 @@ from timm.data.dataset_factory import create_dataset
 from timm.data.loader import create_loader
 from torch.utils.data import default_collate
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
 PER_SHARD = 64  # ImageNet's shards hold 1000 and more; a worker needs one at least, and small sets are measured too

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from . import tfdata_peer
 from .epochs import PeerEpochs
 

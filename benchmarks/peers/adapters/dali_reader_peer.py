@@ -15,8 +15,8 @@ from nvidia.dali.pipeline import Pipeline
 from nvidia.dali.plugin.base_iterator import LastBatchPolicy
 from nvidia.dali.plugin.pytorch import DALIGenericIterator
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
 # DALI adds its operators and their options when it is imported; its stubs know them in part.

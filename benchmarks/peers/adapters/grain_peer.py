@@ -19,8 +19,8 @@ import torch
 from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
 

@@ -20,8 +20,8 @@ from ffcv.transforms import RandomHorizontalFlip, Squeeze, ToTensor
 from ffcv.writer import DatasetWriter
 from PIL import Image
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
 FILE = "pictures.beton"

@@ -15,8 +15,8 @@ from streaming import MDSWriter, StreamingDataset
 from streaming.base.util import clean_stale_shared_memory
 from torch.utils.data import DataLoader
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
 

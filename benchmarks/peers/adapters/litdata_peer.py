@@ -15,8 +15,8 @@ from typing import Any
 from litdata import StreamingDataLoader, StreamingDataset, optimize
 from PIL import Image
 
-from ...loaders import LoaderSpec
-from ...prep.samples import Sample
+from ....loaders import LoaderSpec
+from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
 
