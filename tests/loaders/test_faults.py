@@ -14,7 +14,8 @@ import psutil
 import pytest
 import torch
 
-from feedline.loaders import LOADERS, Loader, encoded, loader_versions, open_loader
+from feedline.loaders import LOADERS, Loader, loader_versions, open_loader
+from feedline.loaders.support import encoded
 from feedline.prep import SHARDS, LoaderError, LoaderUnavailable, SampleError
 
 from .contract import COVERING, require_loader, spec_of
