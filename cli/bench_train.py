@@ -78,7 +78,7 @@ def bench_train(
     from ..train import TrainConfig
 
     if len(batch_sizes) != 1:
-        raise click.BadParameter("--train takes one --batch-size, the pictures of each rank")
+        raise click.BadParameter("--train takes one --batch-size, the images of each rank")
     for name in loaders:
         if name not in LOADERS:
             raise click.BadParameter(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
@@ -108,7 +108,7 @@ def _show(record: "SpeedRecord") -> None:
     from ..benchmarks.bench.speed_tables import COLUMNS, cells, compare_speeds
 
     config = record.config
-    table = Table(title=f"{config.model} at {config.image_size} px, {config.batch_size} pictures a rank", box=None)
+    table = Table(title=f"{config.model} at {config.image_size} px, {config.batch_size} images a rank", box=None)
     for number, name in enumerate(COLUMNS):
         table.add_column(name, justify="left" if number < 2 else "right", no_wrap=number < 2)
     for row in compare_speeds(record.speeds):

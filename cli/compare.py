@@ -1,4 +1,4 @@
-"""``feedline compare``: where two checkpoints disagree, as numbers and as pictures."""
+"""``feedline compare``: where two checkpoints disagree, as numbers and as images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("b", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
-@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="List this many pictures.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="List this many images.")
 @click.option("--split", default="val", show_default=True, help="A labelled split of ROOT.")
 @click.option("--loader", metavar="NAME", help="See: feedline loaders. By default the first that can read ROOT.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
@@ -38,7 +38,7 @@ def compare(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Evaluate the checkpoints A and B on the same split and list the pictures on which they disagree most.
+    """Evaluate the checkpoints A and B on the same split and list the images on which they disagree most.
 
     \b
     Example: feedline compare run/checkpoints/epoch-0001.pt run/checkpoints/best.pt data --out comparison
@@ -55,8 +55,8 @@ def compare(
         device=device or default_device(),
     )
     with progress_bars() as progress:
-        found, pictures = run((a, b), config, limit=limit, progress=progress)
-    paths = write_gallery(out, found, pictures)
+        found, images = run((a, b), config, limit=limit, progress=progress)
+    paths = write_gallery(out, found, images)
     _show(found)
     say(f"page: {paths['html']}; contact sheet: {paths['png']}")
     if as_json:
@@ -72,7 +72,7 @@ def _show(found: "Comparison") -> None:
         stderr_console().print(table)
     say(
         f"a: top-1 {found.a.top1:.1%}, b: top-1 {found.b.top1:.1%}; they disagree on {found.disagreements} "
-        f"of {found.images} pictures of {found.split}; only a is right on {found.only_a_right}, "
+        f"of {found.images} images of {found.split}; only a is right on {found.only_a_right}, "
         f"only b on {found.only_b_right}"
     )
 

@@ -1,4 +1,4 @@
-"""``feedline demo``: the whole thread in one go, on pictures made for it, in a few minutes on a laptop."""
+"""``feedline demo``: the whole thread in one go, on images made for it, in a few minutes on a laptop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ EPOCHS, IMAGE_SIZE, BATCH_SIZE = 4, 64, 32
 @seed_option
 @json_option
 def demo(out: Path, seed: int, as_json: bool) -> None:
-    """Archives, class folders, shards, benchmark, training and a report, on synthetic pictures of 10 classes.
+    """Archives, class folders, shards, benchmark, training and a report, on synthetic images of 10 classes.
 
     \b
     feedline demo --out demo
@@ -86,7 +86,7 @@ def _train(out: Path, fastest: "Verdict", seed: int, progress: Progress) -> "Tra
         epochs=EPOCHS,
         image_size=IMAGE_SIZE,
         batch_size=BATCH_SIZE,
-        stem="imagenet",  # the stem for small pictures costs 15 times the compute
+        stem="imagenet",  # the stem for small images costs 15 times the compute
         seed=seed,
     )
     return train(config, progress)

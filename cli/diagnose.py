@@ -74,7 +74,7 @@ def diagnose(
 
 
 def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
-    """Return the model's part, and the device that the pictures go to."""
+    """Return the model's part, and the device that the images go to."""
     from ..benchmarks.diagnose.hardware import GPUS
     from ..benchmarks.measuring.steps import Step
     from ..train import MODELS, default_device
@@ -161,7 +161,7 @@ def _turns(found: "Diagnosis") -> str:
 
 
 def _runs_table(found: "Diagnosis") -> RichTable:
-    table = _table("what ran", "images/s", "spread", "ms per picture")
+    table = _table("what ran", "images/s", "spread", "ms per image")
     runs = {
         "model alone": found.model,
         "loader alone, warm": found.warm,
@@ -181,7 +181,7 @@ def _cells(rate: "Rate | None") -> tuple[str, ...]:
 
 def _split_table(found: "Diagnosis") -> RichTable:
     parts = found.profile.as_is.parts
-    table = _table(f"{found.loader}, one thread", "ms per picture", "share")
+    table = _table(f"{found.loader}, one thread", "ms per image", "share")
     for name, milliseconds in parts.items():
         table.add_row(name, f"{milliseconds:.3f}", f"{milliseconds / sum(parts.values()):.0%}")
     table.add_row("step of the model", f"{1000 / found.model.images_per_second:.3f}", "")

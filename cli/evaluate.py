@@ -69,18 +69,18 @@ def evaluate(
 
 def _show(found: "Evaluation") -> None:
     console = stderr_console()
-    table = Table("", "top-1", "pictures", title=f"classes of {found.split} with the lowest top-1")
+    table = Table("", "top-1", "images", title=f"classes of {found.split} with the lowest top-1")
     scored = [(entry.top1, entry) for entry in found.classes if entry.top1 is not None]
     for top1, entry in sorted(scored, key=lambda pair: pair[0])[:WORST_CLASSES]:
         table.add_row(as_it_is(entry.name), f"{top1:.1%}", str(entry.images))
     console.print(table)
-    pairs = Table("is", "taken for", "pictures", "of the class", title="worst confusions")
+    pairs = Table("is", "taken for", "images", "of the class", title="worst confusions")
     for pair in found.confusions:
         pairs.add_row(as_it_is(pair.truth.name), as_it_is(pair.taken_for.name), str(pair.images), f"{pair.share:.1%}")
     if found.confusions:
         console.print(pairs)
     say(
-        f"{found.model} after {found.epoch} epochs on {found.images} pictures of {found.split}: "
+        f"{found.model} after {found.epoch} epochs on {found.images} images of {found.split}: "
         f"top-1 {found.top1:.1%}, top-5 {found.top5:.1%}, loss {found.loss:.3f}; "
         f"{found.images_per_second:.0f} images/s through {found.loader}"
     )

@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 COMMANDS = {
-    "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic pictures.",
+    "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic images.",
     "prep": "Turn archives into class folders, or make synthetic archives.",
     "shard": "Write WebDataset shards from a prepared root or straight from the archives.",
     "verify": "Check a prepared root or a shard set against its manifest.",
@@ -20,7 +20,7 @@ COMMANDS = {
     "report": "Make one HTML page from benchmark records.",
     "train": "Train a ResNet through any loader.",
     "evaluate": "Top-1, top-5, loss, each class and the worst confusions of a checkpoint.",
-    "compare": "List and show the pictures on which two checkpoints disagree.",
+    "compare": "List and show the images on which two checkpoints disagree.",
     "summary": "Every layer of a model with its output shape, parameters, MACs and memory.",
     "doctor": "Examine this machine: what slows feedline down, and the commands that mend it.",
 }
@@ -51,7 +51,7 @@ def cli(debug: bool) -> None:
     """Prepare, shard, load and measure ImageNet-style data, so that a training run never waits for it.
 
     \b
-    feedline demo                                   the whole thread on synthetic pictures
+    feedline demo                                   the whole thread on synthetic images
     feedline prep imagenet ARCHIVES --out data      class folders from the official archives
     feedline shard data                             WebDataset shards in data/shards
     feedline bench data --out bench                 which loader is fastest here

@@ -19,7 +19,7 @@ def prep() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--layout", type=click.Choice(["ilsvrc2012", "tiny-imagenet"]), default="ilsvrc2012", show_default=True)
 @click.option("--classes", type=int, default=10, show_default=True, help="Classes: up to 1000, or 200 for tiny.")
-@click.option("--images-per-class", type=int, default=100, show_default=True, help="Training pictures per class.")
+@click.option("--images-per-class", type=int, default=100, show_default=True, help="Training images per class.")
 @click.option("--odd-files", is_flag=True, help="Mix in a PNG named .JPEG, CMYK, greyscale and broken EXIF.")
 @seed_option
 @workers_option("Threads that draw and encode.")
@@ -36,7 +36,7 @@ def synthetic(
 ) -> None:
     """Write archives that look like the official ones into OUT.
 
-    The pictures are crops of the photographs inside scikit-image and scikit-learn (extra "demo").
+    The images are crops of the photographs inside scikit-image and scikit-learn (extra "demo").
 
     \b
     feedline prep synthetic archives --classes 10 --images-per-class 100
@@ -64,7 +64,7 @@ NAMES = click.option(
     help="Names of classes in any language: wnid, tab, name in UTF-8.",
 )
 DELETE = click.option(
-    "--delete-source", is_flag=True, help="Delete the archives, once every picture made of them was decoded."
+    "--delete-source", is_flag=True, help="Delete the archives, once every image made of them was decoded."
 )
 
 
@@ -169,7 +169,7 @@ def _report(out: Path, as_json: bool) -> None:
 
     manifest = read_manifest(out)
     for name, split in manifest.splits.items():
-        say(f"{out / name}: {split.images} pictures, {split.bytes / 1e6:.1f} MB")
+        say(f"{out / name}: {split.images} images, {split.bytes / 1e6:.1f} MB")
     say(f"{len(manifest.classes)} classes; next: feedline shard {out}")
     if as_json:
         splits = {

@@ -1,7 +1,7 @@
 """Which loader earlier benchmarks call the fastest: the seam between bench records and the trainer.
 
 Training may not know of benchmarks, and both are known here. A record counts only where it is of this machine,
-these pictures and this picture size: another machine's winner is a guess.
+these images and this image size: another machine's winner is a guess.
 """
 
 from pathlib import Path

@@ -53,7 +53,7 @@ class Size(click.ParamType[int]):
     show_default=True,
     help="Order of the samples; two-level spares the head of a hard disk.",
 )
-@click.option("--shard-size", type=Size(), help="Pictures per shard, in bytes of the source.  [default: 256MB]")
+@click.option("--shard-size", type=Size(), help="Images per shard, in bytes of the source.  [default: 256MB]")
 @click.option("--shard-count", type=click.IntRange(min=1), help="Shards of each split, instead of --shard-size.")
 @click.option("--name", help="Prefix of the shard names.  [default: the data set's name]")
 @click.option(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--classes", type=click.IntRange(min=1), default=1000, show_default=True)
 @json_option
 def summary(model: str, as_json: bool, **options: Any) -> None:
-    """Print every layer of a model, for one picture in float32, and the totals.
+    """Print every layer of a model, for one image in float32, and the totals.
 
     \b
     Example: feedline summary --model resnet50 --image-size 224
@@ -63,5 +63,5 @@ def _show(found: "Summary") -> None:
     stderr_console().print(table)
     say(
         f"{found.parameters:,} parameters ({4 * found.parameters / 1e6:.1f} MB), {found.macs / 1e9:.3f} billion MACs "
-        f"and {found.activation_bytes / 1e6:.1f} MB of activations per picture"
+        f"and {found.activation_bytes / 1e6:.1f} MB of activations per image"
     )

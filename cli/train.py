@@ -54,11 +54,11 @@ AT_LEAST_1 = click.IntRange(min=1)
     type=click.Choice(["auto", "imagenet", "small"]),
     default="auto",
     show_default=True,
-    help="small: 3x3 with stride 1 and no max-pool, for small pictures, at 15 times the compute. "
+    help="small: 3x3 with stride 1 and no max-pool, for small images, at 15 times the compute. "
     "auto: small up to --image-size 64, imagenet above.",
 )
 @click.option("--epochs", type=AT_LEAST_1, default=10, show_default=True)
-@click.option("--batch-size", type=AT_LEAST_1, default=64, show_default=True, help="Pictures per step and rank.")
+@click.option("--batch-size", type=AT_LEAST_1, default=64, show_default=True, help="Images per step and rank.")
 @click.option(
     "--accumulate",
     type=AT_LEAST_1,

@@ -11,7 +11,7 @@ LISTED = 20  # problems and notes shown to people; --json has all
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--decode", is_flag=True, help="Also decode every picture.")
+@click.option("--decode", is_flag=True, help="Also decode every image.")
 @workers_option("Threads that read and check.")
 @json_option
 def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
     if len(found.odd) > LISTED:
         say(f"... and {len(found.odd) - LISTED} more notes; see them with --json")
     for split, held in found.splits.items():
-        say(f"{split}: {held['classes']} classes, {held['images']} pictures")
+        say(f"{split}: {held['classes']} classes, {held['images']} images")
     if as_json:
         echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits, "odd": list(found.odd)})
     if not found.ok:

@@ -27,7 +27,7 @@ class LoaderSpec:
     split: str = "train"
     batch_size: int = 64
     image_size: int = 224
-    """Height and width of the pictures handed out, in pixels."""
+    """Height and width of the images handed out, in pixels."""
     transform: Transform = "train"
     """``train``: RandomResizedCrop and a flip. ``eval``: resize to size * 256 / 224, centre crop."""
     workers: int = 0
@@ -58,7 +58,7 @@ class LoaderSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: N pictures, their classes, and which samples they are.
+    """One batch: N images, their classes, and which samples they are.
 
     N is the batch size, less in an epoch's last batch and where damaged samples were skipped, and at least 1.
     """

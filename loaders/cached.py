@@ -13,7 +13,7 @@ from .base import Batch, LoaderSpec
 from .support.resumable import ResumableLoader
 from .table import open_loader, readable_loaders
 
-# Enough to keep one batch from staying in the CPU's caches: 4 batches of 64 pictures at 224 px are 38 MB.
+# Enough to keep one batch from staying in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.
 BATCHES = 4
 
 

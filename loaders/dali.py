@@ -6,8 +6,8 @@ the order of the epoch, without a copy (``external_source`` on the pages that th
 bit. Its resize repeats the border where Pillow averages over what there is: one row or column of pixels on each side
 differs by some grey levels, the others by one at most.
 
-Pillow decodes what is no plain JPEG (a PNG in disguise, CMYK), and every picture of a batch that DALI refuses: a
-damaged picture ends DALI's pipeline, and its message does not say which one it was.
+Pillow decodes what is no plain JPEG (a PNG in disguise, CMYK), and every image of a batch that DALI refuses: a
+damaged image ends DALI's pipeline, and its message does not say which one it was.
 """
 
 from collections import deque
@@ -54,7 +54,7 @@ BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.
 class _Pending(NamedTuple):
     indexes: npt.NDArray[np.int64]
     draws: list[list[float]]
-    pictures: list[npt.NDArray[np.uint8]]
+    images: list[npt.NDArray[np.uint8]]
     """What DALI reads from: it must live until the batch is done."""
     boxes: npt.NDArray[np.int32]
     odd: list[int]
@@ -93,17 +93,17 @@ class DaliLoader(ResumableLoader):
                 self._stop()
 
     def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> None:
-        samples, pictures, odd = indexes.tolist(), list[npt.NDArray[np.uint8]](), list[int]()
+        samples, images, odd = indexes.tolist(), list[npt.NDArray[np.uint8]](), list[int]()
         draws, boxes = draws_of(samples, epoch, self._spec), list[tuple[int, ...]]()
         for row, index in enumerate(samples):
-            picture = self._plain_jpeg(index)
-            if picture is None:
+            image = self._plain_jpeg(index)
+            if image is None:
                 odd.append(row)
-                picture = BLACK, 8, 8
-            data, width, height = picture
-            pictures.append(data)
+                image = BLACK, 8, 8
+            data, width, height = image
+            images.append(data)
             boxes.append(_box(draws[row], width, height, self._spec))
-        batch = _Pending(indexes, draws, pictures, np.array(boxes, dtype=np.int32), odd)
+        batch = _Pending(indexes, draws, images, np.array(boxes, dtype=np.int32), odd)
         self._pending.append(batch)
         self._feed(batch)
 
@@ -121,7 +121,7 @@ class DaliLoader(ResumableLoader):
 
     def _feed(self, batch: _Pending) -> None:
         pipeline = self._running()
-        pipeline.feed_input("pictures", batch.pictures)
+        pipeline.feed_input("images", batch.images)
         pipeline.feed_input("boxes", batch.boxes)
         pipeline.schedule_run()
 
@@ -153,7 +153,7 @@ class DaliLoader(ResumableLoader):
         return torch.from_dlpack(images.as_tensor())
 
     def _recover(self, error: RuntimeError) -> str:
-        """Start a new pipeline on the batches under way; return why a picture ended the old one."""
+        """Start a new pipeline on the batches under way; return why an image ended the old one."""
         self._pipeline = None
         reason = str(error).rpartition("encountered:")[2].strip().partition("\n")[0]
         if "fn.decoders" not in str(error):
@@ -181,7 +181,7 @@ class DaliLoader(ResumableLoader):
 
 
 def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple[int, ...]:
-    """Return what the pipeline needs to know of a picture.
+    """Return what the pipeline needs to know of an image.
 
     For training: left, top, width and height of its crop, and whether it is flipped. For evaluation: height and
     width after the resize, and the top and left of the centre crop.
@@ -193,7 +193,7 @@ def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple
 
 
 def _build(spec: LoaderSpec) -> Pipeline:
-    """Return a pipeline from ("pictures", "boxes") to uint8 (N, H, W, 3) on the spec's device."""
+    """Return a pipeline from ("images", "boxes") to uint8 (N, H, W, 3) on the spec's device."""
     device = torch.device(spec.device)
     on_gpu = device.type == "cuda"
     pipeline = Pipeline(
@@ -204,22 +204,22 @@ def _build(spec: LoaderSpec) -> Pipeline:
         exec_dynamic=True,
     )
     with pipeline:
-        pictures = fn.external_source(name="pictures", dtype=types.UINT8, ndim=1, no_copy=True)
+        images = fn.external_source(name="images", dtype=types.UINT8, ndim=1, no_copy=True)
         boxes = fn.external_source(name="boxes", dtype=types.INT32, ndim=1)
         graph = _train if spec.transform == "train" else _eval
-        pipeline.set_outputs(graph(pictures, boxes, spec.image_size, "mixed" if on_gpu else "cpu"))
+        pipeline.set_outputs(graph(images, boxes, spec.image_size, "mixed" if on_gpu else "cpu"))
     pipeline.build()
     return pipeline
 
 
-def _train(pictures: Any, boxes: Any, size: int, device: str) -> Any:
+def _train(images: Any, boxes: Any, size: int, device: str) -> Any:
     crops = fn.decoders.image_slice(
-        pictures, start=boxes[0:2], shape=boxes[2:4], axis_names="WH", device=device, **DECODING
+        images, start=boxes[0:2], shape=boxes[2:4], axis_names="WH", device=device, **DECODING
     )
     return fn.flip(fn.resize(crops, size=[size, size], **RESIZING), horizontal=boxes[4])
 
 
-def _eval(pictures: Any, boxes: Any, size: int, device: str) -> Any:
+def _eval(images: Any, boxes: Any, size: int, device: str) -> Any:
     sizes = fn.cast(boxes[0:2], dtype=types.FLOAT)
-    resized = fn.resize(fn.decoders.image(pictures, device=device, **DECODING), size=sizes, **RESIZING)
+    resized = fn.resize(fn.decoders.image(images, device=device, **DECODING), size=sizes, **RESIZING)
     return fn.slice(resized, start=boxes[2:4], shape=[size, size], axis_names="HW")

@@ -2,7 +2,7 @@
 
 What differs from the recipe in torchvision's documentation is what the contract asks: the order comes from
 (seed, epoch) and the crops from (seed, epoch, sample index) instead of from the workers' own generators, and
-the pictures leave as uint8, to be normalised once, on the device.
+the images leave as uint8, to be normalised once, on the device.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class ImageFolderLoader(ResumableLoader):
 
 
 class _ClassFolders(ImageFolder):
-    """torchvision's ImageFolder with the manifest's classes: a class without pictures keeps its index."""
+    """torchvision's ImageFolder with the manifest's classes: a class without images keeps its index."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         manifest = read_manifest(spec.root)
@@ -64,7 +64,7 @@ class _ClassFolders(ImageFolder):
         super().__init__(folder, allow_empty=True)
         if len(self.samples) != split.images:
             raise DatasetError(
-                f"{folder} has {len(self.samples)} pictures where the manifest says {split.images}; "
+                f"{folder} has {len(self.samples)} images where the manifest says {split.images}; "
                 f"run: feedline verify {spec.root}"
             )
 
@@ -74,7 +74,7 @@ class _ClassFolders(ImageFolder):
     def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[Failure]]:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
-        A damaged sample keeps its place, as a black picture, beside its Failure.
+        A damaged sample keeps its place, as a black image, beside its Failure.
         """
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []

@@ -2,7 +2,7 @@
 
 No worker processes means no start-up, nothing pickled, no /dev/shm, and the same on Windows. The threads work on
 chunks of a few batches ahead and write into the batches themselves. From restart-marker shards each takes just
-the tiles that its crop touches; from other shards and from class folders it decodes the whole picture. Order and
+the tiles that its crop touches; from other shards and from class folders it decodes the whole image. Order and
 crops are pure functions of (seed, epoch, sample index), so threads, ranks and resumes cannot change them.
 """
 
@@ -28,7 +28,7 @@ from .support.encoded import EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 
-# Pictures per task: handing one over costs about 30 microseconds, decoding one about 500.
+# Images per task: handing one over costs about 30 microseconds, decoding one about 500.
 CHUNK = 8
 # Batches under way at least: one to hand out, one to fill meanwhile.
 AHEAD = 2
@@ -125,10 +125,10 @@ class ThreadedLoader(ResumableLoader):
         filled = _Filled([], {})
         for row, (image, index, numbers) in enumerate(zip(images.numpy(), samples, draws, strict=True), first):
             try:
-                picture = self._samples.read(index)
-                cut = cut_for_gpu(picture, numbers, self._spec) if self._decoder else None
+                encoded = self._samples.read(index)
+                cut = cut_for_gpu(encoded, numbers, self._spec) if self._decoder else None
                 if cut is None:
-                    decode_into(image, picture, numbers, self._spec)
+                    decode_into(image, encoded, numbers, self._spec)
                 else:
                     filled.cuts[row] = cut
             except (SampleError, OSError) as error:
@@ -175,13 +175,13 @@ def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:
     """Return uninitialised uint8 memory for a batch."""
     if device.startswith("cuda"):  # from torch's pool: a batch that was dropped gives its pinned memory to the next
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
-    # numpy asks Linux for huge pages, torch does not: 4 us a picture to touch them first, against 26.
+    # numpy asks Linux for huge pages, torch does not: 4 us an image to touch them first, against 26.
     return torch.from_numpy(np.empty(shape, np.uint8))
 
 
 @contextmanager
 def _one_core() -> Generator[None, None, None]:
-    """Keep torch from splitting the resize of one picture over threads: that costs more than it saves."""
+    """Keep torch from splitting the resize of one image over threads: that costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -20,7 +20,7 @@ IMAGES_PER_CLASS = 21  # 84 samples: no whole number of batches, ranks or shards
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives of 4 classes, with the odd files that ImageNet has, at a quarter of its picture size."""
+    """Archives of 4 classes, with the odd files that ImageNet has, at a quarter of its image size."""
     out = tmp_path_factory.mktemp("archives")
     spec = SyntheticSpec(
         layout="ilsvrc2012", classes=CLASSES, images_per_class=IMAGES_PER_CLASS, seed=1, scale=0.25, odd_files=True

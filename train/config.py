@@ -1,9 +1,9 @@
 """The settings of a training run: frozen, checked when they are made, and written into the run as they were used.
 
 The recipe is the common one for ResNets on ImageNet (Goyal et al., Accurate, Large Minibatch SGD, 2017): SGD with
-Nesterov momentum 0.9, weight decay 1e-4, a learning rate of 0.1 per 256 pictures of a batch, a linear warm-up over
+Nesterov momentum 0.9, weight decay 1e-4, a learning rate of 0.1 per 256 images of a batch, a linear warm-up over
 the first twentieth of the run (5 of 90 epochs there), then a cosine to zero (Loshchilov and Hutter, 2017). AdamW
-takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 pictures, and 0.05.
+takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 images, and 0.05.
 """
 
 import math
@@ -59,16 +59,16 @@ class TrainConfig:
     positions and about 15 times the compute. ``auto``: small up to an image size of 64, imagenet above."""
     epochs: int = 10
     batch_size: int = 64
-    """Pictures per step of each rank."""
+    """Images per step of each rank."""
     image_size: int = 224
-    """Height and width of the pictures that the model sees, in pixels."""
+    """Height and width of the images that the model sees, in pixels."""
     decode: Decode = "cpu"
     """As ``LoaderSpec.decode``."""
     dct_scaling: bool = False
-    """As ``LoaderSpec.dct_scaling``, for train pictures; evaluation sees the pixels of the reference."""
+    """As ``LoaderSpec.dct_scaling``, for train images; evaluation sees the pixels of the reference."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
-    """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 pictures of all ranks' batch."""
+    """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""
     schedule: ScheduleName = "cosine"
     """After the warm-up: ``cosine`` to zero, ``step``: a tenth after each third of the run, or ``constant``."""
     warmup: float = 0.05

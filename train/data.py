@@ -38,7 +38,7 @@ class Data:
 def open_data(config: TrainConfig, ranks: Ranks) -> Generator[Data, None, None]:
     """Open the loaders of this rank's share, and close them at the end whatever happens.
 
-    Raises TrainingError for a loader that does not cover the epoch or for less than one batch of pictures,
+    Raises TrainingError for a loader that does not cover the epoch or for less than one batch of images,
     and what the loaders raise.
     """
     contents = read_contents(config.root, config.loader)

@@ -1,6 +1,6 @@
 """One training step and one evaluation pass: all that touches the model, and nothing that touches a file.
 
-Loaders hand out uint8 pictures; they become normalised floats here, on the device, so that a quarter of the bytes
+Loaders hand out uint8 images; they become normalised floats here, on the device, so that a quarter of the bytes
 cross the bus and no worker spends time on it.
 """
 

@@ -5,8 +5,8 @@ RUN/checkpoints/last.pt   the end of the last finished epoch, or the place of an
 RUN/checkpoints/best.pt   the epoch with the best top-1 on val
 RUN/checkpoints/epoch-0001.pt …   every so many epochs, where that is asked for
 RUN/metrics.jsonl         one JSON object per finished epoch
-RUN/curves.png            the same as a picture
-RUN/tensorboard/          the same, the loss and the learning rate of every step, the graph, some pictures
+RUN/curves.png            the same as an image
+RUN/tensorboard/          the same, the loss and the learning rate of every step, the graph, some images
 """
 
 import copy
@@ -30,7 +30,7 @@ from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics, Sums
 
-PICTURES = 16  # one glance: are they upright, in colour, and of something?
+IMAGES = 16  # one glance: are they upright, in colour, and of something?
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Journal:
             self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
 
     def begin(self, model: nn.Module, batch: Batch) -> None:
-        """Show the model's graph and the first pictures that it is trained on."""
+        """Show the model's graph and the first images that it is trained on."""
         shown = copy.deepcopy(model).to("cpu").eval()
-        picture = batch.images[:1].float().cpu()
+        image = batch.images[:1].float().cpu()
         with self._writing(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing is deprecated, and TensorBoard knows no other way
-            self._events.add_graph(shown, picture)
-            self._events.add_images("pictures/train", batch.images[:PICTURES].cpu(), 0)
+            self._events.add_graph(shown, image)
+            self._events.add_images("images/train", batch.images[:IMAGES].cpu(), 0)
 
     def step(self, step: int, sums: Sums, lr: float) -> None:
         """Note a training step: its number, its batch's sums and the learning rate it used."""

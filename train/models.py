@@ -1,4 +1,4 @@
-"""torchvision's ResNets by name, with fresh weights, a head for the data set's classes and a stem for its pictures.
+"""torchvision's ResNets by name, with fresh weights, a head for the data set's classes and a stem for its images.
 
 Nothing is ever downloaded. The last normalisation of every residual block starts at zero, so that each block
 starts as the identity (Goyal et al., 2017, section 5.1): short runs gain the most from it. The small stem is that of

@@ -3,7 +3,7 @@
 Each rank has its own share of the data, and torch's DistributedDataParallel averages the gradients. Three things
 are left to see to. Counts are added up, never averaged, so that metrics are what one process would have counted.
 All ranks take a step or none does: before each one they tell each other whether they have a batch and whether
-they were asked to stop, so that Ctrl-C ends them at the same step and a picture that one cannot read ends them
+they were asked to stop, so that Ctrl-C ends them at the same step and an image that one cannot read ends them
 all. And when one dies, the others say which: the error of a broken connection does not.
 """
 

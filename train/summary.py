@@ -21,7 +21,7 @@ FLOAT32 = 4  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One module that computes something itself. Figures are for one picture, forwards, in float32."""
+    """One module that computes something itself. Figures are for one image, forwards, in float32."""
 
     name: str
     """Its path in the model, as in the state dict."""
@@ -37,7 +37,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A model at one picture size."""
+    """A model at one image size."""
 
     model: str
     stem: Stem
@@ -48,7 +48,7 @@ class Summary:
     parameters: int
     macs: int
     activation_bytes: int
-    """What training keeps of one picture for the backward pass, before anything is fused or recomputed."""
+    """What training keeps of one image for the backward pass, before anything is fused or recomputed."""
 
 
 def summarise_model(model: str, *, image_size: int = 224, stem: Stem = "auto", classes: int = 1000) -> Summary:
@@ -56,8 +56,8 @@ def summarise_model(model: str, *, image_size: int = 224, stem: Stem = "auto", c
     stem = chosen_stem(stem, image_size)
     with torch.device("meta"):
         network = build_model(model, classes, stem=stem, seed=0).eval()
-        picture = torch.empty(1, 3, image_size, image_size)
-    layers = tuple(_trace(network, picture))
+        image = torch.empty(1, 3, image_size, image_size)
+    layers = tuple(_trace(network, image))
     return Summary(
         model=model,
         stem=stem,
@@ -70,7 +70,7 @@ def summarise_model(model: str, *, image_size: int = 224, stem: Stem = "auto", c
     )
 
 
-def _trace(network: nn.Module, picture: torch.Tensor) -> list[Layer]:
+def _trace(network: nn.Module, image: torch.Tensor) -> list[Layer]:
     calls: list[tuple[str, nn.Module, tuple[int, ...], bool]] = []
 
     def note(name: str) -> Any:
@@ -83,7 +83,7 @@ def _trace(network: nn.Module, picture: torch.Tensor) -> list[Layer]:
     hooks = [module.register_forward_hook(note(name)) for name, module in leaves.items()]
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
-        network(picture)
+        network(image)
     for hook in hooks:
         hook.remove()
     flops = counter.get_flop_counts()

@@ -1,6 +1,6 @@
-"""Do all loaders train to the same accuracy? The same seeds through each of them, on real pictures.
+"""Do all loaders train to the same accuracy? The same seeds through each of them, on real images.
 
-A loader that is fast because it hands out other pictures is no faster. What each sees is compared pixel by pixel in
+A loader that is fast because it hands out other images is no faster. What each sees is compared pixel by pixel in
 the tests; this is the end of the chain: the same seeds through every loader that can read the data. These are
 scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as a Tiny-ImageNet of 64 px JPEGs, or a
 prepared root of your own, with shards. The loaders agree when their means differ by less than one loader's own
@@ -39,7 +39,7 @@ from ..machine.environment import Environment, capture
 from ..measuring.record import Code, running_code
 
 SIDE = 64
-VAL_EVERY = 5  # every fifth digit: 360 to judge by, so that one picture is 0.3 points
+VAL_EVERY = 5  # every fifth digit: 360 to judge by, so that one image is 0.3 points
 # Seen at 32 px, a run takes a minute on one core and ends above 95 %: far from where every model does the same.
 IMAGE_SIZE, EPOCHS, BATCH_SIZE, LR = 32, 8, 64, 0.1
 
@@ -82,11 +82,11 @@ def write_digits(out: Path) -> Path:
     with zipfile.ZipFile(file, "w") as archive:
         annotations: list[str] = []
         for index, (digit, label) in enumerate(zip(digits.images, digits.target.tolist(), strict=True)):
-            wnid, picture = f"n{label:08d}", _jpeg(digit)
+            wnid, image = f"n{label:08d}", _jpeg(digit)
             if index % VAL_EVERY:
-                archive.writestr(f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{index}.JPEG", picture)
+                archive.writestr(f"tiny-imagenet-200/train/{wnid}/images/{wnid}_{index}.JPEG", image)
             else:
-                archive.writestr(f"tiny-imagenet-200/val/images/val_{index}.JPEG", picture)
+                archive.writestr(f"tiny-imagenet-200/val/images/val_{index}.JPEG", image)
                 annotations.append(f"val_{index}.JPEG\t{wnid}\t0\t0\t{SIDE - 1}\t{SIDE - 1}\n")
         archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(annotations))
         archive.writestr("tiny-imagenet-200/wnids.txt", "".join(f"n{label:08d}\n" for label in range(10)))
@@ -152,7 +152,7 @@ def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Run]:
 @click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
 @click.option("--root", type=click.Path(path_type=Path), help="A prepared root with shards.  [default: the digits]")
 def main(out: Path, seeds: int, epochs: int, root: Path | None) -> None:
-    """Train on the same pictures through every loader, and write OUT/accuracy.json."""
+    """Train on the same images through every loader, and write OUT/accuracy.json."""
     config = TrainConfig(
         root=root or _digits_root(out),
         out=out,

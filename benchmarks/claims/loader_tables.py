@@ -81,7 +81,7 @@ def _bench_heading(table: Table, cache: str, batch_size: int) -> str:
     records = [r for r in table.records if (r.cache, r.config.batch_size) == (cache, batch_size)]
     runs = len({record.repeat for record in records})
     return (
-        f"{machine_name(table.machine)}, {records[-1].date[:10]}; {table.samples:,} pictures of {table.dataset} "
+        f"{machine_name(table.machine)}, {records[-1].date[:10]}; {table.samples:,} images of {table.dataset} "
         f"{table.split}, {table.image_size} px, batches of {batch_size}, {cache} cache, "
         f"{runs} interleaved runs of {records[0].seconds:g} s"
     )

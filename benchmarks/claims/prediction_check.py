@@ -119,7 +119,7 @@ def check(
 
 
 def _disk(throttle: Throttle) -> Disk:
-    """Return the throttle as a disk; it is asked once for each picture."""
+    """Return the throttle as a disk; it is asked once for each image."""
     return Disk(
         name="throttle",
         bytes_per_second=throttle.bytes_per_second,

@@ -2,12 +2,12 @@
 
     python -m feedline.benchmarks.claims.preparation --out benchmarks/records/preparation
 
-Everybody gets the same two archives: a training archive of pictures of ImageNet's size, and a validation archive of
+Everybody gets the same two archives: a training archive of images of ImageNet's size, and a validation archive of
 many small ones, where starting a process per file is what costs. The runs alternate, every time ends when the data
-is on the disk (``sync``), and a run counts only if its folders hold every picture. Bytes are those handed
+is on the disk (``sync``), and a run counts only if its folders hold every image. Bytes are those handed
 to write calls, as the kernel counts them for a process and the children it waited for; this needs Linux. The scripts
 are written anew from their steps: unpack the outer tar, unpack and delete each class tar, move each validation
-picture with a process of its own.
+image with a process of its own.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from ...prep.synthetic.photographs import VARY_DRAWS, encode, vary
 from ..machine.environment import Environment, capture
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-VARIETY = 32  # different pictures; the archives repeat them, and no file system here notices
+VARIETY = 32  # different images; the archives repeat them, and no file system here notices
 
 Split = Literal["train", "val"]
 MEMORY = "memory"
@@ -57,10 +57,10 @@ class Shape:
     train_classes: int = 200
     train_per_class: int = 60
     val_classes: int = 800
-    """50 pictures each, as in ImageNet: 40,000."""
+    """50 images each, as in ImageNet: 40,000."""
 
     def labels(self) -> dict[str, str]:
-        """Return {name: wnid} of the validation pictures."""
+        """Return {name: wnid} of the validation images."""
         classes = set(wnids()[: self.val_classes])
         return {name: wnid for name, wnid in validation_labels().items() if wnid in classes}
 
@@ -102,7 +102,7 @@ class PreparationRecord:
     date: str
     shape: Shape
     archive_bytes: dict[Split, int]
-    pictures: dict[Split, int]
+    images: dict[Split, int]
     environment: Environment
     runs: tuple[Run, ...]
 
@@ -115,7 +115,7 @@ def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
     if not sys.platform.startswith("linux") or not shutil.which("bash"):
         raise MeasurementError(f"the comparison needs bash, GNU tar and Linux's counters, this is {sys.platform}")
     archives: dict[Split, Path] = {"train": work / TRAIN, "val": work / VAL}
-    pictures: dict[Split, int] = {"train": _write_train(work / TRAIN, shape), "val": _write_val(work / VAL, shape)}
+    images: dict[Split, int] = {"train": _write_train(work / TRAIN, shape), "val": _write_val(work / VAL, shape)}
     md5s = {split: _md5(path) for split, path in archives.items()}
     runs: list[Run] = []
     for repeat in range(repeats):
@@ -128,13 +128,13 @@ def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
                 os.link(path, place / path.name)  # the scripts delete their archive
                 _md5(path)  # everybody finds it in the page cache
                 task = Task(split=split, place=place, archive=path.name, labels=shape.labels(), md5=md5s[split])
-                runs.append(_run(tool, task, repeat, pictures[split]))
+                runs.append(_run(tool, task, repeat, images[split]))
                 click.echo(f"{tool}, {split}: {runs[-1].seconds:.1f} s", err=True)
     return PreparationRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         shape=shape,
         archive_bytes={split: path.stat().st_size for split, path in archives.items()},
-        pictures=pictures,
+        images=images,
         environment=capture(),
         runs=tuple(runs),
     )
@@ -143,9 +143,9 @@ def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
 def table(record: PreparationRecord) -> str:
     """Return the medians and spreads as Markdown; a spread is (largest - smallest) / median."""
     lines: list[str] = []
-    for split, pictures in record.pictures.items():
+    for split, images in record.images.items():
         size = record.archive_bytes[split] / 1e9
-        lines += [f"| {split}: {pictures:,} pictures, {size:.2f} GB | seconds | spread | ratio | written | memory |"]
+        lines += [f"| {split}: {images:,} images, {size:.2f} GB | seconds | spread | ratio | written | memory |"]
         lines += ["|---|---:|---:|---:|---:|---:|"]
         of = {tool: [run for run in record.runs if (run.tool, run.split) == (tool, split)] for tool in TOOLS}
         base = median(run.seconds for run in of["feedline"])
@@ -162,7 +162,7 @@ def table(record: PreparationRecord) -> str:
     return "\n".join(lines)
 
 
-def _run(tool: str, task: Task, repeat: int, pictures: int) -> Run:
+def _run(tool: str, task: Task, repeat: int, images: int) -> Run:
     command = TOOLS[tool](task)
     os.sync()
     before, started = psutil.Process().io_counters(), time.perf_counter()
@@ -174,9 +174,9 @@ def _run(tool: str, task: Task, repeat: int, pictures: int) -> Run:
     os.sync()
     seconds += time.perf_counter() - ended
     found = sum(1 for _ in task.place.rglob("n*/*.JPEG"))
-    if code.returncode or found != pictures:
+    if code.returncode or found != images:
         said = (task.place / "output").read_text("utf-8", "replace")[-300:]
-        raise MeasurementError(f"{tool} left with {code.returncode} and {found} of {pictures} pictures: {said}")
+        raise MeasurementError(f"{tool} left with {code.returncode} and {found} of {images} images: {said}")
     return Run(
         tool=tool,
         split=task.split,
@@ -194,7 +194,7 @@ def _feedline(options: tuple[str, ...], task: Task) -> list[str]:
 
 
 def _scripts(task: Task) -> list[str]:
-    """Return the shell's way: for train the class tars on the disk, for val one ``mv`` per picture."""
+    """Return the shell's way: for train the class tars on the disk, for val one ``mv`` per image."""
     folder = f"imagenet/{task.split}"
     lines = [f"mkdir -p {folder}", f"mv {task.archive} {folder}/", f"cd {folder}"]
     lines += [f"tar -xf {task.archive}", f"rm -f {task.archive}"]
@@ -231,7 +231,7 @@ TOOLS: dict[str, Callable[[Task], list[str]]] = {
 
 
 def _write_train(path: Path, shape: Shape) -> int:
-    pool = _pictures((500, 375), 8.0)
+    pool = _images((500, 375), 8.0)
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as outer:
         for wnid in wnids()[: shape.train_classes]:
             inner = BytesIO()
@@ -243,14 +243,14 @@ def _write_train(path: Path, shape: Shape) -> int:
 
 
 def _write_val(path: Path, shape: Shape) -> int:
-    pool = _pictures((64, 48), 1.0)
+    pool = _images((64, 48), 1.0)
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, name in enumerate(shape.labels()):
             _add(tar, name, pool[number % VARIETY])
     return len(shape.labels())
 
 
-def _pictures(size: tuple[int, int], grain: float) -> list[bytes]:
+def _images(size: tuple[int, int], grain: float) -> list[bytes]:
     draws = uniforms(np.arange(VARIETY), VARY_DRAWS, 0)
     return [encode(vary(i % 16, size, grain, draws[i]), "jpeg", 92) for i in range(VARIETY)]
 

@@ -60,7 +60,7 @@ def training_speed(records: Path) -> str:
     found = _newest(records, "**/training-speed.json", SpeedRecord)
     return "\n\n".join(
         f"{_where(record)}; {record.config.model} at {record.config.image_size} px, {record.config.batch_size} "
-        f"pictures per rank, amp {record.config.amp}, {record.steps} steps:\n\n{tabulate_speeds(record.speeds)}"
+        f"images per rank, amp {record.config.amp}, {record.steps} steps:\n\n{tabulate_speeds(record.speeds)}"
         for record in found
     )
 
@@ -138,7 +138,7 @@ def _preparing(record: PreparationRecord) -> str:
     ]
     memory = max(run.peak_memory for run in record.runs if run.tool == "feedline")
     return _row(
-        f"preparing {' and '.join(f'{split} ({record.pictures[split]:,} pictures)' for split in ours)}",
+        f"preparing {' and '.join(f'{split} ({record.images[split]:,} images)' for split in ours)}",
         record,
         f"{', '.join(against)} (spreads {min(spreads):.0%} to {max(spreads):.0%}); {memory / 1e6:.0f} MB of memory",
         "`python -m feedline.benchmarks.claims.preparation --out DIR`, [docs/prep.md](docs/prep.md)",
@@ -153,7 +153,7 @@ def _sharding(record: ShardingRecord) -> str:
         "lossless restart markers",
         record,
         f"{done.images / median(done.cpu_seconds):.0f} images/s on one core; files grow by {growth:.2%}; "
-        f"{index:.0f} bytes of index a picture",
+        f"{index:.0f} bytes of index an image",
         "`python -m feedline.benchmarks.claims.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
     )
 

@@ -1,12 +1,12 @@
 """What sharding costs: python -m feedline.benchmarks.claims.sharding ROOT --out benchmarks/records/sharding/NAME.json
 
-Two questions, on the pictures of a prepared root or of the official archives:
+Two questions, on the images of a prepared root or of the official archives:
 
-- one core adding restart markers, pictures in memory: images/s of CPU time, growth of the files, bytes of index.
-  ImageNet is 1.28 million pictures of 115 kB, so 500 images/s are 43 minutes of one core.
+- one core adding restart markers, images in memory: images/s of CPU time, growth of the files, bytes of index.
+  ImageNet is 1.28 million images of 115 kB, so 500 images/s are 43 minutes of one core.
 - writing shards for real, reading, hashing and flushing included: images/s by --encode and number of workers.
 
-Every transcoded picture is decoded and compared with its source, outside the measured time. The runs of different
+Every transcoded image is decoded and compared with its source, outside the measured time. The runs of different
 settings are interleaved. Raw times go into the record, medians are printed.
 """
 
@@ -27,7 +27,7 @@ from PIL import Image, ImageChops
 
 from ...prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
 from ...prep.base.manifest import Encode
-from ...prep.shards.encode import Encoded, EncodeSpec, encode_picture
+from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import index_path
 from ...prep.shards.samples import Sample, SampleReader
 from ..machine.environment import Environment, capture
@@ -76,7 +76,7 @@ class ShardingRecord:
 
 
 def measure_sharding(root: Path, out: Path, *, images: int = 1000, repeats: int = 5) -> ShardingRecord:
-    """Measure and write the record to ``out``. Raises MeasurementError when a picture is not what it was."""
+    """Measure and write the record to ``out``. Raises MeasurementError when an image is not what it was."""
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = capture()
     samples = find_samples(root, ["train"]).splits["train"]
@@ -97,20 +97,20 @@ def _transcode(samples: Sequence[Sample], repeats: int) -> Transcoding:
     with SampleReader() as reader:
         sources = [reader.read(sample) for sample in samples]
     spec = EncodeSpec(encode="restart")
-    encoded = [encode_picture(data, spec) for data in sources]  # compiles, and warms the caches
+    encoded = [encode_image(data, spec) for data in sources]  # compiles, and warms the caches
     _check(samples, sources, encoded)
     seconds: list[float] = []
     for _ in range(repeats):
         started = time.thread_time()
         for data in sources:
-            encode_picture(data, spec)
+            encode_image(data, spec)
         seconds.append(time.thread_time() - started)
     return Transcoding(
         images=len(sources),
-        megapixels=sum(width * height for width, height in (picture.size for picture in encoded)) / 1e6,
+        megapixels=sum(width * height for width, height in (image.size for image in encoded)) / 1e6,
         source_bytes=sum(map(len, sources)),
-        encoded_bytes=sum(len(picture.data) for picture in encoded),
-        passed_through=dict(Counter(picture.passed_through for picture in encoded if picture.passed_through)),
+        encoded_bytes=sum(len(image.data) for image in encoded),
+        passed_through=dict(Counter(image.passed_through for image in encoded if image.passed_through)),
         cpu_seconds=tuple(seconds),
     )
 
@@ -119,9 +119,9 @@ def _check(samples: Sequence[Sample], sources: Sequence[bytes], encoded: Sequenc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # broken EXIF
         for sample, before, after in zip(samples, sources, encoded, strict=True):
-            pictures = (Image.open(BytesIO(data)).convert("RGB") for data in (before, after.data))
-            if ImageChops.difference(*pictures).getbbox() is not None:
-                raise MeasurementError(f"{sample} decodes to other pixels after transcoding; report this picture")
+            images = (Image.open(BytesIO(data)).convert("RGB") for data in (before, after.data))
+            if ImageChops.difference(*images).getbbox() is not None:
+                raise MeasurementError(f"{sample} decodes to other pixels after transcoding; report this image")
 
 
 def _write(root: Path, place: Path, repeats: int) -> tuple[Writing, ...]:
@@ -164,7 +164,7 @@ def table(record: ShardingRecord) -> str:
     done = record.transcoding
     size = f"{done.megapixels / done.images:.2f} megapixels and {done.source_bytes / done.images / 1000:.0f} kB"
     lines = [
-        f"| {done.images:,} pictures of {size} | images/s | spread | growth | index, bytes a picture |",
+        f"| {done.images:,} images of {size} | images/s | spread | growth | index, bytes an image |",
         "|---|---:|---:|---:|---:|",
         f"| restart markers, one core, CPU time | {_speed(done.images, done.cpu_seconds)} "
         f"| {done.encoded_bytes / done.source_bytes - 1:.2%} | |",

@@ -1,8 +1,8 @@
 """What ``threaded`` costs, and which promises it keeps: python -m feedline.benchmarks.claims.threaded ROOT --out FILE
 
-ROOT has restart-marker shards of at least some hundred pictures: feedline shard ROOT --encode restart. Each promise
+ROOT has restart-marker shards of at least some hundred images: feedline shard ROOT --encode restart. Each promise
 is measured where it is made (see ``threaded_costs``): the loader against its own serial work, two threads against one,
-Python per picture, tiles against whole pictures, DCT scaling with its pixel error, memory, and the index of
+Python per image, tiles against whole images, DCT scaling with its pixel error, memory, and the index of
 ImageNet. Raw times go into the record; ratios are made of times of the same repeat, and their median and range are
 printed beside the promise.
 """
@@ -30,7 +30,7 @@ from .threaded_costs import (
     OpenedIndex,
     Scaling,
     Timed,
-    TinyPictures,
+    TinyImages,
     compare_scaling,
     decode_serially,
     load_epochs,
@@ -62,7 +62,7 @@ class ThreadedRecord:
     loader: dict[int, Timed]
     """The loader, by number of threads."""
     python: Timed
-    """CPU seconds of the process, with one thread and pictures of next to no pixels."""
+    """CPU seconds of the process, with one thread and images of next to no pixels."""
     scaling: tuple[Scaling, ...]
     peak_rss_bytes: int | None
     index: OpenedIndex
@@ -122,7 +122,7 @@ def _thread_counts() -> list[int]:
 def _time(
     root: Path, images: int, repeats: int
 ) -> tuple[dict[str, tuple[float, ...]], int, dict[int, tuple[float, float, int]]]:
-    """Return seconds by part, how many pictures the serial parts had, and the errors of scaling by size."""
+    """Return seconds by part, how many images the serial parts had, and the errors of scaling by size."""
     spec = LoaderSpec(root=root)
     with ExitStack() as opened:
         samples = opened.enter_context(closing(ShardSamples(root, "train")))
@@ -134,7 +134,7 @@ def _time(
         for count in _thread_counts():
             loader = opened.enter_context(closing(ThreadedLoader(replace(spec, workers=count))))
             parts[f"loader {count}"] = load_epochs(loader, EPOCHS)
-        tiny = TinyPictures(ShardSamples(root, "train"))
+        tiny = TinyImages(ShardSamples(root, "train"))
         loader = ThreadedLoader(replace(spec, workers=1, image_size=TINY), samples=tiny)
         parts["python"] = load_epochs(opened.enter_context(closing(loader)), EPOCHS, time.process_time)
         sized = {size: replace(spec, image_size=size) for size in SIZES}
@@ -157,19 +157,19 @@ def findings(record: ThreadedRecord) -> list[Finding]:
         _at_least("share of its ceiling", _ratios(all_cpus, ceiling), 0.85),
         _at_least("2 threads against 1", _ratios(two, one), 1.8),
         Finding(
-            what="Python per picture, at most",
+            what="Python per image, at most",
             measured=_spread(python, "us", 1),
             target="< 40 us",
             met=median(python) < 40,
         ),
-        _at_least("tiles against whole pictures", _ratios(serial, record.whole.rates), 1.5),
+        _at_least("tiles against whole images", _ratios(serial, record.whole.rates), 1.5),
     ]
     for size in record.scaling:
         ratio = _spread(_ratios(size.scaled.rates, size.exact.rates), "x", 2)
         found.append(
             Finding(
                 what=f"DCT scaling, {size.image_size} px",
-                measured=f"{ratio}; {size.share:.0%} of the pictures, error {size.mean_error:.2f} in the mean, "
+                measured=f"{ratio}; {size.share:.0%} of the images, error {size.mean_error:.2f} in the mean, "
                 f"{size.largest_error} at most",
                 target="-",
                 met=None,
@@ -229,7 +229,7 @@ def main() -> None:
     )
     parser.add_argument("root", type=Path, help="a root with restart-marker shards of split train")
     parser.add_argument("--out", type=Path, required=True, help="the record to write")
-    parser.add_argument("--images", type=int, default=1000, help="pictures of each serial part (default: 1000)")
+    parser.add_argument("--images", type=int, default=1000, help="images of each serial part (default: 1000)")
     parser.add_argument("--repeats", type=int, default=7, help="of every part, interleaved (default: 7)")
     arguments = parser.parse_args()
     try:

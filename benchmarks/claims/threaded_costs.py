@@ -1,13 +1,13 @@
 """What ``threaded`` is made of, timed part by part: serial work, threads, Python, tiles, DCT scaling, memory, index.
 
-Rates are compared within one repeat, on the same pictures and the same crops, and the order of the parts turns
+Rates are compared within one repeat, on the same images and the same crops, and the order of the parts turns
 around from repeat to repeat. Two methods need a word:
 
 - **Python under the GIL.** The real loader runs over the real indexes, plans, submits and hands out; only each
-  picture is replaced by one of 16 x 16 pixels, at the last moment. What is left of libjpeg-turbo, numba and torch are
-  some microseconds to enter and leave them, so the CPU time of the whole process per picture is an upper bound of
+  image is replaced by one of 16 x 16 pixels, at the last moment. What is left of libjpeg-turbo, numba and torch are
+  some microseconds to enter and leave them, so the CPU time of the whole process per image is an upper bound of
   the time that holds the GIL, and needs no instrument inside the loader that would cost time itself.
-- **The index of ImageNet.** The rows of the root's own pictures are repeated until there are 1,281,167 of them, in
+- **The index of ImageNet.** The rows of the root's own images are repeated until there are 1,281,167 of them, in
   shards of 256 MB; the shards themselves are empty, since opening does not read them.
 """
 
@@ -26,15 +26,15 @@ from ...loaders import LoaderSpec
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
 from ...loaders.pixels.reference import draws_of
-from ...loaders.support.encoded import EncodedPicture, EncodedSamples, ShardSamples, Tiles
+from ...loaders.support.encoded import EncodedImage, EncodedSamples, ShardSamples, Tiles
 from ...loaders.threaded import ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
 from ...prep.images.restart import add_restart_markers
 from ...prep.shards.index import ShardIndex, index_path, read_index
 from ..measuring.process import Job, run_in_fresh_process
 
-IMAGENET = 1_281_167  # pictures in split train
-IMAGENET_BYTES = 115_000  # of a picture, in the mean
+IMAGENET = 1_281_167  # images in split train
+IMAGENET_BYTES = 115_000  # of an image, in the mean
 SHARD_BYTES = 256_000_000
 
 MEMORY_BATCH = 256
@@ -63,9 +63,9 @@ class Scaling:
     exact: Timed
     scaled: Timed
     share: float
-    """Of the pictures, that were decoded at a smaller size."""
+    """Of the images, that were decoded at a smaller size."""
     mean_error: float
-    """Grey levels, over all pictures, against decoding at full size."""
+    """Grey levels, over all images, against decoding at full size."""
     largest_error: int
 
 
@@ -105,8 +105,8 @@ def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, w
         draws = draws_of(range(images), repeat, spec)
         started = time.thread_time()
         for index, numbers in enumerate(draws):
-            picture = samples.read(index)
-            decode_into(row, picture._replace(tiles=None) if whole else picture, numbers, spec)
+            image = samples.read(index)
+            decode_into(row, image._replace(tiles=None) if whole else image, numbers, spec)
         return time.thread_time() - started
 
     return work
@@ -126,8 +126,8 @@ def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] 
     return work
 
 
-class TinyPictures:
-    """A split whose every picture has become one of 16 x 16 pixels with one tile: what is left to do is Python."""
+class TinyImages:
+    """A split whose every image has become one of 16 x 16 pixels with one tile: what is left to do is Python."""
 
     def __init__(self, samples: EncodedSamples) -> None:
         self._samples = samples
@@ -135,10 +135,10 @@ class TinyPictures:
         data, geometry = add_restart_markers(simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8)))
         lengths = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
         size = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
-        self._tiny = EncodedPicture(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *size))
+        self._tiny = EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *size))
 
-    def read(self, index: int) -> EncodedPicture:
-        """Look the picture up, as ever, and return the tiny one."""
+    def read(self, index: int) -> EncodedImage:
+        """Look the image up, as ever, and return the tiny one."""
         self._samples.read(index)
         return self._tiny
 
@@ -148,24 +148,24 @@ class TinyPictures:
 
 
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
-    """Return the share of scaled pictures, and the mean and the largest error in grey levels of all of them."""
+    """Return the share of scaled images, and the mean and the largest error in grey levels of all of them."""
     scaled = replace(spec, dct_scaling=True)
     rows = np.empty((2, spec.image_size, spec.image_size, 3), np.uint8)
     shrunk, total, largest = 0, 0.0, 0
     for index, draws in enumerate(draws_of(range(images), 0, spec)):
-        picture = samples.read(index)
-        shrunk += _is_scaled(picture, draws, scaled)
-        decode_into(rows[0], picture, draws, spec)
-        decode_into(rows[1], picture, draws, scaled)
+        image = samples.read(index)
+        shrunk += _is_scaled(image, draws, scaled)
+        decode_into(rows[0], image, draws, spec)
+        decode_into(rows[1], image, draws, scaled)
         errors = np.abs(rows[0].astype(np.int16) - rows[1])
         total += float(errors.mean())
         largest = max(largest, int(errors.max()))
     return shrunk / images, total / images, largest
 
 
-def _is_scaled(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> bool:
+def _is_scaled(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> bool:
     try:
-        return cut_out(picture, draws, spec).scale > 1
+        return cut_out(image, draws, spec).scale > 1
     except ValueError:  # for Pillow
         return False
 
@@ -177,7 +177,7 @@ def peak_memory(root: Path, workers: int) -> int | None:
 
 
 def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:
-    """Return what opening the index of ImageNet costs, made of ``root``'s pictures in a temporary folder."""
+    """Return what opening the index of ImageNet costs, made of ``root``'s images in a temporary folder."""
     with _imagenet(root, place) as (large, shards):
         seconds: list[float] = []
         for _ in range(repeats):
@@ -213,12 +213,12 @@ def _imagenet(root: Path, place: Path) -> Generator[tuple[Path, tuple[Shard, ...
 
 
 def _joined(indexes: Sequence[ShardIndex]) -> tuple[npt.NDArray[np.void], list[npt.NDArray[np.uint16]]]:
-    """Return the rows of all shards, and the lengths of each picture's MCU rows."""
+    """Return the rows of all shards, and the lengths of each image's MCU rows."""
     rows = np.concatenate([index.samples for index in indexes])
     tiled = np.count_nonzero(rows["restart_interval"])
-    if tiled < len(rows) / 2:  # some pictures come with restart markers of their own
+    if tiled < len(rows) / 2:  # some images come with restart markers of their own
         raise MeasurementError(
-            f"{tiled} of {len(rows)} pictures have restart markers; add them with: feedline shard ROOT --encode restart"
+            f"{tiled} of {len(rows)} images have restart markers; add them with: feedline shard ROOT --encode restart"
         )
     rows["offset"] = rows["size"] = 0  # of empty shards
     lengths = [

@@ -209,8 +209,8 @@ def _encode(found: Diagnosis) -> list[str]:
         return []
     ratios = {name: here.mean_work / times[name].mean_work for name in times if name != found.profile.encode}
     return [
-        f"feedline shard {found.plan.root} --encode {name} makes a picture cost {ratio:.2f} times less to decode"
-        + (", from smaller pictures: check the accuracy." if name == "resize" else ", without losing a pixel.")
+        f"feedline shard {found.plan.root} --encode {name} makes an image cost {ratio:.2f} times less to decode"
+        + (", from smaller images: check the accuracy." if name == "resize" else ", without losing a pixel.")
         for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
         if ratio > 1.1 and name != "copy"
     ]
@@ -221,6 +221,6 @@ def _smaller(found: Diagnosis) -> list[str]:
     if resized is None or here is None or found.profile.encode == "resize":
         return []
     return [
-        f"feedline shard {found.plan.root} --encode resize makes a picture "
+        f"feedline shard {found.plan.root} --encode resize makes an image "
         f"{here.bytes_per_image / resized.bytes_per_image:.1f} times smaller; check the accuracy."
     ]

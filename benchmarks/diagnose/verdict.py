@@ -2,7 +2,7 @@
 
 The differential runs are DS-Analyzer's (Mohan et al., Analyzing and Mitigating Data Stalls in DNN Training, VLDB
 2021) with one more: the model on synthetic data, the loader alone on warm data, the loader alone on cold data, and
-both together. Each stage has a time per picture, and the longest one is the bottleneck:
+both together. Each stage has a time per image, and the longest one is the bottleneck:
 
     model    1 / rate on synthetic data
     loader   1 / rate alone, in the state of the page cache that a real epoch finds
@@ -28,7 +28,7 @@ Name = Literal["fetch-bound", "decode-bound", "compute-bound", "balanced", "inco
 State = Literal["warm", "cold"]
 
 BALANCED = 1.1
-"""Two times per picture whose ratio is no larger are called equal."""
+"""Two times per image whose ratio is no larger are called equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Evidence:
     together: Rate
     """The loader feeding the model."""
     fetch_share: float
-    """Share, 0 to 1, of one picture's time in the loader that reading takes even when the data are warm."""
+    """Share, 0 to 1, of one image's time in the loader that reading takes even when the data are warm."""
     state: State
     """What a real epoch finds."""
 
@@ -94,7 +94,7 @@ class Verdict:
     name: Name
     sentence: str
     milliseconds: dict[str, float]
-    """Time per picture of fetch, decode and model, at the measured worker count."""
+    """Time per image of fetch, decode and model, at the measured worker count."""
     stall: float
     """Share of the training's time, 0 to 1, that is lost to loading: 1 - together / model."""
 
@@ -122,7 +122,7 @@ def state_that_counts(data_bytes: int, free_bytes: int) -> State:
 
 
 def _milliseconds(evidence: Evidence) -> dict[str, float]:
-    """Return the time per picture of each stage. What a cold cache adds is fetching; the decoding stays."""
+    """Return the time per image of each stage. What a cold cache adds is fetching; the decoding stays."""
     warm, loader = 1000 / evidence.warm.images_per_second, 1000 / evidence.loader.images_per_second
     decode = min(warm, loader) * (1 - evidence.fetch_share)
     return {
@@ -178,6 +178,6 @@ def _sentence(name: Name, evidence: Evidence, times: dict[str, float]) -> str:
         return f"compute-bound: the model is slower than the loader; {numbers}."
     if name == "balanced":
         return f"balanced: loader and model take equally long; {numbers}."
-    part = "fetching the pictures" if name == "fetch-bound" else "decoding and transforming them"
+    part = "fetching the images" if name == "fetch-bound" else "decoding and transforming them"
     share = times["fetch" if name == "fetch-bound" else "decode"] / (times["fetch"] + times["decode"])
     return f"{name}: the loader is slower than the model, and {part} is {share:.0%} of its time; {numbers}."

@@ -1,6 +1,6 @@
 """What if the data lay on another disk, or were encoded in another way: predicted from what was measured here.
 
-The prediction takes the loader's measured rate on warm data, the sizes and working times of a sample of pictures in
+The prediction takes the loader's measured rate on warm data, the sizes and working times of a sample of images in
 each encoding, and a disk from the table (``hardware``) through a simulation (``storage_model``).
 ``prediction_check`` checks it behind a throttle.
 """
@@ -15,7 +15,7 @@ from .recommend import trained
 from .storage_model import Load, predict
 
 IMAGENET = 1_281_167
-"""Pictures of ImageNet's train split."""
+"""Images of ImageNet's train split."""
 SEQUENTIAL = ("webdataset",)
 
 
@@ -33,7 +33,7 @@ class WhatIf:
     images_per_second: float
     """Of a training: the loader feeding the model, or the loader alone where there is no model."""
     epoch_seconds: float
-    """Of ImageNet's 1,281,167 pictures at this rate."""
+    """Of ImageNet's 1,281,167 images at this rate."""
     source: str
 
     @property
@@ -80,7 +80,7 @@ def what_ifs(
 def loads(profile: Profile, rates: Mapping[int, float], workers: int) -> dict[Encode, Load]:
     """Return what the loader does in each encoding, the measured one first.
 
-    An encoding's bytes and working time are those of the root's pictures, times the ratio found in the sample.
+    An encoding's bytes and working time are those of the root's images, times the ratio found in the sample.
     """
     measured = profile.as_is
     sequential = measured.loader in SEQUENTIAL

@@ -6,7 +6,7 @@ A check says nothing where its facts are unknown, or where there is no such thin
 from .finding import Finding
 from .machine_state import Facts
 
-BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 pictures, as a worker hands it over
+BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 images, as a worker hands it over
 PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
 # torch's workers hand over each tensor as an open file; the default of macOS, 256, is soon spent.
 FEW_FILES = 1024

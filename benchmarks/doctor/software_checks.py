@@ -90,7 +90,7 @@ def decoder(facts: Facts) -> Finding | None:
 def pillow(facts: Facts) -> Finding:
     """Who decodes for imagefolder and webdataset, and how fast."""
     if not facts.pillow_reads_jpeg:
-        consequence = "pictures cannot be verified, resized or loaded"
+        consequence = "images cannot be verified, resized or loaded"
         return _weak_pillow(facts, "problem", "without JPEG support", consequence)
     if facts.libjpeg_turbo is None:
         consequence = "imagefolder and webdataset decode two to four times slower"
@@ -177,6 +177,6 @@ def antivirus(facts: Facts) -> Finding | None:
         level="note",
         found="Windows scans each file when it is opened, unless its folder is excluded",
         consequence="a million small files are prepared and loaded slowly; a few large shards are not",
-        mend=f"as administrator, for a folder of nothing but pictures: "
+        mend=f"as administrator, for a folder of nothing but images: "
         f"powershell -Command \"Add-MpPreference -ExclusionPath '{facts.place.path}'\"",
     )

@@ -40,7 +40,7 @@ MIB = 2**20
 
 
 def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
-    """Return the files with the pictures of ``split`` that these loaders read: class folders, shards, or both.
+    """Return the files with the images of ``split`` that these loaders read: class folders, shards, or both.
 
     Raises MeasurementError where they cannot be listed, DatasetError for unfinished shards.
     """
@@ -54,7 +54,7 @@ def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
     )
     takes_shards = not has_folders or any(e.needs != "folders" and e.covers_epoch for e in entries)
     with _named_errors():
-        folders = list(_pictures(root / split)) if has_folders and takes_folders else []
+        folders = list(_images(root / split)) if has_folders and takes_folders else []
     return folders + (shards if takes_shards else [])
 
 
@@ -121,7 +121,7 @@ def _is_warm(files: Sequence[Path]) -> bool:
     return fraction is not None and fraction >= LEAST_WARM
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _images(folder: Path) -> Iterator[Path]:
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         with os.scandir(place) as files:
             yield from (Path(file.path) for file in files if file.is_file())  # opening a pipe would wait for ever

@@ -1,4 +1,4 @@
-"""What is measured on: which pictures, and which class each has.
+"""What is measured on: which images, and which class each has.
 
 Loaders are compared on equal data: that is a matter of the manifest's checksum. In an equal state, too: that is
 made in ``cache``.
@@ -22,9 +22,9 @@ class Data:
     dataset: str
     samples: int
     bytes: int
-    """Size of the split's pictures as files, or of its shards where there are no class folders."""
+    """Size of the split's images as files, or of its shards where there are no class folders."""
     manifest_sha256: str
-    """Of the manifest that describes the split: equal means the same pictures."""
+    """Of the manifest that describes the split: equal means the same images."""
     filesystem: str | None
     storage: Storage | None = None
     """The device below it; None where unknown, and before schema 2."""
@@ -45,7 +45,7 @@ def describe(root: Path, split: str) -> Data:
         }
         described_by = root / SHARDS / MANIFEST
     if sizes.get(split, (0, 0))[0] == 0:
-        raise MeasurementError(f"{root} has no pictures in split {split!r}; it has: {', '.join(sizes) or 'none'}")
+        raise MeasurementError(f"{root} has no images in split {split!r}; it has: {', '.join(sizes) or 'none'}")
     samples, size = sizes[split]
     return Data(
         dataset=dataset,

@@ -149,7 +149,7 @@ def measure(
     if not windows:
         raise MeasurementError(
             f"the {expected.samples} samples were over after {consumer.elapsed:.2g} s, and a cold run reads nothing "
-            f"twice; measure more pictures, or take shorter windows with --seconds {consumer.elapsed:.1g}"
+            f"twice; measure more images, or take shorter windows with --seconds {consumer.elapsed:.1g}"
         )
     return Measurement(
         first_batch_seconds=consumer.gaps[0],
@@ -230,7 +230,7 @@ class _Consumer:
 
 
 class _Audit:
-    """Checks that the loader hands out the pictures, labels and samples that it should.
+    """Checks that the loader hands out the images, labels and samples that it should.
 
     That each sample comes once is a matter of counting: as many handed out as the split has, and all seen.
     """
@@ -246,7 +246,7 @@ class _Audit:
         indexes, labels = batch.indexes.numpy(), batch.labels.cpu().numpy()
         size, shape = self._expected.image_size, tuple(batch.images.shape[2:])
         if shape != (size, size):
-            raise MeasurementError(f"the loader hands out pictures of {shape}, asked were {(size, size)}")
+            raise MeasurementError(f"the loader hands out images of {shape}, asked were {(size, size)}")
         if len(indexes) and not 0 <= indexes.min() <= indexes.max() < self._expected.samples:
             raise MeasurementError(
                 f"the loader hands out samples {indexes.min()} to {indexes.max()}, "

@@ -1,11 +1,11 @@
-"""Where one picture's time goes: fetch, decode, transform, collate and transfer, one after the other in one thread.
+"""Where one image's time goes: fetch, decode, transform, collate and transfer, one after the other in one thread.
 
-The functions are the loader's own, called in the loader's order on the pictures of its first epoch; only the clock
+The functions are the loader's own, called in the loader's order on the images of its first epoch; only the clock
 between them is new. What a library does behind one call cannot be told apart from outside and is one part with a
 joined name. Threads and processes do all this side by side, so the parts add up to the time of one worker, never to
 that of the loader: the split says which part is large, the measured runs say how fast the whole is.
 
-The encoded sizes and the working time of each picture are kept: a prediction for another disk needs their spread
+The encoded sizes and the working time of each image are kept: a prediction for another disk needs their spread
 too, not only their means.
 """
 
@@ -24,15 +24,15 @@ import torch
 from ...loaders import LoaderSpec, open_loader
 from ...loaders.base import to_batch
 from ...loaders.pixels.reference import decode_rgb, draws_of, fit
-from ...loaders.support.encoded import EncodedPicture, open_samples
+from ...loaders.support.encoded import EncodedImage, open_samples
 from ...loaders.support.epochs import epoch_order
 from ...loaders.support.throttle import Throttle, ThrottledSamples
 from ...prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
 
-PICTURES = 256
+IMAGES = 256
 SECONDS = 2.0
-"""After which no new batch is begun: a slow disk or decoder shows itself in fewer pictures."""
-WARM_UP = 16  # pictures: compiled functions are loaded, the allocator has its memory
+"""After which no new batch is begun: a slow disk or decoder shows itself in fewer images."""
+WARM_UP = 16  # images: compiled functions are loaded, the allocator has its memory
 PAGE = 4096
 
 FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER = "fetch", "decode", "transform", "collate", "transfer"
@@ -41,15 +41,15 @@ JOINED = "decode, transform and collate"
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """One picture's way through a loader, one thread, in the order of the parts."""
+    """One image's way through a loader, one thread, in the order of the parts."""
 
     loader: str
     parts: dict[str, float]
-    """Mean milliseconds per picture by stage; transfer is 0 where the pictures stay in the CPU's memory."""
+    """Mean milliseconds per image by stage; transfer is 0 where the images stay in the CPU's memory."""
     sizes: tuple[int, ...]
-    """Encoded bytes of each picture that was measured."""
+    """Encoded bytes of each image that was measured."""
     work_seconds: tuple[float, ...]
-    """Everything but fetch, for each of these pictures."""
+    """Everything but fetch, for each of these images."""
 
     @property
     def fetch_share(self) -> float:
@@ -68,10 +68,10 @@ class StageTimes:
 
 
 class Stages(Protocol):
-    """A loader's own functions, one picture at a time."""
+    """A loader's own functions, one image at a time."""
 
     def fetch(self, index: int, /) -> Any:
-        """Return the encoded picture, all of it in memory."""
+        """Return the encoded image, all of it in memory."""
         ...
 
     def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
@@ -89,7 +89,7 @@ class Stages(Protocol):
 
 def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
     """Return the split of ``loader``. Raises what reading and decoding raise."""
-    indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + PICTURES].tolist()
+    indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + IMAGES].tolist()
     if loader == "threaded":
         with closing(open_samples(spec.root, spec.split)) as samples:
             slowed = samples if throttle is None else ThrottledSamples(samples, throttle)
@@ -102,7 +102,7 @@ def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = No
 
 
 def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> StageTimes:
-    """Return the split of ``stages`` over the pictures ``indexes``, the first of which warm up and do not count."""
+    """Return the split of ``stages`` over the images ``indexes``, the first of which warm up and do not count."""
     warm_up = min(WARM_UP, len(indexes) // 2)
     _time_batch(stages, indexes[:warm_up], spec)
     began, found = perf_counter(), list[_Timed]()
@@ -111,7 +111,7 @@ def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: Loade
             break
         found += _time_batch(stages, indexes[first : first + spec.batch_size], spec)
     if not found:
-        raise MeasurementError(f"{spec.root} has too few pictures in split {spec.split!r} to time; give it 2 or more")
+        raise MeasurementError(f"{spec.root} has too few images in split {spec.split!r} to time; give it 2 or more")
     names = (FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER)
     means = np.mean([timed.seconds for timed in found], axis=0)
     return StageTimes(
@@ -124,7 +124,7 @@ def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: Loade
 
 @dataclass(frozen=True)
 class _Timed:
-    """One picture: its encoded bytes, and seconds of each stage."""
+    """One image: its encoded bytes, and seconds of each stage."""
 
     size: int
     seconds: tuple[float, ...]
@@ -144,7 +144,7 @@ def _time_batch(stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> lis
         unpacked = perf_counter()
         samples.append(stages.transform(decoded, numbers, row))
         seconds.append((fetched - asked, unpacked - fetched, perf_counter() - unpacked))
-        sizes.append(len(encoded.data) if isinstance(encoded, EncodedPicture) else len(encoded))
+        sizes.append(len(encoded.data) if isinstance(encoded, EncodedImage) else len(encoded))
     began = perf_counter()
     stages.collate(samples, images)
     batch = to_batch(images, torch.zeros(len(indexes), dtype=torch.int64), torch.tensor(indexes), "cpu")
@@ -165,21 +165,21 @@ def _transfer_seconds(images: torch.Tensor, device: str) -> float:
 
 
 class ThreadedStages:
-    """What a thread of ``threaded`` does. Pictures that libjpeg-turbo refuses count as decoding, through Pillow."""
+    """What a thread of ``threaded`` does. Images that libjpeg-turbo refuses count as decoding, through Pillow."""
 
-    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedPicture]) -> None:
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage]) -> None:
         # Imported here: numba and simplejpeg shall not weigh on processes that measure other loaders.
         from ...loaders.pixels.crop_decoding import decode_crop, fit_into
 
         self._spec, self._read = spec, read
         self._decode_crop, self._fit_into = decode_crop, fit_into
 
-    def fetch(self, index: int, /) -> EncodedPicture:
-        picture = self._read(index)
-        touch(picture)
-        return picture
+    def fetch(self, index: int, /) -> EncodedImage:
+        image = self._read(index)
+        touch(image)
+        return image
 
-    def decode(self, encoded: EncodedPicture, draws: Sequence[float]) -> Any:
+    def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> Any:
         try:
             return self._decode_crop(encoded, draws, self._spec)
         except ValueError:
@@ -217,13 +217,13 @@ def _folder_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
 
 
 def _tar_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
-    """Return a reader that hands out the shards' pictures in their own order: tars are read from front to back."""
+    """Return a reader that hands out the shards' images in their own order: tars are read from front to back."""
     shards = read_shard_manifest(spec.root / SHARDS).splits[spec.split].shards
-    pictures = _tar_pictures([spec.root / SHARDS / shard.name for shard in shards])
-    return lambda _: next(pictures)
+    images = _tar_images([spec.root / SHARDS / shard.name for shard in shards])
+    return lambda _: next(images)
 
 
-def _tar_pictures(paths: Sequence[Path]) -> Iterator[bytes]:
+def _tar_images(paths: Sequence[Path]) -> Iterator[bytes]:
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     for path in paths:
@@ -242,7 +242,7 @@ def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes
         batches = iter(opened)
         next(batches)
         began = perf_counter()
-        count = sum(len(batch.indexes) for batch in islice(batches, max(1, PICTURES // spec.batch_size)))
+        count = sum(len(batch.indexes) for batch in islice(batches, max(1, IMAGES // spec.batch_size)))
         whole = (perf_counter() - began) / max(1, count)
     work = max(0.0, whole - fetch)
     return StageTimes(
@@ -253,10 +253,10 @@ def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes
     )
 
 
-def touch(picture: EncodedPicture) -> int:
-    """Have every page of a picture in memory and return its bytes: a mapped file is fetched when it is touched."""
-    picture.data[::PAGE].max()
-    return len(picture.data)
+def touch(image: EncodedImage) -> int:
+    """Have every page of an image in memory and return its bytes: a mapped file is fetched when it is touched."""
+    image.data[::PAGE].max()
+    return len(image.data)
 
 
 def _count(spec: LoaderSpec) -> int:

@@ -24,13 +24,13 @@ class Step:
     model: str | None = None
     """A training step of this model on the spec's device."""
     seconds_per_image: float | None = None
-    """A wait of so long for each picture of the batch."""
+    """A wait of so long for each image of the batch."""
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.seconds_per_image is None):
             raise MeasurementError("a step is either a model's or a time in seconds")
         if self.seconds_per_image is not None and not 0 < self.seconds_per_image < 60:
-            raise MeasurementError(f"a step takes 0 to 60 s per picture, got {self.seconds_per_image}")
+            raise MeasurementError(f"a step takes 0 to 60 s per image, got {self.seconds_per_image}")
 
 
 class Stepped:

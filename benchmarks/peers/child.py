@@ -13,8 +13,8 @@ from ..measuring.child import answer_job
 from ..measuring.dataset import classes_of, describe
 from ..measuring.measure import Expected, measure
 from ..measuring.process import Answer, Job
-from .conversions import peer_module, pictures_of, place_of
-from .images import check_pictures
+from .conversions import images_of, peer_module, place_of
+from .pixel_check import check_images
 from .table import PEERS
 
 
@@ -35,14 +35,14 @@ def _run(job: Job) -> Answer:
         image_size=spec.image_size,
         replays=peer.repeats,
     )
-    samples, module = pictures_of(spec.root, spec.split), peer_module(job.loader)
+    samples, module = images_of(spec.root, spec.split), peer_module(job.loader)
     started = time.perf_counter()
     epochs = module.open_peer(spec, samples, place_of(job.loader, spec.root, spec.split, Path(sys.argv[1])))
     opened = time.perf_counter()
     measurement = measure(
         epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
     )
-    check_pictures(epochs, samples)
+    check_images(epochs, samples)
     return Answer(open_seconds=opened - started, measurement=measurement)
 
 

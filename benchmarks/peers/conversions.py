@@ -2,7 +2,7 @@
 
 A conversion runs in the peer's own environment and is no part of any measured time; its seconds and its size are
 recorded beside it. The folder appears under its name when it is whole, and its name holds the manifest's checksum,
-so that a conversion of other pictures is never read.
+so that a conversion of other images is never read.
 """
 
 import os
@@ -63,11 +63,11 @@ def files_of(name: str, root: Path, split: str, work: Path) -> list[Path]:
     """Return the files that a peer reads."""
     if PEERS[name].converts:
         return [path for path in place_of(name, root, split, work).rglob("*") if path.is_file()]
-    return [sample.path for sample in pictures_of(root, split)]
+    return [sample.path for sample in images_of(root, split)]
 
 
-def pictures_of(root: Path, split: str) -> Sequence[Sample]:
-    """Return the split's pictures by sample index. Raises MeasurementError where there are no class folders."""
+def images_of(root: Path, split: str) -> Sequence[Sample]:
+    """Return the split's images by sample index. Raises MeasurementError where there are no class folders."""
     if not (root / MANIFEST).is_file():
         raise MeasurementError(
             f"{root} has no class folders, which peers read or convert; "
@@ -85,7 +85,7 @@ def _convert(name: str, root: Path, split: str, place: Path) -> None:
     partial = place.with_name(place.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    samples, module = pictures_of(root, split), peer_module(name)
+    samples, module = images_of(root, split), peer_module(name)
     began = time.perf_counter()
     module.convert(samples, partial)
     seconds = time.perf_counter() - began

@@ -15,7 +15,7 @@ class Peer:
 
     summary: str
     reads: str
-    """The form in which it reads the pictures; always the very bytes of the class folders."""
+    """The form in which it reads the images; always the very bytes of the class folders."""
     requirements: tuple[str, ...]
     """What pip installs, pinned; empty: the running environment has it."""
     workers: Literal["processes", "threads"]

@@ -1,7 +1,7 @@
 """Line charts as plain coordinates, for a template to draw as SVG inside a page.
 
-The page styles them: the same chart is dark or light, on a screen or on paper, without a script and without a
-picture file. Positions on the x axis are evenly spaced, because worker counts double and epochs count up.
+The page styles them: the same chart is dark or light, on a screen or on paper, without a script and without an
+image file. Positions on the x axis are evenly spaced, because worker counts double and epochs count up.
 """
 
 from collections.abc import Mapping, Sequence

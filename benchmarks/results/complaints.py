@@ -11,7 +11,7 @@ WAVERING = 0.10
 BUSY = 0.25
 """Load per usable CPU, before measuring, from which other programs take part in the result."""
 AHEAD = 0.5
-"""Share of its pictures' bytes that a cold run has to read inside its windows for them to speak of the disk."""
+"""Share of its images' bytes that a cold run has to read inside its windows for them to speak of the disk."""
 GAPS = 0.10
 """Share of time spent starting epochs from which the data set is too small to speak for a large one."""
 
@@ -101,9 +101,9 @@ def _few_windows(records: Sequence[Record]) -> str | None:
     fewest = min(short, key=lambda record: len(record.measurement.windows))
     seconds = sum(window.seconds for window in (*fewest.measurement.warmup, *fewest.measurement.windows))
     return (
-        f"{fewest.data.samples:,} pictures are few for a cold run, which reads nothing twice: {fewest.loader} was "
+        f"{fewest.data.samples:,} images are few for a cold run, which reads nothing twice: {fewest.loader} was "
         f"through after {seconds:.2g} s, with {len(fewest.measurement.windows)} of at least {LEAST_WINDOWS} windows; "
-        f"measure more pictures, or take shorter windows with --seconds {seconds * 1.5:.1g}."
+        f"measure more images, or take shorter windows with --seconds {seconds * 1.5:.1g}."
     )
 
 
@@ -113,14 +113,14 @@ def _read_ahead(records: Sequence[Record]) -> str | None:
         return None
     loader, share = min(shares.items(), key=lambda item: item[1])
     return (
-        f"{loader} read most of its cold data before the windows began (they had {share:.0%} of what their pictures "
+        f"{loader} read most of its cold data before the windows began (they had {share:.0%} of what their images "
         f"need), because the kernel reads ahead: its cold images/s is that of memory; compare the whole runs, "
-        f"or measure more pictures."
+        f"or measure more images."
     )
 
 
 def _share_in_windows(record: Record) -> float:
-    """Return the bytes that a cold run's windows read for each picture, as a share of what the whole run did."""
+    """Return the bytes that a cold run's windows read for each image, as a share of what the whole run did."""
     run = record.measurement
     if record.cache != "cold" or not run.bytes_read or not run.bytes_read.disk or not run.bytes_read_in_windows:
         return 1.0
@@ -132,8 +132,8 @@ def _short_epochs(table: Table) -> str | None:
     if worst.gap_fraction < GAPS:
         return None
     return (
-        f"With {table.samples:,} pictures an epoch is short: {worst.name} spent {worst.gap_fraction:.0%} of the time "
-        f"starting epochs, which a large data set hardly does; measure with more pictures."
+        f"With {table.samples:,} images an epoch is short: {worst.name} spent {worst.gap_fraction:.0%} of the time "
+        f"starting epochs, which a large data set hardly does; measure with more images."
     )
 
 

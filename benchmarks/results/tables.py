@@ -96,7 +96,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows that may be compared: same machine, same pictures, same size and transform."""
+    """Rows that may be compared: same machine, same images, same size and transform."""
 
     machine: Machine
     dataset: str
@@ -111,12 +111,12 @@ class Table:
 
     @property
     def pixels(self) -> str:
-        """The picture size, and how decoding departs from the reference where it does."""
+        """The image size, and how decoding departs from the reference where it does."""
         return f"{self.image_size} px" + (", DCT-scaled" if self.records[0].config.dct_scaling else "")
 
 
 def tabulate(records: Sequence[Record]) -> list[Table]:
-    """Return one table for each combination of pictures, split, size, transform and decoding among ``records``.
+    """Return one table for each combination of images, split, size, transform and decoding among ``records``.
 
     Raises MeasurementError when the records come from unlike machines.
     """

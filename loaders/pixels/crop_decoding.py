@@ -1,4 +1,4 @@
-"""From an undecoded picture straight into its row of the batch: splice, decode, resize, flip.
+"""From an undecoded image straight into its row of the batch: splice, decode, resize, flip.
 
 Everything that takes time runs without the GIL: the splice and the flip in numba, decoding in libjpeg-turbo
 (simplejpeg), the antialiased resize in torch, which writes into the batch itself. What libjpeg-turbo does not take
@@ -17,39 +17,39 @@ import torch
 from ...prep import SampleError
 from ...prep.base.compiled import compiled
 from ..base import LoaderSpec
-from ..support.encoded import EncodedPicture
+from ..support.encoded import EncodedImage
 from .cuts import Cut, cut_out
 from .dct_scaling import resize_scaled
 from .reference import UNREADABLE, read_pixels
 
 U8 = npt.NDArray[np.uint8]
 
-SCRATCH = 4 * 2**20  # bytes of decoded pixels that a thread keeps ready: a picture of 1.4 megapixels
+SCRATCH = 4 * 2**20  # bytes of decoded pixels that a thread keeps ready: an image of 1.4 megapixels
 
 _thread = local()
 
 
-def decode_into(row: U8, picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> None:
+def decode_into(row: U8, image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> None:
     """Write one sample to ``row``, uint8 (H, W, 3) and contiguous, H = W = ``spec.image_size``.
 
     ``draws`` are the sample's numbers of ``draws_of``. Raises SampleError without the sample's name.
     """
     try:
-        fit_into(row, *decode_crop(picture, draws, spec))
+        fit_into(row, *decode_crop(image, draws, spec))
     except ValueError:  # libjpeg-turbo will not have it
         try:
-            row[:] = read_pixels(BytesIO(picture.data.tobytes()), draws, spec)
+            row[:] = read_pixels(BytesIO(image.data.tobytes()), draws, spec)
         except UNREADABLE as error:
             raise SampleError(str(error)) from error
 
 
-def decode_crop(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
+def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
     """Return the pixels of a cut, uint8 (h, w, 3) at 1 / ``cut.scale``, and the cut.
 
     The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
     does not take, SampleError for tiles that are not where the index says.
     """
-    cut = cut_out(picture, draws, spec)
+    cut = cut_out(image, draws, spec)
     width, height = (-(-length // cut.scale) for length in cut.size)
     return _decode(cut.data, width, height), cut
 
@@ -92,7 +92,7 @@ def _resize_box(pixels: U8, cut: Cut, row: U8) -> None:
 def _resize(pixels: U8, out: U8) -> None:
     """Resize uint8 (h, w, 3) to ``out`` uint8 (H, W, 3): bilinear, antialiased, as torchvision on uint8 tensors."""
     height, width, _ = out.shape
-    # As (1, 3, H, W). Views are made by numpy: 5 us a picture less than torch takes, all of it under the GIL.
+    # As (1, 3, H, W). Views are made by numpy: 5 us an image less than torch takes, all of it under the GIL.
     source = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
     target = torch.from_numpy(out.transpose(2, 0, 1)[None])
     # The public torch.nn.functional.interpolate calls this too, but cannot write into the batch.

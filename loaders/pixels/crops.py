@@ -1,7 +1,7 @@
-"""Which part of each picture becomes the sample: crop boxes and flips.
+"""Which part of each image becomes the sample: crop boxes and flips.
 
 The same boxes serve every loader, so two loaders differ in speed and in nothing else. Each box is a pure function
-of (seed, epoch, sample index) and the picture's size: workers, ranks and resumes cannot change it. The random
+of (seed, epoch, sample index) and the image's size: workers, ranks and resumes cannot change it. The random
 numbers of a whole batch are drawn at once, because numpy costs 50 us a call and next to nothing per sample.
 
 The train transform is torchvision's RandomResizedCrop (from Szegedy et al., Going Deeper with Convolutions,
@@ -25,7 +25,7 @@ DRAWS = 4 * TRIES + 1  # area, ratio, left and top of each try, and the flip
 
 
 class Crop(NamedTuple):
-    """A box within a picture, in pixels, and whether it is mirrored left to right."""
+    """A box within an image, in pixels, and whether it is mirrored left to right."""
 
     left: int
     top: int
@@ -40,7 +40,7 @@ def draw_crops(indexes: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.
 
 
 def train_crop(draws: Sequence[float], width: int, height: int) -> Crop:
-    """Return the crop that one row of ``draw_crops`` gives a picture of ``width`` x ``height`` pixels."""
+    """Return the crop that one row of ``draw_crops`` gives an image of ``width`` x ``height`` pixels."""
     flip = draws[-1] < 0.5
     log_low, log_high = math.log(RATIO[0]), math.log(RATIO[1])
     for first in range(0, 4 * TRIES, 4):

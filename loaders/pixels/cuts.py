@@ -1,7 +1,7 @@
-"""What to decode of an undecoded picture, and which part of the pixels becomes the sample.
+"""What to decode of an undecoded image, and which part of the pixels becomes the sample.
 
 This is the plan alone, the same wherever the pixels are then made: by libjpeg-turbo on the CPU, DCT-scaled or not,
-or by nvJPEG on the GPU. From a picture with tiles only those that the crop touches are taken.
+or by nvJPEG on the GPU. From an image with tiles only those that the crop touches are taken.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from PIL import Image
 from ...prep import SampleError
 from ...prep.images.splice import Box, splice_rows
 from ..base import LoaderSpec
-from ..support.encoded import EncodedPicture, Tiles
+from ..support.encoded import EncodedImage, Tiles
 from .crops import eval_offset, eval_size, train_crop
 from .dct_scaling import dct_scale
 
@@ -39,22 +39,22 @@ class Cut(NamedTuple):
     flip: bool
 
 
-def cut_out(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> Cut:
+def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
     """Return the cut of one sample; ``draws`` are its numbers of ``draws_of``.
 
-    Raises ValueError for a picture that libjpeg-turbo does not know, which Pillow may know, and SampleError for
+    Raises ValueError for an image that libjpeg-turbo does not know, which Pillow may know, and SampleError for
     tiles that are not where the index says.
     """
     if spec.transform == "train":
-        return _train(picture, draws, spec)
-    width, height = jpeg_size(picture.data)
+        return _train(image, draws, spec)
+    width, height = jpeg_size(image.data)
     box, target = (0, 0, width, height), eval_size(width, height, spec.image_size)
     left, top = (eval_offset(length, spec.image_size) for length in target)
-    return Cut(picture.data, (width, height), box, _scale(box, target, spec), target, (left, top), False)
+    return Cut(image.data, (width, height), box, _scale(box, target, spec), target, (left, top), False)
 
 
-def _train(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> Cut:
-    data, tiles = picture
+def _train(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
+    data, tiles = image
     target = spec.image_size, spec.image_size
     if tiles is None:
         width, height = jpeg_size(data)
@@ -87,7 +87,7 @@ def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
 def jpeg_size(data: U8) -> tuple[int, int]:
     """Return a JPEG's width and height; raise ValueError for what is none, or is too large for Pillow too."""
     height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
-    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the picture next, refuses it by name.
+    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the image next, refuses it by name.
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"{width} x {height} pixels")
     return width, height

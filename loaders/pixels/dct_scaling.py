@@ -4,7 +4,7 @@ libjpeg-turbo can compute 4x4, 2x2 or 1x1 pixels of a block of 8x8 from its low 
 jidctred.c), which saves most of the IDCT, of the colour conversion and of the resize, and none of the entropy
 decoding. It is worth it where the crop is at least that much larger than the sample in both directions.
 
-A crop begins and ends anywhere within a scaled pixel. Snapping it to whole ones would move the picture by up to half
+A crop begins and ends anywhere within a scaled pixel. Snapping it to whole ones would move the image by up to half
 an output pixel (measured at 64 pixels: 2.4 grey levels in the mean and 92 at most, against 1.0 and 33 here). Torch's
 resize takes no box, so this one does: bilinear and antialiased as Pillow's, each scaled pixel weighted by the
 reference's triangle at its centre, times how much of it lies in the crop. What is left of the error is the decoder's:
@@ -42,8 +42,8 @@ def resize_scaled(
 ) -> None:
     """Resize a box to ``target`` and write what lies at ``offset`` of it to ``out``, uint8 (H, W, 3).
 
-    ``pixels``, uint8 (h, w, 3), are a picture decoded at 1 / ``scale``; the box (left, top, width, height) counts
-    in pixels of the picture itself and lies within it. ``target`` is (width, height), ``offset`` (left, top).
+    ``pixels``, uint8 (h, w, 3), are an image decoded at 1 / ``scale``; the box (left, top, width, height) counts
+    in pixels of the image itself and lies within it. ``target`` is (width, height), ``offset`` (left, top).
     """
     rows, columns, _ = out.shape
     lefts, across = _weights(box[0], box[2], target[0], offset[0], columns, scale)

@@ -16,12 +16,12 @@ from torch.nn.functional import interpolate
 from ...prep import LoaderUnavailable
 from ..base import LoaderSpec
 from ..support.damage import log
-from ..support.encoded import EncodedPicture
+from ..support.encoded import EncodedImage
 from .cuts import Cut, cut_out
 from .reference import without_exif
 
 Decoder = Callable[[list[torch.Tensor]], list[torch.Tensor]]
-"""From JPEGs, each uint8 (bytes,) on the CPU, to RGB pictures, each uint8 (3, h, w) on the decoder's device.
+"""From JPEGs, each uint8 (bytes,) on the CPU, to RGB images, each uint8 (3, h, w) on the decoder's device.
 
 Raises RuntimeError when it refuses one of them."""
 
@@ -44,10 +44,10 @@ def nvjpeg(device: str) -> Decoder:
     return decode
 
 
-def cut_for_gpu(picture: EncodedPicture, draws: Sequence[float], spec: LoaderSpec) -> Cut | None:
+def cut_for_gpu(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut | None:
     """Return the cut of a sample, or None for what is left to the CPU. Raises SampleError as ``cut_out`` does."""
     try:
-        cut = cut_out(picture, draws, spec)
+        cut = cut_out(image, draws, spec)
         colours = simplejpeg.decode_jpeg_header(cut.data)[2]
     except ValueError:
         return None
@@ -58,32 +58,32 @@ def decode_cuts(cuts: Sequence[Cut], size: int, decoder: Decoder) -> list[torch.
     """Return the samples, each uint8 (size, size, 3) on the decoder's device; None for what it refuses."""
     # torchcodec rotates as EXIF says, which no loader here does; a splice has no EXIF any more.
     jpegs = [torch.frombuffer(bytearray(without_exif(cut.data.tobytes())), dtype=torch.uint8) for cut in cuts]
-    pictures = _decode(jpegs, decoder)
-    return [None if picture is None else _fit(picture, cut, size) for picture, cut in zip(pictures, cuts, strict=True)]
+    images = _decode(jpegs, decoder)
+    return [None if image is None else _fit(image, cut, size) for image, cut in zip(images, cuts, strict=True)]
 
 
 def _decode(jpegs: list[torch.Tensor], decoder: Decoder) -> Sequence[torch.Tensor | None]:
-    """Decode at once; a batch that is refused does not tell which picture it was, so then each on its own."""
+    """Decode at once; a batch that is refused does not tell which image it was, so then each on its own."""
     try:
         return decoder(jpegs)
     except RuntimeError as error:
         if len(jpegs) == 1:
             return [None]
-        pictures = [picture for jpeg in jpegs for picture in _decode([jpeg], decoder)]
-        if not any(picture is not None for picture in pictures):
+        images = [image for jpeg in jpegs for image in _decode([jpeg], decoder)]
+        if not any(image is not None for image in images):
             _warn_once(str(error).partition("\n")[0])
-        return pictures
+        return images
 
 
 @lru_cache(maxsize=1)
 def _warn_once(reason: str) -> None:
     """Say that the GPU is of no use, so that it is not mistaken for a slow one."""
-    log.warning("the GPU decoded no picture of a batch, the CPU does instead: %s", reason)
+    log.warning("the GPU decoded no image of a batch, the CPU does instead: %s", reason)
 
 
-def _fit(picture: torch.Tensor, cut: Cut, size: int) -> torch.Tensor:
+def _fit(image: torch.Tensor, cut: Cut, size: int) -> torch.Tensor:
     left, top, width, height = cut.box
-    box = picture[None, :, top : top + height, left : left + width].float()
+    box = image[None, :, top : top + height, left : left + width].float()
     resized = interpolate(box, (cut.target[1], cut.target[0]), mode="bilinear", antialias=True)
     x, y = cut.offset
     sample = resized[0, :, y : y + size, x : x + size].round().clamp(0, 255).byte()

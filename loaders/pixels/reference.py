@@ -2,7 +2,7 @@
 
 Pillow (or Pillow-SIMD, its drop-in) decodes what ImageNet really holds: CMYK and greyscale JPEGs, a PNG named
 .JPEG and files with broken EXIF all come out as RGB. Crop and resize are those of torchvision's transforms on
-PIL pictures: bilinear, antialiased.
+PIL images: bilinear, antialiased.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .crops import draw_crops, eval_offset, eval_size, train_crop
 
 Pixels = npt.NDArray[np.uint8]
 
-# What Pillow raises for a damaged or oversized picture.
+# What Pillow raises for a damaged or oversized image.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -32,13 +32,13 @@ def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[
 def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
     """Return one sample as uint8 (H, W, 3), H = W = ``spec.image_size``.
 
-    Raises one of UNREADABLE for a picture that Pillow cannot read, or of more than 179 megapixels.
+    Raises one of UNREADABLE for an image that Pillow cannot read, or of more than 179 megapixels.
     """
     return fit(decode_rgb(file), draws, spec)
 
 
 def decode_rgb(file: BinaryIO) -> Image.Image:
-    """Return the whole picture; raises as ``read_pixels``."""
+    """Return the whole image; raises as ``read_pixels``."""
     return Image.open(BytesIO(without_exif(file.read()))).convert("RGB")
 
 
@@ -52,7 +52,7 @@ def without_exif(data: bytes) -> bytes:
 
 
 def fit(image: Image.Image, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
-    """Return a decoded picture cropped, resized and mirrored to one sample, as ``read_pixels`` does."""
+    """Return a decoded image cropped, resized and mirrored to one sample, as ``read_pixels`` does."""
     image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
     return np.array(image)
 

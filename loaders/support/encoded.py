@@ -1,7 +1,7 @@
-"""Where ``threaded`` gets undecoded pictures: from shards through their indexes, or from class folders.
+"""Where ``threaded`` gets undecoded images: from shards through their indexes, or from class folders.
 
 Shards are mapped, not read: the page cache is the only copy, and the threads share it. One array of index rows for
-all shards makes finding a picture cheap; the row lengths stay mapped in the sidecars.
+all shards makes finding an image cheap; the row lengths stay mapped in the sidecars.
 
 Pages that were touched count as memory of the process, on a large data set all of it in the end. So they are let go
 again and again; what is still in the page cache is mapped anew at next to no cost.
@@ -30,13 +30,13 @@ from ...prep.shards.index import read_index
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 
-# Bytes of pictures between two times that the mapped pages are let go. Mapping a picture of 110 kB anew takes two
+# Bytes of images between two times that the mapped pages are let go. Mapping an image of 110 kB anew takes two
 # or three faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
 
 
 class Tiles(NamedTuple):
-    """How a picture can be entered, in the order that ``splice_rows`` takes it; lengths are in bytes and pixels."""
+    """How an image can be entered, in the order that ``splice_rows`` takes it; lengths are in bytes and pixels."""
 
     scan: int
     row_lengths: U16
@@ -47,15 +47,15 @@ class Tiles(NamedTuple):
     interval: int
 
 
-class EncodedPicture(NamedTuple):
-    """One undecoded picture."""
+class EncodedImage(NamedTuple):
+    """One undecoded image."""
 
     data: U8
     tiles: Tiles | None
 
 
 class EncodedSamples(Protocol):
-    """A split's undecoded pictures by sample index. Reading is safe from many threads."""
+    """A split's undecoded images by sample index. Reading is safe from many threads."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -63,11 +63,11 @@ class EncodedSamples(Protocol):
         ...
 
     def windows(self) -> Sequence[npt.NDArray[np.int64]]:
-        """Return the sample indexes of each shard, or of all pictures where there are no shards."""
+        """Return the sample indexes of each shard, or of all images where there are no shards."""
         ...
 
-    def read(self, index: int) -> EncodedPicture:
-        """Return one picture."""
+    def read(self, index: int) -> EncodedImage:
+        """Return one image."""
         ...
 
     def name(self, index: int) -> str:
@@ -80,7 +80,7 @@ class EncodedSamples(Protocol):
 
 
 class FolderSamples:
-    """The pictures of ``ROOT/<split>/<wnid>/``; they have no tiles and are decoded whole."""
+    """The images of ``ROOT/<split>/<wnid>/``; they have no tiles and are decoded whole."""
 
     def __init__(self, root: Path, split: str) -> None:
         manifest = read_manifest(root)
@@ -95,8 +95,8 @@ class FolderSamples:
     def windows(self) -> list[npt.NDArray[np.int64]]:
         return [np.arange(len(self._paths), dtype=np.int64)]
 
-    def read(self, index: int) -> EncodedPicture:
-        return EncodedPicture(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
+    def read(self, index: int) -> EncodedImage:
+        return EncodedImage(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
 
     def name(self, index: int) -> str:
         return str(self._paths[index])
@@ -106,7 +106,7 @@ class FolderSamples:
 
 
 class ShardSamples:
-    """The pictures of ``ROOT/shards``, through their sidecars."""
+    """The images of ``ROOT/shards``, through their sidecars."""
 
     def __init__(self, root: Path, split: str) -> None:
         directory = root / SHARDS
@@ -137,7 +137,7 @@ class ShardSamples:
     def windows(self) -> list[npt.NDArray[np.int64]]:
         return np.split(self._order, self._starts)
 
-    def read(self, index: int) -> EncodedPicture:
+    def read(self, index: int) -> EncodedImage:
         place = self._place.item(index)
         shard = self._shard.item(place)
         row = self._rows[place].item()
@@ -148,9 +148,9 @@ class ShardSamples:
         self._count_touched(size)
         data = source.data[offset : offset + size]
         if not interval:
-            return EncodedPicture(data, None)
+            return EncodedImage(data, None)
         lengths = self._row_lengths[shard][first : first + rows]
-        return EncodedPicture(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
+        return EncodedImage(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
     def _count_touched(self, size: int) -> None:
         """Let all mapped pages go when enough bytes were touched since the last time."""

@@ -1,4 +1,4 @@
-"""What every loader keeps beside its pictures: its place in the epoch, what it skipped, and the way to the device."""
+"""What every loader keeps beside its images: its place in the epoch, what it skipped, and the way to the device."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

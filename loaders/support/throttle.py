@@ -1,4 +1,4 @@
-"""A slow disk, made on purpose: what reads ``threaded``'s pictures, held to a bandwidth and a latency.
+"""A slow disk, made on purpose: what reads ``threaded``'s images, held to a bandwidth and a latency.
 
 Predictions for other storage are only worth something when they are checked, and nobody has every disk at hand.
 This stands where the disk stands, in the loader's own read path, under its real threads: one link of so many bytes
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import LoaderError
-from .encoded import EncodedPicture, EncodedSamples
+from .encoded import EncodedImage, EncodedSamples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Throttle:
     bytes_per_second: float
     """Of the link that all threads share."""
     seconds_per_request: float = 0.0
-    """From the request of a picture until its bytes begin to move; requests wait side by side."""
+    """From the request of an image until its bytes begin to move; requests wait side by side."""
 
     def __post_init__(self) -> None:
         if not (self.bytes_per_second > 0 and self.seconds_per_request >= 0):
@@ -52,15 +52,15 @@ class ThrottledSamples:
     def windows(self) -> Sequence[npt.NDArray[np.int64]]:
         return self._samples.windows()
 
-    def read(self, index: int) -> EncodedPicture:
-        """Return one picture when its bytes would have arrived."""
-        picture = self._samples.read(index)
+    def read(self, index: int) -> EncodedImage:
+        """Return one image when its bytes would have arrived."""
+        image = self._samples.read(index)
         asked = time.perf_counter()
         with self._lock:
             begins = max(asked + self._throttle.seconds_per_request, self._free_at)
-            arrives = self._free_at = begins + len(picture.data) / self._throttle.bytes_per_second
+            arrives = self._free_at = begins + len(image.data) / self._throttle.bytes_per_second
         time.sleep(max(0.0, arrives - asked))
-        return picture
+        return image
 
     def name(self, index: int) -> str:
         return self._samples.name(index)

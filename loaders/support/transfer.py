@@ -30,7 +30,7 @@ class Transfer:
         if self._stream is None:
             return to_batch(images, labels, indexes, str(self.device))
         with self.beside():
-            # From memory that is not pinned, the caller would wait for the pictures ahead on this stream.
+            # From memory that is not pinned, the caller would wait for the images ahead on this stream.
             batch = to_batch(images, labels.pin_memory(), indexes, str(self.device))
         caller = torch.cuda.current_stream(self.device)
         caller.wait_stream(self._stream)

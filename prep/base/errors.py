@@ -4,7 +4,7 @@
     ├── SourceError             an archive or folder given as input is missing, damaged or foreign
     ├── OutputError             the output place holds something else, or has no room
     ├── DatasetError            a dataset root or shard set is unfinished, damaged or lacks what is asked
-    ├── SampleError             one picture cannot be decoded
+    ├── SampleError             one image cannot be decoded
     ├── LoaderError             a loader cannot do what its spec asks
     │   └── LoaderUnavailable   the library that a loader stands on is not installed
     ├── MeasurementError        a benchmark run, or a record of one, cannot be used
@@ -32,7 +32,7 @@ class DatasetError(FeedlineError):
 
 
 class SampleError(FeedlineError):
-    """One picture cannot be decoded."""
+    """One image cannot be decoded."""
 
 
 class LoaderError(FeedlineError):

@@ -27,7 +27,7 @@ class Source:
 
     name: str
     bytes: int
-    """The archive's size; of a folder, the size of its pictures."""
+    """The archive's size; of a folder, the size of its images."""
     layout: str = ""
     """What it was recognised as."""
     splits: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Split:
     images: int
     bytes: int
     per_class: tuple[int, ...] = ()
-    """Pictures of each class, in class order."""
+    """Images of each class, in class order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class ShardManifest:
     metadata: bool = False
     """Whether each sample has a ``.json``: wnid, width, height and the file's own name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """How many pictures ``encode`` left as they were, by what they are, such as "progressive" or "cmyk"."""
+    """How many images ``encode`` left as they were, by what they are, such as "progressive" or "cmyk"."""
 
 
 def read_manifest(root: Path) -> Manifest:

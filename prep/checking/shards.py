@@ -1,7 +1,7 @@
-"""Checking a shard set: each tar against the manifest, each index against the tar, each picture by itself.
+"""Checking a shard set: each tar against the manifest, each index against the tar, each image by itself.
 
 An index counts as right when it is, byte for byte, what `feedline shard --index-only` would write now: then every
-offset, label and tile in it is right too. That tiles can really be cut out is tried on one picture of each shard.
+offset, label and tile in it is right too. That tiles can really be cut out is tried on one image of each shard.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from ..shards.read import ShardSample, read_shard
 from ..shards.reindex import add_sample
 from ..shards.sidecars import Sidecars, set_indexes, stale
 
-PictureCheck = Callable[[bytes], str | None]
+ImageCheck = Callable[[bytes], str | None]
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Found:
     problems: tuple[str, ...]
     bytes: int = 0
     odd: tuple[str, ...] = ()
-    """Pictures that are no ordinary JPEGs."""
+    """Images that are no ordinary JPEGs."""
 
 
 def verify_shards(
-    directory: Path, manifest: ShardManifest, picture_problem: PictureCheck, workers: int, progress: Progress
+    directory: Path, manifest: ShardManifest, image_problem: ImageCheck, workers: int, progress: Progress
 ) -> list[Found]:
-    """Check every shard and every index. ``picture_problem`` returns what is wrong with a picture's bytes, or None."""
+    """Check every shard and every index. ``image_problem`` returns what is wrong with an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], Found]] = [
-        bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), picture_problem, count)
+        bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), image_problem, count)
         for split, held in manifest.splits.items()
         for shard in held.shards
     ]
@@ -66,7 +66,7 @@ def _check_shard(
     path: Path,
     shard: Shard,
     classes: int,
-    picture_problem: PictureCheck,
+    image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> Found:
@@ -76,12 +76,12 @@ def _check_shard(
             check(stop)
             add_sample(sidecars, sample)
             labels.append(sample.label)
-            name = f"{sample.picture_file.name} at offset {sample.offset} of {path}"
+            name = f"{sample.image_file.name} at offset {sample.offset} of {path}"
             if sample.label >= classes:
                 problems.append(f"{name} is of class {sample.label}, the manifest has {classes} classes")
-            found = picture_problem(sample.picture) or (splice_problem(sample) if len(labels) == 1 else None)
+            found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
             problems += [f"{name} {found}"] if found else []
-            odd += odd_notes(sample.picture, f"{sample.key}.JPEG", name)
+            odd += odd_notes(sample.image, f"{sample.key}.JPEG", name)
             count(1)
         # An index of a damaged shard says nothing more.
         problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
@@ -105,19 +105,19 @@ def _index_problem(path: Path) -> str:
 
 
 def splice_problem(sample: ShardSample) -> str | None:
-    """Return why the middle of a picture with tiles cannot be cut out exactly, or None."""
+    """Return why the middle of an image with tiles cannot be cut out exactly, or None."""
     from ..images.splice import splice  # numba, which only this needs here
 
     try:
-        geometry = read_geometry(sample.picture)
+        geometry = read_geometry(sample.image)
         width, height = max(1, geometry.width // 2), max(1, geometry.height // 2)
         left, top = geometry.width // 4, geometry.height // 4
-        cut, (x, y) = splice(sample.picture, geometry, (left, top, width, height))
-        part, whole = np.asarray(Image.open(BytesIO(cut))), np.asarray(Image.open(BytesIO(sample.picture)))
+        cut, (x, y) = splice(sample.image, geometry, (left, top, width, height))
+        part, whole = np.asarray(Image.open(BytesIO(cut))), np.asarray(Image.open(BytesIO(sample.image)))
     except UnsupportedJpeg:  # it has no tiles
         return None
     except (FeedlineError, OSError, SyntaxError, ValueError) as error:
         return f"cannot be cut into tiles: {error}"
     if not np.array_equal(part[y : y + height, x : x + width], whole[top : top + height, left : left + width]):
-        return "has tiles that decode to other pixels than the whole picture"
+        return "has tiles that decode to other pixels than the whole image"
     return None

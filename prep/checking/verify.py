@@ -1,6 +1,6 @@
 """Checking what lies on the disk against its manifest: a prepared root, or a shard set.
 
-Counts, sizes, checksums and each picture's start and end markers are checked; with ``decode`` every picture is
+Counts, sizes, checksums and each image's start and end markers are checked; with ``decode`` every image is
 decoded in full as well. All problems are collected, so that one run tells everything there is to mend. ImageNet's
 23 odd files (a PNG and 22 CMYK JPEGs) are no problems; they, and others like them, are listed apart.
 """
@@ -18,18 +18,18 @@ from ..base.manifest import MANIFEST, Manifest, ShardManifest, Split, read_manif
 from ..base.paths import reachable
 from ..base.pool import check, run_all
 from ..base.progress import Progress, counter, silent
-from ..images.check import odd_notes, picture_problem
+from ..images.check import image_problem, odd_notes
 from .shards import Found, verify_shards
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found. ``splits`` maps a split to the classes and pictures that are really there."""
+    """What was found. ``splits`` maps a split to the classes and images that are really there."""
 
     problems: tuple[str, ...]
     splits: dict[str, dict[str, int]]
     odd: tuple[str, ...] = ()
-    """Pictures that are no ordinary JPEGs, and whether official ImageNet has them too."""
+    """Images that are no ordinary JPEGs, and whether official ImageNet has them too."""
 
     @property
     def ok(self) -> bool:
@@ -39,20 +39,20 @@ class Verification:
 def verify(
     path: Path, *, decode: bool = False, workers: int | None = None, progress: Progress = silent
 ) -> Verification:
-    """Check a prepared root or a shard set; ``decode`` also decodes every picture.
+    """Check a prepared root or a shard set; ``decode`` also decodes every image.
 
     Raises DatasetError when ``path`` is neither, or unfinished.
     """
     path, workers = reachable(path), workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
         shards = read_document(path / MANIFEST, ShardManifest)
-        found = verify_shards(path, shards, bind(picture_problem, decode=decode), workers, progress)
+        found = verify_shards(path, shards, bind(image_problem, decode=decode), workers, progress)
         return _summary(found, shards.splits)
     return _verify_root(path, read_manifest(path), decode, workers, progress)
 
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
-    count = counter(progress, "verify, pictures", sum(split.images for split in manifest.splits.values()))
+    count = counter(progress, "verify, images", sum(split.images for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], Found]] = []
     for name, split in manifest.splits.items():
         if split.per_class:
@@ -80,12 +80,12 @@ def _strangers(root: Path, split: str, manifest: Manifest) -> list[str]:
 
 
 def _other_bytes(name: str, split: Split, found: Sequence[Found]) -> list[str]:
-    """Return a problem when all pictures are there but do not add up to the manifest's bytes."""
+    """Return a problem when all images are there but do not add up to the manifest's bytes."""
     held = [part for part in found if part.split == name]
     images, size = sum(part.images for part in held), sum(part.bytes for part in held)
     if images != split.images or size == split.bytes:
         return []
-    return [f"the {images} pictures of {name} have {size} bytes, the manifest says {split.bytes}: some were changed"]
+    return [f"the {images} images of {name} have {size} bytes, the manifest says {split.bytes}: some were changed"]
 
 
 def _check_folder(
@@ -98,7 +98,7 @@ def _check_folder(
     stop: threading.Event,
 ) -> Found:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    problems = [] if len(files) == expected else [f"{folder} has {len(files)} pictures, the manifest says {expected}"]
+    problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
     odd: list[str] = []
     size = 0
     for file in files:
@@ -109,7 +109,7 @@ def _check_folder(
             problems.append(f"{file} cannot be read: {error.strerror}")
             continue
         size += len(data)
-        problem = picture_problem(data, decode)
+        problem = image_problem(data, decode)
         if problem:
             problems.append(f"{file} {problem}")
         odd += odd_notes(data, file.name, str(file))

@@ -1,7 +1,7 @@
 """From whatever ImageNet people have to class folders: the one function behind ``feedline prep imagenet``.
 
 The official archives, their pieces and re-packed forms, and the smaller data sets cut from them, differ only in
-where a picture lies and what names it; ``layouts`` knows that, and everything after it is the same.
+where an image lies and what names it; ``layouts`` knows that, and everything after it is the same.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def prepare_imagenet(
     ``splits`` narrows what is taken from the sources, ``classes`` (a file that names wnids) the classes.
     ``checksum`` says what is compared with the official release where all classes are there: "size" the counts
     and sizes, "md5" the md5 as well, "none" nothing. ``names_file`` (wnid, tab, name) names classes in another
-    language. ``delete_source`` deletes the archives once every picture was decoded from ``out``. ``notice`` is
+    language. ``delete_source`` deletes the archives once every image was decoded from ``out``. ``notice`` is
     told what was recognised. A run that was interrupted continues; a finished root is returned as it is, or gets
     the splits it lacks; class folders whose own folder is ``out`` only get a manifest.
 

@@ -1,4 +1,4 @@
-"""Writing recognised sources to a dataset root: checks first, pictures next, the manifest last.
+"""Writing recognised sources to a dataset root: checks first, images next, the manifest last.
 
 The order is what makes the promises true. Everything that can be known beforehand (conflicts, labels that
 contradict each other, free space) is checked before the first byte is written; what can only be known afterwards
@@ -73,7 +73,7 @@ def _tell(parts: Sequence[Part], found: Found, notice: Notice) -> None:
         which = str(alike[0].source) if len(alike) == 1 else f"{alike[0].source} and {len(alike) - 1} more"
         notice(f"{which}: {layout} ({', '.join(splits)}), {sum(part.size for part in alike) / 1e6:.1f} MB")
     for item in found.evidence:
-        notice(f"{item.where}: classes of {len(item.labels)} validation pictures, to compare")
+        notice(f"{item.where}: classes of {len(item.labels)} validation images, to compare")
     for sentence in found.ignored:
         notice(f"ignored: {sentence}")
 
@@ -95,7 +95,7 @@ def _check_parts(parts: Sequence[Part], request: Request) -> str:
 
 
 def _check_deletable(parts: Sequence[Part], request: Request) -> None:
-    """Raise SourceError when deleting the sources would lose a picture, or delete what is no archive."""
+    """Raise SourceError when deleting the sources would lose an image, or delete what is no archive."""
     for part in parts:
         if not part.source.is_file():
             raise SourceError(f"{part.source} is a folder, and --delete-source deletes archives only; leave it out")
@@ -141,7 +141,7 @@ def _units(parts: Sequence[Part], out: Path, adopt: bool, request: Request) -> l
         if part.layout == TRAIN_ARCHIVE and len(made) == CLASSES and not part.signed and request.checksum != "none":
             check_bytes("train", part.source)
         if adopt and any(unit.shared for unit in made):
-            raise SourceError(f"{out} holds pictures that are in no class folder; choose another directory with --out")
+            raise SourceError(f"{out} holds images that are in no class folder; choose another directory with --out")
         units += made
     return units
 
@@ -179,10 +179,10 @@ def _check_written(
 
 
 def _delete(parts: Sequence[Part], out: Path, workers: int, progress: Progress, notice: Notice) -> None:
-    """Delete the sources when every picture that was made of them is there and decodes."""
+    """Delete the sources when every image that was made of them is there and decodes."""
     found = verify(out, decode=True, workers=workers, progress=progress)
     if not found.ok:
         raise OutputError(f"the sources were kept: {found.problems[0]}; see all with: feedline verify {out} --decode")
     for path in dict.fromkeys(part.source for part in parts):
         path.unlink()
-        notice(f"deleted {path}: every picture made of it is in {out} and decodes")
+        notice(f"deleted {path}: every image made of it is in {out} and decodes")

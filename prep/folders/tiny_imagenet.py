@@ -27,9 +27,9 @@ DATASET = LAYOUT = "tiny-imagenet"
 ANNOTATIONS = "annotations"
 
 PLACE = re.compile(r"(?:[^/]+/)?(train/.*|val/.*|test/.*|wnids\.txt|words\.txt)")
-TRAIN_PICTURE = re.compile(r"train/(n[0-9]{8})/(?:images/)?(\1_[0-9]{1,8}\.JPEG)")
-VAL_PICTURE = re.compile(r"val/(?:(n[0-9]{8})/)?(?:images/)?(val_[0-9]{1,8}\.JPEG)")
-TEST_PICTURE = re.compile(r"test/(?:images/)?(test_[0-9]{1,8}\.JPEG)")
+TRAIN_IMAGE = re.compile(r"train/(n[0-9]{8})/(?:images/)?(\1_[0-9]{1,8}\.JPEG)")
+VAL_IMAGE = re.compile(r"val/(?:(n[0-9]{8})/)?(?:images/)?(val_[0-9]{1,8}\.JPEG)")
+TEST_IMAGE = re.compile(r"test/(?:images/)?(test_[0-9]{1,8}\.JPEG)")
 NOTE = re.compile(r"(?:train/n[0-9]{8}/(n[0-9]{8}_boxes\.txt)|val/(val_annotations\.txt)|(wnids\.txt|words\.txt))")
 WNID = re.compile(r"n[0-9]{8}")
 
@@ -107,7 +107,7 @@ def _known(name: str) -> str:
     """Return a path below the top folder when Tiny-ImageNet has such a file, else an empty one."""
     match = PLACE.fullmatch(name)
     path = match[1] if match else ""
-    return path if any(p.fullmatch(path) for p in (TRAIN_PICTURE, VAL_PICTURE, TEST_PICTURE, NOTE)) else ""
+    return path if any(p.fullmatch(path) for p in (TRAIN_IMAGE, VAL_IMAGE, TEST_IMAGE, NOTE)) else ""
 
 
 def _tables(tree: Zip | Folder) -> _Tables:
@@ -120,7 +120,7 @@ def _tables(tree: Zip | Folder) -> _Tables:
                 raise SourceError(f"{tree.path}: {name} claims {size} bytes, at most {MAX_TEXT} are sane")
             listing = Listing()
             listing.add(name, position, size)
-            for file in tree.pictures(listing, str):
+            for file in tree.images(listing, str):
                 texts[base] = file.read().decode("utf-8", "replace")
     for base in (TINY, LABELS, WORDS):
         if base not in texts:
@@ -139,14 +139,14 @@ def _locate(name: str, tables: _Tables, where: str) -> Place | None:
     if name.endswith("/"):
         return None
     path = _known(safe_path(name, where))
-    if match := TRAIN_PICTURE.fullmatch(path):
+    if match := TRAIN_IMAGE.fullmatch(path):
         if match[1] in tables.wnids:
             return Place("train", match[1], match[2], LAYOUT)
-    elif match := VAL_PICTURE.fullmatch(path):
+    elif match := VAL_IMAGE.fullmatch(path):
         wnid = tables.labels.get(match[2])
         if wnid in tables.wnids and match[1] in (None, wnid):
             return Place("val", wnid or "", match[2], LAYOUT)
-    elif match := TEST_PICTURE.fullmatch(path):
+    elif match := TEST_IMAGE.fullmatch(path):
         return Place("test", "", match[1], LAYOUT)
     elif NOTE.fullmatch(path):
         return Place(ANNOTATIONS, "", path.rpartition("/")[2], LAYOUT)
@@ -156,12 +156,12 @@ def _locate(name: str, tables: _Tables, where: str) -> Place | None:
 
 
 def _check_complete(tree: Zip | Folder, tables: _Tables) -> None:
-    """Raise SourceError unless every class of the list has training pictures and every labelled picture is there."""
+    """Raise SourceError unless every class of the list has training images and every labelled image is there."""
     missing, classes = set(tables.labels), set(tables.wnids)
     for name, _, _ in tree.entries():
         *folders, base = name.split("/")
         missing.discard(base)
         classes.difference_update(folders)
     if classes or missing:
-        what = f"training pictures of {min(classes)}" if classes else min(missing)
+        what = f"training images of {min(classes)}" if classes else min(missing)
         raise SourceError(f"{tree.path} lacks {what}, which its own lists name: copy or download it again")

@@ -26,7 +26,7 @@ from ..base.paths import below
 from ..base.pool import check, run_all
 from ..base.scanners import put_in_place
 from ..images.check import quick_problem
-from ..sources.parts import Picture, Unit
+from ..sources.parts import SourceImage, Unit
 
 Report = Callable[[int], None]
 # Large batches, because reader and writers pass the GIL to and fro while both are busy: with 64 files of 2 KB and 1 MB
@@ -50,7 +50,7 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     """Write all units with ``workers`` threads and return the files and bytes of every folder.
 
     ``report`` is told the bytes of each file. The first error stops the others within one file and is raised;
-    so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no picture, or comes twice.
+    so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
     counts: Counts = defaultdict(lambda: (0, 0))
@@ -77,7 +77,7 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
 
 
 def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
-    """Return a split's totals and its pictures per class; an unlabelled split is given no ``classes``."""
+    """Return a split's totals and its images per class; an unlabelled split is given no ``classes``."""
     found = [count for folder, count in counts.items() if _inside(folder, split)]
     return Split(
         images=sum(images for images, _ in found),
@@ -98,13 +98,13 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
     counts: Counts = {}
-    for picture in _distinct(unit):
+    for image in _distinct(unit):
         check(stop)
-        path = below(temporary, picture.path)
-        if _count(unit, picture, counts):
+        path = below(temporary, image.path)
+        if _count(unit, image, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        _write([(path, _read(unit, picture))])
-        report(picture.size)
+        _write([(path, _read(unit, image))])
+        report(image.size)
     target.parent.mkdir(parents=True, exist_ok=True)
     put_in_place(temporary, target)
     return counts
@@ -119,14 +119,14 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     place = note.with_suffix("")
     left = place.exists()  # by a killed run: what is there in full is not written again
     batches = _Batches(writers)
-    for picture in _distinct(unit):
+    for image in _distinct(unit):
         check(stop)
-        path = below(place, picture.path)
-        if _count(unit, picture, counts):
+        path = below(place, image.path)
+        if _count(unit, image, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if not left or _size(path) != picture.size:
-            batches.add(path, _read(unit, picture))
-        report(picture.size)
+        if not left or _size(path) != image.size:
+            batches.add(path, _read(unit, image))
+        report(image.size)
     batches.finish()
     write_document(note, Piece(counts=counts))
     return counts
@@ -159,11 +159,11 @@ class _Batches:
         self._files, self._bytes = [], 0
 
 
-def _count(unit: Unit, picture: Picture, counts: Counts) -> bool:
-    """Count a picture and return whether it is the first one of its folder."""
-    folder = f"{unit.folder}/{picture.path}".removeprefix("/").rpartition("/")[0]
+def _count(unit: Unit, image: SourceImage, counts: Counts) -> bool:
+    """Count an image and return whether it is the first one of its folder."""
+    folder = f"{unit.folder}/{image.path}".removeprefix("/").rpartition("/")[0]
     images, size = counts.get(folder, (0, 0))
-    counts[folder] = (images + 1, size + picture.size)
+    counts[folder] = (images + 1, size + image.size)
     return not images
 
 
@@ -176,25 +176,25 @@ def _merge(piece: Path, target: Path) -> None:
         for child in piece.iterdir():
             _merge(child, target / child.name)
     elif piece.exists():
-        raise SourceError(f"two sources hold {target}; delete the output and give each picture once")
+        raise SourceError(f"two sources hold {target}; delete the output and give each image once")
 
 
-def _distinct(unit: Unit) -> Iterator[Picture]:
-    """Yield a unit's pictures; raise SourceError for a name that comes twice, also where only the case differs."""
+def _distinct(unit: Unit) -> Iterator[SourceImage]:
+    """Yield a unit's images; raise SourceError for a name that comes twice, also where only the case differs."""
     seen: set[str] = set()
-    for picture in unit.pictures():
+    for image in unit.images():
         # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
-        name = picture.path.casefold()
+        name = image.path.casefold()
         if name in seen:
-            raise SourceError(f"{picture.where} comes twice (or differs only in case), so one of them would be lost")
+            raise SourceError(f"{image.where} comes twice (or differs only in case), so one of them would be lost")
         seen.add(name)
-        yield picture
+        yield image
 
 
-def _read(unit: Unit, picture: Picture) -> bytes:
-    data = picture.read()
+def _read(unit: Unit, image: SourceImage) -> bytes:
+    data = image.read()
     if not unit.texts and (problem := quick_problem(data)):
-        raise SourceError(f"{picture.where} {problem}; copy or download it again")
+        raise SourceError(f"{image.where} {problem}; copy or download it again")
     return data
 
 
@@ -214,12 +214,12 @@ def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
     """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
     counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    for picture in _distinct(unit):
-        path = found.pop(picture.path, None)
-        if path is None or path.stat().st_size != picture.size:
-            raise OutputError(f"{target / picture.path} differs from {picture.where}; delete {target} and run again")
-        _count(unit, picture, counts)
-        report(picture.size)
+    for image in _distinct(unit):
+        path = found.pop(image.path, None)
+        if path is None or path.stat().st_size != image.size:
+            raise OutputError(f"{target / image.path} differs from {image.where}; delete {target} and run again")
+        _count(unit, image, counts)
+        report(image.size)
     if found:
         raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
     return counts

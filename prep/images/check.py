@@ -1,7 +1,7 @@
-"""What a picture file is, judged from its bytes: JPEG or PNG, whole or cut, ordinary or one of ImageNet's odd ones.
+"""What an image file is, judged from its bytes: JPEG or PNG, whole or cut, ordinary or one of ImageNet's odd ones.
 
 Official ImageNet has 23 files that are no ordinary JPEGs: one PNG named .JPEG and 22 CMYK JPEGs (the lists of
-tensorflow-datasets, TensorFlow's slim and cytsai/ilsvrc-cmyk-image-list agree). They are good pictures and
+tensorflow-datasets, TensorFlow's slim and cytsai/ilsvrc-cmyk-image-list agree). They are good images and
 stay as they are; they are told by name, so that nobody takes them for damage.
 """
 
@@ -34,7 +34,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def quick_problem(data: bytes) -> str | None:
-    """Return what is wrong with a picture's first and last bytes, or None; takes a microsecond."""
+    """Return what is wrong with an image's first and last bytes, or None; takes a microsecond."""
     if not data.startswith((JPEG_START, PNG_START)):
         return f"is neither a JPEG nor a PNG: it begins with {data[:8].hex()}"
     if data.startswith(JPEG_START) and not data.endswith(JPEG_END) and JPEG_END not in data[-TAIL:]:
@@ -43,8 +43,8 @@ def quick_problem(data: bytes) -> str | None:
     return None
 
 
-def picture_problem(data: bytes, decode: bool) -> str | None:
-    """Return what is wrong with a picture file, or None. A PNG named .JPEG is a picture, as in ImageNet.
+def image_problem(data: bytes, decode: bool) -> str | None:
+    """Return what is wrong with an image file, or None. A PNG named .JPEG is an image, as in ImageNet.
 
     A cut is found behind a thumbnail too, whose own end marker would hide it. ``decode`` decodes in full.
     """
@@ -60,7 +60,7 @@ def picture_problem(data: bytes, decode: bool) -> str | None:
 
 
 def decode_problem(data: bytes) -> str | None:
-    """Return why Pillow cannot decode the picture in full, or None."""
+    """Return why Pillow cannot decode the image in full, or None."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # broken EXIF, as in ImageNet: the pixels are fine
@@ -71,14 +71,14 @@ def decode_problem(data: bytes) -> str | None:
 
 
 def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
-    """Return what sets a picture apart from an ordinary JPEG: it is a PNG, or it has four components."""
+    """Return what sets an image apart from an ordinary JPEG: it is a PNG, or it has four components."""
     if data.startswith(PNG_START):
         return "png"
     return "cmyk" if _headers(data)[0] == 4 else None
 
 
 def odd_notes(data: bytes, name: str, where: str) -> list[str]:
-    """Return what sets the picture at ``where`` apart, where something does, and whether ImageNet is known for it."""
+    """Return what sets the image at ``where`` apart, where something does, and whether ImageNet is known for it."""
     kind = odd_kind(data)
     what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
     if name in KNOWN_ODD:

@@ -2,7 +2,7 @@
 
 At a restart marker the DC predictions and the bit position start afresh (ITU-T T.81 E.1.4), so that a decoder can
 begin there. When the restart interval divides the MCUs per row, the intervals form a grid of tiles, each one
-interval wide and one MCU high, and a part of the picture can be cut out without decoding anything. This is what
+interval wide and one MCU high, and a part of the image can be cut out without decoding anything. This is what
 the sidecar index of a shard keeps for each sample.
 """
 
@@ -19,7 +19,7 @@ U32 = npt.NDArray[np.uint32]
 # Smaller tiles fit a crop better and cost bytes: a tile adds about 4, a marker and larger DC differences. Over ten
 # photographs of 500x375 (4:2:0, quality 93) tiles of 32, 64 and 128 pixels make files grow by 1.5, 0.4 and -0.1 %
 # (negative because the DC tables get better), and RandomResizedCrop decode 1.17, 1.26 and 1.43 times its area.
-# Over 4,000 pictures of ImageNet's shapes 32 pixels make the shards grow by 0.5 % more than 64.
+# Over 4,000 images of ImageNet's shapes 32 pixels make the shards grow by 0.5 % more than 64.
 LEAST_PIXELS = 32
 LEAST_BYTES = 192  # 4 in 192 is 2 %, less what better DC tables save
 
@@ -36,7 +36,7 @@ class Geometry:
     """MCUs per tile."""
     offsets: U32
     """uint32 (tiles + 1,), from the start of the file: where each tile's data starts, row by row, then the end
-    of the picture. A tile ends two bytes, its RSTn or EOI marker, before the next offset."""
+    of the image. A tile ends two bytes, its RSTn or EOI marker, before the next offset."""
 
     def __post_init__(self) -> None:
         self.offsets.setflags(write=False)

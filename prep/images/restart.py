@@ -2,7 +2,7 @@
 
 Each block keeps its quantised coefficients; only the coding changes. A restart interval that divides the MCUs per
 row makes tiles (see ``geometry``); the DC differences at their starts become larger, so new DC tables are made,
-the shortest for this very picture; the AC tables and AC codes stay. Every other segment is kept, in order, and so
+the shortest for this very image; the AC tables and AC codes stay. Every other segment is kept, in order, and so
 is what follows the EOI marker.
 """
 
@@ -44,7 +44,7 @@ class _Blocks:
 
 
 def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
-    """Return the same picture, coefficient for coefficient, as a JPEG with tiles, and its geometry.
+    """Return the same image, coefficient for coefficient, as a JPEG with tiles, and its geometry.
 
     Raises UnsupportedJpeg where ``parse_jpeg`` does, and for entropy-coded data that is damaged. The result is a
     function of ``data`` alone, and applying it again changes nothing.

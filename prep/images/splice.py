@@ -1,13 +1,13 @@
 """A part of a JPEG as a smaller JPEG, cut along its tiles without decoding anything (ITU-T T.81).
 
-The tiles that a box touches are copied, row by row, behind the picture's own header with a smaller height and
+The tiles that a box touches are copied, row by row, behind the image's own header with a smaller height and
 width in its frame header (B.2.2). The result is a valid JPEG: each interval decodes on its own (E.1.4), the RSTn
 markers between them are renumbered modulo 8 (B.1.1.3), the last becomes EOI, and DRI (B.2.4.4) stays true because
-a row of the result is whole intervals. Decoding then costs what the box costs, not what the picture costs.
+a row of the result is whole intervals. Decoding then costs what the box costs, not what the image costs.
 
-The box decodes to the very pixels that it has in the whole picture. Blocks do not depend on each other, but
+The box decodes to the very pixels that it has in the whole image. Blocks do not depend on each other, but
 decoders interpolate subsampled chroma from the next sample on each side (libjpeg's "fancy upsampling"); so the box
-grows by one chroma sample where there is subsampling, which is hardly ever a tile more, and not at picture edges.
+grows by one chroma sample where there is subsampling, which is hardly ever a tile more, and not at image edges.
 """
 
 import numpy as np
@@ -28,13 +28,13 @@ Box = tuple[int, int, int, int]
 def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[bytes, tuple[int, int]]:
     """Return a JPEG of the tiles around ``box``, and the (x, y) of the box inside it in pixels.
 
-    Cropping the decoded result there equals cropping the decoded picture, bit for bit. Of the APPn segments only
+    Cropping the decoded result there equals cropping the decoded image, bit for bit. Of the APPn segments only
     APP0 (JFIF) and APP14 (Adobe) are kept: they say how colours are coded. Raises SampleError for a box that is
-    not within the picture, and for a geometry that does not belong to ``data``.
+    not within the image, and for a geometry that does not belong to ``data``.
     """
     left, top, width, height = box
     if not (0 <= left < left + width <= geometry.width and 0 <= top < top + height <= geometry.height):
-        raise SampleError(f"box {box} is not within the picture of {geometry.width} by {geometry.height} pixels")
+        raise SampleError(f"box {box} is not within the image of {geometry.width} by {geometry.height} pixels")
     cut, x, y = splice_array(
         np.frombuffer(memoryview(data).toreadonly(), np.uint8),  # one array type, so one compilation
         geometry.offsets,
@@ -71,7 +71,7 @@ def splice_array(
 ) -> tuple[U8, int, int]:
     """Do the work of ``splice`` without the GIL, for callers that loop over many boxes in compiled code.
 
-    The box must be within the picture. Returns an empty array for a geometry that does not belong to ``source``;
+    The box must be within the image. Returns an empty array for a geometry that does not belong to ``source``;
     whatever the geometry says, nothing outside ``source`` is read.
     """
     nothing = np.empty(0, np.uint8)
@@ -132,8 +132,8 @@ def splice_rows(
 ) -> tuple[U8, int, int]:
     """Do the same from what a shard's index keeps: where the first MCU row starts, and how long each is, in bytes.
 
-    The tiles within the rows that the box touches are found by their markers: that costs 5 microseconds for a
-    picture of 110 kB, and an index of all tiles would be five times as large as one of the rows.
+    The tiles within the rows that the box touches are found by their markers: that costs 5 microseconds for an
+    image of 110 kB, and an index of all tiles would be five times as large as one of the rows.
     """
     nothing = np.empty(0, np.uint8)
     if min(width, height, mcu_width, mcu_height, interval) < 1 or scan < 0:
@@ -218,7 +218,7 @@ def _copy_header(
 ) -> int:
     """Copy what stands before the scan, with another size and without APPn and COM segments that do not matter.
 
-    Returns the bytes written; -1 unless the header is of a picture of this size and restart interval.
+    Returns the bytes written; -1 unless the header is of an image of this size and restart interval.
     """
     out[0] = 0xFF
     out[1] = 0xD8

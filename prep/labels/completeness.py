@@ -1,7 +1,7 @@
 """The official numbers of ILSVRC-2012, and what must hold when a source claims to be all of it.
 
 A source with fewer than 1000 classes is a subset, and nobody can know its counts. One with all 1000 is the whole
-data set: then every picture has to be there, and a single missing one means a damaged copy. Counts are those of
+data set: then every image has to be there, and a single missing one means a damaged copy. Counts are those of
 the devkit's readme; sizes and md5 those that torchvision and tensorflow-datasets check.
 """
 
@@ -22,7 +22,7 @@ class Official:
     images: int
     fewest: int
     most: int
-    """Pictures per class."""
+    """Images per class."""
     bytes: int | None
     md5: tuple[str, ...]
 
@@ -55,12 +55,12 @@ ANYWAY = "if it is meant to be so, give --checksum none"
 
 
 def is_official(split: str, per_class: Mapping[str, int], images: int) -> bool:
-    """Whether a split has all official classes, or all test pictures; ``per_class`` is {wnid: pictures}."""
+    """Whether a split has all official classes, or all test images; ``per_class`` is {wnid: images}."""
     return images >= OFFICIAL["test"].images if split == "test" else sum(map(bool, per_class.values())) >= CLASSES
 
 
 def check_counts(split: str, per_class: Mapping[str, int], images: int, where: str) -> None:
-    """Raise SourceError unless a split with 1000 classes has the official classes and numbers of pictures."""
+    """Raise SourceError unless a split with 1000 classes has the official classes and numbers of images."""
     if not is_official(split, per_class, images):
         return
     expected = OFFICIAL[split]
@@ -71,12 +71,12 @@ def check_counts(split: str, per_class: Mapping[str, int], images: int, where: s
         if not expected.fewest <= count <= expected.most:
             span = str(expected.fewest) if expected.fewest == expected.most else f"{expected.fewest}..{expected.most}"
             raise SourceError(
-                f"{where} holds {count} {split} pictures of class {wnid}, ImageNet has {span}: "
+                f"{where} holds {count} {split} images of class {wnid}, ImageNet has {span}: "
                 f"copy or download it again; {ANYWAY}"
             )
     if images != expected.images:
         raise SourceError(
-            f"{where} holds {images} {split} pictures of all {CLASSES} classes, ImageNet has {expected.images}: "
+            f"{where} holds {images} {split} images of all {CLASSES} classes, ImageNet has {expected.images}: "
             f"copy or download it again; {ANYWAY}"
         )
 
@@ -101,10 +101,10 @@ def check_md5(split: str, archive: Path, md5: str) -> None:
 
 
 def check_devkit(train_images: Mapping[str, int], per_class: Mapping[str, int], where: str) -> None:
-    """Raise SourceError when a class has another number of training pictures than the devkit says."""
+    """Raise SourceError when a class has another number of training images than the devkit says."""
     for wnid, count in per_class.items():
         if count and train_images.get(wnid, count) != count:
             raise SourceError(
-                f"train holds {count} pictures of class {wnid}, {where} says {train_images[wnid]}: "
+                f"train holds {count} images of class {wnid}, {where} says {train_images[wnid]}: "
                 f"copy or download the archive again; {ANYWAY}"
             )

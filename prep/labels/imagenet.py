@@ -30,7 +30,7 @@ def wnids() -> tuple[str, ...]:
 
 @cache
 def validation_labels() -> dict[str, str]:
-    """Return {file name: wnid} for the 50,000 validation pictures, sorted by file name."""
+    """Return {file name: wnid} for the 50,000 validation images, sorted by file name."""
     table = lzma.decompress(_resource("ilsvrc2012_val_labels.xz"))
     indexes: tuple[int, ...] = struct.unpack(f"<{len(table) // 2}H", table)
     names = wnids()

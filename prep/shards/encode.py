@@ -1,8 +1,8 @@
-"""What becomes of a picture on its way into a shard: copied, given restart markers, or made smaller.
+"""What becomes of an image on its way into a shard: copied, given restart markers, or made smaller.
 
-"restart" keeps every coefficient and makes the picture enterable (see ``restart``); "resize" decodes, resizes,
+"restart" keeps every coefficient and makes the image enterable (see ``restart``); "resize" decodes, resizes,
 encodes again and adds the same markers. What neither can take, such as a progressive or a damaged file, passes
-through unchanged and is counted by its kind: a writer of shards must not lose a picture, and not invent one.
+through unchanged and is counted by its kind: a writer of shards must not lose an image, and not invent one.
 """
 
 import struct
@@ -20,17 +20,17 @@ from ..images.jpeg import UnsupportedJpeg
 PNG = b"\x89PNG\r\n\x1a\n"
 # T.81 table B.1: all SOFn, without DHT, JPG and DAC, which stand between them.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# What Pillow raises for a damaged or oversized picture.
+# What Pillow raises for a damaged or oversized image.
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSpec:
-    """How pictures are encoded. Raises OutputError for values that make no sense."""
+    """How images are encoded. Raises OutputError for values that make no sense."""
 
     encode: Encode = "restart"
     short_side: int = 256
-    """Of "resize": pixels of the shorter side. A smaller picture is not enlarged."""
+    """Of "resize": pixels of the shorter side. A smaller image is not enlarged."""
     quality: int = 90
     """Of "resize": JPEG quality."""
 
@@ -43,37 +43,37 @@ class EncodeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A picture as it goes into a shard."""
+    """An image as it goes into a shard."""
 
     data: bytes
     size: tuple[int, int]
     """(width, height) in pixels; (0, 0) where the header cannot be read."""
     geometry: Geometry | None = None
-    """Its tiles; None for a picture that must be decoded whole."""
+    """Its tiles; None for an image that must be decoded whole."""
     passed_through: str | None = None
-    """The kind of a picture that was left as it was although it should have been encoded."""
+    """The kind of an image that was left as it was although it should have been encoded."""
 
 
-def encode_picture(data: bytes, spec: EncodeSpec) -> Encoded:
-    """Return a picture encoded as ``spec`` says, or unchanged where that is not possible."""
+def encode_image(data: bytes, spec: EncodeSpec) -> Encoded:
+    """Return an image encoded as ``spec`` says, or unchanged where that is not possible."""
     if spec.encode == "copy":
-        return describe_picture(data)
+        return describe_image(data)
     try:
         return _tiled(data) if spec.encode == "restart" else _smaller(data, spec)
     except UnsupportedJpeg as error:
-        return Encoded(data=data, size=picture_size(data), passed_through=error.kind)
+        return Encoded(data=data, size=image_size(data), passed_through=error.kind)
 
 
-def describe_picture(data: bytes) -> Encoded:
-    """Return a picture unchanged, with the tiles that it has already."""
+def describe_image(data: bytes) -> Encoded:
+    """Return an image unchanged, with the tiles that it has already."""
     try:
         geometry = read_geometry(data)
     except UnsupportedJpeg:
-        return Encoded(data=data, size=picture_size(data))
+        return Encoded(data=data, size=image_size(data))
     return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes) -> tuple[int, int]:
     """Return (width, height) of any JPEG or PNG by its header, (0, 0) for anything else."""
     if data.startswith(PNG) and len(data) >= 24:
         return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])  # IHDR is first (ISO/IEC 15948, 11.2.2)
@@ -95,7 +95,7 @@ def _tiled(data: bytes) -> Encoded:
 
 
 def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:
-    if 0 < min(picture_size(data)) <= spec.short_side:
+    if 0 < min(image_size(data)) <= spec.short_side:
         with suppress(UnsupportedJpeg):  # small enough: encoding it again would only lose quality
             return _tiled(data)
     try:
@@ -105,7 +105,7 @@ def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:
 
 
 def _resized(data: bytes, spec: EncodeSpec) -> bytes:
-    """Return the picture as an RGB JPEG, 4:2:0, its short side at most ``spec.short_side``; metadata is dropped."""
+    """Return the image as an RGB JPEG, 4:2:0, its short side at most ``spec.short_side``; metadata is dropped."""
     image = Image.open(BytesIO(data)).convert("RGB")
     scale = spec.short_side / min(image.size)
     if scale < 1:

@@ -19,7 +19,7 @@ from ..base.errors import DatasetError
 from ..images.geometry import Geometry
 
 SUFFIX = ".index"
-LONGEST_ROW = 2**16 - 1  # bytes; a picture with a longer MCU row is decoded whole
+LONGEST_ROW = 2**16 - 1  # bytes; an image with a longer MCU row is decoded whole
 
 
 def sample_dtype(key_length: int) -> np.dtype[np.void]:
@@ -27,16 +27,16 @@ def sample_dtype(key_length: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("key", f"S{key_length}"),
-            ("offset", "<u8"),  # of the picture's data, in bytes from the start of the shard
-            ("size", "<u4"),  # of the picture's data, in bytes
+            ("offset", "<u8"),  # of the image's data, in bytes from the start of the shard
+            ("size", "<u4"),  # of the image's data, in bytes
             ("label", "<i4"),
             ("width", "<u4"),  # pixels; 0 where the header could not be read
             ("height", "<u4"),
             ("mcu_width", "u1"),  # pixels
             ("mcu_height", "u1"),
             ("restart_interval", "<u2"),  # MCUs per tile; 0: no tiles, decode whole
-            ("scan", "<u4"),  # of the first tile, in bytes from the start of the picture's data
-            ("first_row", "<u4"),  # where the picture's MCU rows begin in the row lengths
+            ("scan", "<u4"),  # of the first tile, in bytes from the start of the image's data
+            ("first_row", "<u4"),  # where the image's MCU rows begin in the row lengths
             ("rows", "<u4"),
         ]
     )
@@ -49,7 +49,7 @@ class ShardIndex:
     samples: npt.NDArray[np.void]
     """(samples,), of ``sample_dtype``."""
     row_lengths: npt.NDArray[np.uint16]
-    """(MCU rows of all pictures,), in bytes, each with the markers in it and the one that ends it."""
+    """(MCU rows of all images,), in bytes, each with the markers in it and the one that ends it."""
 
     def to_bytes(self) -> bytes:
         """Return the contents of the sidecar."""
@@ -75,7 +75,7 @@ class IndexBuilder:
     def add(
         self, key: str, offset: int, size: int, label: int, pixels: tuple[int, int], geometry: Geometry | None
     ) -> None:
-        """Add a sample: where its picture's data lies in the shard, its (width, height), and its tiles if any."""
+        """Add a sample: where its image's data lies in the shard, its (width, height), and its tiles if any."""
         mcu, entry, lengths = (0, 0), (0, 0), np.empty(0, np.uint16)
         if geometry is not None:
             mcu = geometry.mcu_width, geometry.mcu_height

@@ -28,7 +28,7 @@ class ShardSpec(EncodeSpec):
     order: Order = "shuffled"
     seed: int = 0
     shard_size: int = SHARD_SIZE
-    """Pictures per shard, in bytes of the source; shards of a split are even, so most stay a little below."""
+    """Images per shard, in bytes of the source; shards of a split are even, so most stay a little below."""
     shard_count: int | None = None
     """Shards of each split, instead of ``shard_size``; fewer where there are fewer samples."""
     name: str | None = None

@@ -1,6 +1,6 @@
 """Reading a shard sample by sample, strictly: what a training run would stumble over is told here in one sentence.
 
-Members that stand side by side and share a key are one sample, as for webdataset: one picture, one ``.cls`` with the
+Members that stand side by side and share a key are one sample, as for webdataset: one image, one ``.cls`` with the
 class index, and whatever else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs.
 """
 
@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
-from ..sources.parts import MAX_PICTURE
+from ..sources.parts import MAX_IMAGE
 from .sidecars import File, split_key
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+IMAGES = ("jpg", "jpeg", "png", "webp")
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
 
 
@@ -25,21 +25,21 @@ class ShardSample:
 
     key: str
     label: int
-    picture: bytes
+    image: bytes
     offset: int
-    """Of the picture's data, in bytes from the start of the shard."""
+    """Of the image's data, in bytes from the start of the shard."""
     files: tuple[File, ...]
     """All its members, in shard order."""
 
     @property
-    def picture_file(self) -> File:
+    def image_file(self) -> File:
         return next(file for file in self.files if file.offset == self.offset)
 
 
 def read_shard(path: Path) -> Iterator[ShardSample]:
     """Yield the samples of a shard in order.
 
-    Raises DatasetError for a missing shard, for a sample without exactly one picture and one ``.cls``, and for a key
+    Raises DatasetError for a missing shard, for a sample without exactly one image and one ``.cls``, and for a key
     that comes twice; SourceError for a damaged tar.
     """
     if not path.is_file():
@@ -62,20 +62,20 @@ def _counts(name: str) -> bool:
 
 def _sample(file: BinaryIO, path: Path, key: str, members: list[Member]) -> ShardSample:
     extensions = [split_key(member.name)[1].lower() for member in members]
-    pictures = [member for member, extension in zip(members, extensions, strict=True) if extension in PICTURES]
+    images = [member for member, extension in zip(members, extensions, strict=True) if extension in IMAGES]
     labels = [member for member, extension in zip(members, extensions, strict=True) if extension == "cls"]
-    if len(pictures) != 1 or len(labels) != 1:
+    if len(images) != 1 or len(labels) != 1:
         raise DatasetError(
             f"{path}: the sample {key!r} has {', '.join('.' + extension for extension in extensions)}, and needs one "
-            f"picture ({', '.join(PICTURES)}) and one .cls with its class index; write the shards again with both"
+            f"image ({', '.join(IMAGES)}) and one .cls with its class index; write the shards again with both"
         )
-    if not 0 < pictures[0].size <= MAX_PICTURE:
-        raise DatasetError(f"{path}: {pictures[0].name!r} has {pictures[0].size} bytes, no picture; write it again")
+    if not 0 < images[0].size <= MAX_IMAGE:
+        raise DatasetError(f"{path}: {images[0].name!r} has {images[0].size} bytes, no image; write it again")
     return ShardSample(
         key=key,
         label=_label(file, path, labels[0]),
-        picture=read_member(file, pictures[0], str(path)),
-        offset=pictures[0].offset,
+        image=read_member(file, images[0], str(path)),
+        offset=images[0].offset,
         files=tuple(File(member.name, member.offset, member.size) for member in members),
     )
 

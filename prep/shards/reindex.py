@@ -21,7 +21,7 @@ from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.pool import check, run_all
 from ..base.progress import Progress, counter, silent
-from .encode import describe_picture
+from .encode import describe_image
 from .read import ShardSample, read_shard
 from .sidecars import Sidecars, set_indexes, write_all
 
@@ -40,7 +40,7 @@ def index_shards(directory: Path, *, workers: int | None = None, progress: Progr
     """Write every index of the shards in ``directory`` anew, and the manifest where there is none; return it.
 
     Raises DatasetError when there are no shards, when they are unfinished or not those of the manifest, and for a
-    sample without one picture and one ``.cls``; SourceError for a damaged tar.
+    sample without one image and one ``.cls``; SourceError for a damaged tar.
     """
     directory = reachable(directory)
     manifest = _read_manifest(directory)
@@ -59,9 +59,9 @@ def index_shards(directory: Path, *, workers: int | None = None, progress: Progr
 
 
 def add_sample(sidecars: Sidecars, sample: ShardSample) -> None:
-    """Add a sample of a shard, with the tiles that its picture has, to the shard's indexes."""
-    described = describe_picture(sample.picture)
-    sidecars.add(sample.key, sample.label, sample.picture_file, sample.files, described.size, described.geometry)
+    """Add a sample of a shard, with the tiles that its image has, to the shard's indexes."""
+    described = describe_image(sample.image)
+    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry)
 
 
 def _index(

@@ -1,7 +1,7 @@
-"""Where the pictures of a shard come from: a prepared root, or the official archives, of which nothing is unpacked.
+"""Where the images of a shard come from: a prepared root, or the official archives, of which nothing is unpacked.
 
 The training archive is a tar of one tar per class. Walking the headers of the outer and the inner tars gives every
-picture's offset from the start of the file, and then a picture is one seek and one read, in any order: a global
+image's offset from the start of the file, and then an image is one seek and one read, in any order: a global
 shuffle needs no copy of the 148 GB. Walking first also means that a damaged archive is refused before anything is
 written. A label belongs to a file name, never to a position in a listing.
 """
@@ -17,13 +17,13 @@ from ..base.errors import DatasetError, SourceError
 from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, read_manifest
 from ..base.progress import Progress, silent
 from ..labels.imagenet import class_names, validation_labels, wnids
-from ..sources.naming import CLASS_TAR, TEST_PICTURE, TRAIN_PICTURE
+from ..sources.naming import CLASS_TAR, TEST_IMAGE, TRAIN_IMAGE
 from ..sources.parts import check_size
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture with its label, and where its bytes lie."""
+    """One image with its label, and where its bytes lie."""
 
     name: str
     """The file's own name, such as "n01440764_18.JPEG"; without its extension it is the key in a shard."""
@@ -104,7 +104,7 @@ def find_samples(source: Path, splits: Sequence[str] | None = None, progress: Pr
 
 
 def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
-    """Return a labelled split's pictures by sample index: sorted by wnid, then file name.
+    """Return a labelled split's images by sample index: sorted by wnid, then file name.
 
     Raises DatasetError when the folders are not what the manifest says.
     """
@@ -118,7 +118,7 @@ def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
         samples += [Sample(path.name, label, path.stat().st_size, folder) for path in found]
     if len(samples) != expected.images:
         raise DatasetError(
-            f"{root / split} has {len(samples)} pictures where the manifest says {expected.images}; "
+            f"{root / split} has {len(samples)} images where the manifest says {expected.images}; "
             f"run: feedline verify {root}"
         )
     return samples
@@ -171,11 +171,11 @@ def _in_archives(source: Path, archives: Sequence[Path], splits: Sequence[str] |
 
 
 def _recognise(path: Path) -> tuple[str, list[tuple[str, Member]]]:
-    """Return an archive's split and (wnid, member) of its files: class tars of train, pictures of val."""
+    """Return an archive's split and (wnid, member) of its files: class tars of train, images of val."""
     with path.open("rb") as file:
         members = [m for m in walk(file, 0, path.stat().st_size, str(path)) if not m.is_directory]
     first = members[0].name if members else "nothing"
-    if TEST_PICTURE.fullmatch(first.removeprefix("test/")):
+    if TEST_IMAGE.fullmatch(first.removeprefix("test/")):
         return "test", []
     split = "train" if CLASS_TAR.fullmatch(first) else "val"
     wnid_of = {wnid + ".tar": wnid for wnid in wnids()} if split == "train" else validation_labels()
@@ -194,20 +194,20 @@ def _sorted_samples(
     samples: list[Sample] = []
     with path.open("rb") as file:
         for done, (wnid, member) in enumerate(members, 1):
-            pictures = _class_pictures(file, path, wnid, member) if split == "train" else [member]
-            samples += [_sample(path, labels[wnid], picture) for picture in pictures]
+            images = _class_images(file, path, wnid, member) if split == "train" else [member]
+            samples += [_sample(path, labels[wnid], image) for image in images]
             progress(f"{split}, headers", done, len(members))
     return sorted(samples, key=lambda sample: (sample.label, sample.name))
 
 
-def _class_pictures(file: BinaryIO, path: Path, wnid: str, tar: Member) -> list[Member]:
+def _class_images(file: BinaryIO, path: Path, wnid: str, tar: Member) -> list[Member]:
     where = f"{wnid}.tar in {path}"
-    pictures = [member for member in walk(file, tar.offset, tar.size, where) if not member.is_directory]
-    for member in pictures:
-        match = TRAIN_PICTURE.fullmatch(member.name)
+    images = [member for member in walk(file, tar.offset, tar.size, where) if not member.is_directory]
+    for member in images:
+        match = TRAIN_IMAGE.fullmatch(member.name)
         if not match or match[1] != wnid:
             raise SourceError(f"{where} holds {member.name!r} at offset {member.offset}, which is not of its class")
-    return pictures
+    return images
 
 
 def _sample(path: Path, label: int, member: Member) -> Sample:

@@ -1,7 +1,7 @@
 """One shard: a plain tar of plain JPEGs that every reader understands, and its indexes, in one pass.
 
 A sample is ``<stem>.jpg``, ``<stem>.cls`` (its class index in ASCII) and ``<stem>.json``, side by side. Lower-case
-extensions, because some readers compare them case by case; the original stem as key, so that a picture can be traced
+extensions, because some readers compare them case by case; the original stem as key, so that an image can be traced
 back. The tars are USTAR with mtime 0 and no owner: Python's default (pax) adds 1 kB per member and a time stamp,
 breaks readers that compute offsets, and makes two runs differ.
 """
@@ -22,7 +22,7 @@ from ..base.errors import OutputError
 from ..base.manifest import ClassEntry, Shard
 from ..base.pool import check
 from ..base.scanners import put_in_place
-from .encode import Encoded, encode_picture
+from .encode import Encoded, encode_image
 from .index import index_path
 from .order import WINDOW
 from .plan import ShardSpec
@@ -68,8 +68,8 @@ def write_shard(out: Path, partial: Path, piece: Piece, count: Callable[[int], N
 
 
 def tar_size(sizes: Sequence[int], metadata: bool) -> int:
-    """Return the bytes of a tar of pictures of these sizes: headers, and data in blocks of 512 bytes."""
-    files = 2 if metadata else 1  # besides the picture; each has a header and one block
+    """Return the bytes of a tar of images of these sizes: headers, and data in blocks of 512 bytes."""
+    files = 2 if metadata else 1  # besides the image; each has a header and one block
     return sum(1 + 2 * files + -(-size // tarfile.BLOCKSIZE) for size in sizes) * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
 
 
@@ -84,10 +84,10 @@ def _write(path: Path, temporary: Path, piece: Piece, count: Callable[[int], Non
         tar = _Tar(file)
         for sample, data in _read(piece):
             check(stop)
-            picture = encode_picture(data, piece.spec)
-            files = [tar.add(name, content) for name, content in _members(sample, picture, piece)]
-            sidecars.add(sample.key, sample.label, files[0], files, picture.size, picture.geometry)
-            passed.update([picture.passed_through] if picture.passed_through else [])
+            image = encode_image(data, piece.spec)
+            files = [tar.add(name, content) for name, content in _members(sample, image, piece)]
+            sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry)
+            passed.update([image.passed_through] if image.passed_through else [])
             count(1)
         sha256 = tar.close()
     put_in_place(temporary, path)
@@ -111,11 +111,11 @@ def _position(sample: Sample) -> tuple[str, int, str]:
     return str(sample.place), sample.offset or 0, sample.name
 
 
-def _members(sample: Sample, picture: Encoded, piece: Piece) -> Iterator[tuple[str, bytes]]:
-    yield sample.key + ".jpg", picture.data
+def _members(sample: Sample, image: Encoded, piece: Piece) -> Iterator[tuple[str, bytes]]:
+    yield sample.key + ".jpg", image.data
     yield sample.key + ".cls", str(sample.label).encode("ascii")
     if piece.spec.metadata:
-        width, height = picture.size
+        width, height = image.size
         wnid = piece.classes[sample.label].wnid
         # The same keys and types for every sample: readers infer a table's columns from the first ones.
         about = {"wnid": wnid, "width": width, "height": height, "name": sample.name}

@@ -47,13 +47,13 @@ class Sidecars:
         self,
         key: str,
         label: int,
-        picture: File,
+        image: File,
         files: Sequence[File],
         pixels: tuple[int, int],
         tiles: Geometry | None,
     ) -> None:
-        """Add the next sample; ``picture`` is one of its ``files``, ``pixels`` its width and height."""
-        self._index.add(key, picture.offset, picture.size, label, pixels, tiles)
+        """Add the next sample; ``image`` is one of its ``files``, ``pixels`` its width and height."""
+        self._index.add(key, image.offset, image.size, label, pixels, tiles)
         self._dali.append(" ".join(f"{split_key(f.name)[1]} {f.offset} {f.size} {f.name}" for f in files))
 
     def contents(self, shard: Path) -> dict[Path, bytes]:

@@ -4,7 +4,7 @@ Shards are independent pieces of work: planned in one place, written side by sid
 source, the seed and the settings alone. Same data and seed, same bytes, whatever the workers. A shard appears by one
 rename and the manifest is written last, so an interrupted run continues with the shards it lacks.
 
-Workers are threads. Of the 2 ms that restart markers take a picture, 1.6 are compiled code without the GIL, so five
+Workers are threads. Of the 2 ms that restart markers take an image, 1.6 are compiled code without the GIL, so five
 threads are of use, 2500 images/s; ImageNet then takes nine minutes, and a disk must write 290 MB/s to keep up.
 """
 
@@ -85,7 +85,7 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
         for split, samples in found.splits.items()
     }
     if not any(plan.values()):
-        raise DatasetError("there is no labelled picture to shard; prepare a train or val split first: feedline prep")
+        raise DatasetError("there is no labelled image to shard; prepare a train or val split first: feedline prep")
     return plan
 
 
@@ -101,7 +101,7 @@ def _write_all(
     out: Path, partial: Path, plan: Plan, workers: int | None, engine: Engine, progress: Progress
 ) -> list[Written]:
     pieces = [piece for held in plan.values() for piece in held]
-    count = counter(progress, "shards, pictures", sum(len(piece.samples) for piece in pieces))
+    count = counter(progress, "shards, images", sum(len(piece.samples) for piece in pieces))
     if engine == "ray":
         return write_on_ray(out, partial, pieces, workers, count)
     tasks: list[Callable[[threading.Event], Written]] = [

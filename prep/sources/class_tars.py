@@ -1,7 +1,7 @@
 """Class tars: inside the official training archive, or lying in a folder where a script has left them.
 
-The training archive is a tar of one tar per class. It is read where it lies, outer tar, inner tar, picture, with
-no copy in between: every byte is read once and every picture written once. A class is a unit, so threads read
+The training archive is a tar of one tar per class. It is read where it lies, outer tar, inner tar, image, with
+no copy in between: every byte is read once and every image written once. A class is a unit, so threads read
 different parts of the archive side by side.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import SourceError
 from ..labels.imagenet import wnids
-from .naming import CLASS_TAR, TRAIN_PICTURE
-from .parts import Keep, Part, Picture, Unit, check_size
+from .naming import CLASS_TAR, TRAIN_IMAGE
+from .parts import Keep, Part, SourceImage, Unit, check_size
 
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
 
@@ -71,17 +71,17 @@ def _class_of(name: str, where: str) -> str:
 
 
 def _unit(path: Path, wnid: str, tar: Member, where: str) -> Unit:
-    return Unit(f"train/{wnid}", bind(_pictures, path, wnid, tar, where))
+    return Unit(f"train/{wnid}", bind(_images, path, wnid, tar, where))
 
 
-def _pictures(path: Path, wnid: str, tar: Member, where: str) -> Iterator[Picture]:
+def _images(path: Path, wnid: str, tar: Member, where: str) -> Iterator[SourceImage]:
     with path.open("rb") as file:
         for member in walk(file, tar.offset, tar.size, where):
             if member.is_directory:
                 continue
-            match = TRAIN_PICTURE.fullmatch(member.name)
+            match = TRAIN_IMAGE.fullmatch(member.name)
             if not match or match[1] != wnid:
                 raise SourceError(f"{where} holds {member.name!r} at offset {member.offset}, which is not its class's")
             place = f"{member.name} at offset {member.offset} of {where}"
             check_size(member.size, place)
-            yield Picture(member.name, member.size, bind(read_member, file, member, where), place)
+            yield SourceImage(member.name, member.size, bind(read_member, file, member, where), place)

@@ -1,7 +1,7 @@
-"""What else says which class a validation picture has: compared with the bundled labels, never used instead.
+"""What else says which class a validation image has: compared with the bundled labels, never used instead.
 
 People have the devkit, Kaggle's LOC_val_solution.csv or valprep.sh beside the archives. If one of them
-contradicts the bundled list for a single picture, something is wrong that no later step could notice, so
+contradicts the bundled list for a single image, something is wrong that no later step could notice, so
 preparing stops. A list read with the wrong key (the devkit's id is not the sorted index) shows up here too.
 """
 
@@ -32,7 +32,7 @@ class Evidence:
     labels: dict[str, str]
     """{file name: wnid}"""
     train_images: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Training pictures of each class, where the devkit tells."""
+    """Training images of each class, where the devkit tells."""
 
 
 def check_labels(evidence: Evidence) -> None:

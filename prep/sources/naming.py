@@ -1,4 +1,4 @@
-"""From the path of a picture inside a source to its place in the data set, for every layout but nested tars.
+"""From the path of an image inside a source to its place in the data set, for every layout but nested tars.
 
 A label comes from the class folder, from the name that Hugging Face gives a file, or from the official list by
 file name; never from a position in a listing. Where a path says it twice, both must agree. Paths come from
@@ -14,15 +14,15 @@ from ..labels.imagenet import validation_labels, wnids
 
 WNID = re.compile(r"n[0-9]{8}")
 CLASS_TAR = re.compile(r"(n[0-9]{8})\.tar")
-TRAIN_PICTURE = re.compile(r"(n[0-9]{8})_[0-9]{1,8}\.JPEG")
-VAL_PICTURE = re.compile(r"ILSVRC2012_val_[0-9]{8}\.JPEG")
-TEST_PICTURE = re.compile(r"ILSVRC2012_test_[0-9]{8}\.JPEG")
+TRAIN_IMAGE = re.compile(r"(n[0-9]{8})_[0-9]{1,8}\.JPEG")
+VAL_IMAGE = re.compile(r"ILSVRC2012_val_[0-9]{8}\.JPEG")
+TEST_IMAGE = re.compile(r"ILSVRC2012_test_[0-9]{8}\.JPEG")
 HUGGING_FACE = re.compile(r"(n[0-9]{8}_[0-9]{1,8}|ILSVRC2012_val_[0-9]{8})_(n[0-9]{8})\.JPEG")
-OFFICIAL_NAMES = (TRAIN_PICTURE, VAL_PICTURE, TEST_PICTURE, HUGGING_FACE)
+OFFICIAL_NAMES = (TRAIN_IMAGE, VAL_IMAGE, TEST_IMAGE, HUGGING_FACE)
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 # Plain names only: ASCII, no space, so that every file system and every reader of shards can hold them.
-PICTURE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,95}\.(?:jpeg|jpg|png)", re.IGNORECASE)
+IMAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,95}\.(?:jpeg|jpg|png)", re.IGNORECASE)
 # "val", "validation", or one of several parts: "train.X1" (Kaggle's ImageNet-100).
 SPLIT = re.compile(r"(train|val|test)(?:idation)?(?:\.x[0-9]*)?", re.IGNORECASE)
 V2 = re.compile(r"imagenetv2-[a-z0-9.-]+", re.IGNORECASE)
@@ -34,18 +34,18 @@ MAX_PATH = 1024  # characters
 
 CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
     "class folders",
-    "flat training pictures",
-    "flat validation pictures",
-    "flat test pictures",
+    "flat training images",
+    "flat validation images",
+    "flat test images",
 )
 # These may stand side by side in one tree: each tells the class in its own way, and right.
 MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
-KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's pictures", "ImageNet-V2"
+KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's images", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
 
 
 class Place(NamedTuple):
-    """Where a picture belongs: ``split/wnid/name``; test pictures have no wnid."""
+    """Where an image belongs: ``split/wnid/name``; test images have no wnid."""
 
     split: str
     wnid: str
@@ -77,10 +77,10 @@ def _is_safe(part: str) -> bool:
 
 
 def place(name: str, where: str, default: str = "train") -> Place | None:
-    """Return the place of a file, or None for one that is no picture (lists, annotations, folders' own files).
+    """Return the place of a file, or None for one that is no image (lists, annotations, folders' own files).
 
     ``default`` is the split of class folders that stand in no split's folder. Raises SourceError, beginning with
-    ``where``, for an unsafe path, a picture without a label, and labels that contradict each other.
+    ``where``, for an unsafe path, an image without a label, and labels that contradict each other.
     """
     plain = name.rstrip("/")
     if plain in ("", "."):
@@ -89,8 +89,8 @@ def place(name: str, where: str, default: str = "train") -> Place | None:
     if plain != name or not base.lower().endswith(SUFFIXES) or base.startswith("._") or "__MACOSX" in folders:
         return None
     found = _place(folders, base, default)
-    if found is None or not PICTURE.fullmatch(found.name):
-        raise SourceError(f"{where} holds the picture {name!r}, which belongs to no class and no split that is known")
+    if found is None or not IMAGE.fullmatch(found.name):
+        raise SourceError(f"{where} holds the image {name!r}, which belongs to no class and no split that is known")
     _check_label(found, name, where)
     return found
 
@@ -100,17 +100,17 @@ def _place(folders: list[str], base: str, default: str) -> Place | None:
     split = next((match[1].lower() for match in map(SPLIT.fullmatch, reversed(folders)) if match), None)
     layout = _layout(folders)
     if match := HUGGING_FACE.fullmatch(base):
-        of_train = TRAIN_PICTURE.fullmatch(match[1] + ".JPEG")
+        of_train = TRAIN_IMAGE.fullmatch(match[1] + ".JPEG")
         return Place("train" if of_train else "val", match[2], match[1] + ".JPEG", HF)
     if WNID.fullmatch(parent):
-        split = split or ("val" if VAL_PICTURE.fullmatch(base) else default)
+        split = split or ("val" if VAL_IMAGE.fullmatch(base) else default)
         return None if split == "test" else Place(split, parent, base, layout or CLASS_FOLDERS)
-    if VAL_PICTURE.fullmatch(base) and split in (None, "val"):
+    if VAL_IMAGE.fullmatch(base) and split in (None, "val"):
         wnid = validation_labels().get(base)
         return Place("val", wnid, base, layout or FLAT_VAL) if wnid else None
-    if TEST_PICTURE.fullmatch(base) and split in (None, "test"):
+    if TEST_IMAGE.fullmatch(base) and split in (None, "test"):
         return Place("test", "", base, layout or FLAT_TEST)
-    if (match := TRAIN_PICTURE.fullmatch(base)) and split in (None, "train"):
+    if (match := TRAIN_IMAGE.fullmatch(base)) and split in (None, "train"):
         return Place("train", match[1], base, layout or FLAT_TRAIN)
     if INDEX.fullmatch(parent) and any(map(V2.fullmatch, folders)):
         # The folder is the class index itself: sorted as text, 10 comes before 2 and every label is wrong.
@@ -130,8 +130,8 @@ def _layout(folders: list[str]) -> str | None:
 
 
 def _check_label(found: Place, name: str, where: str) -> None:
-    """Raise SourceError when the official list, or an official name, puts the picture into another class."""
-    official = TRAIN_PICTURE.fullmatch(found.name)
+    """Raise SourceError when the official list, or an official name, puts the image into another class."""
+    official = TRAIN_IMAGE.fullmatch(found.name)
     expected = official[1] if official else validation_labels().get(found.name, found.wnid)
     if found.wnid and expected != found.wnid:
         raise SourceError(

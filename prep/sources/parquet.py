@@ -1,6 +1,6 @@
 """Hugging Face's parquet files: rows of (image bytes and path, label), read a few at a time with pyarrow.
 
-The path keeps the original file name with the class behind it, so pictures get their names back; the label
+The path keeps the original file name with the class behind it, so images get their names back; the label
 column is the sorted index and has to agree. pyarrow is an extra: ``pip install 'feedline[parquet]'``.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 from ..base.errors import SourceError
 from ..labels.imagenet import wnids
 from .naming import Place, place
-from .parts import Keep, Part, Picture, Unit, check_size
+from .parts import Keep, Part, SourceImage, Unit, check_size
 from .streams import check_alike
 
 PARQUET = b"PAR1"
-ROWS = 32  # rows in memory: 4 MB of pictures
+ROWS = 32  # rows in memory: 4 MB of images
 COLUMNS = {"image", "label"}
 
 
@@ -36,16 +36,16 @@ def parquet_part(path: Path) -> Part:
 
 
 def _units(path: Path, first: Place, keep: Keep) -> list[Unit]:
-    return [Unit("", bind(_pictures, path, first, keep), shared=True)]
+    return [Unit("", bind(_images, path, first, keep), shared=True)]
 
 
-def _pictures(path: Path, first: Place, keep: Keep) -> Iterator[Picture]:
+def _images(path: Path, first: Place, keep: Keep) -> Iterator[SourceImage]:
     for number, (found, data) in enumerate(_rows(path)):
         where = f"{found.name} in row {number} of {path}"
         check_alike(found, first, True, where)
         if keep(found.split, found.wnid):
             check_size(len(data), where)
-            yield Picture(f"{found.split}/{found.path}", len(data), bind(bytes, data), where)
+            yield SourceImage(f"{found.split}/{found.path}", len(data), bind(bytes, data), where)
 
 
 def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:
@@ -72,7 +72,7 @@ def _row(row: dict[str, Any], path: Path) -> tuple[Place, bytes]:
         raise SourceError(f"{path} has a row without file name or bytes, so its label cannot be checked")
     found = place(name, str(path))
     if found is None:
-        raise SourceError(f"{path} has a row named {name!r}, which is no picture")
+        raise SourceError(f"{path} has a row named {name!r}, which is no image")
     expected = wnids().index(found.wnid) if found.wnid in set(wnids()) else -1
     if label != expected:
         raise SourceError(f"{path} labels {name!r} as class {label}, but it is class {expected}; get the original")

@@ -1,8 +1,8 @@
 """What a source holds of the data set: the form in which every layout is handed on to be written.
 
-Recognising a source must not read its pictures, and 1.3 million names must not fill the memory. So a part knows
+Recognising a source must not read its images, and 1.3 million names must not fill the memory. So a part knows
 its splits and sizes, makes its units when they are wanted, and names wait packed in arrays: 24 bytes and the
-name itself for each picture, 60 MB for ImageNet.
+name itself for each image, 60 MB for ImageNet.
 """
 
 from array import array
@@ -20,14 +20,14 @@ DATASETS = {IMAGENET_V2: "imagenet-v2", IMAGENETTE: "imagenette", IMAGEWOOF: "im
 SIGNATURE = "feedline-synthetic"
 """Owner of the members of synthetic archives: they may be small without being damaged."""
 
-MAX_PICTURE = 64 * 1024 * 1024  # bytes; the largest official one has about 15 MB
-MEAN_PICTURE = 110_000  # bytes
+MAX_IMAGE = 64 * 1024 * 1024  # bytes; the largest official one has about 15 MB
+MEAN_IMAGE = 110_000  # bytes
 
 Keep = Callable[[str, str], bool]
-"""Whether a split's wnid is wanted; the wnid of a test picture is empty."""
+"""Whether a split's wnid is wanted; the wnid of a test image is empty."""
 
 
-class Picture(NamedTuple):
+class SourceImage(NamedTuple):
     """One file of a unit: its path below the unit's folder, its size, and how to read it."""
 
     path: str
@@ -43,11 +43,11 @@ class Unit:
 
     folder: str
     """Such as "train/n01440764", with forward slashes, below the root; "" for the root itself."""
-    pictures: Callable[[], Iterator[Picture]]
+    images: Callable[[], Iterator[SourceImage]]
     shared: bool = False
     """Whether other units write into the same folder."""
     texts: bool = False
-    """Whether its files are texts, and no pictures to be checked."""
+    """Whether its files are texts, and no images to be checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Part:
     """The splits that it holds; of an archive that has to be read through, those that it may hold."""
     layout: str
     size: int
-    """Bytes of its pictures, or of the archive where that is all that is known before reading."""
+    """Bytes of its images, or of the archive where that is all that is known before reading."""
     units: Callable[[Keep], list[Unit]]
     images: int | None = None
     signed: bool = False
@@ -71,8 +71,8 @@ class Part:
 
     @property
     def files(self) -> int:
-        """Pictures, estimated where they are not known."""
-        return self.size // MEAN_PICTURE + 1 if self.images is None else self.images
+        """Images, estimated where they are not known."""
+        return self.size // MEAN_IMAGE + 1 if self.images is None else self.images
 
 
 @dataclass
@@ -97,6 +97,6 @@ class Listing:
 
 
 def check_size(size: int, where: str) -> None:
-    """Raise SourceError for a file that cannot be a picture, before memory is spent on it."""
-    if not 0 < size <= MAX_PICTURE:
-        raise SourceError(f"{where} has {size} bytes, which no picture has (at most {MAX_PICTURE})")
+    """Raise SourceError for a file that cannot be an image, before memory is spent on it."""
+    if not 0 < size <= MAX_IMAGE:
+        raise SourceError(f"{where} has {size} bytes, which no image has (at most {MAX_IMAGE})")

@@ -41,7 +41,7 @@ from .streams import default_split, open_tar, tar_part
 from .trees import Entry, Folder, Zip, tree_parts
 
 ARCHIVES = (".tar", ".tgz", ".gz", ".zip", ".parquet")
-OTHERS = {".tfrecord": "a TFRecord file", ".npz": "a NumPy archive of small pictures", ".beton": "an FFCV file"}
+OTHERS = {".tfrecord": "a TFRecord file", ".npz": "a NumPy archive of small images", ".beton": "an FFCV file"}
 ZIP = b"PK"
 TINY = "wnids.txt"
 KAGGLE_LABELS = "LOC_val_solution.csv"
@@ -95,7 +95,7 @@ def _file(path: Path) -> Found:
     if path.suffix in TEXTS:
         evidence = file_evidence(path)
         if evidence is None:
-            raise SourceError(f"{path} names no validation picture with its class, so there is nothing to compare")
+            raise SourceError(f"{path} names no validation image with its class, so there is nothing to compare")
         return Found((), (evidence,))
     return _tar(path)
 
@@ -119,7 +119,7 @@ def _zip(path: Path) -> Found:
     parts = tuple(tree_parts(tree, entries=entries()))
     if not parts:
         hint = "; unpack that and give it instead" if first.endswith(ARCHIVES) else ""
-        raise _ForeignError(f"{path} holds no picture of ImageNet: its first file is {first[:200]!r}{hint}")
+        raise _ForeignError(f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}")
     return Found(parts, tuple(evidence))
 
 
@@ -134,18 +134,18 @@ def _is_tiny(path: Path) -> _ForeignError:
 
 
 def _tar(path: Path) -> Found:
-    first, name, owner = _first_picture(path)
+    first, name, owner = _first_image(path)
     if first is not None:
         return Found((tar_part(path, first, name, owner == SIGNATURE),), ())
     if CLASS_TAR.fullmatch(name):
         return Found((train_archive(path, owner == SIGNATURE),), ())
     if DEVKIT.fullmatch(name):
         return Found((), (devkit_archive(path),))
-    raise _ForeignError(f"{path} holds no picture of ImageNet: its first file is {name[:200]!r}")
+    raise _ForeignError(f"{path} holds no image of ImageNet: its first file is {name[:200]!r}")
 
 
-def _first_picture(path: Path) -> tuple[Place | None, str, str]:
-    """Return (place of the first picture, name, owner) of a tar; no place where a class tar or a devkit comes first."""
+def _first_image(path: Path) -> tuple[Place | None, str, str]:
+    """Return (place of the first image, name, owner) of a tar; no place where a class tar or a devkit comes first."""
     name = owner = ""
     with open_tar(path) as (_, members):
         for member in members:
@@ -215,14 +215,14 @@ def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "
 
 
 def _is_relevant(name: str) -> bool:
-    """Whether a picture in a folder is meant to be data: it has an official name, or lies in a class or split."""
+    """Whether an image in a folder is meant to be data: it has an official name, or lies in a class or split."""
     *folders, base = name.split("/")
     official = any(pattern.fullmatch(base) for pattern in OFFICIAL_NAMES)
     return official or any(pattern.fullmatch(part) for part in folders for pattern in (WNID, SPLIT, V2))
 
 
 def _other(name: str) -> str | None:
-    """Return what a file is that other tools make of ImageNet; its pictures are decoded or resized already."""
+    """Return what a file is that other tools make of ImageNet; its images are decoded or resized already."""
     return next((what for suffix, what in OTHERS.items() if suffix in name.lower()), None)
 
 

@@ -29,5 +29,5 @@ class Request:
     """Delete the archives when everything was verified."""
 
     def keeps(self, split: str, wnid: str) -> bool:
-        """Whether a picture is wanted."""
+        """Whether an image is wanted."""
         return split in self.splits and (self.classes is None or not wnid or wnid in self.classes)

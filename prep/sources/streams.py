@@ -1,6 +1,6 @@
 """Archives that are read from front to back: flat and tree-shaped tars, plain or gzipped, and parquet files.
 
-Their classes are mixed, or nothing tells where one begins, so the whole archive is one unit whose pictures go to
+Their classes are mixed, or nothing tells where one begins, so the whole archive is one unit whose images go to
 their class folders as they come. Several archives (Hugging Face cuts training into 5 tars or 294 parquet files)
 are read side by side. Whether a tar is gzipped is told by its first bytes: ImageNet-V2's .tar.gz are plain.
 """
@@ -16,18 +16,18 @@ from typing import BinaryIO, cast
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
 from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
-from .parts import Keep, Part, Picture, Unit, check_size
+from .parts import Keep, Part, SourceImage, Unit, check_size
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")
 # Bytes. Each read of a file lets go of the GIL, and getting it back from writers of small files is what costs: with the
-# usual 8 KiB a flat archive of 2 KB pictures takes some 10 % longer (median of five, within their spread).
+# usual 8 KiB a flat archive of 2 KB images takes some 10 % longer (median of five, within their spread).
 BUFFER = 256 * 1024
 
 
 def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
-    """Return the part for a tar whose first picture is called ``name`` and belongs at ``first``."""
-    # The official archives have no folders but test/; a flat picture in another folder belongs to a whole tree.
+    """Return the part for a tar whose first image is called ``name`` and belongs at ``first``."""
+    # The official archives have no folders but test/; a flat image in another folder belongs to a whole tree.
     is_flat = first.layout in MIXABLE - {CLASS_FOLDERS} and name in (first.name, f"test/{first.name}")
     one_split = is_flat or first.layout in (HF, IMAGENET_V2)
     return Part(
@@ -64,10 +64,10 @@ def default_split(path: Path) -> str:
 
 
 def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
-    return [Unit("", bind(_pictures, path, first, one_split, keep), shared=True)]
+    return [Unit("", bind(_images, path, first, one_split, keep), shared=True)]
 
 
-def _pictures(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[Picture]:
+def _images(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[SourceImage]:
     split, source = default_split(path), str(path)
     with open_tar(path) as (file, members):
         for member in members:
@@ -79,11 +79,11 @@ def _pictures(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator
             if keep(found.split, found.wnid):
                 check_size(member.size, where)
                 read = bind(read_member, file, member, source)
-                yield Picture(f"{found.split}/{found.path}", member.size, read, where)
+                yield SourceImage(f"{found.split}/{found.path}", member.size, read, where)
 
 
 def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:
-    """Raise SourceError for a picture of another layout, or another split, than the archive's first one."""
+    """Raise SourceError for an image of another layout, or another split, than the archive's first one."""
     alike = found.layout == first.layout or (not one_split and {found.layout, first.layout} <= MIXABLE)
     if not alike or (one_split and found.split != first.split):
         raise SourceError(

@@ -1,7 +1,7 @@
 """Class folders and flat folders, in a directory or inside a zip: any file can be read at any time.
 
 The names are listed once and sorted into units: a class folder is a unit of its own, a flat folder is one unit
-whose pictures go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
+whose images go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ..archives.zip import read_zip_member, walk_zip
 from ..base.errors import SourceError
 from .naming import MIXABLE, WNID, Place, place
-from .parts import Keep, Listing, Part, Picture, Unit, check_size
+from .parts import Keep, Listing, Part, SourceImage, Unit, check_size
 from .streams import SPLITS, default_split
 
 Entry = tuple[str, int, int]
@@ -34,13 +34,13 @@ class Zip:
             for member in walk_zip(file, self.path.stat().st_size, str(self.path)):
                 yield member.name, member.position, member.size
 
-    def pictures(self, listing: Listing, below: Callable[[str], str]) -> Iterator[Picture]:
+    def images(self, listing: Listing, below: Callable[[str], str]) -> Iterator[SourceImage]:
         """Yield the listed files; ``below`` gives a name's path in its unit."""
         with self.path.open("rb") as file:
             for name, position, size in listing:
                 where = f"{name} in {self.path}"
                 check_size(size, where)
-                yield Picture(below(name), size, bind(self._read, file, position), where)
+                yield SourceImage(below(name), size, bind(self._read, file, position), where)
 
     def _read(self, file: BinaryIO, position: int) -> bytes:
         return read_zip_member(file, position, str(self.path))
@@ -57,12 +57,12 @@ class Folder:
         """Yield (name, 0, size)."""
         yield from self.files
 
-    def pictures(self, listing: Listing, below: Callable[[str], str]) -> Iterator[Picture]:
+    def images(self, listing: Listing, below: Callable[[str], str]) -> Iterator[SourceImage]:
         """Yield the listed files; ``below`` gives a name's path in its unit."""
         for name, _, size in listing:
             path = self.path.joinpath(*name.split("/")[1:])
             check_size(size, str(path))
-            yield Picture(below(name), size, path.read_bytes, str(path))
+            yield SourceImage(below(name), size, path.read_bytes, str(path))
 
 
 def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:
@@ -97,25 +97,25 @@ def _has_class_folder(name: str) -> bool:
 
 
 def _units(tree: Zip | Folder, split: str, listings: dict[str, Listing], locate: Locate, keep: Keep) -> list[Unit]:
-    """Return a unit per class folder; or one for the split where some pictures lie flat, as after half a move."""
+    """Return a unit per class folder; or one for the split where some images lie flat, as after half a move."""
     if split in listings:
-        pictures = bind(_flat_pictures, tree, listings, locate, keep)
-        return [Unit(split, pictures, shared=True, texts=split not in SPLITS)]
+        images = bind(_flat_images, tree, listings, locate, keep)
+        return [Unit(split, images, shared=True, texts=split not in SPLITS)]
     return [
-        Unit(folder, bind(tree.pictures, listing, bind(_name, locate)), texts=split not in SPLITS)
+        Unit(folder, bind(tree.images, listing, bind(_name, locate)), texts=split not in SPLITS)
         for folder, listing in sorted(listings.items())
         if keep(split, folder.rpartition("/")[2])
     ]
 
 
-def _flat_pictures(tree: Zip | Folder, listings: dict[str, Listing], locate: Locate, keep: Keep) -> Iterator[Picture]:
+def _flat_images(tree: Zip | Folder, listings: dict[str, Listing], locate: Locate, keep: Keep) -> Iterator[SourceImage]:
     for listing in listings.values():
         wanted = Listing()
         for name, position, size in listing:
             found = locate(name)
             if found and keep(found.split, found.wnid):
                 wanted.add(name, position, size)
-        yield from tree.pictures(wanted, bind(_path, locate))
+        yield from tree.images(wanted, bind(_path, locate))
 
 
 def _name(locate: Locate, name: str) -> str:

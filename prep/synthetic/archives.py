@@ -2,7 +2,7 @@
 
 ImageNet may not be redistributed and weighs 150 GB, so nothing could be tried, tested or benchmarked without
 these. Names, numbering, labels, nesting and tar dialect follow the official archives, so that preparing one
-needs no special case. Only the owner's name in the tar headers tells them apart: 1000 classes of 20 pictures are a
+needs no special case. Only the owner's name in the tar headers tells them apart: 1000 classes of 20 images are a
 rehearsal with it, and a damaged ImageNet without.
 """
 
@@ -29,18 +29,18 @@ from ..labels.imagenet import class_names, validation_labels
 from ..sources.parts import SIGNATURE
 from .images import (
     SPLIT_KEYS,
+    ImageSpec,
     Layout,
-    PictureSpec,
     SplitName,
     Studio,
     SyntheticSpec,
-    train_pictures,
+    train_images,
 )
 from .photographs import warm_up
 
 TINY_ROOT = "tiny-imagenet-200"
 
-# What random numbers are for: the second part of their key, after the seed (0 to 3 are taken by the pictures).
+# What random numbers are for: the second part of their key, after the seed (0 to 3 are taken by the images).
 NUMBERS, WNID_ORDER, VAL_ORDER, TEST_ORDER, BOXES = range(4, 9)
 
 
@@ -51,7 +51,7 @@ def write_synthetic(
 
     Layout ``ilsvrc2012``: ``ILSVRC2012_img_train.tar`` (a tar of one tar per class), ``ILSVRC2012_img_val.tar``
     and ``ILSVRC2012_img_test_v10102019.tar``. Layout ``tiny-imagenet``: ``tiny-imagenet-200.zip``. The test
-    split has one unlabelled picture per class. ``workers`` counts threads, by default one per usable CPU.
+    split has one unlabelled image per class. ``workers`` counts threads, by default one per usable CPU.
     Each archive appears under its name when it is whole.
 
     Raises OutputError when an archive exists already or ``out`` cannot be a folder, SourceError when the
@@ -71,34 +71,34 @@ def write_synthetic(
 def _write_train(file: BinaryIO, studio: Studio) -> None:
     spec = studio.spec
     wnids = spec.wnids
-    drawn = studio.drawn(train_pictures(spec, _train_names), spec.train_images)
+    drawn = studio.drawn(train_images(spec, _train_names), spec.train_images)
     with _tar(file) as outer:
         for class_index, members in groupby(drawn, lambda item: item[0].class_index):
-            # A tar's size stands before it, so one class is held in memory: 150 MB for 1300 pictures.
+            # A tar's size stands before it, so one class is held in memory: 150 MB for 1300 images.
             inner = BytesIO()
             with _tar(inner) as tar:
-                for picture, data in members:
-                    _add(tar, picture.path, BytesIO(data), len(data))
+                for image, data in members:
+                    _add(tar, image.path, BytesIO(data), len(data))
             size = inner.tell()
             inner.seek(0)
             _add(outer, f"{wnids[class_index]}.tar", inner, size)
 
 
 def _write_validation(file: BinaryIO, studio: Studio) -> None:
-    _write_flat(file, studio, _validation_pictures(studio.spec))
+    _write_flat(file, studio, _validation_images(studio.spec))
 
 
 def _write_test(file: BinaryIO, studio: Studio) -> None:
     classes = permutation(studio.spec.classes, studio.spec.seed, TEST_ORDER).tolist()
     names = "test/ILSVRC2012_test_{:08d}.JPEG"
-    pictures = [PictureSpec(names.format(i), "test", c, 0) for i, c in enumerate(classes, 1)]
-    _write_flat(file, studio, pictures)
+    images = [ImageSpec(names.format(i), "test", c, 0) for i, c in enumerate(classes, 1)]
+    _write_flat(file, studio, images)
 
 
-def _write_flat(file: BinaryIO, studio: Studio, pictures: list[PictureSpec]) -> None:
+def _write_flat(file: BinaryIO, studio: Studio, images: list[ImageSpec]) -> None:
     with _tar(file) as tar:
-        for picture, data in studio.drawn(pictures, len(pictures)):
-            _add(tar, picture.path, BytesIO(data), len(data))
+        for image, data in studio.drawn(images, len(images)):
+            _add(tar, image.path, BytesIO(data), len(data))
 
 
 def _train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
@@ -108,16 +108,16 @@ def _train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
     return sorted(f"{spec.wnids[class_index]}_{number}.JPEG" for number in numbers)
 
 
-def _validation_pictures(spec: SyntheticSpec) -> list[PictureSpec]:
+def _validation_images(spec: SyntheticSpec) -> list[ImageSpec]:
     """Return the first official validation names of each class: prepared by the official labels, they fit."""
     classes = {wnid: class_index for class_index, wnid in enumerate(spec.wnids)}
     taken = Counter[str]()
-    pictures: list[PictureSpec] = []
+    images: list[ImageSpec] = []
     for name, wnid in validation_labels().items():
         if wnid in classes and taken[wnid] < spec.validation_per_class:
-            pictures.append(PictureSpec(name, "val", classes[wnid], taken[wnid]))
+            images.append(ImageSpec(name, "val", classes[wnid], taken[wnid]))
             taken[wnid] += 1
-    return pictures
+    return images
 
 
 def _tar(file: BinaryIO) -> tarfile.TarFile:
@@ -138,13 +138,13 @@ def _write_tiny(file: BinaryIO, studio: Studio) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for path, text in _tiny_texts(spec, validation):
             _put(archive, path, text.encode())
-        for pictures, total in (
-            (train_pictures(spec, _tiny_train_names), spec.train_images),
+        for images, total in (
+            (train_images(spec, _tiny_train_names), spec.train_images),
             (validation, len(validation)),
             (test, len(test)),
         ):
-            for picture, data in studio.drawn(pictures, total):
-                _put(archive, picture.path, data)
+            for image, data in studio.drawn(images, total):
+                _put(archive, image.path, data)
 
 
 def _tiny_train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
@@ -152,21 +152,21 @@ def _tiny_train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
     return [f"train/{wnid}/images/{wnid}_{number}.JPEG" for number in range(spec.images_per_class)]
 
 
-def _tiny_validation(spec: SyntheticSpec) -> list[PictureSpec]:
+def _tiny_validation(spec: SyntheticSpec) -> list[ImageSpec]:
     order = permutation(spec.classes * spec.validation_per_class, spec.seed, VAL_ORDER).tolist()
     return [
-        PictureSpec(f"val/images/val_{i}.JPEG", "val", *divmod(place, spec.validation_per_class))
+        ImageSpec(f"val/images/val_{i}.JPEG", "val", *divmod(place, spec.validation_per_class))
         for i, place in enumerate(order)
     ]
 
 
-def _tiny_test(spec: SyntheticSpec) -> list[PictureSpec]:
+def _tiny_test(spec: SyntheticSpec) -> list[ImageSpec]:
     classes = permutation(spec.classes, spec.seed, TEST_ORDER).tolist()
-    return [PictureSpec(f"test/images/test_{i}.JPEG", "test", c, 0) for i, c in enumerate(classes)]
+    return [ImageSpec(f"test/images/test_{i}.JPEG", "test", c, 0) for i, c in enumerate(classes)]
 
 
-def _tiny_texts(spec: SyntheticSpec, validation: list[PictureSpec]) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of everything that is no picture; a path that ends in a slash is a folder."""
+def _tiny_texts(spec: SyntheticSpec, validation: list[ImageSpec]) -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of everything that is no image; a path that ends in a slash is a folder."""
     wnids = spec.wnids
     for folder in ("", "train/", "val/", "val/images/", "test/", "test/images/"):
         yield folder, ""

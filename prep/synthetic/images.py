@@ -1,8 +1,8 @@
-"""What a synthetic data set shows: how many pictures of which classes, and each picture's file.
+"""What a synthetic data set shows: how many images of which classes, and each image's file.
 
-The sizes of pictures and files follow ImageNet's and Tiny-ImageNet's, because reading and decoding cost what
-they cost. Every picture is a pure function of (seed, split, class, number): the same spec gives the same bytes,
-whatever the number of workers. The archives around the pictures are made in ``synthetic``.
+The sizes of images and files follow ImageNet's and Tiny-ImageNet's, because reading and decoding cost what
+they cost. Every image is a pure function of (seed, split, class, number): the same spec gives the same bytes,
+whatever the number of workers. The archives around the images are made in ``synthetic``.
 """
 
 from collections import deque
@@ -29,8 +29,8 @@ MOST_IMAGES: dict[Layout, int] = {"ilsvrc2012": 1300, "tiny-imagenet": 500}
 MOST_VALIDATION = 50
 
 ODD_KINDS: tuple[Encoding, ...] = ("png", "cmyk", "grey", "exif")
-ODD_SHARE = 200  # one picture in so many is of each odd kind but PNG, of which ImageNet has exactly one
-TINY_GREY = 0.018  # Tiny-ImageNet: 1,821 of 100,000 training pictures are greyscale
+ODD_SHARE = 200  # one image in so many is of each odd kind but PNG, of which ImageNet has exactly one
+TINY_GREY = 0.018  # Tiny-ImageNet: 1,821 of 100,000 training images are greyscale
 
 # What random numbers are for: the second part of their key, after the seed.
 SPLIT_KEYS: dict[SplitName, int] = {"train": 0, "val": 1, "test": 2}
@@ -44,12 +44,12 @@ class SyntheticSpec:
     layout: Layout
     classes: int
     images_per_class: int
-    """Training pictures of each class; up to 50 of these many more go into the validation split."""
+    """Training images of each class; up to 50 of these many more go into the validation split."""
     seed: int = 0
     odd_files: bool = False
-    """Mix ImageNet's oddities into the training pictures: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
+    """Mix ImageNet's oddities into the training images: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
     scale: float = 1.0
-    """Shrinks width and height of every ``ilsvrc2012`` picture, for rehearsals with many classes."""
+    """Shrinks width and height of every ``ilsvrc2012`` image, for rehearsals with many classes."""
 
     def __post_init__(self) -> None:
         if self.layout not in MOST_CLASSES:
@@ -59,18 +59,18 @@ class SyntheticSpec:
             if not 1 <= getattr(self, name) <= limit:
                 raise SourceError(f"{name} must be in 1..{limit} for {self.layout}, got {getattr(self, name)}")
         if self.odd_files and self.train_images < len(ODD_KINDS):
-            raise SourceError(f"odd files need at least {len(ODD_KINDS)} training pictures, got {self.train_images}")
+            raise SourceError(f"odd files need at least {len(ODD_KINDS)} training images, got {self.train_images}")
         if not 0.05 <= self.scale <= 1 or (self.layout == "tiny-imagenet" and self.scale != 1):
             raise SourceError(f"scale must be in 0.05..1 for ilsvrc2012 and 1 for tiny-imagenet, got {self.scale}")
 
     @property
     def train_images(self) -> int:
-        """Pictures in the training split."""
+        """Images in the training split."""
         return self.classes * self.images_per_class
 
     @property
     def validation_per_class(self) -> int:
-        """Validation pictures of each class: as many as for training, and never more than ImageNet's 50."""
+        """Validation images of each class: as many as for training, and never more than ImageNet's 50."""
         return min(MOST_VALIDATION, self.images_per_class)
 
     @property
@@ -80,8 +80,8 @@ class SyntheticSpec:
 
 
 @dataclass(frozen=True)
-class PictureSpec:
-    """One picture to be drawn; its path in the archive, and what makes it this picture and no other."""
+class ImageSpec:
+    """One image to be drawn; its path in the archive, and what makes it this image and no other."""
 
     path: str
     split: SplitName
@@ -91,34 +91,34 @@ class PictureSpec:
 
 
 class Studio:
-    """Draws the pictures of one spec in a thread pool and hands them out in order."""
+    """Draws the images of one spec in a thread pool and hands them out in order."""
 
     AHEAD = 64
-    """Pictures drawn before they are asked for: enough for 32 threads, and about 8 MB."""
+    """Images drawn before they are asked for: enough for 32 threads, and about 8 MB."""
 
     def __init__(self, spec: SyntheticSpec, pool: ThreadPoolExecutor, progress: Progress) -> None:
         self.spec = spec
         self._pool = pool
         self._progress = progress
 
-    def drawn(self, pictures: Iterable[PictureSpec], total: int) -> Iterator[tuple[PictureSpec, bytes]]:
-        """Yield each of the ``total`` pictures with its file, in the given order."""
-        coming = ((picture, self._pool.submit(draw, self.spec, picture)) for picture in pictures)
-        waiting: deque[tuple[PictureSpec, Future[bytes]]] = deque()
+    def drawn(self, images: Iterable[ImageSpec], total: int) -> Iterator[tuple[ImageSpec, bytes]]:
+        """Yield each of the ``total`` images with its file, in the given order."""
+        coming = ((image, self._pool.submit(draw, self.spec, image)) for image in images)
+        waiting: deque[tuple[ImageSpec, Future[bytes]]] = deque()
         for done in range(1, total + 1):
             waiting.extend(islice(coming, self.AHEAD - len(waiting)))
-            picture, future = waiting.popleft()
+            image, future = waiting.popleft()
             data = future.result()
-            self._progress(f"{picture.split} pictures", done, total)
-            yield picture, data
+            self._progress(f"{image.split} images", done, total)
+            yield image, data
 
 
-def draw(spec: SyntheticSpec, picture: PictureSpec) -> bytes:
-    """Return the picture's file: a function of the spec's seed, layout and scale and of the picture alone."""
-    key = (spec.seed, SPLIT_KEYS[picture.split], picture.class_index)
-    draws = uniforms(np.array([picture.number]), VARY_DRAWS + 4, *key)[0]
+def draw(spec: SyntheticSpec, image: ImageSpec) -> bytes:
+    """Return the image's file: a function of the spec's seed, layout and scale and of the image alone."""
+    key = (spec.seed, SPLIT_KEYS[image.split], image.class_index)
+    draws = uniforms(np.array([image.number]), VARY_DRAWS + 4, *key)[0]
     shape, side, fine, odd = draws[VARY_DRAWS:].tolist()
-    encoding = picture.encoding
+    encoding = image.encoding
     if spec.layout == "tiny-imagenet":
         # Quality 85..92 gives Tiny-ImageNet's mean file, 2.1 kB; shrinking has averaged the noise away.
         size, grain, quality = (64, 64), 1.0, 85 + int(8 * fine)
@@ -127,7 +127,7 @@ def draw(spec: SyntheticSpec, picture: PictureSpec) -> bytes:
     else:
         # Noise of 8 grey levels gives ImageNet's mean file, 115 kB, at quality 90..96.
         size, grain, quality = _size(shape, side, spec.scale), 8.0, 90 + int(7 * fine)
-    return encode(vary(picture.class_index, size, grain, draws[:VARY_DRAWS]), encoding, quality)
+    return encode(vary(image.class_index, size, grain, draws[:VARY_DRAWS]), encoding, quality)
 
 
 def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
@@ -144,7 +144,7 @@ def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
 
 
 def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
-    """Return which training pictures, counted through all classes, are not ordinary JPEGs."""
+    """Return which training images, counted through all classes, are not ordinary JPEGs."""
     if not spec.odd_files:
         return {}
     each = max(1, spec.train_images // ODD_SHARE)
@@ -153,10 +153,10 @@ def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
     return dict(zip(places, kinds, strict=True))
 
 
-def train_pictures(spec: SyntheticSpec, names: Callable[[SyntheticSpec, int], list[str]]) -> Iterator[PictureSpec]:
-    """Yield the training pictures class by class; ``names`` gives the paths of one class."""
+def train_images(spec: SyntheticSpec, names: Callable[[SyntheticSpec, int], list[str]]) -> Iterator[ImageSpec]:
+    """Yield the training images class by class; ``names`` gives the paths of one class."""
     odd = _odd_encodings(spec)
     place = count()
     for class_index in range(spec.classes):
         for number, path in enumerate(names(spec, class_index)):
-            yield PictureSpec(path, "train", class_index, number, odd.get(next(place), "jpeg"))
+            yield ImageSpec(path, "train", class_index, number, odd.get(next(place), "jpeg"))

@@ -1,4 +1,4 @@
-"""Real photographs, and endless pictures made of them: what the synthetic archives show.
+"""Real photographs, and endless images made of them: what the synthetic archives show.
 
 Benchmarks need JPEGs with real detail (decoding time depends on it) and training needs classes that can be told
 apart; noise or coloured shapes give neither. scikit-image and scikit-learn carry free photographs inside their
@@ -50,7 +50,7 @@ GREY = (
 VARY_DRAWS = 12
 """How many random numbers ``vary`` takes."""
 
-GRAIN_SAMPLES = 2**21  # more than the largest picture has pixels, 1600 x 1200
+GRAIN_SAMPLES = 2**21  # more than the largest image has pixels, 1600 x 1200
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread hues evenly, however many are taken
 
 # One TIFF directory whose only entry (Make, ASCII) claims 2,555,904 bytes beyond the end: the length that
@@ -74,26 +74,26 @@ def warm_up() -> None:
 
 
 def vary(class_index: int, size: tuple[int, int], grain: float, draws: F64) -> Image.Image:
-    """Return a new RGB picture of a class: a crop of its photograph, perhaps flipped, recoloured, with noise.
+    """Return a new RGB image of a class: a crop of its photograph, perhaps flipped, recoloured, with noise.
 
     ``size`` is (width, height) in pixels, ``grain`` the standard deviation of the sensor noise in grey levels,
-    ``draws`` float64 (VARY_DRAWS,) in [0, 1): the same arguments give the same picture.
+    ``draws`` float64 (VARY_DRAWS,) in [0, 1): the same arguments give the same image.
     """
     round_, which = divmod(class_index, len(photographs()))
     photograph = photographs()[which]
     box = _crop(photograph.size, size, draws[:3])
     # A gap of 2 shrinks by whole pixels first: 3.5 times as fast for 64 x 64, and no difference to be seen.
-    picture = photograph.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=2)
-    picture = picture.convert("RGB", tuple(_colours(round_, draws[3:9]).ravel().tolist()))
+    image = photograph.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=2)
+    image = image.convert("RGB", tuple(_colours(round_, draws[3:9]).ravel().tolist()))
     if draws[9] < 0.5:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     strength = np.float32(grain * (0.5 + draws[10]))
-    noisy = np.asarray(picture) + strength * _grain(size, draws[11])
+    noisy = np.asarray(image) + strength * _grain(size, draws[11])
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-def encode(picture: Image.Image, encoding: Encoding, quality: int) -> bytes:
-    """Return the file for a picture: a baseline 4:2:0 JPEG, or one of the odd kinds that ImageNet holds.
+def encode(image: Image.Image, encoding: Encoding, quality: int) -> bytes:
+    """Return the file for an image: a baseline 4:2:0 JPEG, or one of the odd kinds that ImageNet holds.
 
     ``grey`` and ``cmyk`` (Adobe, inverted) are JPEGs of one and four components, ``exif`` is a JPEG whose EXIF
     is damaged (Pillow warns and decodes), and ``png`` is an RGBA PNG, whatever the file will be called.
@@ -101,15 +101,15 @@ def encode(picture: Image.Image, encoding: Encoding, quality: int) -> bytes:
     out = BytesIO()
     match encoding:
         case "png":
-            picture.convert("RGBA").save(out, "PNG", compress_level=1)
+            image.convert("RGBA").save(out, "PNG", compress_level=1)
         case "grey":
-            picture.convert("L").save(out, "JPEG", quality=quality)
+            image.convert("L").save(out, "JPEG", quality=quality)
         case "cmyk":
-            picture.convert("CMYK").save(out, "JPEG", quality=quality, subsampling="4:2:0")
+            image.convert("CMYK").save(out, "JPEG", quality=quality, subsampling="4:2:0")
         case "exif":
-            picture.save(out, "JPEG", quality=quality, subsampling="4:2:0", exif=BROKEN_EXIF)
+            image.save(out, "JPEG", quality=quality, subsampling="4:2:0", exif=BROKEN_EXIF)
         case "jpeg":
-            picture.save(out, "JPEG", quality=quality, subsampling="4:2:0")
+            image.save(out, "JPEG", quality=quality, subsampling="4:2:0")
     return out.getvalue()
 
 
@@ -130,7 +130,7 @@ def _open(name: str) -> Image.Image:
 
 
 def _crop(photograph: tuple[int, int], size: tuple[int, int], draws: F64) -> tuple[float, float, float, float]:
-    """Return a box of the picture's shape, 60 to 100 % of the largest that fits, anywhere in the photograph."""
+    """Return a box of the image's shape, 60 to 100 % of the largest that fits, anywhere in the photograph."""
     zoom = min(photograph[0] / size[0], photograph[1] / size[1]) * (0.6 + 0.4 * draws[0])
     width, height = size[0] * zoom, size[1] * zoom
     left, top = (photograph[0] - width) * draws[1], (photograph[1] - height) * draws[2]
@@ -139,7 +139,7 @@ def _crop(photograph: tuple[int, int], size: tuple[int, int], draws: F64) -> tup
 
 
 def _colours(round_: int, draws: F64) -> F64:
-    """Return the affine colour transform of one picture, float64 (3, 4): its class's look, a little shifted."""
+    """Return the affine colour transform of one image, float64 (3, 4): its class's look, a little shifted."""
     gains, offsets = 0.88 + 0.24 * draws[:3], -12 + 24 * draws[3:6]
     shifted = _look(round_) * gains[:, None]
     shifted[:, 3] += offsets
@@ -171,7 +171,7 @@ def _look(round_: int) -> F64:
 
 
 def _grain(size: tuple[int, int], draw: float) -> F32:
-    """Return Gaussian noise for a picture, float32 (height, width, 1): a stretch of one long strip."""
+    """Return Gaussian noise for an image, float32 (height, width, 1): a stretch of one long strip."""
     width, height = size
     start = int(draw * (GRAIN_SAMPLES - width * height))
     return _strip()[start : start + width * height].reshape(height, width, 1)

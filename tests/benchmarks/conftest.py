@@ -8,8 +8,8 @@ from feedline.prep import ClassEntry, Manifest, Split, write_document
 
 
 @pytest.fixture
-def one_picture(tmp_path: Path) -> Path:
-    """A prepared root of one file, which is no picture."""
+def one_image(tmp_path: Path) -> Path:
+    """A prepared root of one file, which is no image."""
     folder = tmp_path / "data" / "train" / "n01440764"
     folder.mkdir(parents=True)
     (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)

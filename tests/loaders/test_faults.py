@@ -40,7 +40,7 @@ def folder_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def broken(name: str, root: Path, tmp_path: Path) -> Path:
-    """A copy of the prepared root with the head of one picture overwritten, where the loader reads it."""
+    """A copy of the prepared root with the head of one image overwritten, where the loader reads it."""
     copy = Path(shutil.copytree(root, tmp_path / "data"))
     if LOADERS[name].needs == "folders":
         target, start = sorted((copy / "train").rglob("*.JPEG"))[7], 0
@@ -48,7 +48,7 @@ def broken(name: str, root: Path, tmp_path: Path) -> Path:
         target, start = sorted((copy / SHARDS).glob("*-train-*.tar"))[2], 512
     with target.open("r+b") as file:
         file.seek(start)
-        file.write(b"not a picture at all" * 8)
+        file.write(b"not an image at all" * 8)
     return copy
 
 
@@ -109,7 +109,7 @@ def test_a_batch_of_nothing_but_damage_is_an_error(name: str, broken: Path) -> N
         list(loader)
 
 
-def test_a_truncated_picture_is_damaged(folder_name: str, folders: Path) -> None:
+def test_a_truncated_image_is_damaged(folder_name: str, folders: Path) -> None:
     """libjpeg-turbo would fill the rest with grey; no loader lets that pass."""
     target = sorted((folders / "train").rglob("*.JPEG"))[7]
     target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
@@ -185,7 +185,7 @@ def test_close_leaves_nothing(name: str, root: Path) -> None:
 
 
 def test_batches_outlive_their_loader(name: str, root: Path) -> None:
-    """Pictures handed out are the consumer's: later batches and close() do not write into them."""
+    """Images handed out are the consumer's: later batches and close() do not write into them."""
     with closing(open_loader(name, spec_of(root, workers=2))) as loader:
         held = [(batch.images, batch.images.clone()) for batch in loader]
         list(loader)
@@ -195,7 +195,7 @@ def test_batches_outlive_their_loader(name: str, root: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_stays_flat(name: str, root: Path) -> None:
-    """Over 20 epochs, whose pictures together take 82 MB, processes included, it grows by less than a quarter."""
+    """Over 20 epochs, whose images together take 82 MB, processes included, it grows by less than a quarter."""
     with closing(open_loader(name, spec_of(root, workers=2, image_size=128))) as loader:
 
         def after(epochs: int) -> int:

@@ -1,4 +1,4 @@
-"""What the tests of JPEGs share: a picture as Pillow writes it, and the subsamplings that there are."""
+"""What the tests of JPEGs share: an image as Pillow writes it, and the subsamplings that there are."""
 
 import io
 from typing import Any

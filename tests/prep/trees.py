@@ -20,7 +20,7 @@ def only(files: Files, *splits: str) -> Files:
 
 
 def flat(files: Files) -> Files:
-    """Validation pictures without their class folders."""
+    """Validation images without their class folders."""
     return {
         f"{path.split('/')[0]}/{path.split('/')[-1]}" if path.startswith("val/") else path: data
         for path, data in files.items()

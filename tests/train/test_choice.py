@@ -73,8 +73,8 @@ def test_a_loader_that_cannot_read_the_data_is_passed_over(config: TrainConfig, 
     chosen = choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
     assert chosen.loader != "webdataset"
     assert "webdataset failed" in chosen.reason
-    for picture in (damaged / "train").rglob("*.JPEG"):
-        picture.write_bytes(b"no picture")
+    for image in (damaged / "train").rglob("*.JPEG"):
+        image.write_bytes(b"no image")
     with pytest.raises(TrainingError, match=r"no loader can read a batch of .* --loader imagefolder"):
         choose_loader(replace(config, root=damaged), Ranks(), lambda step, done, total: None)
 

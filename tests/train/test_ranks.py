@@ -108,7 +108,7 @@ def same_weights(a: Path, b: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def odd_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the root with 19 pictures in val: shares of 10 and 9 make one batch of 10 on each rank, or 2 and 1."""
+    """Return the root with 19 images in val: shares of 10 and 9 make one batch of 10 on each rank, or 2 and 1."""
     odd = tmp_path_factory.mktemp("odd") / "data"
     shutil.copytree(root, odd, ignore=shutil.ignore_patterns("shards"))  # they have the whole val
     manifest = read_manifest(root)
@@ -139,7 +139,7 @@ def test_two_ranks_with_half_the_batch_have_the_gradients_of_one(accumulate: str
 
 
 def test_a_run_of_two_ranks_reports_exact_metrics(odd_root: Path, tmp_path: Path) -> None:
-    """One JSON object; val counts every picture once although the shares and their batches are uneven."""
+    """One JSON object; val counts every image once although the shares and their batches are uneven."""
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(odd_root), "--out", str(out), "--epochs", "2", "--workers", "0", *SETTINGS]
     done = run(torchrun(*words, "--batch-size", "9", "--ema", "0.5", "--json"))
@@ -148,7 +148,7 @@ def test_a_run_of_two_ranks_reports_exact_metrics(odd_root: Path, tmp_path: Path
     assert (printed["ranks"], printed["model"]) == (2, "resnet18")
     assert done.stderr.count("the fastest in a trial") == 1
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [line["images"] for line in lines] == [2 * 4 * 9] * 2  # 84 pictures: 4 whole batches of 9 a rank
+    assert [line["images"] for line in lines] == [2 * 4 * 9] * 2  # 84 images: 4 whole batches of 9 a rank
     assert lines[-1]["val"]["top1"] * 19 == pytest.approx(round(lines[-1]["val"]["top1"] * 19))
     config = EvaluateConfig(root=odd_root, loader=printed["loader"], device="cpu")
     found = evaluate(out / "checkpoints" / "last.pt", config)
@@ -215,18 +215,18 @@ def test_a_rank_that_is_killed_ends_the_other_which_names_it(dead: int, root: Pa
 
 
 def test_a_rank_that_cannot_read_its_data_ends_all(root: Path, tmp_path: Path) -> None:
-    """A damaged picture: the rank that meets it names the file, the other names the rank."""
+    """A damaged image: the rank that meets it names the file, the other names the rank."""
     broken = tmp_path / "data"
     shutil.copytree(root / "train", broken / "train")
     manifest = read_manifest(root)
     write_document(broken / "manifest.json", replace(manifest, splits={"train": manifest.splits["train"]}))
-    picture = next(iter(sorted((broken / "train").rglob("*.JPEG"))))
-    picture.write_bytes(picture.read_bytes()[:200])
+    image = next(iter(sorted((broken / "train").rglob("*.JPEG"))))
+    image.write_bytes(image.read_bytes()[:200])
     words = [str(broken), "--out", str(tmp_path / "run"), "--epochs", "3", "--loader", "imagefolder", *SETTINGS]
     with two_ranks(*words, "--workers", "0") as ranks:
         told = [process.communicate(timeout=120)[1] for process in ranks]
         assert [process.returncode for process in ranks] == [1, 1]
-    assert sum(f"feedline: cannot decode {picture}" in text for text in told) == 1
+    assert sum(f"feedline: cannot decode {image}" in text for text in told) == 1
     assert sum(bool(re.search(r"rank [01] ended \(cannot decode", text)) for text in told) == 1
 
 

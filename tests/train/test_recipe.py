@@ -133,7 +133,7 @@ def test_the_stem_follows_the_image_size_and_can_be_chosen() -> None:
 
 @pytest.mark.parametrize(("optimiser", "lr", "decay"), [("sgd", 0.1, 1e-4), ("adamw", 2.5e-4, 0.05)])
 def test_the_rate_grows_with_the_batch_of_all_ranks(optimiser: str, lr: float, decay: float) -> None:
-    """The defaults are per 256 pictures; two ranks of 128 learn as fast as one of 256."""
+    """The defaults are per 256 images; two ranks of 128 learn as fast as one of 256."""
     config = TrainConfig(root=Path("data"), out=Path("run"), optimiser=optimiser, batch_size=128)
     assert resolved(config).lr == pytest.approx(lr / 2)
     assert resolved(config, ranks=2).lr == pytest.approx(lr)
@@ -170,7 +170,7 @@ def test_an_overflow_in_fp16_skips_the_step_and_its_rate() -> None:
 
 
 def test_the_memory_format_can_be_switched() -> None:
-    """channels_last in weights and pictures, or neither."""
+    """channels_last in weights and images, or neither."""
     for last in (True, False):
         learner = build_learner(make_net(), make_config(channels_last=last), steps=1, ranks=Ranks())
         shown: list[torch.Tensor] = []

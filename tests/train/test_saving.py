@@ -147,14 +147,14 @@ def test_a_run_by_other_ranks_is_not_continued(config: TrainConfig) -> None:
         train(replace(config, epochs=1, resume=last(config)))
 
 
-def test_tensorboard_shows_the_graph_and_the_pictures(config: TrainConfig) -> None:
-    """The model's layers, and the first pictures as they are trained on."""
+def test_tensorboard_shows_the_graph_and_the_images(config: TrainConfig) -> None:
+    """The model's layers, and the first images as they are trained on."""
     train(replace(config, epochs=1))
     events = EventAccumulator(str(config.out / "tensorboard"))
     events.Reload()
     nodes = {node.name for node in events.Graph().node}
     assert any("layer4" in name and "conv2" in name for name in nodes)
-    assert [shown.step for shown in events.Images("pictures/train")] == [0]
+    assert [shown.step for shown in events.Images("images/train")] == [0]
 
 
 def test_events_that_cannot_be_written_end_in_one_sentence(

@@ -23,7 +23,7 @@ def test_the_totals_are_those_that_torchvision_publishes(name: str) -> None:
 
 @pytest.mark.parametrize(("size", "stem"), [(64, "small"), (65, "imagenet")])
 def test_the_output_shapes_are_those_of_the_model(size: int, stem: str) -> None:
-    """Each layer's shape is what a real picture gets there; the stem follows from the size."""
+    """Each layer's shape is what a real image gets there; the stem follows from the size."""
     found = summarise_model("resnet18", image_size=size, classes=7)
     assert found.stem == stem
     shapes = {layer.name: layer.output for layer in found.layers}

@@ -1,7 +1,7 @@
-"""Two checkpoints on the same split: how often they disagree, and on which pictures most.
+"""Two checkpoints on the same split: how often they disagree, and on which images most.
 
-Two accuracies that are close say little: the models may be right on the same pictures or on different ones. So
-every sample's two verdicts are laid side by side, and the pictures are listed on which the two differ most in the
+Two accuracies that are close say little: the models may be right on the same images or on different ones. So
+every sample's two verdicts are laid side by side, and the images are listed on which the two differ most in the
 probability that they give to the true class.
 """
 
@@ -12,12 +12,12 @@ import numpy as np
 
 from ...prep import ClassEntry, Progress, silent
 from .evaluate import EvaluateConfig, Predictions, predict
-from .images import Picture, read_pictures
+from .image_files import ImageFile, read_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one checkpoint says of one picture."""
+    """What one checkpoint says of one image."""
 
     label: ClassEntry
     """The class with the highest score."""
@@ -30,7 +30,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """One picture that the two put into different classes."""
+    """One image that the two put into different classes."""
 
     file: str
     """Relative to the root, with forward slashes; inside a shard, the shard's name and the member's."""
@@ -59,7 +59,7 @@ class Comparison:
 
     images: int
     disagreements: int
-    """Pictures whose highest score is of another class in a than in b."""
+    """Images whose highest score is of another class in a than in b."""
     split: str
     a: Side
     b: Side
@@ -73,10 +73,10 @@ class Comparison:
 
 def compare(
     checkpoints: tuple[Path, Path], config: EvaluateConfig, *, limit: int = 10, progress: Progress = silent
-) -> tuple[Comparison, list[Picture]]:
-    """Return the comparison of two checkpoints and the pictures that it lists, at most ``limit``.
+) -> tuple[Comparison, list[ImageFile]]:
+    """Return the comparison of two checkpoints and the images that it lists, at most ``limit``.
 
-    Each sees the pictures at its own image size. Raises TrainingError for a checkpoint that cannot be used or has
+    Each sees the images at its own image size. Raises TrainingError for a checkpoint that cannot be used or has
     other classes than the data set, DatasetError and LoaderError for the data.
     """
     about_a, contents, a = predict(checkpoints[0], config, progress)
@@ -84,16 +84,16 @@ def compare(
     differ = np.flatnonzero(a.best != b.best)
     gaps = b.truth_probability - a.truth_probability
     chosen = differ[np.argsort(-np.abs(gaps[differ]), kind="stable")][:limit].tolist()
-    pictures = read_pictures(config.root, config.split, chosen)
+    images = read_images(config.root, config.split, chosen)
     listed = tuple(
         Disagreement(
-            file=picture.name,
+            file=image.name,
             truth=contents.classes[int(a.labels[index])],
             a=_verdict(a, index, contents.classes),
             b=_verdict(b, index, contents.classes),
             gap=float(gaps[index]),
         )
-        for index, picture in zip(chosen, pictures, strict=True)
+        for index, image in zip(chosen, images, strict=True)
     )
     comparison = Comparison(
         images=len(a.labels),
@@ -107,7 +107,7 @@ def compare(
         both_wrong=int((~a.correct & ~b.correct).sum()),
         listed=listed,
     )
-    return comparison, pictures
+    return comparison, images
 
 
 def _side(checkpoint: Path, model: str, epoch: int, found: Predictions) -> Side:

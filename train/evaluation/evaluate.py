@@ -1,6 +1,6 @@
-"""What a checkpoint makes of a split: one verdict per picture, and the figures that follow from all of them.
+"""What a checkpoint makes of a split: one verdict per image, and the figures that follow from all of them.
 
-Everything that is printed (accuracies, confusions, the pictures on which two checkpoints disagree) is computed
+Everything that is printed (accuracies, confusions, the images on which two checkpoints disagree) is computed
 from the same per-sample table, so no two of these figures can contradict each other.
 """
 
@@ -73,18 +73,18 @@ class ClassAccuracy:
     name: str
     images: int
     top1: float | None
-    """Share, 0 to 1, of its pictures that were recognised; None for a class without any."""
+    """Share, 0 to 1, of its images that were recognised; None for a class without any."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Pictures of one class that were taken for another."""
+    """Images of one class that were taken for another."""
 
     truth: ClassEntry
     taken_for: ClassEntry
     images: int
     share: float
-    """Of the pictures of ``truth``, 0 to 1."""
+    """Of the images of ``truth``, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Evaluation:
     classes: tuple[ClassAccuracy, ...]
     """In class order."""
     confusions: tuple[Confusion, ...]
-    """The ten pairs with the most pictures."""
+    """The ten pairs with the most images."""
 
 
 def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
@@ -217,7 +217,7 @@ def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...])
 
 
 def _confusions(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[Confusion, ...]:
-    """Return the pairs with the most pictures; equal ones in the order of their classes."""
+    """Return the pairs with the most images; equal ones in the order of their classes."""
     wrong = ~predictions.correct
     pairs, counts = np.unique(predictions.labels[wrong] * len(classes) + predictions.best[wrong], return_counts=True)
     images = np.bincount(predictions.labels, minlength=len(classes))

@@ -17,19 +17,19 @@ from PIL import Image
 
 from ...prep import OutputError, write_atomically, write_document
 from .compare import Comparison, Disagreement
-from .images import Picture, thumbnail
+from .image_files import ImageFile, thumbnail
 
-SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB a picture in the page
+SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB an image in the page
 COLUMNS = 5
 
 
-def write_gallery(out: Path, comparison: Comparison, pictures: Sequence[Picture]) -> dict[str, Path]:
+def write_gallery(out: Path, comparison: Comparison, images: Sequence[ImageFile]) -> dict[str, Path]:
     """Write ``comparison.json``, ``gallery.html`` and ``contact-sheet.png`` into ``out``; return their paths.
 
     Raises OutputError where that is impossible.
     """
     paths = {"json": out / "comparison.json", "html": out / "gallery.html", "png": out / "contact-sheet.png"}
-    thumbnails = [thumbnail(picture, SIDE) for picture in pictures]
+    thumbnails = [thumbnail(image, SIDE) for image in images]
     page, sheet = render_page(comparison, thumbnails), draw_sheet(comparison, thumbnails)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def write_gallery(out: Path, comparison: Comparison, pictures: Sequence[Picture]
 
 
 def render_page(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> str:
-    """Return the page, with the thumbnail of each listed picture inside it."""
+    """Return the page, with the thumbnail of each listed image inside it."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -58,7 +58,7 @@ def draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> byt
     """Return a PNG with the thumbnails in rows of five, each with the truth and the two verdicts."""
     rows = max(1, math.ceil(len(thumbnails) / COLUMNS))
     figure = Figure(figsize=(2.4 * COLUMNS, 0.5 + 3.1 * rows), dpi=110, layout="constrained")
-    title = f"The checkpoints disagree on {comparison.disagreements} of {comparison.images} pictures"
+    title = f"The checkpoints disagree on {comparison.disagreements} of {comparison.images} images"
     figure.suptitle(
         f"{title}\na: {comparison.a.checkpoint}, b: {comparison.b.checkpoint}", fontsize=9, parse_math=False
     )

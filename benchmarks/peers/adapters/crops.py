@@ -1,7 +1,7 @@
 """Torchvision's crop and flip, for the peers that leave transforms to it.
 
 As torchvision's documentation advises: transforms v2 on uint8 tensors, antialiased. The result is laid out as
-(H, W, 3), so that a stack of such pictures is a channels_last batch and the caller's thread copies nothing.
+(H, W, 3), so that a stack of such images is a channels_last batch and the caller's thread copies nothing.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 
 def crop_and_flip(size: int) -> v2.Transform:
-    """Return a transform from a PIL picture or a uint8 (3, H, W) tensor to a uint8 (size, size, 3) tensor."""
+    """Return a transform from a PIL image or a uint8 (3, H, W) tensor to a uint8 (size, size, 3) tensor."""
     return v2.Compose(
         [
             v2.ToImage(),

@@ -1,7 +1,7 @@
 """NVIDIA DALI on the CPU, as its ImageNet examples build it: its file reader, partial decoding, its resize.
 
 Our ``dali`` loader feeds DALI in the contract's order; this is DALI left to itself. The reader hands out one number
-beside each picture, which is the sample's index here; the label is looked up.
+beside each image, which is the sample's index here; the label is looked up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ types: Any = nvidia.dali.types
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
-    """Return DALI's epochs over the pictures' files."""
+    """Return DALI's epochs over the images' files."""
     pipeline = Pipeline(spec.batch_size, spec.workers, device_id=None, seed=spec.seed, prefetch_queue_depth=2)
     with pipeline:
         pipeline.set_outputs(*_graph(spec, [str(sample.path) for sample in samples]))
@@ -47,11 +47,11 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
 
 
 def _graph(spec: LoaderSpec, files: list[str]) -> tuple[Any, Any]:
-    pictures, indexes = fn.readers.file(
+    images, indexes = fn.readers.file(
         files=files, labels=list(range(len(files))), random_shuffle=True, pad_last_batch=True, name="Reader"
     )
     crops = fn.decoders.image_random_crop(
-        pictures, output_type=types.RGB, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=100
+        images, output_type=types.RGB, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=100
     )
     size = [spec.image_size, spec.image_size]
     resized = fn.resize(crops, size=size, interp_type=types.INTERP_LINEAR, antialias=True)

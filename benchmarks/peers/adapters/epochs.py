@@ -38,10 +38,10 @@ def each_epoch(loader: Any) -> PeerEpochs:
 
 
 class PeerModule(Protocol):
-    """A peer's module. ``samples`` are the split's pictures by sample index; ``place`` holds its converted data."""
+    """A peer's module. ``samples`` are the split's images by sample index; ``place`` holds its converted data."""
 
     def convert(self, samples: Sequence[Sample], place: Path) -> None:
-        """Write the pictures into the empty directory ``place``; only where the table says that the peer converts."""
+        """Write the images into the empty directory ``place``; only where the table says that the peer converts."""
         ...
 
     def open_peer(self, spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:

@@ -1,6 +1,6 @@
 """FFCV as its ImageNet recipe uses it: random order, memory mapped, random crop, flip, no Python per sample.
 
-Its writer can only re-encode pictures (quality 90) or store pixels. ``_AsItIs`` stores the file's own bytes in the
+Its writer can only re-encode images (quality 90) or store pixels. ``_AsItIs`` stores the file's own bytes in the
 same "jpg" mode, at full size, so that FFCV decodes what everyone else does.
 """
 
@@ -24,16 +24,16 @@ from ....loaders import LoaderSpec
 from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
-FILE = "pictures.beton"
+FILE = "images.beton"
 JPEG = 0  # of RGBImageField's two modes
 
 
 class _AsItIs(RGBImageField):
     def encode(self, destination: Any, image: Path, malloc: Any) -> None:
-        with Image.open(image) as picture:
-            if picture.format != "JPEG" or picture.mode == "CMYK":  # 24 of ImageNet's; FFCV cannot decode them
-                return super().encode(destination, np.asarray(picture.convert("RGB")), malloc)
-            destination["width"], destination["height"] = picture.size
+        with Image.open(image) as opened:
+            if opened.format != "JPEG" or opened.mode == "CMYK":  # 24 of ImageNet's; FFCV cannot decode them
+                return super().encode(destination, np.asarray(opened.convert("RGB")), malloc)
+            destination["width"], destination["height"] = opened.size
         data = np.frombuffer(image.read_bytes(), np.uint8)
         destination["mode"] = JPEG
         destination["data_ptr"], storage = malloc(data.nbytes)
@@ -55,7 +55,7 @@ class _Rows:
 
 
 def convert(samples: Sequence[Sample], place: Path) -> None:
-    """Write ``place/pictures.beton``."""
+    """Write ``place/images.beton``."""
     fields = {"image": _AsItIs(write_mode="jpg"), "label": IntField(), "index": IntField()}
     DatasetWriter(str(place / FILE), fields, num_workers=1).from_indexed_dataset(_Rows(samples))
 

@@ -1,6 +1,6 @@
 """Grain as its guide for map-style data has it: ArrayRecord, shuffle, random_map, batch, mp_prefetch.
 
-Grain brings no transforms for pictures. Pillow decodes, and torchvision crops, as for the other PyTorch users here.
+Grain brings no transforms for images. Pillow decodes, and torchvision crops, as for the other PyTorch users here.
 """
 
 # pyright: reportMissingImports=false
@@ -24,13 +24,13 @@ from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
 
-FILE = "pictures.array_record"
+FILE = "images.array_record"
 AHEAD = 2  # batches that wait in each worker, as many as torch's DataLoader asks of its own
 HEADER = 16  # label and index, int64 each, before the JPEG
 
 
 def convert(samples: Sequence[Sample], place: Path) -> None:
-    """Write ``place/pictures.array_record``, one record per group: the size that suits random access."""
+    """Write ``place/images.array_record``, one record per group: the size that suits random access."""
     writer: Any = ArrayRecordWriter(str(place / FILE), "group_size:1")
     for index, sample in enumerate(samples):
         writer.write(np.array([sample.label, index], "<i8").tobytes() + sample.path.read_bytes())
@@ -46,8 +46,8 @@ class _Crop:
     def __call__(self, record: bytes, random: np.random.Generator) -> dict[str, Any]:
         torch.manual_seed(int(random.integers(2**63)))  # torchvision draws from torch, Grain gives each sample its own
         label, index = np.frombuffer(record[:HEADER], "<i8")
-        with Image.open(io.BytesIO(record[HEADER:])) as picture:
-            image = self._crop(picture.convert("RGB"))
+        with Image.open(io.BytesIO(record[HEADER:])) as opened:
+            image = self._crop(opened.convert("RGB"))
         return {"image": np.ascontiguousarray(image), "label": label, "index": index}
 
 

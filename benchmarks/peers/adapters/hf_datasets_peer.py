@@ -30,7 +30,7 @@ class _Crop:
         self._crop = crop_and_flip(size)
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        return {**rows, "image": [self._crop(picture.convert("RGB")) for picture in rows["image"]]}
+        return {**rows, "image": [self._crop(image.convert("RGB")) for image in rows["image"]]}
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:

@@ -1,6 +1,6 @@
 """LitData as its guide for ImageNet has it: ``optimize`` once, then StreamingDataset and StreamingDataLoader.
 
-The chunks hold each JPEG file's own bytes (its serializer for JPEG pictures keeps them), read from the local disk.
+The chunks hold each JPEG file's own bytes (its serializer for JPEG images keeps them), read from the local disk.
 """
 
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
@@ -34,7 +34,7 @@ def _row(row: tuple[str, int, int]) -> dict[str, Any]:
     return {"image": Image.open(path), "label": label, "index": index}
 
 
-class _Pictures(StreamingDataset):
+class _Images(StreamingDataset):
     """LitData's data set with the crop in ``__getitem__``, as its documentation shows it."""
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
@@ -49,7 +49,7 @@ class _Pictures(StreamingDataset):
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return LitData's epochs over its chunks."""
     loader = StreamingDataLoader(
-        _Pictures(place, spec),
+        _Images(place, spec),
         batch_size=spec.batch_size,
         num_workers=spec.workers,
         persistent_workers=spec.workers > 0,

@@ -27,13 +27,13 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
     """Write MDS shards of 64 MB, Streaming's default, into ``place``."""
     with MDSWriter(out=str(place), columns=COLUMNS) as writer:
         for index, sample in enumerate(samples):
-            with Image.open(sample.path) as picture:
+            with Image.open(sample.path) as image:
                 # ImageNet has a PNG among its JPEG files; that one is encoded anew.
-                kept = picture if picture.format == "JPEG" else picture.convert("RGB")
+                kept = image if image.format == "JPEG" else image.convert("RGB")
                 writer.write({"image": kept, "label": sample.label, "index": index})
 
 
-class _Pictures(StreamingDataset):
+class _Images(StreamingDataset):
     """Streaming's data set with the crop in ``__getitem__``, as its documentation shows it."""
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
@@ -49,6 +49,6 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
     """Return Streaming's epochs over its shards."""
     clean_stale_shared_memory()  # of a run that was ended; with it, Streaming refuses to start
     loader = DataLoader(
-        _Pictures(place, spec), spec.batch_size, num_workers=spec.workers, persistent_workers=spec.workers > 0
+        _Images(place, spec), spec.batch_size, num_workers=spec.workers, persistent_workers=spec.workers > 0
     )
     return each_epoch(loader)

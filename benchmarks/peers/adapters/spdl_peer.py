@@ -32,7 +32,7 @@ class _Decoded(NamedTuple):
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
-    """Return SPDL's epochs over the pictures' files."""
+    """Return SPDL's epochs over the images' files."""
 
     def begin(epoch: int) -> Iterator[Item]:
         draws = draw_crops(np.arange(len(samples)), seed=spec.seed, epoch=epoch)

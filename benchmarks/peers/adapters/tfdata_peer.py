@@ -22,14 +22,14 @@ tf: Any = tensorflow
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, antialias: bool = True) -> PeerEpochs:
-    """Return tf.data's epochs over the pictures' files."""
+    """Return tf.data's epochs over the images' files."""
 
     def load(path: Any, label: Any, index: Any) -> Any:
         data = tf.io.read_file(path)
-        picture = tf.cond(tf.io.is_jpeg(data), lambda: _cropped_jpeg(data), lambda: _cropped(data))
-        picture = tf.image.resize(picture, [spec.image_size, spec.image_size], antialias=antialias)
-        picture = tf.image.random_flip_left_right(picture)
-        return tf.cast(tf.clip_by_value(tf.round(picture), 0, 255), tf.uint8), label, index
+        image = tf.cond(tf.io.is_jpeg(data), lambda: _cropped_jpeg(data), lambda: _cropped(data))
+        image = tf.image.resize(image, [spec.image_size, spec.image_size], antialias=antialias)
+        image = tf.image.random_flip_left_right(image)
+        return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label, index
 
     paths, labels = [str(sample.path) for sample in samples], [sample.label for sample in samples]
     options = tf.data.Options()
@@ -58,8 +58,8 @@ def _cropped_jpeg(data: Any) -> Any:
 
 def _cropped(data: Any) -> Any:
     """Decode and crop what is no JPEG: ImageNet has one PNG."""
-    picture = tf.image.decode_image(data, channels=3, expand_animations=False)
-    return tf.image.crop_to_bounding_box(picture, *tf.unstack(_random_box(tf.shape(picture))))
+    image = tf.image.decode_image(data, channels=3, expand_animations=False)
+    return tf.image.crop_to_bounding_box(image, *tf.unstack(_random_box(tf.shape(image))))
 
 
 def _random_box(shape: Any) -> Any:

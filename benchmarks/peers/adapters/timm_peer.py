@@ -1,6 +1,6 @@
 """timm's WebDataset reader with timm's own transforms and loader, as its training script puts them together.
 
-The reader hands out one number beside each picture, from the shard's ``.cls``. Here that is the sample's index, and
+The reader hands out one number beside each image, from the shard's ``.cls``. Here that is the sample's index, and
 the label is looked up. In training it fills every worker's last batch with samples that it hands out again.
 """
 

@@ -25,15 +25,15 @@ class _Load:
         self._crop = crop_and_flip(size)
 
     def __call__(self, indexes: list[int]) -> Item:
-        return default_collate([(self._picture(index), self._samples[index].label, index) for index in indexes])
+        return default_collate([(self._image(index), self._samples[index].label, index) for index in indexes])
 
-    def _picture(self, index: int) -> torch.Tensor:
-        with Image.open(self._samples[index].path) as picture:
-            return self._crop(picture.convert("RGB"))
+    def _image(self, index: int) -> torch.Tensor:
+        with Image.open(self._samples[index].path) as image:
+            return self._crop(image.convert("RGB"))
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
-    """Return the epochs of the pictures' files."""
+    """Return the epochs of the images' files."""
     sampler = SamplerWrapper(RandomSampler(range(len(samples))))
     batches = Batcher(sampler, spec.batch_size, drop_last=False)
     load = _Load(samples, spec.image_size)

@@ -17,7 +17,7 @@ from .epochs import PeerEpochs, each_epoch
 
 
 class _Folder(ImageFolder):
-    """ImageFolder that says which picture it hands out. It sorts as we do: by folder, then by file name."""
+    """ImageFolder that says which image it hands out. It sorts as we do: by folder, then by file name."""
 
     def __getitem__(self, index: int) -> Any:
         image, label = super().__getitem__(index)

@@ -99,7 +99,7 @@ def test_a_slow_loader_still_fills_three_windows() -> None:
         (FakeLoader(indexes=[[0, 1, 2, 3]]), "where 12 different ones were due"),
         (FakeLoader(indexes=[[0, 1, 2, 12]]), "samples 0 to 12"),
         (FakeLoader(wrong_label=True), "sample 0 as class 1"),
-        (FakeLoader(size=9), r"pictures of \(9, 9\)"),
+        (FakeLoader(size=9), r"images of \(9, 9\)"),
     ],
 )
 def test_wrong_work_is_an_error_and_not_a_number(loader: FakeLoader, complaint: str) -> None:
@@ -118,9 +118,9 @@ def test_a_replaying_loader_need_not_cover_the_epoch_but_must_label_right() -> N
 
 
 @pytest.fixture
-def plan(one_picture: Path) -> Plan:
+def plan(one_image: Path) -> Plan:
     """Return a plan for runs that are not really made."""
-    return Plan(root=one_picture, loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
+    return Plan(root=one_image, loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
 
 
 def runner(*rates: float) -> Callable[[Job, float], Run]:
@@ -263,7 +263,7 @@ QUICK = ("--workers", "0,1", "--seconds", "0.2", "--repeats", "1", "--batch-size
 
 
 @pytest.mark.slow
-def test_the_command_measures_every_loader_on_real_pictures(
+def test_the_command_measures_every_loader_on_real_images(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """JSON on stdout, the table on stderr, a record for each run, and a plot."""
@@ -289,11 +289,11 @@ def test_the_command_measures_every_loader_on_real_pictures(
 def test_a_loader_that_dies_on_damaged_data_leaves_the_others_measured(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1 and one sentence for the loader that met the damaged picture; the shards were measured."""
+    """Exit code 1 and one sentence for the loader that met the damaged image; the shards were measured."""
     data = tmp_path / "data"
     shutil.copytree(root, data)
-    for picture in (data / "train").glob("*/*"):
-        picture.write_bytes(b"no JPEG")
+    for image in (data / "train").glob("*/*"):
+        image.write_bytes(b"no JPEG")
     loaders = ["--loader", "imagefolder", "--loader", "webdataset"]
     code = feedline(["bench", str(data), *loaders, *QUICK, "--out", str(tmp_path / "bench"), "--json"])
     stdout, stderr = capfd.readouterr()

@@ -88,7 +88,7 @@ def test_the_windows_of_a_cold_run_begin_after_the_first_batch_and_one_window() 
     assert result.whole_images_per_second == SAMPLES / 6
 
 
-def test_a_cold_run_of_many_pictures_ends_by_the_clock() -> None:
+def test_a_cold_run_of_many_images_ends_by_the_clock() -> None:
     """The epoch is left as in a warm run."""
     result = measured(FakeLoader(), seconds=2.0)
 
@@ -218,11 +218,11 @@ def test_the_verdict_is_that_of_the_warm_rows(records: list[Record]) -> None:
 
 
 def test_too_few_windows_of_a_cold_run_are_told(records: list[Record]) -> None:
-    """With the pictures, the seconds, and the --seconds that would do."""
+    """With the images, the seconds, and the --seconds that would do."""
     short = [replace(r, measurement=found(100, windows=2).measurement) for r in records if r.cache == "cold"]
     doubts = " ".join(complaints(tabulate(short)[0]))
 
-    assert "84 pictures are few for a cold run" in doubts and "2 of at least 3 windows" in doubts
+    assert "84 images are few for a cold run" in doubts and "2 of at least 3 windows" in doubts
     assert "--seconds 3" in doubts
 
 
@@ -233,7 +233,7 @@ def test_data_read_ahead_before_the_windows_are_told(records: list[Record]) -> N
 
     assert not [doubt for doubt in complaints(tabulate(cold)[0]) if "reads ahead" in doubt]
     doubts = complaints(tabulate([replace(record, measurement=ahead) for record in cold])[0])
-    assert [doubt for doubt in doubts if "they had 10% of what their pictures need" in doubt]
+    assert [doubt for doubt in doubts if "they had 10% of what their images need" in doubt]
 
 
 def test_a_cold_run_that_nobody_could_confirm_is_called_unknown(records: list[Record]) -> None:
@@ -248,7 +248,7 @@ def test_a_cold_run_that_nobody_could_confirm_is_called_unknown(records: list[Re
 
 @pytest.mark.slow
 def test_the_command_measures_cold_and_warm(root: Path, tmp_path: Path) -> None:
-    """Real processes over real pictures: the cold run fetched at least the pictures' bytes from the disk."""
+    """Real processes over real images: the cold run fetched at least the images' bytes from the disk."""
     if sys.platform != "linux" or not on_a_disk(root):
         pytest.skip("needs Linux and data on a disk")
     options = ["--workers", "0", "--seconds", "0.05", "--repeats", "1", "--batch-size", "4,8", "--image-size", "32"]

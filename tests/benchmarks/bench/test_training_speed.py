@@ -19,7 +19,7 @@ from feedline.train import TrainConfig
 
 
 def test_the_digits_are_a_tiny_imagenet(tmp_path: Path) -> None:
-    """The archive prepares like the official one: 10 classes, 1437 and 360 readable pictures of 64 px."""
+    """The archive prepares like the official one: 10 classes, 1437 and 360 readable images of 64 px."""
     manifest = prepare_tiny_imagenet(write_digits(tmp_path), tmp_path / "data")
     assert [entry.name for entry in manifest.classes] == [str(digit) for digit in range(10)]
     assert (manifest.splits["train"].images, manifest.splits["val"].images) == (1437, 360)
@@ -80,7 +80,7 @@ def test_loaders_are_measured_on_one_and_two_ranks(
 def test_a_row_that_fails_does_not_cost_the_others(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each of two ranks has fewer pictures than a batch; one rank's row is kept, and the exit code is 1."""
+    """Each of two ranks has fewer images than a batch; one rank's row is kept, and the exit code is 1."""
     command = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
     assert feedline([*command, "--batch-size", "60", "--loader", "threaded"]) == 1
     captured = capsys.readouterr()

@@ -218,7 +218,7 @@ def test_a_promise_that_was_missed_is_said(tmp_path: Path) -> None:
 
     assert "5 of 7 kept; missed: share of its ceiling 0.70 x (0.70 to 0.70), wanted >= 0.85x;" in summary
     assert "2 threads against 1 1.56 x (1.56 to 1.56), wanted >= 1.8x" in summary
-    assert "| tiles against whole pictures | 2.00 x (2.00 to 2.00) | >= 1.5x | met |" in TABLES["threaded"](tmp_path)
+    assert "| tiles against whole images | 2.00 x (2.00 to 2.00) | >= 1.5x | met |" in TABLES["threaded"](tmp_path)
 
 
 def test_without_records_there_is_nothing_to_show(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedReco
 
 @pytest.mark.slow
 def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecord) -> None:
-    """Each time is there once per repeat; the index has ImageNet's samples; small pictures scale at small sizes."""
+    """Each time is there once per repeat; the index has ImageNet's samples; small images scale at small sizes."""
     times = [record.serial, record.whole, record.python, *record.loader.values()]
     times += [timed for size in record.scaling for timed in (size.exact, size.scaled)]
 
@@ -58,13 +58,13 @@ def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> 
     assert {finding.what: finding.met for finding in findings(kept)} == {
         **dict.fromkeys(("one thread, no loader", "loader, 2 threads")),
         **{f"DCT scaling, {size} px": None for size in (64, 128, 224)},
-        **dict.fromkeys(("share of its ceiling", "2 threads against 1", "Python per picture, at most"), True),
-        "tiles against whole pictures": True,
+        **dict.fromkeys(("share of its ceiling", "2 threads against 1", "Python per image, at most"), True),
+        "tiles against whole images": True,
         "memory, batch 256 at 224 px": None,
         f"index of {IMAGENET:,} samples, open": True,
         "its size on the disk": True,
     }
-    assert "| Python per picture, at most | 41.0 us (39.0 to 41.0) | < 40 us | MISSED |" in table(missed)
+    assert "| Python per image, at most | 41.0 us (39.0 to 41.0) | < 40 us | MISSED |" in table(missed)
     assert "| 1074 MB | <= 1 GB | MISSED |" in table(missed)
     assert to_json(record)["format"] == "feedline-threaded"
 
@@ -72,7 +72,7 @@ def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> 
 def test_shards_without_restart_markers_are_refused(folders: Path, tmp_path: Path) -> None:
     """With the command that makes them."""
     write_shards(folders, ShardSpec(encode="copy"))
-    with pytest.raises(MeasurementError, match=r"\d+ of 84 pictures have restart markers; .* --encode restart"):
+    with pytest.raises(MeasurementError, match=r"\d+ of 84 images have restart markers; .* --encode restart"):
         measure_threaded(folders, tmp_path / "record.json", images=5, repeats=1)
 
 

@@ -47,7 +47,7 @@ def throttled(job: Job, throttle: Throttle | None) -> Job:
 
 
 def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
-    """Diagnose two threads on small pictures; whatever is measured, the rest is the real machinery."""
+    """Diagnose two threads on small images; whatever is measured, the rest is the real machinery."""
     plan = DiagnosisPlan(
         root=root, step=step, loaders=("threaded",), workers=(2,), batch_size=8, image_size=64, seconds=0.3, repeats=1
     )
@@ -60,13 +60,13 @@ def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = No
 
 
 def slow_disk(root: Path) -> Throttle:
-    pictures = [path.stat().st_size for path in (root / "train").glob("*/*")]
-    return Throttle(bytes_per_second=SLOW * sum(pictures) / len(pictures))
+    images = [path.stat().st_size for path in (root / "train").glob("*/*")]
+    return Throttle(bytes_per_second=SLOW * sum(images) / len(images))
 
 
 @pytest.fixture
 def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libjpeg-turbo takes 20 ms a picture: two threads decode 100 a second."""
+    """libjpeg-turbo takes 20 ms an image: two threads decode 100 a second."""
     decode = simplejpeg.decode_jpeg
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -78,7 +78,7 @@ def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """Reads held to 100 pictures a second, where decoding and the model could do many more."""
+    """Reads held to 100 images a second, where decoding and the model could do many more."""
     verdicts = [diagnosed(root, throttle=slow_disk(root)).verdict.name for _ in range(10)]
 
     assert verdicts == ["fetch-bound"] * 10
@@ -87,7 +87,7 @@ def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_decoder")
 def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """A decoder of 20 ms a picture, fed from memory."""
+    """A decoder of 20 ms an image, fed from memory."""
     verdicts = [diagnosed(root).verdict.name for _ in range(10)]
 
     assert verdicts == ["decode-bound"] * 10
@@ -95,7 +95,7 @@ def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """A model that takes 20 ms a picture, on a loader that does many more."""
+    """A model that takes 20 ms an image, on a loader that does many more."""
     verdicts = [diagnosed(root, step=Step(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
 
     assert verdicts == ["compute-bound"] * 10
@@ -127,7 +127,7 @@ def test_the_command_diagnoses_in_fresh_processes(
 
 @pytest.mark.slow
 def test_a_real_training_step_can_be_the_model(root: Path) -> None:
-    """ResNet-18 on the CPU at 32 pixels: its step is timed, and the pictures really are trained on."""
+    """ResNet-18 on the CPU at 32 pixels: its step is timed, and the images really are trained on."""
     job = Job(
         loader="cached",
         spec=LoaderSpec(root=root, batch_size=8, image_size=32),
@@ -152,14 +152,14 @@ def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path,
 
 
 def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
-    """At 100 pictures a second a picture takes 10 ms to fetch, and most of the time is fetching."""
+    """At 100 images a second an image takes 10 ms to fetch, and most of the time is fetching."""
     spec = LoaderSpec(root=root, batch_size=8, image_size=32)
     found = time_stages_of("threaded", spec, slow_disk(root))
 
     assert found.parts["fetch"] > 5 and found.fetch_share > 0.5
 
 
-def test_smaller_pictures_are_smaller_and_markers_cost_little(root: Path) -> None:
+def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
     """A sample in each encoding: resized ones are a part of the bytes, restart markers a few percent more."""
     found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))
 
@@ -230,7 +230,7 @@ def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:
     assert found.verdict.name == "decode-bound" and (found.loader, found.workers) == ("threaded", 2)
     assert (found.gain.loader, found.gain.before, found.gain.after) == ("imagefolder", 500, 1000)
     assert found.enough_workers is None and found.break_even.model_images_per_second == 1000
-    assert any("--encode resize makes a picture cost 4.00 times less" in step for step in advice(found))
+    assert any("--encode resize makes an image cost 4.00 times less" in step for step in advice(found))
     assert read_diagnosis(tmp_path / "out" / "diagnosis.json") == found
 
 

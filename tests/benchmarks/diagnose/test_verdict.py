@@ -133,7 +133,7 @@ def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: Evidence, col
 
 @given(found_evidence())
 def test_the_times_of_a_verdict_add_up(found: Evidence) -> None:
-    """Fetch and decode make the loader's time per picture, and none is negative."""
+    """Fetch and decode make the loader's time per image, and none is negative."""
     verdict = judge(found)
     loader = 1000 / found.loader.images_per_second
 
@@ -213,7 +213,7 @@ def test_the_break_even_is_where_the_verdict_really_turns() -> None:
     found = evidence(model=4000, warm=2000)
     turns = break_even(found, point("threaded", 2, 2000), 110_000, shares_cpus=False)
 
-    assert turns.cpus == pytest.approx(4)  # 1 ms of CPU time a picture
+    assert turns.cpus == pytest.approx(4)  # 1 ms of CPU time an image
     assert turns.disk_bytes_per_second == pytest.approx(2000 * 110_000)
     at = turns.model_images_per_second
     assert judge(replace(found, model=rate(at), together=rate(at))).name == "balanced"

@@ -21,7 +21,7 @@ from feedline.benchmarks.measuring.encodings import Profile
 from feedline.benchmarks.measuring.process import Job, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes
 from feedline.loaders import LoaderSpec
-from feedline.loaders.support.encoded import EncodedPicture, open_samples
+from feedline.loaders.support.encoded import EncodedImage, open_samples
 from feedline.loaders.support.throttle import Throttle, ThrottledSamples
 from feedline.prep import LoaderError, MeasurementError, SyntheticSpec, prepare_imagenet, write_synthetic
 
@@ -29,7 +29,7 @@ UNLIMITED = Disk(name="none", bytes_per_second=math.inf, waiting_seconds=0.0, re
 
 
 def load(workers: int = 4, rate: float = 1000.0, size: float = 100_000.0, sequential: bool = False) -> Load:
-    """Return a loader of equal pictures whose threads do not hinder each other."""
+    """Return a loader of equal images whose threads do not hinder each other."""
     rates = {count: rate * count / workers for count in range(1, workers + 1)}
     return Load(sizes=(size,), work_seconds=(1.0,), rates=rates, workers=workers, sequential=sequential)
 
@@ -40,8 +40,8 @@ def load(workers: int = 4, rate: float = 1000.0, size: float = 100_000.0, sequen
         (UNLIMITED, 1000),  # nothing but the work
         (replace(UNLIMITED, bytes_per_second=20e6), 200),  # the link: 20 MB/s of 100 kB
         (replace(UNLIMITED, waiting_seconds=0.016), 200),  # four threads, 4 ms of work and 16 of waiting
-        (replace(UNLIMITED, moving_seconds=0.01), 100),  # one head, 10 ms a picture
-        (replace(UNLIMITED, moving_seconds=0.01, request_bytes=60e3), 50),  # and two requests a picture
+        (replace(UNLIMITED, moving_seconds=0.01), 100),  # one head, 10 ms an image
+        (replace(UNLIMITED, moving_seconds=0.01, request_bytes=60e3), 50),  # and two requests an image
         (replace(UNLIMITED, request_bytes_per_second=1e6), 4 / 0.104),  # each request alone takes 100 ms
     ],
 )
@@ -78,10 +78,10 @@ SIZES = st.lists(st.tuples(st.floats(1e3, 1e6), st.floats(1e-4, 1e-2)), min_size
 @settings(deadline=None, max_examples=50)
 @given(SIZES, st.integers(1, 8), st.floats(1e6, 1e10), st.floats(0, 0.1), st.floats(0, 0.01))
 def test_no_prediction_beats_the_link_the_latency_or_the_loader(
-    pictures: list[tuple[float, float]], workers: int, bandwidth: float, waiting: float, moving: float
+    images: list[tuple[float, float]], workers: int, bandwidth: float, waiting: float, moving: float
 ) -> None:
-    """Each limit is one whatever else there is, within the raggedness of 2,000 pictures."""
-    sizes, work = zip(*pictures, strict=True)
+    """Each limit is one whatever else there is, within the raggedness of 2,000 images."""
+    sizes, work = zip(*images, strict=True)
     rates = {count: 500.0 * count for count in range(1, workers + 1)}
     disk = replace(UNLIMITED, bytes_per_second=bandwidth, waiting_seconds=waiting, moving_seconds=moving)
     found = predict(Load(sizes=sizes, work_seconds=work, rates=rates, workers=workers), disk)
@@ -118,7 +118,7 @@ PROFILE = Profile(
 
 
 def test_encodings_differ_by_their_bytes_and_by_their_work() -> None:
-    """Smaller pictures are four times as many on a narrow link, and twice as many where decoding is the limit."""
+    """Smaller images are four times as many on a narrow link, and twice as many where decoding is the limit."""
     found = {(row.disk, row.encode): row for row in what_ifs(PROFILE, {1: 600, 2: 1000}, 2)}
     slow, fast = ("1 Gb network", "NVMe SSD")
 
@@ -139,16 +139,16 @@ def test_a_slow_model_hides_a_slow_disk() -> None:
 def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> None:
     """Eight threads at once get what one would get: the link is shared."""
     samples = open_samples(root, "train")
-    pictures = range(40)
-    total = sum(len(samples.read(index).data) for index in pictures)
+    images = range(40)
+    total = sum(len(samples.read(index).data) for index in images)
     slow = ThrottledSamples(samples, Throttle(bytes_per_second=total / 0.4))
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(slow.read, pictures))
+        list(pool.map(slow.read, images))
 
     assert time.perf_counter() - began >= 0.4
     np.testing.assert_array_equal(slow.labels, samples.labels)
-    assert slow.name(0) == samples.name(0) and isinstance(slow.read(0), EncodedPicture)
+    assert slow.name(0) == samples.name(0) and isinstance(slow.read(0), EncodedImage)
 
 
 def test_requests_wait_side_by_side(root: Path) -> None:
@@ -190,7 +190,7 @@ main()
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Class folders of 600 small pictures: at the end of an epoch threads run out of work, so it must be long."""
+    """Class folders of 600 small images: at the end of an epoch threads run out of work, so it must be long."""
     layout = SyntheticSpec(layout="ilsvrc2012", classes=2, images_per_class=300, seed=2, scale=0.1)
     write_synthetic(tmp_path / "archives", layout)
     prepare_imagenet([tmp_path / "archives"], tmp_path / "many")

@@ -138,7 +138,7 @@ def test_an_affinity_is_only_a_note() -> None:
 
 @pytest.mark.parametrize(("size", "level"), [(64 * 2**20, "warning"), (2 * 2**30, "ok")])
 def test_shared_memory_is_compared_with_what_workers_need(size: int, level: str) -> None:
-    """Docker's 64 MB do not hold the batches of 16 workers, two of 256 pictures each; 2 GiB do."""
+    """Docker's 64 MB do not hold the batches of 16 workers, two of 256 images each; 2 GiB do."""
     finding = about(machine(shm_bytes=size), "/dev/shm")
 
     assert finding.level == level

@@ -121,7 +121,7 @@ def test_no_files_have_no_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
-def test_a_pipe_among_the_pictures_is_left_to_the_loader(root: Path, tmp_path: Path) -> None:
+def test_a_pipe_among_the_images_is_left_to_the_loader(root: Path, tmp_path: Path) -> None:
     """Opening it would wait for ever, and here no timeout watches."""
     data = tmp_path / "data"
     shutil.copytree(root, data)

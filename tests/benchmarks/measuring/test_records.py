@@ -35,9 +35,9 @@ def fake_run(job: Job, timeout: float) -> Run:
 
 
 @pytest.fixture
-def records(one_picture: Path, tmp_path: Path) -> Path:
+def records(one_image: Path, tmp_path: Path) -> Path:
     """Return a directory with the records of two runs."""
-    plan = Plan(root=one_picture, loaders=("imagefolder",), workers=(0, 1), repeats=1)
+    plan = Plan(root=one_image, loaders=("imagefolder",), workers=(0, 1), repeats=1)
     bench(plan, tmp_path / "bench", run=fake_run)
     return tmp_path / "bench"
 
@@ -161,8 +161,8 @@ def test_records_of_unlike_machines_share_no_table(records: Path) -> None:
         tabulate([record, other])
 
 
-def test_records_of_other_pictures_get_a_table_of_their_own(records: Path) -> None:
-    """A rate on small pictures says nothing about a rate on large ones."""
+def test_records_of_other_images_get_a_table_of_their_own(records: Path) -> None:
+    """A rate on small images says nothing about a rate on large ones."""
     record = one(records)
     other = replace(record, config=replace(record.config, image_size=64))
 

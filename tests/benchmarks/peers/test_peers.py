@@ -16,9 +16,9 @@ from feedline.benchmarks import Expected, Plan, bench, measure
 from feedline.benchmarks.measuring.process import Job, Run
 from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
 from feedline.benchmarks.peers.adapters.epochs import Item, PeerEpochs
-from feedline.benchmarks.peers.conversions import pictures_of
+from feedline.benchmarks.peers.conversions import images_of
 from feedline.benchmarks.peers.environments import RECEIPT, receipt_of
-from feedline.benchmarks.peers.images import check_pictures
+from feedline.benchmarks.peers.pixel_check import check_images
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import MeasurementError, write_document
@@ -78,9 +78,9 @@ def test_a_peer_that_does_less_work_gets_no_number(root: Path, change: Change, c
         measure(peer_of(root, change), expected, 0.5)
 
 
-def test_real_crops_pass_for_pictures_of_their_files(root: Path) -> None:
-    """Cropped, mirrored and resized, a picture still has its own file's colours."""
-    check_pictures(peer_of(root), pictures_of(root, "train"))
+def test_real_crops_pass_for_images_of_their_files(root: Path) -> None:
+    """Cropped, mirrored and resized, an image still has its own file's colours."""
+    check_images(peer_of(root), images_of(root, "train"))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_real_crops_pass_for_pictures_of_their_files(root: Path) -> None:
     ],
     ids=["black", "scaled to 0 and 1", "the neighbour's", "blue for red"],
 )
-def test_a_peer_that_hands_out_other_pictures_gets_no_number(root: Path, change: Change, complaint: str) -> None:
+def test_a_peer_that_hands_out_other_images_gets_no_number(root: Path, change: Change, complaint: str) -> None:
     """A black batch is made faster than a decoded one; so is one whose labels nobody looks up."""
     with pytest.raises(MeasurementError, match=complaint):
-        check_pictures(peer_of(root, change), pictures_of(root, "train"))
+        check_images(peer_of(root, change), images_of(root, "train"))
 
 
 def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_without_any_peer_the_command_says_how_to_install_them(
 def test_class_folders_are_asked_for_where_there_are_none(root: Path, tmp_path: Path) -> None:
     """A root of shards alone has nothing that a peer could read or convert."""
     with pytest.raises(MeasurementError, match=r"has no class folders.*feedline prep"):
-        pictures_of(tmp_path, "train")
+        images_of(tmp_path, "train")
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_an_environment_for_other_pins_counts_as_missing(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path, tmp_path: Path) -> None:
-    """Installed, converted, run in its own interpreter with 1 worker: every sample, its label and its picture."""
+    """Installed, converted, run in its own interpreter with 1 worker: every sample, its label and its image."""
     if not is_installed_here(name):
         pytest.skip(f"{name} is not here; see it with: {how_to_install([name], Path('peers'))}")
     install(name, tmp_path / "envs")
@@ -171,7 +171,7 @@ def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path,
     assert found.measurement.samples_seen >= 84
     assert found.measurement.images_per_second > 0
     assert (cost is not None) == PEERS[name].converts
-    assert sum(path.stat().st_size for path in read) >= sum(sample.size for sample in pictures_of(root, "train"))
+    assert sum(path.stat().st_size for path in read) >= sum(sample.size for sample in images_of(root, "train"))
 
 
 @pytest.mark.slow

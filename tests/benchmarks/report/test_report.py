@@ -249,7 +249,7 @@ def test_doubts_are_told_with_the_next_step(records: Path) -> None:
         ("load 512.0", "end them"),
         ("ceiling was not measured", "--loader cached"),
         ("Nobody could confirm", "a part of the data set"),
-        ("an epoch is short", "more pictures"),
+        ("an epoch is short", "more images"),
         ("uncommitted changes", "commit them"),
         ("powersave", "cpupower"),
     ]:

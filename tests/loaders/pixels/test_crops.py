@@ -17,8 +17,8 @@ COUNT = 4000
 def test_boxes_are_distributed_as_torchvision_distributes_them(width: int, height: int) -> None:
     """Left, top, width and height: the largest gap between the two empirical distributions is that of chance."""
     torch.manual_seed(0)
-    picture = Image.new("RGB", (width, height))
-    theirs = np.array([RandomResizedCrop.get_params(picture, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(COUNT)])
+    image = Image.new("RGB", (width, height))
+    theirs = np.array([RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(COUNT)])
     draws = draw_crops(np.arange(COUNT), seed=0, epoch=0).tolist()
     ours = np.array([(c.top, c.left, c.height, c.width) for c in (train_crop(row, width, height) for row in draws)])
     # Two-sample Kolmogorov-Smirnov, critical value at 0.1 %; both samples are fixed by their seeds.
@@ -33,7 +33,7 @@ def test_boxes_are_distributed_as_torchvision_distributes_them(width: int, heigh
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 2**40), st.integers(0, 2**31), st.integers(0, 90))
-def test_a_box_always_lies_inside_the_picture(width: int, height: int, index: int, seed: int, epoch: int) -> None:
+def test_a_box_always_lies_inside_the_image(width: int, height: int, index: int, seed: int, epoch: int) -> None:
     """For any size, also where all ten tries miss."""
     crop = train_crop(draw_crops(np.array([index]), seed=seed, epoch=epoch)[0].tolist(), width, height)
 
@@ -53,7 +53,7 @@ def test_half_of_the_samples_are_flipped() -> None:
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (501, 333)])
 @pytest.mark.parametrize("image_size", [64, 112, 224])
 def test_the_eval_size_is_torchvisions(size: tuple[int, int], image_size: int) -> None:
-    """Resize(size * 256 / 224) then CenterCrop(size), on the same picture."""
+    """Resize(size * 256 / 224) then CenterCrop(size), on the same image."""
     from torchvision.transforms import v2
 
     resized = v2.functional.resize(Image.new("RGB", size), [round(image_size * 256 / 224)])

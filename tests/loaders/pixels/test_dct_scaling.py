@@ -16,7 +16,7 @@ from feedline.loaders import LOADERS, LoaderSpec, open_loader
 from feedline.loaders.pixels.crop_decoding import decode_into
 from feedline.loaders.pixels.crops import draw_crops, train_crop
 from feedline.loaders.pixels.dct_scaling import dct_scale, resize_scaled
-from feedline.loaders.support.encoded import EncodedPicture, Tiles
+from feedline.loaders.support.encoded import EncodedImage, Tiles
 from feedline.prep import LoaderError
 from feedline.prep.images.restart import add_restart_markers
 
@@ -27,18 +27,18 @@ def spec_of(**changes: object) -> LoaderSpec:
     return LoaderSpec(**{"root": Path("nowhere"), "image_size": 32, "dct_scaling": True, **changes})  # type: ignore[arg-type]
 
 
-def tiled(subsampling: str) -> tuple[EncodedPicture, EncodedPicture]:
+def tiled(subsampling: str) -> tuple[EncodedImage, EncodedImage]:
     """Return a photograph with its tiles, and the same without."""
     data, geometry = add_restart_markers(simplejpeg.encode_jpeg(CHINA, 90, "RGB", subsampling))
     array, per_row = np.frombuffer(data, np.uint8), geometry.columns // geometry.restart_interval
     lengths = np.diff(geometry.offsets[::per_row]).astype(np.uint16)
     size = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
-    return EncodedPicture(array, Tiles(int(geometry.offsets[0]), lengths, *size)), EncodedPicture(array, None)
+    return EncodedImage(array, Tiles(int(geometry.offsets[0]), lengths, *size)), EncodedImage(array, None)
 
 
-def decoded(picture: EncodedPicture, draws: list[float], spec: LoaderSpec) -> torch.Tensor:
+def decoded(image: EncodedImage, draws: list[float], spec: LoaderSpec) -> torch.Tensor:
     row = torch.empty((spec.image_size, spec.image_size, 3), dtype=torch.uint8)
-    decode_into(row.numpy(), picture, draws, spec)
+    decode_into(row.numpy(), image, draws, spec)
     return row
 
 
@@ -85,7 +85,7 @@ def test_a_slope_stays_where_it_is(
 
 @pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411"])
 @pytest.mark.parametrize("size", [16, 32, 64])
-def test_tiles_and_the_whole_picture_give_the_same_pixels(subsampling: str, size: int) -> None:
+def test_tiles_and_the_whole_image_give_the_same_pixels(subsampling: str, size: int) -> None:
     """Splice and scaling apply together: nothing outside of the tiles that are taken matters to a scaled pixel."""
     with_tiles, whole = tiled(subsampling)
     for draws in draw_crops(np.arange(40), seed=1, epoch=0).tolist():
@@ -93,25 +93,25 @@ def test_tiles_and_the_whole_picture_give_the_same_pixels(subsampling: str, size
         np.testing.assert_array_equal(decoded(with_tiles, draws, spec).numpy(), decoded(whole, draws, spec).numpy())
 
 
-def test_pictures_that_do_not_allow_it_are_what_they_were() -> None:
+def test_images_that_do_not_allow_it_are_what_they_were() -> None:
     """A crop less than twice as large as the sample is decoded at full size, bit for bit as without the option."""
-    picture, _ = tiled("420")
+    image, _ = tiled("420")
     crops = draw_crops(np.arange(60), seed=2, epoch=0).tolist()
     small = [row for row in crops if min(train_crop(row, 640, 427)[2:4]) < 2 * 224]
 
     assert len(small) == 60
     for draws in small:
-        scaled, full = (decoded(picture, draws, spec_of(image_size=224, dct_scaling=on)) for on in (True, False))
+        scaled, full = (decoded(image, draws, spec_of(image_size=224, dct_scaling=on)) for on in (True, False))
         assert torch.equal(scaled, full)
 
 
 @pytest.mark.parametrize("transform", ["train", "eval"])
 def test_scaled_pixels_are_near_those_of_the_full_decode(transform: str) -> None:
     """Within 2 grey levels in the mean and 80 at most, where every crop is scaled; and they do differ."""
-    picture, _ = tiled("420")
+    image, _ = tiled("420")
     spec, exact = (spec_of(image_size=24, transform=transform, dct_scaling=on) for on in (True, False))
     errors = [
-        (decoded(picture, draws, spec).int() - decoded(picture, draws, exact).int()).abs().float()
+        (decoded(image, draws, spec).int() - decoded(image, draws, exact).int()).abs().float()
         for draws in draw_crops(np.arange(40), seed=3, epoch=0).tolist()
     ]
 

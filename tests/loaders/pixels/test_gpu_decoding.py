@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_image
 from feedline.loaders import LOADERS, Batch, LoaderSpec, open_loader
 from feedline.loaders.pixels.crops import draw_crops
 from feedline.loaders.pixels.gpu_decoding import cut_for_gpu, decode_cuts, nvjpeg
-from feedline.loaders.support.encoded import EncodedPicture, open_samples
+from feedline.loaders.support.encoded import EncodedImage, open_samples
 from feedline.loaders.support.transfer import Transfer
 from feedline.loaders.threaded import ThreadedLoader
 from feedline.prep import LoaderError, LoaderUnavailable, SampleError
@@ -35,10 +35,10 @@ def spec_of(root: Path = Path("nowhere"), **changes: object) -> LoaderSpec:
     return LoaderSpec(**{"root": root, "batch_size": 10, "image_size": 32, "seed": 5, "decode": "gpu", **changes})  # type: ignore[arg-type]
 
 
-def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> EncodedPicture:
+def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> EncodedImage:
     buffer = BytesIO()
     image.save(buffer, form, **options)
-    return EncodedPicture(np.frombuffer(buffer.getvalue(), np.uint8), None)
+    return EncodedImage(np.frombuffer(buffer.getvalue(), np.uint8), None)
 
 
 def batches_of(spec: LoaderSpec, decoder: object = decode_on_the_cpu) -> Iterator[Batch]:
@@ -55,20 +55,20 @@ def test_plain_photographs_go_to_the_gpu_and_nothing_else_does() -> None:
         encoded(CHINA.convert("L")),
         encoded(CHINA.convert("CMYK")),
         encoded(CHINA, "PNG"),
-        EncodedPicture(np.arange(200, dtype=np.uint8), None),
+        EncodedImage(np.arange(200, dtype=np.uint8), None),
     ]
 
     assert cut_for_gpu(encoded(CHINA), DRAWS, spec_of()) is not None
     assert cut_for_gpu(encoded(CHINA, progressive=True), DRAWS, spec_of()) is not None
-    assert [cut_for_gpu(picture, DRAWS, spec_of()) for picture in others] == [None] * 4
+    assert [cut_for_gpu(image, DRAWS, spec_of()) for image in others] == [None] * 4
 
 
 def test_the_decoder_gets_no_exif() -> None:
-    """torchcodec would rotate the picture, and the crop would be of another place."""
+    """torchcodec would rotate the image, and the crop would be of another place."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = encoded(CHINA, exif=exif)
-    cut = cut_for_gpu(picture, DRAWS, spec_of())
+    image = encoded(CHINA, exif=exif)
+    cut = cut_for_gpu(image, DRAWS, spec_of())
     assert cut is not None
     seen: list[bytes] = []
 
@@ -77,14 +77,14 @@ def test_the_decoder_gets_no_exif() -> None:
         return decode_on_the_cpu(jpegs)
 
     decode_cuts([cut], 32, decoder)
-    assert Image.open(BytesIO(picture.data.tobytes())).getexif()[0x0112] == 6
+    assert Image.open(BytesIO(image.data.tobytes())).getexif()[0x0112] == 6
     assert not Image.open(BytesIO(seen[0])).getexif()
-    assert len(seen[0]) == len(picture.data)
+    assert len(seen[0]) == len(image.data)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_the_decoder_refuses_comes_from_the_cpu(workers: int, root: Path) -> None:
-    """A refused batch is decoded one by one, and the refused pictures on the CPU: no sample is lost or moved."""
+    """A refused batch is decoded one by one, and the refused images on the CPU: no sample is lost or moved."""
 
     def picky(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:
         if any(len(jpeg) % 3 == 0 for jpeg in jpegs):
@@ -110,11 +110,11 @@ def test_a_decoder_that_refuses_everything_is_not_silent(root: Path, caplog: pyt
 
     assert all(torch.equal(a.images, b.images) for a, b in zip(actual, expected, strict=True))
     assert [record.getMessage() for record in caplog.records] == [
-        "the GPU decoded no picture of a batch, the CPU does instead: no such device"
+        "the GPU decoded no image of a batch, the CPU does instead: no such device"
     ]
 
 
-def test_a_picture_that_nobody_can_decode_is_named(root: Path) -> None:
+def test_an_image_that_nobody_can_decode_is_named(root: Path) -> None:
     """With a header that promises a photograph, and no photograph behind it."""
 
     class Broken:
@@ -125,9 +125,9 @@ def test_a_picture_that_nobody_can_decode_is_named(root: Path) -> None:
             self.labels, self.windows, self.name = self._samples.labels, self._samples.windows, self._samples.name
             self.close = self._samples.close
 
-        def read(self, index: int) -> EncodedPicture:
+        def read(self, index: int) -> EncodedImage:
             data = encoded(CHINA).data if index == 7 else self._samples.read(index).data
-            return EncodedPicture(data[: len(data) // 2] if index == 7 else data, None)
+            return EncodedImage(data[: len(data) // 2] if index == 7 else data, None)
 
     spec = spec_of(root, workers=2)
     with (

@@ -71,7 +71,7 @@ def simd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared root of 160 training pictures of ImageNet's size."""
+    """A prepared root of 160 training images of ImageNet's size."""
     archives, root = tmp_path_factory.mktemp("archives"), tmp_path_factory.mktemp("photographs") / "data"
     write_synthetic(archives, SyntheticSpec(layout="ilsvrc2012", classes=8, images_per_class=20, seed=2))
     prepare_imagenet([archives], root)

@@ -31,8 +31,8 @@ MEAN_TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 0.1, "dali": 0.
 
 def train_reference(path: Path, index: int, size: int) -> torch.Tensor:
     """The crop and flip planned for epoch 2, by Pillow and torchvision."""
-    with Image.open(path) as picture:
-        rgb = picture.convert("RGB")
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
     draws = draw_crops(np.array([index]), seed=5, epoch=2)[0].tolist()
     left, top, width, height, flip = train_crop(draws, rgb.width, rgb.height)
     expected = v2.functional.resized_crop(rgb, top, left, height, width, [size, size], antialias=True)
@@ -40,9 +40,9 @@ def train_reference(path: Path, index: int, size: int) -> torch.Tensor:
 
 
 def eval_reference(path: Path, index: int, size: int) -> torch.Tensor:
-    """torchvision's evaluation transforms on a PIL picture."""
-    with Image.open(path) as picture:
-        rgb = picture.convert("RGB")
+    """torchvision's evaluation transforms on a PIL image."""
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
     transforms = [v2.Resize(round(size * 256 / 224), antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
     return v2.Compose(transforms)(rgb)
 
@@ -64,7 +64,7 @@ def pixel_errors(name: str, spec: LoaderSpec) -> tuple[float, int]:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the broken EXIF, read here by the reference
 def test_train_pixels_equal_the_pillow_reference(name: str, root: Path) -> None:
-    """Crop, antialiased bilinear resize and flip of the planned box, over every picture, odd files included."""
+    """Crop, antialiased bilinear resize and flip of the planned box, over every image, odd files included."""
     mean, largest = pixel_errors(name, spec_of(root))
 
     assert mean <= MEAN_TOLERANCE[name]
@@ -72,7 +72,7 @@ def test_train_pixels_equal_the_pillow_reference(name: str, root: Path) -> None:
 
 
 def test_eval_pixels_equal_torchvision(name: str, root: Path) -> None:
-    """Resize to size * 256 / 224 and centre crop, as torchvision's transforms do on PIL pictures."""
+    """Resize to size * 256 / 224 and centre crop, as torchvision's transforms do on PIL images."""
     mean, largest = pixel_errors(name, spec_of(root, split="val", transform="eval", image_size=56))
 
     assert mean <= MEAN_TOLERANCE[name]
@@ -92,7 +92,7 @@ def test_pixels_of_photographs_as_large_as_imagenets(name: str, transform: str, 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared root of 160 training pictures of ImageNet's size, with restart-marker shards."""
+    """A prepared root of 160 training images of ImageNet's size, with restart-marker shards."""
     archives, root = tmp_path_factory.mktemp("archives"), tmp_path_factory.mktemp("photographs") / "data"
     write_synthetic(archives, SyntheticSpec(layout="ilsvrc2012", classes=8, images_per_class=20, seed=2))
     prepare_imagenet([archives], root)

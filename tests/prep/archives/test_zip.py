@@ -75,6 +75,6 @@ def test_a_directory_of_many_members_takes_no_memory() -> None:
 
 
 def test_a_member_of_another_method_is_refused() -> None:
-    """bzip2 and LZMA are legal and nobody packs pictures with them."""
+    """bzip2 and LZMA are legal and nobody packs images with them."""
     with pytest.raises(SourceError, match="packed by method 12"):
         read(zip_of({"x": b"x" * 100}, zipfile.ZIP_BZIP2))

@@ -42,8 +42,8 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "data")
 
 
-def picture(root: Path) -> Path:
-    """A training picture that is an ordinary JPEG."""
+def image(root: Path) -> Path:
+    """A training image that is an ordinary JPEG."""
     files = sorted((root / "train").rglob("*.JPEG"))
     return next(path for path in files if path.read_bytes()[:3] == b"\xff\xd8\xff")
 
@@ -58,12 +58,12 @@ def with_thumbnail(data: bytes) -> bytes:
 
 def lose(path: Path) -> str:
     path.unlink()
-    return f"{path.parent} has 5 pictures, the manifest says 6"
+    return f"{path.parent} has 5 images, the manifest says 6"
 
 
 def add(path: Path) -> str:
     shutil.copy(path, path.with_name("more.JPEG"))
-    return f"{path.parent} has 7 pictures, the manifest says 6"
+    return f"{path.parent} has 7 images, the manifest says 6"
 
 
 def cut(path: Path) -> str:
@@ -90,7 +90,7 @@ def empty(path: Path) -> str:
 
 def rewritten(path: Path) -> str:
     Image.open(path).convert("RGB").save(path, "JPEG", quality=20)
-    return "pictures of train have"
+    return "images of train have"
 
 
 def headers(path: Path) -> str:
@@ -101,7 +101,7 @@ def headers(path: Path) -> str:
 
 def class_gone(path: Path) -> str:
     shutil.rmtree(path.parent)
-    return f"{path.parent} has 0 pictures, the manifest says 6"
+    return f"{path.parent} has 0 images, the manifest says 6"
 
 
 def stranger(path: Path) -> str:
@@ -125,16 +125,16 @@ def test_what_prep_wrote_is_whole(whole: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_in_a_root_is_found(root: Path, damage: Callable[[Path], str]) -> None:
     """Each kind is one problem that names the file or folder."""
-    says = damage(picture(root))
+    says = damage(image(root))
 
     found = verify(root)
 
     assert not found.ok and any(says in problem for problem in found.problems), found.problems
 
 
-def test_damage_inside_a_picture_needs_decode(root: Path) -> None:
+def test_damage_inside_an_image_needs_decode(root: Path) -> None:
     """Markers at both ends do not say what is between; --decode does."""
-    path = picture(root)
+    path = image(root)
     data = path.read_bytes()
     path.write_bytes(data[:180] + bytes(len(data) - 182) + data[-2:])
 
@@ -143,7 +143,7 @@ def test_damage_inside_a_picture_needs_decode(root: Path) -> None:
 
 
 def test_damage_in_a_shard_names_shard_member_and_offset(root: Path) -> None:
-    """A picture overwritten, a header, a cut, a lost shard: each is found, and the others are still checked."""
+    """An image overwritten, a header, a cut, a lost shard: each is found, and the others are still checked."""
     shards = root / "shards"
     names = [shard.name for shard in read_shard_manifest(shards).splits["train"].shards]
     with tarfile.open(shards / names[0]) as tar:

@@ -101,8 +101,8 @@ def test_a_damaged_class_tar_is_named(archives: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [TRAIN, VAL])
-def test_zeros_inside_a_picture_are_found(archives: Path, tmp_path: Path, name: str) -> None:
-    """A hole that hits no header leaves the tar intact; the picture's own markers tell."""
+def test_zeros_inside_an_image_are_found(archives: Path, tmp_path: Path, name: str) -> None:
+    """A hole that hits no header leaves the tar intact; the image's own markers tell."""
     member = members(archives / name)[1]
     inner = member.offset_data + 512 if name == TRAIN else member.offset_data
     data = bytearray((archives / name).read_bytes())
@@ -167,7 +167,7 @@ def test_a_link_or_device_in_an_archive_is_refused(tmp_path: Path, jpeg: bytes, 
     refused(archive, tmp_path / "out", "is a link, device or sparse file")
 
 
-def test_a_picture_that_comes_twice_is_refused(tmp_path: Path, jpeg: bytes) -> None:
+def test_an_image_that_comes_twice_is_refused(tmp_path: Path, jpeg: bytes) -> None:
     """Also where only the case differs: on Windows the second would replace the first."""
     for again in ("x.JPEG", "X.jpeg"):
         archive = write_tar(tmp_path / "twice.tar", {"val/n01751748/x.JPEG": jpeg})
@@ -175,13 +175,13 @@ def test_a_picture_that_comes_twice_is_refused(tmp_path: Path, jpeg: bytes) -> N
         refused(archive, tmp_path / "out", "comes twice")
 
 
-def test_a_picture_that_claims_too_much_is_refused(tmp_path: Path, jpeg: bytes) -> None:
-    """65 MB for a picture, or none at all: refused before memory is spent."""
+def test_an_image_that_claims_too_much_is_refused(tmp_path: Path, jpeg: bytes) -> None:
+    """65 MB for an image, or none at all: refused before memory is spent."""
     for size in (0, 65 * 1024 * 1024):
         archive = tmp_path / VAL
         archive.write_bytes(tar_of({"ILSVRC2012_val_00000001.JPEG": bytes(size)}))
 
-        refused(archive, tmp_path / f"out{size}", f"has {size} bytes, which no picture has")
+        refused(archive, tmp_path / f"out{size}", f"has {size} bytes, which no image has")
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("val/n01751748/x.JPEG", bytes(100_000_000))
-    refused(archive, tmp_path / "out", "which no picture has")
+    refused(archive, tmp_path / "out", "which no image has")
 
     data = archive.read_bytes()
     size = struct.pack("<I", 100_000_000)
@@ -199,7 +199,7 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["cut", "flip", "link", "encrypted"])
 def test_a_damaged_or_odd_zip_is_refused(tmp_path: Path, jpeg: bytes, change: str) -> None:
-    """Cut short, a changed byte in a picture, a symbolic link, an encrypted member."""
+    """Cut short, a changed byte in an image, a symbolic link, an encrypted member."""
     archive = tmp_path / "val.zip"
     with zipfile.ZipFile(archive, "w") as file:
         info = zipfile.ZipInfo("val/n01751748/x.JPEG")
@@ -225,10 +225,10 @@ def test_foreign_files_are_refused(tmp_path: Path, jpeg: bytes) -> None:
         "other.tar": (tar_of({"mnist/one.png": jpeg}), "no class and no split"),
         "readme.tar": (
             tar_of({"README.txt": b"hello"}),
-            r"holds no picture of ImageNet: its first file is 'README.txt'",
+            r"holds no image of ImageNet: its first file is 'README.txt'",
         ),
-        "cifar.npz": (b"PK\3\4whatever", "a NumPy archive of small pictures, made from the archives for another tool"),
-        "labels.txt": (b"nothing here\n", "names no validation picture"),
+        "cifar.npz": (b"PK\3\4whatever", "a NumPy archive of small images, made from the archives for another tool"),
+        "labels.txt": (b"nothing here\n", "names no validation image"),
     }
     for name, (data, says) in cases.items():
         (tmp_path / name).write_bytes(data)

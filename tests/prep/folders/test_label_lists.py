@@ -89,7 +89,7 @@ def test_other_label_lists_must_agree(
     right = write(tmp_path / "right", labels)
     told: list[str] = []
     prepare_imagenet([archives / VAL, right], tmp_path / "out", notice=told.append)
-    assert any(str(right) in line and "50000 validation pictures" in line for line in told)
+    assert any(str(right) in line and "50000 validation images" in line for line in told)
 
     name = "ILSVRC2012_val_00012345.JPEG"
     other = next(wnid for wnid in wnids() if wnid != labels[name])

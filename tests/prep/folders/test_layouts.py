@@ -63,7 +63,7 @@ def as_flat_val(place: Path, archives: Path, files: Files) -> list[Path]:
 
 
 def as_half_moved_val(place: Path, archives: Path, files: Files) -> list[Path]:
-    """valprep.sh stopped half-way: some pictures lie in class folders, the others still flat."""
+    """valprep.sh stopped half-way: some images lie in class folders, the others still flat."""
     moved = set(list(only(files, "val/"))[::2])
     half = {path if path in moved else next(iter(flat({path: data}))): data for path, data in files.items()}
     return [write_tree(place, half)]
@@ -223,7 +223,7 @@ def test_tiny_imagenet_in_every_form(tiny: Path, tmp_path: Path, layout: str) ->
 
 
 def test_a_tiny_tree_that_lost_something_is_refused(tiny: Path, tmp_path: Path) -> None:
-    """The data set's own lists say what has to be there, and which class a sorted picture has."""
+    """The data set's own lists say what has to be there, and which class a sorted image has."""
     with zipfile.ZipFile(tiny) as archive:
         archive.extractall(tmp_path)
     place = tmp_path / "tiny-imagenet-200"

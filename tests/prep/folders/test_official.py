@@ -28,13 +28,13 @@ from ..trees import TEST, TRAIN, VAL, Files, tar_of
 
 
 def one_per_class(jpeg: bytes) -> Files:
-    """The first validation picture of each of the 1000 classes."""
+    """The first validation image of each of the 1000 classes."""
     return dict.fromkeys({wnid: name for name, wnid in validation_labels().items()}.values(), jpeg)
 
 
 @pytest.fixture
 def small_official(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Make an archive of one picture per class the official one, so that 50,000 need not be written."""
+    """Make an archive of one image per class the official one, so that 50,000 need not be written."""
 
     def make(archive: bytes) -> None:
         md5 = hashlib.md5(archive).hexdigest()
@@ -44,12 +44,12 @@ def small_official(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return make
 
 
-def test_all_classes_mean_all_pictures(tmp_path: Path, jpeg: bytes) -> None:
-    """An archive of 1000 classes that lacks pictures is damaged; --checksum none or --classes says it is meant."""
+def test_all_classes_mean_all_images(tmp_path: Path, jpeg: bytes) -> None:
+    """An archive of 1000 classes that lacks images is damaged; --checksum none or --classes says it is meant."""
     archive = tmp_path / VAL
     archive.write_bytes(tar_of(one_per_class(jpeg)))
 
-    with pytest.raises(SourceError, match=r"holds 1 val pictures of class n\d+, ImageNet has 50: copy or download"):
+    with pytest.raises(SourceError, match=r"holds 1 val images of class n\d+, ImageNet has 50: copy or download"):
         prepare_imagenet([archive], tmp_path / "out")
     assert not (tmp_path / "out/manifest.json").exists()
     assert prepare_imagenet([archive], tmp_path / "out", checksum="none").splits["val"].images == 1000
@@ -72,9 +72,9 @@ def test_a_training_archive_of_another_size_is_refused_at_once(tmp_path: Path, j
     ("change", "says"),
     [
         (lambda counts: counts, ""),
-        (lambda counts: {**counts, "n01440764": 731}, "731 train pictures of class n01440764, ImageNet has 732..1300"),
-        (lambda counts: {**counts, "n01440764": 1301}, "1301 train pictures"),
-        (lambda counts: {**counts, "n01440764": 1000}, "pictures of all 1000 classes, ImageNet has 1281167"),
+        (lambda counts: {**counts, "n01440764": 731}, "731 train images of class n01440764, ImageNet has 732..1300"),
+        (lambda counts: {**counts, "n01440764": 1301}, "1301 train images"),
+        (lambda counts: {**counts, "n01440764": 1000}, "images of all 1000 classes, ImageNet has 1281167"),
         (lambda counts: {**counts, "n99999999": 800}, "n99999999 is none of ImageNet's"),
         (lambda counts: dict(list(counts.items())[:999]), ""),  # a subset: nobody can know
     ],
@@ -105,19 +105,19 @@ def test_md5_is_recorded_and_compared(
     small_official(archive.read_bytes())
     assert prepare_imagenet([archive], tmp_path / "good", checksum="md5").sources[0].md5 in OFFICIAL["val"].md5
     changed = bytearray(archive.read_bytes())
-    changed[512 + 100] ^= 1  # inside a picture: only a checksum can tell
+    changed[512 + 100] ^= 1  # inside an image: only a checksum can tell
     archive.write_bytes(changed)
     assert prepare_imagenet([archive], tmp_path / "size", checksum="size").splits["val"].images == 1000
     with pytest.raises(SourceError, match=r"has the md5 .*download it again"):
         prepare_imagenet([archive], tmp_path / "bad", checksum="md5")
     assert not (tmp_path / "bad/manifest.json").exists()
     archive.write_bytes(tar_of(members))
-    with pytest.raises(OutputError, match=r"of a damaged archive\).*delete"):  # or its pictures would be kept
+    with pytest.raises(OutputError, match=r"of a damaged archive\).*delete"):  # or its images would be kept
         prepare_imagenet([archive], tmp_path / "bad", checksum="md5")
 
 
 def test_delete_source_only_after_everything_decoded(archives: Path, tmp_path: Path) -> None:
-    """Archives go when all their pictures are there and decode; one broken picture keeps them."""
+    """Archives go when all their images are there and decode; one broken image keeps them."""
     place = tmp_path / "in"
     shutil.copytree(archives, place)
     out = tmp_path / "out"

@@ -67,7 +67,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def finished(root: Path) -> dict[str, tuple[int, int]]:
-    """(inode, time of writing) of every picture under its final name."""
+    """(inode, time of writing) of every image under its final name."""
     found = [path for split in ("train", "val", "test") for path in (root / split).rglob("*.JPEG")]
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
@@ -144,7 +144,7 @@ def test_an_unfinished_root_belongs_to_its_sources(archives: Path, tmp_path: Pat
 
 
 def test_what_changed_in_a_finished_unit_is_noticed(archives: Path, tmp_path: Path) -> None:
-    """A class folder that lost a picture, or got one, between two runs is not passed over."""
+    """A class folder that lost an image, or got one, between two runs is not passed over."""
     out = tmp_path / "out"
     assert child(out, "kill", 25, commands(archives)["archives"]).returncode not in (0, 1, 2, 130)
     victim = Path(min(finished(out)))

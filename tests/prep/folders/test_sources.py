@@ -23,7 +23,7 @@ from ..trees import TRAIN, VAL, flat, hugging_face, only, tree, write_tar, write
 
 @pytest.mark.parametrize("text", ["{0}\n", "\ufeff{0}\r\n", '{{"{0}": "tench, Tinca tinca"}}', "{0} tench\n# n0\n"])
 def test_a_classes_file_selects(archives: Path, root: Path, tmp_path: Path, text: str) -> None:
-    """ImageNet-100 lists circulate as text, CSV and JSON, from Windows too; test pictures have no class."""
+    """ImageNet-100 lists circulate as text, CSV and JSON, from Windows too; test images have no class."""
     wnid = read_manifest(root).classes[1].wnid
     listed = tmp_path / "classes"
     listed.write_bytes(text.format(wnid).encode())
@@ -71,7 +71,7 @@ def test_splits_come_one_by_one(archives: Path, root: Path, tmp_path: Path) -> N
 
 
 def test_sources_that_do_not_go_together_are_refused(archives: Path, root: Path, tmp_path: Path) -> None:
-    """Two archives of one split, two data sets in one root, two times the same picture."""
+    """Two archives of one split, two data sets in one root, two times the same image."""
     data = next(iter(tree(root).values()))
     copy = tmp_path / "copy.tar"
     shutil.copy(archives / VAL, copy)
@@ -95,12 +95,12 @@ def test_the_command_line_says_what_it_recognised(
     assert run(["prep", "imagenet", str(archives), "--out", str(tmp_path / "out"), "--split", "val", "--json"]) == 0
 
     out, err = capsys.readouterr()
-    assert f"{VAL}: flat validation pictures (val)" in err and TRAIN not in err
+    assert f"{VAL}: flat validation images (val)" in err and TRAIN not in err
     assert json.loads(out)["splits"] == {"val": {"classes": 3, "images": 12}}
 
 
 def test_labels_go_by_name_whatever_is_missing(archives: Path, root: Path, tmp_path: Path) -> None:
-    """With one picture gone, tools that count positions shift every label after it."""
+    """With one image gone, tools that count positions shift every label after it."""
     files = {path.name: path.read_bytes() for path in (root / "val").rglob("*.JPEG")}
     files.pop(min(files))
     archive = write_tar(tmp_path / VAL, dict(sorted(files.items())))

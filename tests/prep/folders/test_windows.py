@@ -47,7 +47,7 @@ def test_long_paths_get_the_prefix() -> None:
 
 
 def test_behind_the_prefix_there_are_no_slashes() -> None:
-    """It switches off their interpretation: a picture's name with one would be refused as invalid."""
+    """It switches off their interpretation: an image's name with one would be refused as invalid."""
     folder = PureWindowsPath("\\\\?\\C:\\deep\\.partial\\piece-0001")
 
     assert below(folder, "val/n01440764/x.JPEG") == f"{folder}\\val\\n01440764\\x.JPEG"
@@ -117,10 +117,10 @@ def test_a_case_insensitive_disk_loses_nothing(archives: Path, tmp_path: Path) -
     manifest = prepare_imagenet([tmp_path / "data"], tmp_path / "out")
     assert set(manifest.splits) == {"train", "val"} and verify(tmp_path / "out").ok
 
-    picture = next((tmp_path / "data/Train").rglob("*.JPEG"))
+    image = next((tmp_path / "data/Train").rglob("*.JPEG"))
     with zipfile.ZipFile(tmp_path / "clash.zip", "w") as archive:  # a folder cannot hold both on such a disk
-        for name in ("Picture.JPEG", "picture.jpeg"):
-            archive.write(picture, f"train/{picture.parent.name}/{name}")
+        for name in ("Image.JPEG", "image.jpeg"):
+            archive.write(image, f"train/{image.parent.name}/{name}")
     with pytest.raises(SourceError, match="comes twice"):
         prepare_imagenet([tmp_path / "clash.zip"], tmp_path / "clash")
 
@@ -146,7 +146,7 @@ def test_upper_case_extensions_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("put", ["a rename", "a document"])
 def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: str) -> None:
-    """A scanner that holds a new file open makes Windows refuse its rename for a moment: pictures, checkpoints, all."""
+    """A scanner that holds a new file open makes Windows refuse its rename for a moment: images, checkpoints, all."""
     (tmp_path / "a").write_text("x")
     replace, tries = Path.replace, list[int]()
 

@@ -46,7 +46,7 @@ def patched(data: bytes, marker: int, offset: int, value: bytes) -> bytes:
         ("411", ((4, 1), (1, 1), (1, 1))),
     ],
 )
-def test_size_sampling_and_mcus_are_those_of_the_picture(name: str, sampling: object) -> None:
+def test_size_sampling_and_mcus_are_those_of_the_image(name: str, sampling: object) -> None:
     """Width, height, sampling factors and MCU counts agree with what was encoded."""
     pixels = np.ascontiguousarray(np.asarray(PHOTOGRAPH)[:61, :97])
     jpeg = parse_jpeg(simplejpeg.encode_jpeg(pixels, 90, "RGB", name))

@@ -49,7 +49,7 @@ def assert_same_pixels(one: bytes, other: bytes) -> None:
 
 
 def assert_lossless(data: bytes) -> bytes:
-    """Transcode ``data`` and check every promise that holds for any picture; return the result."""
+    """Transcode ``data`` and check every promise that holds for any image; return the result."""
     result, geometry = add_restart_markers(data)
     assert_same_pixels(data, result)
     old, new = parse_jpeg(data), parse_jpeg(result)
@@ -102,7 +102,7 @@ def test_every_encoder_option_decodes_to_the_same_pixels(name: str, options: dic
 
 
 def test_a_thumbnail_in_exif_and_trailing_bytes_are_kept() -> None:
-    """The JPEG inside APP1 is not mistaken for the picture, and what follows EOI stays."""
+    """The JPEG inside APP1 is not mistaken for the image, and what follows EOI stays."""
     thumbnail = encode(photograph("coffee", (160, 120)))
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + thumbnail
     result = assert_lossless(encode(photograph("coffee", (500, 375)), exif=exif) + b"trailing \xff\xd8\xff\xd9")
@@ -123,7 +123,7 @@ def test_sixteen_bit_quantisation_tables_of_small_values_are_kept_as_they_are() 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("quality", [90, 96])
 def test_files_grow_by_less_than_one_and_a_half_percent(name: str, quality: int) -> None:
-    """The price of tiles stays small for pictures as ImageNet has them: 500x375, 4:2:0, quality 90 to 96."""
+    """The price of tiles stays small for images as ImageNet has them: 500x375, 4:2:0, quality 90 to 96."""
     data = encode(photograph(name, (500, 375)), quality=quality)
     result, geometry = add_restart_markers(data)
 
@@ -154,7 +154,7 @@ def test_jpegtran_finds_the_same_coefficients(subsampling: str, tmp_path: Path) 
 
 
 def _normalised(data: bytes, folder: Path) -> bytes:
-    path = folder / "picture.jpg"
+    path = folder / "image.jpg"
     path.write_bytes(data)
     return subprocess.run(["jpegtran", "-optimize", "-copy", "all", str(path)], capture_output=True, check=True).stdout
 
@@ -261,7 +261,7 @@ def test_only_a_whole_block_of_known_codes_is_accepted(bits: str, accepted: bool
             add_restart_markers(data)
 
 
-def test_a_small_file_that_claims_a_huge_picture_is_refused_before_memory_is_taken() -> None:
+def test_a_small_file_that_claims_a_huge_image_is_refused_before_memory_is_taken() -> None:
     """Each block needs two codes, so the scan's length bounds how many blocks there can be."""
     plain = encode(photograph("coffee", (90, 60)))
     size = plain.index(b"\xff\xc0") + 5

@@ -50,7 +50,7 @@ def assert_crop(data: bytes, geometry: Geometry, full: npt.NDArray[np.uint8], bo
 
 
 def random_boxes(width: int, height: int, count: int) -> list[Box]:
-    """Return boxes of every size, with the corners and edges of the picture among them."""
+    """Return boxes of every size, with the corners and edges of the image among them."""
     random = np.random.default_rng(width * height)
     boxes: list[Box] = [(0, 0, width, height), (0, 0, 1, 1), (width - 1, height - 1, 1, 1)]
     for _ in range(count):
@@ -74,7 +74,7 @@ def test_every_box_equals_the_crop_of_the_full_decode(subsampling: str, size: tu
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_every_pair_of_edges_equals_the_crop_where_tiles_are_one_mcu(subsampling: int) -> None:
-    """All left and right edges, and all top and bottom edges, of a picture with the smallest possible tiles."""
+    """All left and right edges, and all top and bottom edges, of an image with the smallest possible tiles."""
     data = encode(COFFEE.resize((53, 53)), quality=90, subsampling=subsampling, restart_marker_blocks=1)
     geometry = read_geometry(data)
     full = simplejpeg.decode_jpeg(data)
@@ -213,16 +213,16 @@ def test_wrong_rows_or_damaged_files_give_nothing_or_bytes(data: st.DataObject) 
 
 
 @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 5, -5), (596, 0, 5, 5), (0, 396, 5, 5)])
-def test_a_box_that_leaves_the_picture_is_an_error(box: Box) -> None:
-    """The message names the box and the picture's size."""
+def test_a_box_that_leaves_the_image_is_an_error(box: Box) -> None:
+    """The message names the box and the image's size."""
     data, geometry = tiled(COFFEE, "420")
 
-    with pytest.raises(SampleError, match=r"box \(.*\) is not within the picture of 600 by 400 pixels"):
+    with pytest.raises(SampleError, match=r"box \(.*\) is not within the image of 600 by 400 pixels"):
         splice(data, geometry, box)
 
 
 def test_a_geometry_of_another_file_is_an_error() -> None:
-    """A stale index gives a sentence with the command that renews it, not a broken picture."""
+    """A stale index gives a sentence with the command that renews it, not a broken image."""
     data, geometry = tiled(COFFEE, "420")
     wrong = [
         replace(geometry, width=599),

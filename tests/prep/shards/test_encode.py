@@ -1,4 +1,4 @@
-"""What becomes of one picture on its way into a shard."""
+"""What becomes of one image on its way into a shard."""
 
 from io import BytesIO
 from typing import Any
@@ -9,11 +9,11 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from skimage import data as photographs
 
-from feedline.prep.shards.encode import EncodeSpec, describe_picture, encode_picture, picture_size
+from feedline.prep.shards.encode import EncodeSpec, describe_image, encode_image, image_size
 
 from ..encoded_images import encode
 
-# Fuzzed pictures make Pillow warn of broken EXIF and of sizes that would be a bomb.
+# Fuzzed images make Pillow warn of broken EXIF and of sizes that would be a bomb.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
 PHOTOGRAPH = Image.fromarray(photographs.astronaut()).crop((60, 0, 391, 250))
@@ -31,17 +31,17 @@ ODD = {
 @pytest.mark.parametrize("kind", ODD)
 def test_restart_leaves_what_it_cannot_take(kind: str) -> None:
     """Unchanged, with its kind for the count and its size from the header."""
-    found = encode_picture(ODD[kind], EncodeSpec(encode="restart"))
+    found = encode_image(ODD[kind], EncodeSpec(encode="restart"))
 
     assert (found.data, found.passed_through, found.size) == (ODD[kind], kind, PHOTOGRAPH.size)
     assert found.geometry is None
 
 
 @pytest.mark.parametrize("kind", ["progressive", "cmyk", "not-jpeg"])
-def test_resize_makes_tiled_rgb_jpegs_of_odd_pictures(kind: str) -> None:
-    """Whatever Pillow can decode becomes an ordinary JPEG, small pictures too."""
+def test_resize_makes_tiled_rgb_jpegs_of_odd_images(kind: str) -> None:
+    """Whatever Pillow can decode becomes an ordinary JPEG, small images too."""
     for side, size in ((100, (132, 100)), (4096, PHOTOGRAPH.size)):
-        found = encode_picture(ODD[kind], EncodeSpec(encode="resize", short_side=side))
+        found = encode_image(ODD[kind], EncodeSpec(encode="resize", short_side=side))
         image = Image.open(BytesIO(found.data))
 
         assert (image.format, image.mode, image.size, found.size) == ("JPEG", "RGB", size, size)
@@ -53,8 +53,8 @@ def test_resize_makes_tiled_rgb_jpegs_of_odd_pictures(kind: str) -> None:
     "data", [ODD["damaged"], b"", b"\xff\xd8", b"GIF89a"], ids=["cut", "empty", "start", "foreign"]
 )
 def test_resize_leaves_what_nobody_can_decode(data: bytes) -> None:
-    """A writer of shards neither loses a picture nor invents half of one."""
-    found = encode_picture(data, EncodeSpec(encode="resize", short_side=100))
+    """A writer of shards neither loses an image nor invents half of one."""
+    found = encode_image(data, EncodeSpec(encode="resize", short_side=100))
 
     assert (found.data, found.passed_through) == (data, "damaged")
 
@@ -62,12 +62,12 @@ def test_resize_leaves_what_nobody_can_decode(data: bytes) -> None:
 def test_resize_is_antialiased_and_keeps_the_quality_asked_for() -> None:
     """A chessboard of single pixels becomes grey, and a higher quality is nearer to the reference."""
     board = Image.fromarray((np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8))
-    small = encode_picture(encode(board, quality=100), EncodeSpec(encode="resize", short_side=64)).data
+    small = encode_image(encode(board, quality=100), EncodeSpec(encode="resize", short_side=64)).data
     reference = np.asarray(PHOTOGRAPH.resize((132, 100), Image.Resampling.LANCZOS), np.int16)
     errors: list[float] = []
     for quality in (50, 90):
         spec = EncodeSpec(encode="resize", short_side=100, quality=quality)
-        decoded = Image.open(BytesIO(encode_picture(encode(PHOTOGRAPH, quality=100), spec).data))
+        decoded = Image.open(BytesIO(encode_image(encode(PHOTOGRAPH, quality=100), spec).data))
         errors.append(float(np.abs(np.asarray(decoded, np.int16) - reference).mean()))
 
     assert np.asarray(Image.open(BytesIO(small))).std() < 8
@@ -79,7 +79,7 @@ def test_resize_drops_metadata_but_not_the_orientation_of_the_pixels() -> None:
     """EXIF goes, and is not applied either: loaders that ignore it see the same side up as before."""
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: rotate by 90 degrees
-    found = encode_picture(encode(PHOTOGRAPH, exif=exif, comment=b"x"), EncodeSpec(encode="resize", short_side=100))
+    found = encode_image(encode(PHOTOGRAPH, exif=exif, comment=b"x"), EncodeSpec(encode="resize", short_side=100))
     image = Image.open(BytesIO(found.data))
 
     assert image.size == (132, 100)
@@ -88,11 +88,11 @@ def test_resize_drops_metadata_but_not_the_orientation_of_the_pixels() -> None:
 
 
 def test_a_copy_says_what_tiles_it_has() -> None:
-    """None of its own; those of a picture that came with restart markers."""
-    tiled = encode_picture(PLAIN, EncodeSpec(encode="restart"))
-    copied = encode_picture(tiled.data, EncodeSpec(encode="copy"))
+    """None of its own; those of an image that came with restart markers."""
+    tiled = encode_image(PLAIN, EncodeSpec(encode="restart"))
+    copied = encode_image(tiled.data, EncodeSpec(encode="copy"))
 
-    assert encode_picture(PLAIN, EncodeSpec(encode="copy")).geometry is None
+    assert encode_image(PLAIN, EncodeSpec(encode="copy")).geometry is None
     assert copied.data == tiled.data
     assert copied.geometry is not None and tiled.geometry is not None
     assert np.array_equal(copied.geometry.offsets, tiled.geometry.offsets)
@@ -106,11 +106,11 @@ def test_a_copy_says_what_tiles_it_has() -> None:
     encode=st.sampled_from(["copy", "restart", "resize"]),
 )
 def test_no_bytes_stop_the_writing_of_a_shard(kind: str, position: int, value: bytes, encode: Any) -> None:
-    """Damaged headers give a picture or a count, never an exception, and sizes that a header can say."""
+    """Damaged headers give an image or a count, never an exception, and sizes that a header can say."""
     data = PLAIN if kind == "plain" else ODD[kind]
     data = data[:position] + value + data[position + len(value) :]
-    found = encode_picture(data, EncodeSpec(encode=encode, short_side=16))
+    found = encode_image(data, EncodeSpec(encode=encode, short_side=16))
 
     assert found.passed_through is None or found.data == data
     assert found.geometry is None or found.passed_through is None
-    assert all(0 <= side < 2**32 for side in (*picture_size(data), *describe_picture(data).size))
+    assert all(0 <= side < 2**32 for side in (*image_size(data), *describe_image(data).size))

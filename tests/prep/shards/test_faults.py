@@ -39,7 +39,7 @@ def test_unfit_archives_are_refused_before_anything_is_written(damage: str, arch
         "foreign": "other.tar is not an ILSVRC2012 train, val or test archive: it holds 'notes.txt'",
         "empty": "truncated at offset 0",
         "twice": "are both val archives",
-        "unlabelled": "no labelled picture to shard",
+        "unlabelled": "no labelled image to shard",
         "missing": "does not exist; make it with: feedline prep, or give",
         "split": "no labelled archive 'test'",
         "zip": "is a zip; prepare it first: feedline prep tiny-imagenet",
@@ -67,8 +67,8 @@ def test_unfit_archives_are_refused_before_anything_is_written(damage: str, arch
     assert not out.exists()
 
 
-def test_a_picture_that_changed_since_it_was_listed_is_an_error(folders: Path) -> None:
-    """A source that somebody writes to gives no shard with half a picture."""
+def test_an_image_that_changed_since_it_was_listed_is_an_error(folders: Path) -> None:
+    """A source that somebody writes to gives no shard with half an image."""
     victim = train_samples(folders)[-1].path
 
     def cut(step: str, done: int, total: int) -> None:
@@ -79,7 +79,7 @@ def test_a_picture_that_changed_since_it_was_listed_is_an_error(folders: Path) -
     assert not (folders / "shards" / "manifest.json").exists()
 
 
-def test_a_picture_that_vanished_is_told_by_name(folders: Path) -> None:
+def test_an_image_that_vanished_is_told_by_name(folders: Path) -> None:
     """What cannot be read is never taken for a full disk."""
     victim = train_samples(folders)[-1].path
 
@@ -111,7 +111,7 @@ def test_names_that_some_reader_splits_are_refused(stem: str, folders: Path) -> 
 
 
 def test_two_samples_with_one_key_are_refused(folders: Path) -> None:
-    """Readers group by key, so the second picture would silently vanish or join the first."""
+    """Readers group by key, so the second image would silently vanish or join the first."""
     first, second = sorted((folders / "train").iterdir())[:2]
     victim, twin = sorted(first.iterdir())[0], sorted(second.iterdir())[0]
     twin.rename(second / victim.name)
@@ -120,16 +120,16 @@ def test_two_samples_with_one_key_are_refused(folders: Path) -> None:
         write_shards(folders)
 
 
-def test_a_root_that_lost_pictures_is_refused(folders: Path) -> None:
+def test_a_root_that_lost_images_is_refused(folders: Path) -> None:
     """Counts are compared with the manifest before anything is written."""
     sorted((folders / "train").rglob("*.JPEG"))[0].unlink()
 
-    with pytest.raises(DatasetError, match=r"has 83 pictures where the manifest says 84"):
+    with pytest.raises(DatasetError, match=r"has 83 images where the manifest says 84"):
         write_shards(folders)
 
 
 def test_verify_finds_every_kind_of_damage(root: Path, tmp_path: Path) -> None:
-    """A whole set passes; a flipped byte, a cut, a missing shard and a picture that does not decode are named."""
+    """A whole set passes; a flipped byte, a cut, a missing shard and an image that does not decode are named."""
     assert verify(root / "shards", decode=True).ok
     copy = tmp_path / "shards"
     shutil.copytree(root / "shards", copy)

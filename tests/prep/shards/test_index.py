@@ -40,7 +40,7 @@ def index_files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for pattern in INDEXES for path in directory.glob(pattern)}
 
 
-def picture(width: int = 40, height: int = 30, kind: str = "JPEG") -> bytes:
+def image(width: int = 40, height: int = 30, kind: str = "JPEG") -> bytes:
     out = BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert("RGB").save(out, kind)
     return out.getvalue()
@@ -79,11 +79,11 @@ def test_every_row_is_true(root: Path) -> None:
                 offsets = int(row["scan"]) + np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
                 assert jpeg[offsets[-1] - 2 : offsets[-1]] == b"\xff\xd9"
                 assert all(jpeg[stop - 2] == 0xFF and jpeg[stop - 1] & 0xF8 == 0xD0 for stop in offsets[1:-1])
-    assert tiled == 82  # of 84: a PNG and a CMYK picture have none
+    assert tiled == 82  # of 84: a PNG and a CMYK image have none
 
 
 def test_a_crop_by_the_index_alone_is_exact(root: Path) -> None:
-    """What the index says suffices to cut the middle out of a picture, bit for bit."""
+    """What the index says suffices to cut the middle out of an image, bit for bit."""
     path = root / "shards" / "imagenet-train-000000.tar"
     index = read_index(path)
     for row in index.samples[index.samples["restart_interval"] > 0]:
@@ -147,7 +147,7 @@ def test_a_changed_shard_is_not_indexed_behind_the_manifests_back(shards: Path) 
 
 
 def test_verify_would_notice_a_cut_that_is_off_by_a_pixel(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first picture of each shard is really cut and compared with the whole, pixel by pixel."""
+    """The first image of each shard is really cut and compared with the whole, pixel by pixel."""
     monkeypatch.setattr(
         "feedline.prep.images.splice.splice",
         lambda data, geometry, box: splice(data, geometry, (box[0] + 1, *box[1:])),
@@ -155,7 +155,7 @@ def test_verify_would_notice_a_cut_that_is_off_by_a_pixel(root: Path, monkeypatc
     problems = verify(root / "shards").problems
 
     assert len(problems) > 20
-    assert "has tiles that decode to other pixels than the whole picture" in problems[0]
+    assert "has tiles that decode to other pixels than the whole image" in problems[0]
 
 
 def test_foreign_shards_become_a_set_that_loaders_can_use(tmp_path: Path) -> None:
@@ -163,14 +163,14 @@ def test_foreign_shards_become_a_set_that_loaders_can_use(tmp_path: Path) -> Non
     write_tar(
         tmp_path / "birds-train-0000.tar",
         [
-            ("n1/a.JPEG", picture()),
+            ("n1/a.JPEG", image()),
             ("n1/a.cls", b"11"),
             ("n1/a.txt", b"a bird"),
-            ("n1/b.png", picture(kind="PNG")),
+            ("n1/b.png", image(kind="PNG")),
             ("n1/b.cls", b"2\n"),
         ],
     )
-    write_tar(tmp_path / "birds-validation-00.tar", [("c.cls", b"0"), ("c.jpeg", picture(64, 48))])
+    write_tar(tmp_path / "birds-validation-00.tar", [("c.cls", b"0"), ("c.jpeg", image(64, 48))])
     manifest = index_shards(tmp_path)
     index = read_index(tmp_path / "birds-train-0000.tar")
 
@@ -202,7 +202,7 @@ def test_an_index_that_is_right_is_left_alone(shards: Path) -> None:
 def test_shards_without_a_split_in_their_names_are_train(tmp_path: Path) -> None:
     """As makers of a single set name them; the data set is called as its folder."""
     (tmp_path / "cats").mkdir()
-    write_tar(tmp_path / "cats" / "00000.tar", [("a.jpg", picture()), ("a.cls", b"0")])
+    write_tar(tmp_path / "cats" / "00000.tar", [("a.jpg", image()), ("a.cls", b"0")])
     manifest = index_shards(tmp_path / "cats")
 
     assert manifest.dataset == "cats"
@@ -212,13 +212,13 @@ def test_shards_without_a_split_in_their_names_are_train(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.jpg", b"x")], r"the sample 'a' has \.jpg, and needs one picture .* and one \.cls"),
-        ([("a.cls", b"0")], r"the sample 'a' has \.cls, and needs one picture"),
-        ([("a.jpg", b"x"), ("a.png", b"x"), ("a.cls", b"0")], "needs one picture"),
+        ([("a.jpg", b"x")], r"the sample 'a' has \.jpg, and needs one image .* and one \.cls"),
+        ([("a.cls", b"0")], r"the sample 'a' has \.cls, and needs one image"),
+        ([("a.jpg", b"x"), ("a.png", b"x"), ("a.cls", b"0")], "needs one image"),
         ([("a.jpg", b"x"), ("a.cls", b"cat")], r"'a\.cls' is b'cat', not a class index"),
         ([("a.jpg", b"x"), ("a.cls", b"9" * 40)], "not a class index"),
         ([("a.jpg", b"x"), ("a.cls", b"1000000")], "not a class index below 1000000"),
-        ([("a.jpg", b""), ("a.cls", b"0")], "has 0 bytes, no picture"),
+        ([("a.jpg", b""), ("a.cls", b"0")], "has 0 bytes, no image"),
         ([("a.jpg", b"x"), ("a.cls", b"0"), ("b.jpg", b"x"), ("b.cls", b"0"), ("a.txt", b"")], "'a' twice"),
     ],
 )
@@ -318,7 +318,7 @@ def test_set_indexes_count_as_the_manifest_does(root: Path) -> None:
 
 
 def test_a_copy_keeps_the_tiles_it_came_with(tmp_path: Path, shards: Path) -> None:
-    """A picture that has restart markers already is indexed with them, whoever made them."""
+    """An image that has restart markers already is indexed with them, whoever made them."""
     out = BytesIO()
     Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(out, "JPEG", restart_marker_blocks=2)
     write_tar(tmp_path / "x-train-0.tar", [("a.jpg", out.getvalue()), ("a.cls", b"0")])

@@ -39,7 +39,7 @@ Truth = dict[str, tuple[int, bytes]]  # key: (label, RGB pixels with their size)
 
 @pytest.fixture(scope="module")
 def plain_archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives of ordinary pictures alone: what a reader makes of a PNG named .JPEG is not the shards' affair."""
+    """Archives of ordinary images alone: what a reader makes of a PNG named .JPEG is not the shards' affair."""
     out = tmp_path_factory.mktemp("plain")
     write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=3, images_per_class=9, seed=5, scale=0.25))
     return out
@@ -61,7 +61,7 @@ def truth(plain_archives: Path) -> Truth:
 
 
 def pixels(data: Any) -> bytes:
-    """Return a picture's RGB pixels and size as bytes, from a file's bytes or a decoded picture."""
+    """Return an image's RGB pixels and size as bytes, from a file's bytes or a decoded image."""
     image = Image.open(BytesIO(data)) if isinstance(data, bytes) else data
     rgb = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     return repr(rgb.shape).encode() + rgb.tobytes()
@@ -112,8 +112,8 @@ def test_dali_by_its_index(shards: Path, truth: Truth) -> None:
 
     built = pipeline()
     built.build()
-    pictures, labels = built.run()
-    read = [(int(bytes(labels.at(i))), pixels(np.array(pictures.at(i)))) for i in range(len(truth))]
+    images, labels = built.run()
+    read = [(int(bytes(labels.at(i))), pixels(np.array(images.at(i)))) for i in range(len(truth))]
 
     assert built.epoch_size("reader") == len(truth)
     assert unkeyed(read) == unkeyed(truth.values())
@@ -164,7 +164,7 @@ def test_a_tar_program(shards: Path, truth: Truth, tmp_path: Path) -> None:
         assert done.stderr == ""
 
     read = {
-        picture.stem: (int(picture.with_suffix(".cls").read_text()), pixels(picture.read_bytes()))
-        for picture in tmp_path.glob("*.jpg")
+        image.stem: (int(image.with_suffix(".cls").read_text()), pixels(image.read_bytes()))
+        for image in tmp_path.glob("*.jpg")
     }
     assert read == truth

@@ -29,7 +29,7 @@ SPEC = ShardSpec(shard_count=SHARDS // 2)  # of each of two splits
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared root of 100 + 20 pictures."""
+    """A prepared root of 100 + 20 images."""
     place = tmp_path_factory.mktemp("ray")
     write_synthetic(place / "archives", SyntheticSpec(layout="ilsvrc2012", classes=4, images_per_class=25, seed=3))
     prepare_imagenet([place / "archives"], place / "data")
@@ -63,21 +63,21 @@ def test_ray_writes_the_bytes_that_threads_write(root: Path, cluster: Any, tmp_p
 
 def test_a_task_that_fails_is_one_clear_error(root: Path, cluster: Any, tmp_path: Path) -> None:
     """The error is the task's own, not Ray's; the finished shards are kept and the run can be continued."""
-    picture = next((root / "train").rglob("*.JPEG"))
-    data = picture.read_bytes()
+    image = next((root / "train").rglob("*.JPEG"))
+    data = image.read_bytes()
     plan_is_made: list[None] = []
 
     def cut(step: str, done: int, total: int) -> None:
         if not plan_is_made:  # the first sign of progress comes when the headers have been listed
             plan_is_made.append(None)
-            picture.write_bytes(data[:-1])
+            image.write_bytes(data[:-1])
 
     write_shards(root, SPEC, out=tmp_path / "whole")
     try:
         with pytest.raises(DatasetError, match="changed while it was read") as caught:
             write_shards(root, SPEC, out=tmp_path / "out", engine="ray", workers=1, progress=cut)
     finally:
-        picture.write_bytes(data)
+        image.write_bytes(data)
     assert "Traceback" not in str(caught.value)
     assert not (tmp_path / "out" / "manifest.json").exists()
 

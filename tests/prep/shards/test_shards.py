@@ -52,8 +52,8 @@ def members(directory: Path, split: str = "train") -> Iterator[tuple[str, bytes]
                 yield member.name, tar.extractfile(member).read()  # type: ignore[union-attr]
 
 
-def pictures(directory: Path) -> dict[str, bytes]:
-    """Return the pictures of split train by key."""
+def images(directory: Path) -> dict[str, bytes]:
+    """Return the images of split train by key."""
     return {name.removesuffix(".jpg"): data for name, data in members(directory) if name.endswith(".jpg")}
 
 
@@ -61,7 +61,7 @@ def pixels(data: bytes) -> bytes:
     return Image.open(BytesIO(data)).convert("RGBA").tobytes()
 
 
-def test_a_sample_is_a_picture_its_class_and_what_it_was(root: Path) -> None:
+def test_a_sample_is_an_image_its_class_and_what_it_was(root: Path) -> None:
     """Three members side by side under the file's stem, with lower-case extensions, and the same columns for all."""
     read = list(members(root / "shards"))
     samples = {sample.key: sample for sample in train_samples(root)}
@@ -83,8 +83,8 @@ def test_a_sample_is_a_picture_its_class_and_what_it_was(root: Path) -> None:
 
 
 def test_restart_keeps_every_pixel_and_counts_what_it_left_alone(root: Path) -> None:
-    """By default each picture decodes as its source does; the odd ones are untouched, and named in the manifest."""
-    shards = pictures(root / "shards")
+    """By default each image decodes as its source does; the odd ones are untouched, and named in the manifest."""
+    shards = images(root / "shards")
     source = {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
     untouched = [Image.open(BytesIO(data)) for key, data in shards.items() if data == source[key]]
     manifest = read_shard_manifest(root / "shards")
@@ -100,17 +100,17 @@ def test_copy_keeps_every_byte(root: Path, tmp_path: Path) -> None:
     write_shards(root, ShardSpec(encode="copy", metadata=False), out=tmp_path / "s")
     extensions = {name.partition(".")[2] for name, _ in members(tmp_path / "s")}
 
-    assert pictures(tmp_path / "s") == {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
+    assert images(tmp_path / "s") == {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
     assert extensions == {"jpg", "cls"}
     assert verify(tmp_path / "s", decode=True).ok
 
 
 def test_resize_makes_rgb_jpegs_of_the_asked_side(root: Path, tmp_path: Path) -> None:
-    """CMYK and PNG become RGB; nothing is enlarged; the picture is the antialiased small one; labels stay."""
+    """CMYK and PNG become RGB; nothing is enlarged; the image is the antialiased small one; labels stay."""
     spec = ShardSpec(encode="resize", short_side=64, quality=95)
     manifest = write_shards(root, spec, out=tmp_path / "s")
     source = {sample.key: Image.open(sample.path).convert("RGB") for sample in train_samples(root)}
-    for key, data in pictures(tmp_path / "s").items():
+    for key, data in images(tmp_path / "s").items():
         small, large = Image.open(BytesIO(data)), source[key]
         reference = large.resize(small.size, Image.Resampling.LANCZOS)
         difference = np.abs(np.asarray(small.convert("RGB"), np.int16) - np.asarray(reference, np.int16))
@@ -123,11 +123,11 @@ def test_resize_makes_rgb_jpegs_of_the_asked_side(root: Path, tmp_path: Path) ->
     assert verify(tmp_path / "s", decode=True).ok
 
 
-def test_resize_leaves_small_pictures_their_pixels(root: Path, tmp_path: Path) -> None:
-    """Encoding a picture again that is small enough would only lose quality."""
+def test_resize_leaves_small_images_their_pixels(root: Path, tmp_path: Path) -> None:
+    """Encoding an image again that is small enough would only lose quality."""
     write_shards(root, ShardSpec(encode="resize", short_side=4096, quality=10), out=tmp_path / "s")
     source = {sample.key: sample.path.read_bytes() for sample in train_samples(root)}
-    changed = [key for key, data in pictures(tmp_path / "s").items() if pixels(data) != pixels(source[key])]
+    changed = [key for key, data in images(tmp_path / "s").items() if pixels(data) != pixels(source[key])]
 
     assert sorted(Image.open(BytesIO(source[key])).mode for key in changed) == ["CMYK", "RGBA"]
 
@@ -202,7 +202,7 @@ def test_a_two_level_shuffle_mixes_many_classes_and_reads_in_runs() -> None:
 
 
 def test_two_level_shards_hold_what_their_manifest_says(root: Path, tmp_path: Path) -> None:
-    """Samples that were read in one order and written in another keep their own pictures and labels."""
+    """Samples that were read in one order and written in another keep their own images and labels."""
     write_shards(root, ShardSpec(encode="copy", order="two-level", seed=5, shard_count=3), out=tmp_path / "s")
     samples = train_samples(root)
     expected = [samples[index] for index in sample_order(len(samples), "two-level", 5)]
@@ -236,14 +236,14 @@ def test_sequential_order_keeps_the_classes_together(root: Path, tmp_path: Path)
 
 
 def test_shards_stay_near_the_asked_size(root: Path, tmp_path: Path) -> None:
-    """--shard-size bounds the pictures in a shard, by one picture at most; sizes are even."""
+    """--shard-size bounds the images in a shard, by one image at most; sizes are even."""
     largest = max(sample.size for sample in train_samples(root))
     manifest = write_shards(root, ShardSpec(shard_size=3 * largest, splits=("train",)), out=tmp_path / "s")
     for shard in manifest.splits["train"].shards:
         with tarfile.open(tmp_path / "s" / shard.name) as tar:
-            pictures = sum(member.size for member in tar if member.name.endswith(".jpg"))
+            images = sum(member.size for member in tar if member.name.endswith(".jpg"))
 
-        assert pictures <= 4 * largest
+        assert images <= 4 * largest
 
 
 KILLED = """

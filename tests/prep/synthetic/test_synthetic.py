@@ -38,7 +38,7 @@ def members_of(data: bytes) -> dict[str, bytes]:
 
 
 def train_of(archives: Path) -> dict[str, dict[str, bytes]]:
-    """The training pictures as {wnid: {file name: bytes}}."""
+    """The training images as {wnid: {file name: bytes}}."""
     outer = members_of((archives / TRAIN).read_bytes())
     return {name.removesuffix(".tar"): members_of(inner) for name, inner in outer.items()}
 
@@ -56,7 +56,7 @@ def digests(archives: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives with full-size pictures and odd files: 5 classes of 60."""
+    """Archives with full-size images and odd files: 5 classes of 60."""
     out = tmp_path_factory.mktemp("official")
     write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=5, images_per_class=60, odd_files=True))
     return out
@@ -75,23 +75,23 @@ def test_train_is_a_tar_of_one_tar_per_real_wnid(official: Path) -> None:
     train = train_of(official)
 
     assert list(train) == sorted(train) and len(train) == 5 and set(train) <= set(wnids())
-    for wnid, pictures in train.items():
-        assert len(pictures) == 60 and list(pictures) == sorted(pictures)
-        matches = [re.fullmatch(rf"{wnid}_([1-9][0-9]*)\.JPEG", name) for name in pictures]
+    for wnid, images in train.items():
+        assert len(images) == 60 and list(images) == sorted(images)
+        matches = [re.fullmatch(rf"{wnid}_([1-9][0-9]*)\.JPEG", name) for name in images]
         numbers = sorted(int(match[1]) for match in matches if match)
         assert len(numbers) == 60 and numbers[-1] > 2 * 60
         assert len({len(str(number)) for number in numbers}) > 1
 
 
 def test_validation_names_are_the_official_ones_of_the_chosen_classes(official: Path) -> None:
-    """By the official labels every class gets 50 pictures; the archive is flat and sorted."""
+    """By the official labels every class gets 50 images; the archive is flat and sorted."""
     names = list(members_of((official / VAL).read_bytes()))
 
     assert names == sorted(names)
     assert Counter(validation_labels()[name] for name in names) == dict.fromkeys(train_of(official), 50)
 
 
-def test_test_pictures_stand_under_their_prefix(official: Path) -> None:
+def test_test_images_stand_under_their_prefix(official: Path) -> None:
     """The 2019 test archive has a test/ prefix and consecutive numbers."""
     names = list(members_of((official / TEST).read_bytes()))
 
@@ -121,52 +121,52 @@ def test_sizes_are_distributed_as_in_imagenet(official: Path) -> None:
     assert 80_000 < np.mean([len(file) for file in files]) < 150_000
 
 
-def test_ordinary_pictures_are_baseline_rgb_jpegs_with_halved_chroma(official: Path) -> None:
-    """Every validation picture is an RGB JPEG, 4:2:0, not progressive, and decodes."""
+def test_ordinary_images_are_baseline_rgb_jpegs_with_halved_chroma(official: Path) -> None:
+    """Every validation image is an RGB JPEG, 4:2:0, not progressive, and decodes."""
     for name, data in members_of((official / VAL).read_bytes()).items():
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            assert (picture.format, picture.mode) == ("JPEG", "RGB"), name
-            assert JpegImagePlugin.get_sampling(picture) == 2 and "progressive" not in picture.info
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            assert (image.format, image.mode) == ("JPEG", "RGB"), name
+            assert JpegImagePlugin.get_sampling(image) == 2 and "progressive" not in image.info
 
 
 def test_odd_files_are_what_imagenet_has(official: Path) -> None:
     """One RGBA PNG named .JPEG, CMYK and greyscale JPEGs, and damaged EXIF that warns and yet decodes."""
     found: Counter[tuple[str | None, str]] = Counter()
-    for pictures in train_of(official).values():
-        for data in pictures.values():
+    for images in train_of(official).values():
+        for data in images.values():
             if b"Exif\0\0" in data[:64]:
                 with pytest.warns(UserWarning, match="Skipping tag 271"):
-                    picture = Image.open(io.BytesIO(data))
-                found["exif", picture.mode] += 1
+                    image = Image.open(io.BytesIO(data))
+                found["exif", image.mode] += 1
             else:
-                picture = Image.open(io.BytesIO(data))
-                found[picture.format, picture.mode] += 1
-            picture.load()
+                image = Image.open(io.BytesIO(data))
+                found[image.format, image.mode] += 1
+            image.load()
 
     assert found["PNG", "RGBA"] == found["JPEG", "CMYK"] == found["JPEG", "L"] == found["exif", "RGB"] == 1
     assert found["JPEG", "RGB"] == 5 * 60 - 4
 
 
-def test_without_odd_files_every_picture_is_an_ordinary_jpeg(tmp_path: Path) -> None:
+def test_without_odd_files_every_image_is_an_ordinary_jpeg(tmp_path: Path) -> None:
     """Odd files come only when asked for."""
     write_synthetic(tmp_path, SyntheticSpec(layout="ilsvrc2012", classes=4, images_per_class=20, scale=0.2))
-    pictures = [data for inner in train_of(tmp_path).values() for data in inner.values()]
+    images = [data for inner in train_of(tmp_path).values() for data in inner.values()]
 
-    assert {(p.format, p.mode) for p in map(Image.open, map(io.BytesIO, pictures))} == {("JPEG", "RGB")}
-    assert not any(b"Exif" in data for data in pictures)
+    assert {(p.format, p.mode) for p in map(Image.open, map(io.BytesIO, images))} == {("JPEG", "RGB")}
+    assert not any(b"Exif" in data for data in images)
 
 
-def test_no_two_pictures_are_the_same(official: Path) -> None:
-    """Train, validation and test share no picture, so a score on one says something about another."""
-    files = [data for pictures in train_of(official).values() for data in pictures.values()]
+def test_no_two_images_are_the_same(official: Path) -> None:
+    """Train, validation and test share no image, so a score on one says something about another."""
+    files = [data for images in train_of(official).values() for data in images.values()]
     files += [data for name in (VAL, TEST) for data in members_of((official / name).read_bytes()).values()]
 
     assert len({hashlib.sha256(data).digest() for data in files}) == len(files) == 5 * (60 + 50 + 1)
 
 
 def test_all_1000_classes_can_be_made(tmp_path: Path) -> None:
-    """One small picture each: all wnids, and one validation picture of each."""
+    """One small image each: all wnids, and one validation image of each."""
     spec = SyntheticSpec(layout="ilsvrc2012", classes=1000, images_per_class=1, scale=0.05)
     write_synthetic(tmp_path, spec)
     with tarfile.open(tmp_path / TRAIN) as tar:
@@ -180,7 +180,7 @@ def test_all_1000_classes_can_be_made(tmp_path: Path) -> None:
 # Slow where class names are needed: torchvision, which knows them, takes seconds to import, here twice.
 @pytest.mark.parametrize("layout", ["ilsvrc2012", pytest.param("tiny-imagenet", marks=pytest.mark.slow)])
 def test_the_same_spec_gives_the_same_bytes(layout: str, tmp_path: Path) -> None:
-    """Whatever the number of workers, and in another process; another seed gives other pictures."""
+    """Whatever the number of workers, and in another process; another seed gives other images."""
     script = (
         "import sys; from pathlib import Path; from feedline.prep.synthetic.archives import *;"
         "write_synthetic(Path(sys.argv[1]), SyntheticSpec(layout=sys.argv[2], classes=3, images_per_class=30,"
@@ -216,7 +216,7 @@ def test_tiny_has_the_exact_inner_layout(tiny: Path) -> None:
 
 
 def test_tiny_texts_have_the_official_columns(tiny: Path) -> None:
-    """Names for more than the chosen classes, one label and box per validation picture, boxes inside 64 x 64."""
+    """Names for more than the chosen classes, one label and box per validation image, boxes inside 64 x 64."""
     files = zip_of(tiny)
     root = "tiny-imagenet-200"
     classes = files[f"{root}/wnids.txt"].decode().split()
@@ -234,28 +234,28 @@ def test_tiny_texts_have_the_official_columns(tiny: Path) -> None:
     assert all(0 <= left < right <= 63 and 0 <= top < bottom <= 63 for left, top, right, bottom in boxes)
 
 
-def test_tiny_pictures_are_64_by_64_and_some_are_grey(tiny: Path) -> None:
+def test_tiny_images_are_64_by_64_and_some_are_grey(tiny: Path) -> None:
     """About 1.8 % of the original are greyscale JPEGs."""
     modes: Counter[str] = Counter()
     for name, data in zip_of(tiny).items():
         if name.endswith(".JPEG"):
-            with Image.open(io.BytesIO(data)) as picture:
-                assert (picture.format, picture.size) == ("JPEG", (64, 64))
-                modes[picture.mode] += 1
+            with Image.open(io.BytesIO(data)) as image:
+                assert (image.format, image.size) == ("JPEG", (64, 64))
+                modes[image.mode] += 1
 
     assert set(modes) == {"RGB", "L"}
     assert 0.005 < modes["L"] / modes.total() < 0.04
 
 
 def test_classes_can_be_told_apart(tiny: Path) -> None:
-    """Forty classes are more than there are photographs: the nearest training picture is still mostly right."""
+    """Forty classes are more than there are photographs: the nearest training image is still mostly right."""
     assert len(photographs()) < 40
     files = zip_of(tiny)
     prefix = "tiny-imagenet-200/"
 
     def seen(path: str) -> np.ndarray:
-        with Image.open(io.BytesIO(files[path])) as picture:
-            thumbnail = picture.convert("RGB").resize((8, 8), Image.Resampling.BOX)
+        with Image.open(io.BytesIO(files[path])) as image:
+            thumbnail = image.convert("RGB").resize((8, 8), Image.Resampling.BOX)
             return np.asarray(thumbnail, np.float32).ravel()
 
     train = [name for name in files if name.startswith(f"{prefix}train") and name.endswith(".JPEG")]
@@ -269,14 +269,14 @@ def test_classes_can_be_told_apart(tiny: Path) -> None:
     assert accuracy > 0.5  # chance is 0.025
 
 
-def test_progress_counts_every_picture(tmp_path: Path) -> None:
+def test_progress_counts_every_image(tmp_path: Path) -> None:
     """Each split reports 1 to its total, in order."""
     calls: list[tuple[str, int, int]] = []
     spec = SyntheticSpec(layout="ilsvrc2012", classes=2, images_per_class=3, scale=0.1)
     write_synthetic(tmp_path, spec, progress=lambda *call: calls.append(call))
 
-    expected = [("train pictures", i, 6) for i in range(1, 7)] + [("val pictures", i, 6) for i in range(1, 7)]
-    assert calls == [*expected, ("test pictures", 1, 2), ("test pictures", 2, 2)]
+    expected = [("train images", i, 6) for i in range(1, 7)] + [("val images", i, 6) for i in range(1, 7)]
+    assert calls == [*expected, ("test images", 1, 2), ("test images", 2, 2)]
 
 
 def test_an_existing_archive_is_never_replaced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`feedline compare`: the pictures on which two checkpoints differ are found, named and shown."""
+"""`feedline compare`: the images on which two checkpoints differ are found, named and shown."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from feedline.cli.compare import compare as compare_command
 from feedline.prep import ClassEntry, OutputError, TrainingError, list_samples, read_document, read_manifest
 from feedline.train import Comparison, EvaluateConfig, TrainConfig, compare, train, write_gallery
 from feedline.train.evaluation.evaluate import predict
-from feedline.train.evaluation.images import thumbnail
+from feedline.train.evaluation.image_files import thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def settings(root: Path, loader: str = "imagefolder") -> EvaluateConfig:
     return EvaluateConfig(root=root, loader=loader, split="train", device="cpu")
 
 
-def test_the_listed_pictures_are_those_that_differ_most(pair: tuple[Path, Path], root: Path) -> None:
+def test_the_listed_images_are_those_that_differ_most(pair: tuple[Path, Path], root: Path) -> None:
     """Counts, verdicts and order follow from the two tables of predictions."""
-    found, pictures = compare(pair, settings(root), limit=12)
+    found, images = compare(pair, settings(root), limit=12)
     (_, contents, a), (_, _, b) = (predict(path, settings(root)) for path in pair)
     differ = np.flatnonzero(a.best != b.best)
     assert found.disagreements == len(differ) >= 10
@@ -47,9 +47,9 @@ def test_the_listed_pictures_are_those_that_differ_most(pair: tuple[Path, Path],
     chosen = sorted(gaps, key=lambda index: -abs(gaps[index]))[:12]
     assert [listed.gap for listed in found.listed] == [gaps[index] for index in chosen]
     samples = list_samples(root, read_manifest(root), "train")
-    for index, listed, picture in zip(chosen, found.listed, pictures, strict=True):
-        assert listed.file == picture.name == samples[index].path.relative_to(root).as_posix()
-        assert picture.data == samples[index].path.read_bytes()
+    for index, listed, image in zip(chosen, found.listed, images, strict=True):
+        assert listed.file == image.name == samples[index].path.relative_to(root).as_posix()
+        assert image.data == samples[index].path.read_bytes()
         assert listed.truth.wnid == samples[index].path.parent.name
         assert listed.a.label == contents.classes[a.best[index]] != listed.b.label
         assert listed.a.correct == (listed.a.label == listed.truth)
@@ -58,20 +58,20 @@ def test_the_listed_pictures_are_those_that_differ_most(pair: tuple[Path, Path],
 
 def test_a_checkpoint_agrees_with_itself(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
     """Nothing differs, nothing is listed, and the page still stands."""
-    found, pictures = compare((pair[0], pair[0]), settings(root))
-    assert (found.disagreements, found.listed, pictures) == (0, (), [])
-    paths = write_gallery(tmp_path / "out", found, pictures)
-    assert "disagree on 0 of 84 pictures" in paths["html"].read_text("utf-8")
+    found, images = compare((pair[0], pair[0]), settings(root))
+    assert (found.disagreements, found.listed, images) == (0, (), [])
+    paths = write_gallery(tmp_path / "out", found, images)
+    assert "disagree on 0 of 84 images" in paths["html"].read_text("utf-8")
 
 
-def test_shards_alone_give_the_same_pictures(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
+def test_shards_alone_give_the_same_images(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
     """Without class folders, files are named by shard and member, and show the same pixels."""
     bare = tmp_path / "bare"
     shutil.copytree(root / "shards", bare / "shards")
-    found, pictures = compare(pair, settings(bare, "webdataset"))
+    found, images = compare(pair, settings(bare, "webdataset"))
     expected, originals = compare(pair, settings(root, "imagefolder"))
-    shown = {Path(picture.name).stem: thumbnail(picture, 4096).tobytes() for picture in pictures}
-    assert shown == {Path(picture.name).stem: thumbnail(picture, 4096).tobytes() for picture in originals}
+    shown = {Path(image.name).stem: thumbnail(image, 4096).tobytes() for image in images}
+    assert shown == {Path(image.name).stem: thumbnail(image, 4096).tobytes() for image in originals}
     assert found.disagreements == expected.disagreements
     for listed in found.listed:
         assert re.fullmatch(r"shards/[\w-]+\.tar/n\d{8}_\d+\.jpg", listed.file)
@@ -79,7 +79,7 @@ def test_shards_alone_give_the_same_pictures(pair: tuple[Path, Path], root: Path
 
 
 def test_the_command_writes_page_sheet_and_json(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
-    """Ten pictures are listed; the page carries them inside and needs no network; the JSON is the same table."""
+    """Ten images are listed; the page carries them inside and needs no network; the JSON is the same table."""
     arguments = [*map(str, pair), str(root), "--out", str(tmp_path / "out"), "--split", "train", "--workers", "0"]
     result = CliRunner().invoke(compare_command, [*arguments, "--device", "cpu", "--json"], catch_exceptions=False)
     assert result.exit_code == 0
@@ -103,10 +103,10 @@ def test_the_command_writes_page_sheet_and_json(pair: tuple[Path, Path], root: P
 
 def test_hostile_names_are_shown_as_text(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
     """Class and file names may come from a stranger: no markup of theirs is live, no formula is parsed."""
-    found, pictures = compare(pair, settings(root), limit=1)
+    found, images = compare(pair, settings(root), limit=1)
     evil = ClassEntry(wnid="n00000001", name="<script>alert(1)</script> $\\frac{ \x1b[2J")
     listed = replace(found.listed[0], truth=evil, file='"><img src=x onerror=alert(1)>')
-    paths = write_gallery(tmp_path, replace(found, listed=(listed,)), pictures)
+    paths = write_gallery(tmp_path, replace(found, listed=(listed,)), images)
     page = paths["html"].read_text("utf-8")
     assert "<script" not in page
     assert "<img src=x" not in page
@@ -119,6 +119,6 @@ def test_wrong_input_ends_in_one_sentence(pair: tuple[Path, Path], root: Path, t
     broken.write_bytes(pair[1].read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"broken\.pt"):
         compare((pair[0], broken), settings(root))
-    found, pictures = compare((pair[0], pair[0]), settings(root))
+    found, images = compare((pair[0], pair[0]), settings(root))
     with pytest.raises(OutputError, match=r"broken\.pt.*--out"):
-        write_gallery(broken, found, pictures)
+        write_gallery(broken, found, images)

@@ -1,4 +1,4 @@
-"""`feedline evaluate`: its figures are those of a plain torch loop, whichever loader reads the pictures."""
+"""`feedline evaluate`: its figures are those of a plain torch loop, whichever loader reads the images."""
 
 import json
 import shutil
@@ -41,19 +41,19 @@ def checkpoint(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_scores(checkpoint: Path, root: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the scores and labels of val as a script of Pillow, torch and torchvision gets them."""
     samples = list_samples(root, read_manifest(root), "val")
-    pictures = []
+    images = []
     for sample in samples:
         with Image.open(sample.path) as image:
             pixels = to_image(image.convert("RGB"))
         pixels = center_crop(resize(pixels, [round(SIZE * 256 / 224)], antialias=True), [SIZE])
-        pictures.append(
+        images.append(
             normalize(to_dtype(pixels, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         )
     model = torchvision.models.resnet18(num_classes=len(read_manifest(root).classes))
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
     model.eval()
     with torch.no_grad():
-        return model(torch.stack(pictures)), torch.tensor([sample.label for sample in samples])
+        return model(torch.stack(images)), torch.tensor([sample.label for sample in samples])
 
 
 def test_the_figures_are_those_of_a_plain_torch_loop(checkpoint: Path, root: Path) -> None:

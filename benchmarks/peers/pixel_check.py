@@ -1,0 +1,63 @@
+"""Is what a peer hands out the image that it should be? A crop is compared with the file that it is named after.
+
+Peers draw their own crops, so pixels cannot be compared one by one. But a crop's mean colour is near that of its own
+image, and far from that of any other: black batches, swapped channels, labels that belong to the neighbour and
+values scaled to 0..1 all show. Checked after the timed part, on some batches, so that nobody pays for it.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ...prep import MeasurementError
+from ...prep.shards.samples import Sample
+from ..measuring.measure import Epochs
+
+SAMPLES = 256
+NEARER = 0.7
+"""Crops are 11 grey levels from their own images' means, 50 from others', 40 from their own with blue for red."""
+OFFSET = 12.0
+"""Grey levels by which the means over all crops and all images may differ: 2 to 7 do, as edges are cropped away."""
+
+
+def check_images(epochs: Epochs, samples: Sequence[Sample]) -> None:
+    """Raise MeasurementError unless the first batches of an epoch show the images that their indexes name."""
+    epochs.set_epoch(0)
+    crops: list[npt.NDArray[np.float64]] = []
+    indexes: list[int] = []
+    batches = iter(epochs)
+    for batch in batches:
+        crops.append(batch.images.to(torch.float64).mean(dim=(2, 3)).numpy())
+        indexes += batch.indexes.tolist()
+        if len(indexes) >= SAMPLES:
+            break
+    require_likeness(np.concatenate(crops), np.array([_mean_colour(samples[index]) for index in indexes]))
+
+
+def require_likeness(crops: npt.NDArray[np.float64], images: npt.NDArray[np.float64]) -> None:
+    """Compare mean colours float64 (N, 3), 0 to 255, of crops with those of the images they should be of."""
+    own = float(np.abs(crops - images).mean())
+    others = {
+        "those of other files": float(np.abs(crops - np.roll(images, 1, axis=0)).mean()),
+        "their own in blue, green, red": float(np.abs(crops - images[:, ::-1]).mean()),
+    }
+    offset = float(np.abs((crops - images).mean(axis=0)).max())
+    if offset > OFFSET:
+        raise MeasurementError(f"the images handed out are on average {offset:.1f} grey levels off their files")
+    for what, distance in others.items():
+        if own > NEARER * distance:
+            raise MeasurementError(
+                f"the images handed out are {own:.1f} grey levels from their files and {distance:.1f} from {what}"
+            )
+
+
+def _mean_colour(sample: Sample) -> npt.NDArray[np.float64]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # ImageNet has files with broken EXIF; their pixels are fine
+        with Image.open(sample.path) as image:
+            image.draft("RGB", (64, 64))  # decoded at an eighth: the mean is the same
+            return np.asarray(image.convert("RGB"), np.float64).mean(axis=(0, 1))
