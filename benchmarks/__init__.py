@@ -4,7 +4,7 @@ Every measuring process imports this package, and on Windows each of its workers
 and the trainer are imported where they are used: their time and memory would be measured along.
 """
 
-from .bench.bench import BenchResult, Failure, bench
+from .bench.bench import BenchResult, FailedConfiguration, bench
 from .bench.plan import Plan, default_workers
 from .machine.cache import evict, files_read, resident_fraction, warm
 from .machine.environment import Environment, Machine, capture
@@ -15,22 +15,22 @@ from .report.report import render_report, write_report
 from .report.training import TrainingRun, read_run
 from .results.complaints import complaints
 from .results.plot import write_plot
+from .results.ranking import Fastest, Ranking, Row, tabulate
 from .results.spreadsheet import write_spreadsheet
-from .results.tables import Row, Table, Verdict, tabulate
 
 __all__ = [
     "BenchResult",
     "Environment",
     "Expected",
-    "Failure",
+    "FailedConfiguration",
+    "Fastest",
     "Machine",
     "Measurement",
     "Plan",
+    "Ranking",
     "Record",
     "Row",
-    "Table",
     "TrainingRun",
-    "Verdict",
     "Window",
     "bench",
     "capture",

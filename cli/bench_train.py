@@ -97,7 +97,7 @@ def bench_train(
 
 
 def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
-    from ..benchmarks.bench.speed_tables import compare_speeds
+    from ..benchmarks.bench.scaling import compare_speeds
 
     rows = compare_speeds(record.speeds)
     results = [{**to_json(row.speed), "of_ceiling": row.of_ceiling, "scaling": row.scaling} for row in rows]
@@ -105,7 +105,7 @@ def _summary(record: "SpeedRecord", failures: list[str]) -> dict[str, Any]:
 
 
 def _show(record: "SpeedRecord") -> None:
-    from ..benchmarks.bench.speed_tables import COLUMNS, cells, compare_speeds
+    from ..benchmarks.bench.scaling import COLUMNS, cells, compare_speeds
 
     config = record.config
     table = Table(title=f"{config.model} at {config.image_size} px, {config.batch_size} images a rank", box=None)

@@ -10,7 +10,7 @@ from ..prep import to_json
 from .console import as_it_is, echo_json, json_option, progress_bars, say, stderr_console
 
 if TYPE_CHECKING:
-    from ..train import Comparison, Verdict
+    from ..train import Comparison, Prediction
 
 
 @click.command()
@@ -77,5 +77,5 @@ def _show(found: "Comparison") -> None:
     )
 
 
-def _cell(verdict: "Verdict") -> str:
-    return f"{verdict.label.name} {verdict.probability:.1%}"
+def _cell(answer: "Prediction") -> str:
+    return f"{answer.label.name} {answer.probability:.1%}"

@@ -10,7 +10,7 @@ from ..prep import OutputError, Progress, SyntheticSpec, prepare_imagenet, verif
 from .console import echo_json, json_option, progress_bars, say, seed_option
 
 if TYPE_CHECKING:
-    from ..benchmarks import Verdict
+    from ..benchmarks import Fastest
     from ..train import TrainResult
 
 CLASSES, IMAGES_PER_CLASS = 10, 100
@@ -64,7 +64,7 @@ def _make_data(out: Path, seed: int, progress: Progress) -> None:
             raise OutputError(f"the disk did not keep what was written: {problem}")
 
 
-def _measure(out: Path, seed: int, progress: Progress) -> "Verdict":
+def _measure(out: Path, seed: int, progress: Progress) -> "Fastest":
     from ..benchmarks import Plan, bench
     from ..prep import MeasurementError
 
@@ -75,7 +75,7 @@ def _measure(out: Path, seed: int, progress: Progress) -> "Verdict":
     return result.table.verdict
 
 
-def _train(out: Path, fastest: "Verdict", seed: int, progress: Progress) -> "TrainResult":
+def _train(out: Path, fastest: "Fastest", seed: int, progress: Progress) -> "TrainResult":
     from ..train import TrainConfig, train
 
     config = TrainConfig(

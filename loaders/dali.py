@@ -28,7 +28,7 @@ from ..prep import LoaderError
 from .base import Batch, LoaderSpec
 from .pixels.crops import eval_offset, eval_size, train_crop
 from .pixels.reference import UNREADABLE, draws_of, read_pixels
-from .support.damage import Failure, log
+from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
@@ -162,13 +162,13 @@ class DaliLoader(ResumableLoader):
             self._feed(batch)
         return reason
 
-    def _decode_by_pillow(self, images: torch.Tensor, batch: _Pending, row: int) -> Failure | None:
+    def _decode_by_pillow(self, images: torch.Tensor, batch: _Pending, row: int) -> DamagedSample | None:
         index = batch.indexes.item(row)
         try:
             data = self._samples.read(index).data.tobytes()
             images[row] = torch.from_numpy(read_pixels(BytesIO(data), batch.draws[row], self._spec))
         except UNREADABLE as error:
-            return Failure(self._samples.name(index), str(error), index)
+            return DamagedSample(self._samples.name(index), str(error), index)
         return None
 
     def _stop(self) -> None:

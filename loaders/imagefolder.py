@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 from ..prep import DatasetError, LoaderError, read_manifest
 from .base import Batch, LoaderSpec
 from .pixels.reference import UNREADABLE, draws_of, read_pixels
-from .support.damage import Failure
+from .support.damage import DamagedSample
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
@@ -71,14 +71,14 @@ class _ClassFolders(ImageFolder):
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
 
-    def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[Failure]]:
+    def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
         A damaged sample keeps its place, as a black image, beside its Failure.
         """
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []
-        failures: list[Failure] = []
+        failures: list[DamagedSample] = []
         for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
             path, label = self.samples[index]
             try:
@@ -86,7 +86,7 @@ class _ClassFolders(ImageFolder):
                     pixels = torch.from_numpy(read_pixels(file, draws, self._spec))
             except UNREADABLE as error:
                 pixels = torch.zeros((self._spec.image_size, self._spec.image_size, 3), dtype=torch.uint8)
-                failures.append(Failure(path, str(error), index))
+                failures.append(DamagedSample(path, str(error), index))
             items.append((pixels, label, index))
         return items, failures
 
@@ -107,6 +107,6 @@ class _Requests(Sampler[list[Request]]):
             yield [(epoch, index) for index in share[first : first + size]]
 
 
-def _collate(found: tuple[list[Item], list[Failure]]) -> Any:
+def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:
     items, failures = found
     return *default_collate(items), failures

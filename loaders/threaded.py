@@ -23,7 +23,7 @@ from .pixels.crop_decoding import decode_into
 from .pixels.cuts import Cut
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .pixels.reference import draws_of
-from .support.damage import Failure
+from .support.damage import DamagedSample
 from .support.encoded import EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
@@ -37,7 +37,7 @@ AHEAD = 2
 class _Filled(NamedTuple):
     """What became of some rows, beside those that hold their sample now."""
 
-    failures: list[Failure]
+    failures: list[DamagedSample]
     cuts: dict[int, Cut]
     """What the GPU shall decode, by row in the batch."""
 
@@ -132,7 +132,7 @@ class ThreadedLoader(ResumableLoader):
                 else:
                     filled.cuts[row] = cut
             except (SampleError, OSError) as error:
-                filled.failures.append(Failure(self._samples.name(index), str(error), index))
+                filled.failures.append(DamagedSample(self._samples.name(index), str(error), index))
         return filled
 
     def _finish(self, batch: _Pending) -> Batch:
@@ -163,7 +163,7 @@ class ThreadedLoader(ResumableLoader):
         try:
             decode_into(batch.images[row].numpy(), self._samples.read(index), batch.draws[row], self._spec)
         except (SampleError, OSError) as error:
-            self._damage.admit([Failure(self._samples.name(index), str(error), index)])
+            self._damage.admit([DamagedSample(self._samples.name(index), str(error), index)])
 
     def close(self) -> None:
         if self._pool is not None:

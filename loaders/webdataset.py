@@ -24,17 +24,17 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
 from .base import Batch, LoaderSpec
 from .pixels.reference import UNREADABLE, draws_of, read_pixels
-from .support.damage import Failure
+from .support.damage import DamagedSample
 from .support.epochs import batch_count
 from .support.resumable import ResumableLoader
-from .support.streams import Piece, Turn, pieces, rounds, share_of, stream_count, stream_ranges
+from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
 # Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
 SHUFFLE_BUFFER = 64
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
-Answer = tuple[Item | None, list[Failure]]  # None where a turn is over; a damaged sample keeps its place
+Answer = tuple[Item | None, list[DamagedSample]]  # None where a turn is over; a damaged sample keeps its place
 
 
 class WebDatasetLoader(ResumableLoader):
@@ -121,20 +121,20 @@ class _Turns(IterableDataset[Answer]):
         order = permutation(len(self._sizes), spec.seed, epoch) if spec.shuffle else np.arange(len(self._sizes))
         rng = random.Random(int(key_of(spec.seed, epoch, places.start)))
         mixed = shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng) if spec.shuffle else None
-        found = pieces(places, self._sizes, order)
+        found = ranges_of(places, self._sizes, order)
         return iter(DataPipeline(bind(self._read, found), mixed))
 
-    def _read(self, found: Iterable[Piece]) -> Iterator[dict[str, Any]]:
-        """Yield the samples of each piece with their sample index, as the library groups them."""
-        return chain.from_iterable(map(self._read_piece, found))
+    def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
+        """Yield the samples of each range with their sample index, as the library groups them."""
+        return chain.from_iterable(map(self._read_range, found))
 
-    def _read_piece(self, piece: Piece) -> Iterator[dict[str, Any]]:
-        path = self._paths[piece.shard]
+    def _read_range(self, held: ShardRange) -> Iterator[dict[str, Any]]:
+        path = self._paths[held.shard]
         # Opened here: the library takes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             members = tar_file_expander([{"url": str(path), "stream": file}])
-            samples = islice(group_by_keys(members), piece.start, piece.stop)
-            place = int(self._offsets[piece.shard]) + piece.start
+            samples = islice(group_by_keys(members), held.start, held.stop)
+            place = int(self._offsets[held.shard]) + held.start
             for sample, index in zip(samples, self._order[place:].tolist(), strict=False):
                 yield {**sample, "index": index}
 
@@ -143,14 +143,14 @@ class _Turns(IterableDataset[Answer]):
             samples = [next(stream) for _ in range(count)]
         except StopIteration:
             reason = "a shard ends before the samples that the manifest promises"
-            return None, [Failure(str(self._paths[0].parent), reason, None)]
+            return None, [DamagedSample(str(self._paths[0].parent), reason, None)]
         except (TarError, *UNREADABLE) as error:
             # webdataset adds the shard and the member to the error's arguments.
-            return None, [Failure(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
+            return None, [DamagedSample(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
         size, places = self._spec.image_size, [sample["index"] for sample in samples]
         images = torch.empty((count, size, size, 3), dtype=torch.uint8)
         labels = torch.zeros(count, dtype=torch.int64)
-        failures: list[Failure] = []
+        failures: list[DamagedSample] = []
         for row, draws in enumerate(draws_of(places, epoch, self._spec)):
             sample = samples[row]
             try:
@@ -158,7 +158,7 @@ class _Turns(IterableDataset[Answer]):
                 labels[row] = self._label(sample["cls"])
             except (KeyError, *UNREADABLE) as error:
                 reason = f"the sample has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
-                failures.append(Failure(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
+                failures.append(DamagedSample(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
         return (images, labels, torch.tensor(places)), failures
 
     def _label(self, text: bytes) -> int:

@@ -14,7 +14,7 @@ from .checkpoint import export_weights
 from .choose import Choice
 from .config import AUTO, TrainConfig, default_device
 from .data import default_loader, default_workers
-from .evaluation.compare import Comparison, Disagreement, Verdict, compare
+from .evaluation.compare import Comparison, Disagreement, Prediction, compare
 from .evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
 from .evaluation.gallery import write_gallery
 from .metrics import Metrics
@@ -32,10 +32,10 @@ __all__ = [
     "EvaluateConfig",
     "Evaluation",
     "Metrics",
+    "Prediction",
     "Summary",
     "TrainConfig",
     "TrainResult",
-    "Verdict",
     "compare",
     "default_device",
     "default_loader",

@@ -23,7 +23,7 @@ SplitName = Literal["train", "val"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class OpenData:
     """An open data set."""
 
     wnids: tuple[str, ...]
@@ -35,7 +35,7 @@ class Data:
 
 
 @contextmanager
-def open_data(config: TrainConfig, ranks: Ranks) -> Generator[Data, None, None]:
+def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, None]:
     """Open the loaders of this rank's share, and close them at the end whatever happens.
 
     Raises TrainingError for a loader that does not cover the epoch or for less than one batch of images,
@@ -52,7 +52,7 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Generator[Data, None, None]:
         val = None
         if "val" in contents.labelled:
             val = stack.enter_context(open_split(config.loader, _spec(config, ranks, "val")))
-        yield Data(wnids=contents.wnids, train=train, val=val)
+        yield OpenData(wnids=contents.wnids, train=train, val=val)
 
 
 @dataclass(frozen=True, kw_only=True)

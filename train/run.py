@@ -21,7 +21,7 @@ from ..prep import Progress, TrainingError, silent
 from .checkpoint import About, check_fit, read_checkpoint, restore, save_state, write_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
-from .data import Data, open_data
+from .data import OpenData, open_data
 from .engine import Learner, build_learner
 from .history import EpochRecord, Running, is_best, record_epoch
 from .interrupts import interrupts_deferred, sigterm_interrupts
@@ -50,9 +50,9 @@ def train(
             return _trained(config, data, ranks, progress if ranks.rank == 0 else silent)
 
 
-def _trained(config: TrainConfig, data: Data, ranks: Ranks, progress: Progress) -> TrainResult:
+def _trained(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
     """Run to the end, in a frame of its own: the model is gone when the ranks part."""
-    run = _Run(config, data, ranks, progress)
+    run = _Trainer(config, data, ranks, progress)
     try:
         run.to_the_end()
     finally:
@@ -97,8 +97,8 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-class _Run:
-    def __init__(self, config: TrainConfig, data: Data, ranks: Ranks, progress: Progress) -> None:
+class _Trainer:
+    def __init__(self, config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> None:
         self._config = config
         self._data = data
         self._ranks = ranks

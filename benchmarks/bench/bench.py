@@ -17,12 +17,12 @@ from ...loaders import LoaderSpec, honours, readable_loaders
 from ...prep import MeasurementError, OutputError, Progress, silent, write_atomically
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
-from ..measuring.dataset import Data, describe
-from ..measuring.process import Job, Run, run_in_fresh_process
+from ..measuring.dataset import MeasuredData, describe
+from ..measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from ..measuring.record import BESIDE, Code, Record, read_record, read_records, running_code, write_record
 from ..results.plot import PLOT, write_plot
+from ..results.ranking import Ranking, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from ..results.tables import Table, tabulate
 from .plan import Configuration, Plan, covers_epoch, in_order
 
 STACKS = "stacks-of-"
@@ -30,11 +30,11 @@ STACKS = "stacks-of-"
 OURS = (PLOT, SPREADSHEET, *BESIDE, "report.html")
 """What an output directory may hold besides records and stacks."""
 
-Runner = Callable[[Job, float], Run]
+Runner = Callable[[MeasuringJob, float], MeasuringRun]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailedConfiguration:
     """A configuration that could not be measured."""
 
     loader: str
@@ -48,9 +48,9 @@ class Failure:
 class BenchResult:
     """What one bench found."""
 
-    table: Table
+    table: Ranking
     records: tuple[Record, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedConfiguration, ...]
 
 
 def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
@@ -72,7 +72,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
         files={name: files_read(plan.root, plan.split, [name]) for name in plan.loaders},
     )
     records: list[Record] = []
-    failures: dict[Configuration, Failure] = {}
+    failures: dict[Configuration, FailedConfiguration] = {}
     order = list(in_order(plan))
     for number, (repeat, configuration) in enumerate(order):
         if configuration not in failures:
@@ -105,7 +105,7 @@ class _Session:
     command: tuple[str, ...]
     code: Code
     environment: Environment
-    data: Data
+    data: MeasuredData
     files: dict[str, list[Path]]
     """What each of our loaders reads."""
 
@@ -116,7 +116,7 @@ class _Session:
         cache = evict(files) if cold else warm(files, progress)
         before = resident_fraction(files)
         # A loader that only replays batches reads nothing while it is measured: there is no first epoch to end with.
-        job = Job(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and covers_epoch(name))
+        job = MeasuringJob(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and covers_epoch(name))
         found = run(job, plan.timeout)
         return Record(
             date=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -165,7 +165,7 @@ def _environment(plan: Plan) -> Environment:
     return replace(found, libraries=found.libraries | plan.peers.versions()) if plan.peers else found
 
 
-def _failure(configuration: Configuration, error: MeasurementError, out: Path) -> Failure:
+def _failure(configuration: Configuration, error: MeasurementError, out: Path) -> FailedConfiguration:
     """Return what went wrong; the stacks of a run that hung are kept beside the records, where there is room."""
     problem, stacks = str(error), "\n".join(getattr(error, "__notes__", ()))
     if stacks:
@@ -173,7 +173,7 @@ def _failure(configuration: Configuration, error: MeasurementError, out: Path) -
         with contextlib.suppress(OSError):
             write_atomically(path, f"{problem}\n\n{stacks}\n".encode())
             problem += f"; the stack of every thread is in {path}"
-    return Failure(**vars(configuration), problem=problem)
+    return FailedConfiguration(**vars(configuration), problem=problem)
 
 
 def _open_output(out: Path) -> None:

@@ -33,7 +33,7 @@ from ...train.models import build_model
 from ...train.ranks import Ranks, joined_ranks
 from ..machine.environment import Environment, capture
 from ..measuring.record import TRAINING_SPEED, Code, running_code
-from ..results.tables import CEILING
+from ..results.ranking import CEILING
 
 WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
 
@@ -82,7 +82,7 @@ class SpeedPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class SpeedJob:
     """What one row's ranks are asked for."""
 
     config: TrainConfig
@@ -90,7 +90,7 @@ class Job:
     steps: int
 
 
-def time_steps(job: Job, ranks: Ranks) -> Speed:
+def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
     """Train for the job's steps on this rank; return the speed of all ranks."""
     config = resolved(job.config, ranks.size)
     spec = LoaderSpec(
@@ -136,7 +136,7 @@ def _endless(loader: Loader) -> Iterator[Batch]:
         yield from loader
 
 
-def run_ranks(job: Job, ranks: int, timeout: float = 1800.0) -> Speed:
+def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
     """Return the speed of a job with so many ranks, each in a process of its own.
 
     Raises MeasurementError when a rank fails, and when they take more than ``timeout`` seconds; none is left behind.
@@ -205,7 +205,7 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
         workers = 0 if name == CEILING else default_workers(config.root, name, alone)
         used = replace(config, loader=name, workers=workers, device=device)
         try:
-            speed = run_ranks(Job(config=used, classes=classes, steps=plan.steps), ranks)
+            speed = run_ranks(SpeedJob(config=used, classes=classes, steps=plan.steps), ranks)
         except MeasurementError as error:
             failures.append(str(error))
         else:
@@ -238,7 +238,7 @@ def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
 
 def rank_main(asked: Path, answered: Path) -> None:
     """Be one rank of a row: this module is the program that torchrun starts for each."""
-    job = read_document(asked, Job)
+    job = read_document(asked, SpeedJob)
     with joined_ranks(job.config.device) as ranks:
         speed = time_steps(job, ranks)
         if ranks.rank == 0:

@@ -45,7 +45,7 @@ IMAGE_SIZE, EPOCHS, BATCH_SIZE, LR = 32, 8, 64, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainedRun:
     """One training."""
 
     loader: str
@@ -69,7 +69,7 @@ class AccuracyRecord:
     environment: Environment
     config: TrainConfig
     """Of every run, but for loader, seed and places."""
-    runs: tuple[Run, ...]
+    runs: tuple[TrainedRun, ...]
 
 
 def write_digits(out: Path) -> Path:
@@ -111,7 +111,7 @@ def _jpeg(digit: npt.NDArray[np.float64]) -> bytes:
     return file.getvalue()
 
 
-def agreement(runs: Sequence[Run]) -> str:
+def agreement(runs: Sequence[TrainedRun]) -> str:
     """Return the table of the runs in Markdown, and one sentence on whether the loaders agree."""
     names = list(dict.fromkeys(run.loader for run in runs))
     seeds = sorted({run.seed for run in runs})
@@ -130,10 +130,10 @@ def agreement(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Run]:
+def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[TrainedRun]:
     """Train through every loader that can read ``config.root``, from each of the seeds; runs go below ``out``."""
     names = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch]
-    runs: list[Run] = []
+    runs: list[TrainedRun] = []
     for seed in seeds:
         for name in names:
             settings: dict[str, Any] = {"loader": name, "seed": seed, "out": out / f"{name}-{seed}"}
@@ -141,7 +141,9 @@ def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Run]:
             if result.val is None:
                 raise MeasurementError(f"{config.root} has no val split to judge by; prepare one: feedline prep")
             rate = result.images_per_second
-            runs.append(Run(loader=name, seed=seed, top1=result.val.top1, loss=result.val.loss, images_per_second=rate))
+            runs.append(
+                TrainedRun(loader=name, seed=seed, top1=result.val.top1, loss=result.val.loss, images_per_second=rate)
+            )
             click.echo(f"{name}, seed {seed}: top-1 {result.val.top1:.1%}, {rate:.0f} images/s", err=True)
     return runs
 

@@ -26,7 +26,7 @@ from ..diagnose.verdict import Rate, rate_of
 from ..diagnose.what_if import loads
 from ..machine.cache import files_read, warm
 from ..machine.environment import Environment, capture
-from ..measuring.process import CHILD, Job, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.process import CHILD, MeasuringJob, profile_in_fresh_process, run_in_fresh_process
 from ..measuring.record import Code, running_code
 
 BANDWIDTHS = (0.25, 0.5, 1.0)
@@ -83,7 +83,7 @@ def check(
 
     Raises MeasurementError when a run fails.
     """
-    job = Job(loader="threaded", spec=spec, seconds=seconds)
+    job = MeasuringJob(loader="threaded", spec=spec, seconds=seconds)
     profile = profile_in_fresh_process(job, TIMEOUT, command)
     fast = run_in_fresh_process(job, TIMEOUT, command).measurement.images_per_second
     throttles = [

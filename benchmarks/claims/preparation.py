@@ -25,11 +25,12 @@ from functools import partial as bind
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 import click
 import numpy as np
 import psutil
+from pydantic import AliasChoices, Field
 
 from ...prep import MeasurementError, uniforms, validation_labels, wnids, write_document
 from ...prep.synthetic.photographs import VARY_DRAWS, encode, vary
@@ -77,7 +78,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ToolRun:
     """One tool on one archive."""
 
     tool: str
@@ -102,9 +103,10 @@ class PreparationRecord:
     date: str
     shape: Shape
     archive_bytes: dict[Split, int]
-    images: dict[Split, int]
+    images: Annotated[dict[Split, int], Field(validation_alias=AliasChoices("images", "pictures"))]
+    """In each archive; records of 0.1 call them pictures."""
     environment: Environment
-    runs: tuple[Run, ...]
+    runs: tuple[ToolRun, ...]
 
 
 def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
@@ -117,7 +119,7 @@ def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
     archives: dict[Split, Path] = {"train": work / TRAIN, "val": work / VAL}
     images: dict[Split, int] = {"train": _write_train(work / TRAIN, shape), "val": _write_val(work / VAL, shape)}
     md5s = {split: _md5(path) for split, path in archives.items()}
-    runs: list[Run] = []
+    runs: list[ToolRun] = []
     for repeat in range(repeats):
         for split, path in archives.items():
             for tool in TOOLS:
@@ -162,7 +164,7 @@ def table(record: PreparationRecord) -> str:
     return "\n".join(lines)
 
 
-def _run(tool: str, task: Task, repeat: int, images: int) -> Run:
+def _run(tool: str, task: Task, repeat: int, images: int) -> ToolRun:
     command = TOOLS[tool](task)
     os.sync()
     before, started = psutil.Process().io_counters(), time.perf_counter()
@@ -177,7 +179,7 @@ def _run(tool: str, task: Task, repeat: int, images: int) -> Run:
     if code.returncode or found != images:
         said = (task.place / "output").read_text("utf-8", "replace")[-300:]
         raise MeasurementError(f"{tool} left with {code.returncode} and {found} of {images} images: {said}")
-    return Run(
+    return ToolRun(
         tool=tool,
         split=task.split,
         repeat=repeat,

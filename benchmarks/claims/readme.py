@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from ...prep import FeedlineError, MeasurementError, write_atomically
-from .result_tables import TABLES
+from .markdown import TABLES
 
 COMMAND = "python -m feedline.benchmarks.claims.readme"
 MARK = re.compile(r"^<!-- (begin|end): ([\w-]+) -->$\n?", re.MULTILINE)
@@ -36,7 +36,7 @@ def splice(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     Raises MeasurementError for a marker without its partner, and for a name that is none of ``tables``.
     """
     marks = list(MARK.finditer(text))
-    pieces: list[str] = []
+    parts: list[str] = []
     place = 0
     for begin, end in zip(marks[::2], [*marks[1::2], None], strict=False):
         if end is None or begin.groups() != ("begin", end[2]) or end[1] != "end":
@@ -44,9 +44,9 @@ def splice(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
         if begin[2] not in tables:
             raise MeasurementError(f"there is no table {begin[2]!r}; choose one of: {', '.join(tables)}")
         table = tables[begin[2]]()
-        pieces += [text[place : begin.end()], f"\n{table}\n\n" if table else ""]
+        parts += [text[place : begin.end()], f"\n{table}\n\n" if table else ""]
         place = end.start()
-    return "".join([*pieces, text[place:]])
+    return "".join([*parts, text[place:]])
 
 
 def stale(checkout: Path) -> dict[Path, str]:

@@ -24,7 +24,7 @@ from ...loaders.support.encoded import ShardSamples
 from ...loaders.threaded import ThreadedLoader
 from ...prep import FeedlineError, OutputError, usable_cpus, write_document
 from ..machine.environment import Environment, capture
-from ..measuring.dataset import Data, describe as describe_data
+from ..measuring.dataset import MeasuredData, describe as describe_data
 from ..measuring.record import Code, running_code
 from .threaded_costs import (
     OpenedIndex,
@@ -54,7 +54,7 @@ class ThreadedRecord:
     command: tuple[str, ...]
     code: Code
     environment: Environment
-    data: Data
+    data: MeasuredData
     serial: Timed
     """One thread: read, splice, decode, resize, flip."""
     whole: Timed
@@ -69,7 +69,7 @@ class ThreadedRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckedPromise:
     """One promise and what was measured."""
 
     what: str
@@ -145,18 +145,18 @@ def _time(
         return run_interleaved(parts, repeats), images, errors
 
 
-def findings(record: ThreadedRecord) -> list[Finding]:
+def findings(record: ThreadedRecord) -> list[CheckedPromise]:
     """Return what was promised and what was measured, in the order of the issue."""
     cpus = max(record.loader)
     serial, one, two, all_cpus = (timed.rates for timed in (record.serial, *(record.loader[n] for n in (1, 2, cpus))))
     ceiling = [rate * min(cpus, record.environment.machine.cpus) for rate in serial]
     python = [1e6 * second / record.python.images for second in record.python.seconds]
     found = [
-        Finding(what="one thread, no loader", measured=_spread(serial, "images/s", 0), target="-", met=None),
-        Finding(what=f"loader, {cpus} threads", measured=_spread(all_cpus, "images/s", 0), target="-", met=None),
+        CheckedPromise(what="one thread, no loader", measured=_spread(serial, "images/s", 0), target="-", met=None),
+        CheckedPromise(what=f"loader, {cpus} threads", measured=_spread(all_cpus, "images/s", 0), target="-", met=None),
         _at_least("share of its ceiling", _ratios(all_cpus, ceiling), 0.85),
         _at_least("2 threads against 1", _ratios(two, one), 1.8),
-        Finding(
+        CheckedPromise(
             what="Python per image, at most",
             measured=_spread(python, "us", 1),
             target="< 40 us",
@@ -167,7 +167,7 @@ def findings(record: ThreadedRecord) -> list[Finding]:
     for size in record.scaling:
         ratio = _spread(_ratios(size.scaled.rates, size.exact.rates), "x", 2)
         found.append(
-            Finding(
+            CheckedPromise(
                 what=f"DCT scaling, {size.image_size} px",
                 measured=f"{ratio}; {size.share:.0%} of the images, error {size.mean_error:.2f} in the mean, "
                 f"{size.largest_error} at most",
@@ -178,22 +178,22 @@ def findings(record: ThreadedRecord) -> list[Finding]:
     return [*found, *_sizes(record)]
 
 
-def _sizes(record: ThreadedRecord) -> list[Finding]:
+def _sizes(record: ThreadedRecord) -> list[CheckedPromise]:
     index, peak = record.index, record.peak_rss_bytes
     return [
-        Finding(
+        CheckedPromise(
             what="memory, batch 256 at 224 px",
             measured="unknown" if peak is None else f"{peak / 1e6:.0f} MB",
             target="<= 1 GB",
             met=None if peak is None else peak <= 1e9,
         ),
-        Finding(
+        CheckedPromise(
             what=f"index of {index.samples:,} samples, open",
             measured=_spread(index.seconds, "s", 2),
             target="< 1 s",
             met=median(index.seconds) < 1,
         ),
-        Finding(
+        CheckedPromise(
             what="its size on the disk",
             measured=f"{index.bytes / 1e6:.0f} MB in {index.shards} shards",
             target="< 400 MB",
@@ -202,8 +202,10 @@ def _sizes(record: ThreadedRecord) -> list[Finding]:
     ]
 
 
-def _at_least(what: str, ratios: Sequence[float], target: float) -> Finding:
-    return Finding(what=what, measured=_spread(ratios, "x", 2), target=f">= {target}x", met=median(ratios) >= target)
+def _at_least(what: str, ratios: Sequence[float], target: float) -> CheckedPromise:
+    return CheckedPromise(
+        what=what, measured=_spread(ratios, "x", 2), target=f">= {target}x", met=median(ratios) >= target
+    )
 
 
 def _ratios(ours: Sequence[float], others: Sequence[float]) -> list[float]:

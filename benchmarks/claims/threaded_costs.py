@@ -31,7 +31,7 @@ from ...loaders.threaded import ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
 from ...prep.images.restart import add_restart_markers
 from ...prep.shards.index import ShardIndex, index_path, read_index
-from ..measuring.process import Job, run_in_fresh_process
+from ..measuring.process import MeasuringJob, run_in_fresh_process
 
 IMAGENET = 1_281_167  # images in split train
 IMAGENET_BYTES = 115_000  # of an image, in the mean
@@ -173,7 +173,7 @@ def _is_scaled(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) ->
 def peak_memory(root: Path, workers: int) -> int | None:
     """Return the bytes resident of a fresh process at batch 256 and 224 pixels, mapped pages of shards included."""
     spec = LoaderSpec(root=root, batch_size=MEMORY_BATCH, workers=workers)
-    return run_in_fresh_process(Job(loader="threaded", spec=spec, seconds=MEMORY_SECONDS), 600).peak_rss_bytes
+    return run_in_fresh_process(MeasuringJob(loader="threaded", spec=spec, seconds=MEMORY_SECONDS), 600).peak_rss_bytes
 
 
 def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:

@@ -15,8 +15,8 @@ from ..measuring.encodings import Profile
 from ..measuring.record import DIAGNOSIS, Code, running_code
 from .hardware import Gpu
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .runs import DiagnosisPlan, Findings, MeasuredRun, measure_all
-from .verdict import Evidence, Rate, State, Verdict, judge
+from .runs import DiagnosisPlan, MeasuredRates, MeasuredRun, measure_all
+from .verdict import DifferentialRates, Rate, State, Verdict, judge
 from .what_if import WhatIf, what_ifs
 
 
@@ -87,11 +87,11 @@ def diagnose(
 
 
 def conclude(
-    plan: DiagnosisPlan, found: Findings, *, command: tuple[str, ...] = (), gpu: Gpu | None = None
+    plan: DiagnosisPlan, found: MeasuredRates, *, command: tuple[str, ...] = (), gpu: Gpu | None = None
 ) -> Diagnosis:
     """Return the diagnosis of what was measured."""
     chosen, cpus = found.chosen, (environment := capture()).machine.cpus
-    evidence = Evidence(
+    measured = DifferentialRates(
         model=found.model,
         warm=found.warm,
         cold=found.cold,
@@ -120,12 +120,12 @@ def conclude(
         environment=environment,
         plan=plan,
         gpu=gpu,
-        verdict=judge(evidence),
+        verdict=judge(measured),
         loader=chosen.loader,
         workers=chosen.workers,
         enough_workers=enough_workers(found.curve, chosen.loader, model),
         gain=Gain(loader=usual.loader, workers=usual.workers, before=rates[0], after=rates[1]),
-        break_even=break_even(evidence, chosen, found.profile.as_is.bytes_per_image, shares_cpus=shares_cpus),
+        break_even=break_even(measured, chosen, found.profile.as_is.bytes_per_image, shares_cpus=shares_cpus),
         state=found.state,
         data_bytes=found.data_bytes,
         free_bytes=found.free_bytes,

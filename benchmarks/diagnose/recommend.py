@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...prep import MeasurementError
-from .verdict import BALANCED, Evidence, Rate
+from .verdict import BALANCED, DifferentialRates, Rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,14 @@ def trained(load: float, model: float, *, shares_cpus: bool, workers: int) -> fl
     return 1 / (1 / load + 1 / model) if shares_cpus or workers == 0 else min(load, model)
 
 
-def break_even(evidence: Evidence, point: CurvePoint, bytes_per_image: float, *, shares_cpus: bool) -> BreakEven:
-    """Return where the verdict on ``evidence``, measured at ``point``, turns."""
-    demand, warm = evidence.model.images_per_second, evidence.warm.images_per_second
+def break_even(
+    measured: DifferentialRates, point: CurvePoint, bytes_per_image: float, *, shares_cpus: bool
+) -> BreakEven:
+    """Return where the verdict on ``measured``, measured at ``point``, turns."""
+    demand, warm = measured.model.images_per_second, measured.warm.images_per_second
     cpu = point.cpu_seconds_per_image
     return BreakEven(
-        model_images_per_second=evidence.loader.images_per_second,
+        model_images_per_second=measured.loader.images_per_second,
         cpus=None if cpu is None or shares_cpus else demand * cpu,
         disk_bytes_per_second=min(demand, warm) * bytes_per_image,
     )

@@ -21,16 +21,16 @@ from ..machine.cache import evict, files_read, warm
 from ..machine.environment import granted_memory
 from ..measuring.encodings import Profile
 from ..measuring.measure import Measurement
-from ..measuring.process import Job, Run, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.process import MeasuringJob, MeasuringRun, profile_in_fresh_process, run_in_fresh_process
 from ..measuring.steps import Step
-from ..results.tables import CEILING
+from ..results.ranking import CEILING
 from .recommend import CurvePoint, recommend
 from .verdict import Rate, State, rate_of, state_that_counts
 
 T = TypeVar("T")
 
-Runner = Callable[[Job, float], Run]
-Profiler = Callable[[Job, float], Profile]
+Runner = Callable[[MeasuringJob, float], MeasuringRun]
+Profiler = Callable[[MeasuringJob, float], Profile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class DiagnosisPlan:
         if self.repeats < 1:
             raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
 
-    def job(self, loader: str, workers: int) -> Job:
+    def job(self, loader: str, workers: int) -> MeasuringJob:
         """Return the job that measures a loader alone."""
         spec = LoaderSpec(
             root=self.root,
@@ -70,7 +70,7 @@ class DiagnosisPlan:
             seed=self.seed,
             device=self.device,
         )
-        return Job(loader=loader, spec=spec, seconds=self.seconds)
+        return MeasuringJob(loader=loader, spec=spec, seconds=self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class MeasuredRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class MeasuredRates:
     """Everything that was measured, before anyone judges."""
 
     curve: tuple[CurvePoint, ...]
@@ -110,7 +110,7 @@ def measure_all(
     progress: Progress = silent,
     run: Runner = run_in_fresh_process,
     profile: Profiler = profile_in_fresh_process,
-) -> Findings:
+) -> MeasuredRates:
     """Return what all the runs found.
 
     A loader that fails is left out and named. Raises MeasurementError when no loader is left, when the model cannot
@@ -126,7 +126,7 @@ def measure_all(
     state = state_that_counts(data_bytes, free_bytes)
     rates = session.differences(chosen, files, state)
     job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))
-    return Findings(
+    return MeasuredRates(
         curve=tuple(curve),
         chosen=chosen,
         state=state,
@@ -188,7 +188,7 @@ class _Session:
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
         return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
-    def _cold(self, job: Job, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
+    def _cold(self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
         problem = "the page cache cannot be emptied or checked here"
         if evict(files) == "cold":
             try:
@@ -201,7 +201,7 @@ class _Session:
         if sentence not in self.problems:
             self.problems.append(sentence)
 
-    def _measure(self, name: str, job: Job, repeat: int) -> Measurement:
+    def _measure(self, name: str, job: MeasuringJob, repeat: int) -> Measurement:
         found = self._run(job, self._plan.timeout).measurement
         spec = job.spec
         self.runs.append(

@@ -24,7 +24,7 @@ from typing import Literal
 
 from ...prep import MeasurementError
 
-Name = Literal["fetch-bound", "decode-bound", "compute-bound", "balanced", "inconclusive"]
+VerdictName = Literal["fetch-bound", "decode-bound", "compute-bound", "balanced", "inconclusive"]
 State = Literal["warm", "cold"]
 
 BALANCED = 1.1
@@ -61,7 +61,7 @@ def rate_of(values: Sequence[float]) -> Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class DifferentialRates:
     """The differential runs of one loader and one model."""
 
     model: Rate
@@ -91,7 +91,7 @@ class Evidence:
 class Verdict:
     """What holds the training back, and the numbers that say so."""
 
-    name: Name
+    name: VerdictName
     sentence: str
     milliseconds: dict[str, float]
     """Time per image of fetch, decode and model, at the measured worker count."""
@@ -99,16 +99,16 @@ class Verdict:
     """Share of the training's time, 0 to 1, that is lost to loading: 1 - together / model."""
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """Return the verdict on ``evidence``. Pure: the same numbers, the same verdict."""
-    times = _milliseconds(evidence)
-    name = _decided(evidence)
-    doubt = _doubt(evidence)
+def judge(measured: DifferentialRates) -> Verdict:
+    """Return the verdict on ``measured``. Pure: the same numbers, the same verdict."""
+    times = _milliseconds(measured)
+    name = _decided(measured)
+    doubt = _doubt(measured)
     if doubt is not None:
         name, sentence = "inconclusive", doubt
     else:
-        sentence = _sentence(name, evidence, times)
-    stall = max(0.0, 1 - evidence.together.images_per_second / evidence.model.images_per_second)
+        sentence = _sentence(name, measured, times)
+    stall = max(0.0, 1 - measured.together.images_per_second / measured.model.images_per_second)
     return Verdict(name=name, sentence=sentence, milliseconds=times, stall=stall)
 
 
@@ -121,40 +121,40 @@ def state_that_counts(data_bytes: int, free_bytes: int) -> State:
     return "cold" if data_bytes > free_bytes else "warm"
 
 
-def _milliseconds(evidence: Evidence) -> dict[str, float]:
+def _milliseconds(measured: DifferentialRates) -> dict[str, float]:
     """Return the time per image of each stage. What a cold cache adds is fetching; the decoding stays."""
-    warm, loader = 1000 / evidence.warm.images_per_second, 1000 / evidence.loader.images_per_second
-    decode = min(warm, loader) * (1 - evidence.fetch_share)
+    warm, loader = 1000 / measured.warm.images_per_second, 1000 / measured.loader.images_per_second
+    decode = min(warm, loader) * (1 - measured.fetch_share)
     return {
         "fetch": loader - decode,
         "decode": decode,
-        "model": 1000 / evidence.model.images_per_second,
+        "model": 1000 / measured.model.images_per_second,
     }
 
 
-def _decided(evidence: Evidence) -> Name:
-    times = _milliseconds(evidence)
+def _decided(measured: DifferentialRates) -> VerdictName:
+    times = _milliseconds(measured)
     ratio = (times["fetch"] + times["decode"]) / times["model"]
     if ratio > BALANCED:
         return "fetch-bound" if times["fetch"] > times["decode"] else "decode-bound"
     return "balanced" if ratio > 1 / BALANCED else "compute-bound"
 
 
-def _doubt(evidence: Evidence) -> str | None:
+def _doubt(measured: DifferentialRates) -> str | None:
     """Return why nothing is decided, or None."""
     # Neither can be slower alone than with the other one: what they reached together bounds both from below.
-    proven = evidence.together.lowest
-    least = [max(proven, rate.images_per_second) for rate in (evidence.model, evidence.warm, evidence.loader)]
-    if _decided(_at(evidence, *least)) != _decided(evidence):
+    proven = measured.together.lowest
+    least = [max(proven, rate.images_per_second) for rate in (measured.model, measured.warm, measured.loader)]
+    if _decided(_at(measured, *least)) != _decided(measured):
         return (
             f"Inconclusive: loader and model reached {proven:,.0f} images/s together, more than one of them alone, "
             f"and that would change the verdict; something disturbed the runs, diagnose again."
         )
-    worst = max(evidence.model.spread, evidence.warm.spread, evidence.loader.spread)
+    worst = max(measured.model.spread, measured.warm.spread, measured.loader.spread)
     if worst <= BALANCED - 1:  # so close to a border between two verdicts, both are as true
         return None
-    ends = product(evidence.model.ends, evidence.warm.ends, evidence.loader.ends)
-    names = {_decided(_at(evidence, *rates)) for rates in ends}
+    ends = product(measured.model.ends, measured.warm.ends, measured.loader.ends)
+    names = {_decided(_at(measured, *rates)) for rates in ends}
     if len(names) == 1:
         return None
     return (
@@ -163,17 +163,17 @@ def _doubt(evidence: Evidence) -> str | None:
     )
 
 
-def _at(evidence: Evidence, model: float, warm: float, loader: float) -> Evidence:
-    """Return the evidence as if each rate had been measured without any spread."""
+def _at(measured: DifferentialRates, model: float, warm: float, loader: float) -> DifferentialRates:
+    """Return the rates as if each had been measured without any spread."""
     exact = {"model": rate_of([model]), "warm": rate_of([warm])}
-    if evidence.loader is not evidence.warm:
-        return replace(evidence, **exact, cold=rate_of([loader]))
-    return replace(evidence, **exact)
+    if measured.loader is not measured.warm:
+        return replace(measured, **exact, cold=rate_of([loader]))
+    return replace(measured, **exact)
 
 
-def _sentence(name: Name, evidence: Evidence, times: dict[str, float]) -> str:
-    supply, demand = evidence.loader.images_per_second, evidence.model.images_per_second
-    numbers = f"it loads {supply:,.0f} images/s ({evidence.state} data) and the model could take {demand:,.0f}"
+def _sentence(name: VerdictName, measured: DifferentialRates, times: dict[str, float]) -> str:
+    supply, demand = measured.loader.images_per_second, measured.model.images_per_second
+    numbers = f"it loads {supply:,.0f} images/s ({measured.state} data) and the model could take {demand:,.0f}"
     if name == "compute-bound":
         return f"compute-bound: the model is slower than the loader; {numbers}."
     if name == "balanced":

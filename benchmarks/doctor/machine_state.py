@@ -39,7 +39,7 @@ class Torch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DataFolder:
     """The folder of the data, or the current one."""
 
     path: str
@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class MachineState:
     """What was found. None: not known, or there is no such thing on this system."""
 
     environment: Environment
@@ -65,7 +65,7 @@ class Facts:
     open_files: int | None
     """How many files a process may have open: the soft limit, which it can raise up to the hard one."""
     open_files_hard: int | None
-    place: Place
+    place: DataFolder
     pillow: str
     """Version, with "(SIMD)" where it is Pillow-SIMD."""
     pillow_reads_jpeg: bool
@@ -83,11 +83,11 @@ class Facts:
         return self.environment.machine.system.startswith("Windows")
 
 
-def gather(place: Path) -> Facts:
+def gather(place: Path) -> MachineState:
     """Return the facts, those about storage for the folder ``place``. Never raises."""
     environment = capture()
     soft, hard = _open_files()
-    return Facts(
+    return MachineState(
         environment=environment,
         machine_cpus=os.cpu_count(),
         affinity_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
@@ -129,11 +129,11 @@ def _open_files() -> tuple[int | None, int | None]:
     return None if soft == unlimited else soft, None if hard == unlimited else hard
 
 
-def _place(path: Path) -> Place:
+def _place(path: Path) -> DataFolder:
     free: int | None = None
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path).free
-    return Place(path=str(path), free_bytes=free, filesystem=filesystem_of(path), storage=storage_of(path))
+    return DataFolder(path=str(path), free_bytes=free, filesystem=filesystem_of(path), storage=storage_of(path))
 
 
 def _missing_loaders() -> dict[str, str]:

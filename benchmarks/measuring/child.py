@@ -1,6 +1,6 @@
 """One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.measuring.child``.
 
-Reads a Job as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
+Reads a MeasuringJob as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
 library or one of the loader's workers, prints to stderr: stdout is handed over before anything is imported
 that could. The guard at the bottom lets Windows start worker processes, which import this module again.
 """
@@ -21,7 +21,7 @@ from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
 from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
-from .process import Answer, Job
+from .process import Answer, MeasuringJob
 from .stages import time_stages_of
 from .steps import Stepped, start_step
 
@@ -31,11 +31,11 @@ def main() -> None:
     answer_job(answer_to)
 
 
-def answer_job(run: Callable[[Job], Answer]) -> None:
+def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
     """Read a job from stdin, ``run`` it, and write its answer to stdout; a FeedlineError is an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    job = TypeAdapter(Job).validate_json(sys.stdin.buffer.read())
+    job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
     if job.tell_at is not None:
         tell_at(job.tell_at)
     try:
@@ -47,7 +47,7 @@ def answer_job(run: Callable[[Job], Answer]) -> None:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
 
-def answer_to(job: Job) -> Answer:
+def answer_to(job: MeasuringJob) -> Answer:
     """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
     if job.profile:
         return Answer(profile=_profile(job))
@@ -72,7 +72,7 @@ def answer_to(job: Job) -> Answer:
     return Answer(open_seconds=opened - started, measurement=measurement)
 
 
-def _open(job: Job) -> Loader:
+def _open(job: MeasuringJob) -> Loader:
     if job.throttle is None:
         return open_loader(job.loader, job.spec)
     if job.loader != "threaded":
@@ -83,7 +83,7 @@ def _open(job: Job) -> Loader:
     return ThreadedLoader(job.spec, samples=ThrottledSamples(samples, job.throttle))
 
 
-def _profile(job: Job) -> Profile:
+def _profile(job: MeasuringJob) -> Profile:
     return Profile(
         as_is=time_stages_of(job.loader, job.spec, job.throttle),
         encode=encoding_of(job.loader, job.spec),

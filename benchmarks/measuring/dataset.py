@@ -16,7 +16,7 @@ from ..machine.storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class MeasuredData:
     """What was loaded."""
 
     dataset: str
@@ -30,7 +30,7 @@ class Data:
     """The device below it; None where unknown, and before schema 2."""
 
 
-def describe(root: Path, split: str) -> Data:
+def describe(root: Path, split: str) -> MeasuredData:
     """Return what ``split`` of ``root`` is; raise DatasetError or MeasurementError where there is no such thing."""
     if (root / MANIFEST).is_file():
         manifest = read_manifest(root)
@@ -47,7 +47,7 @@ def describe(root: Path, split: str) -> Data:
     if sizes.get(split, (0, 0))[0] == 0:
         raise MeasurementError(f"{root} has no images in split {split!r}; it has: {', '.join(sizes) or 'none'}")
     samples, size = sizes[split]
-    return Data(
+    return MeasuredData(
         dataset=dataset,
         samples=samples,
         bytes=size,

@@ -37,7 +37,7 @@ SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class MeasuringJob:
     """What the fresh process shall measure."""
 
     loader: str
@@ -66,7 +66,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class MeasuringRun:
     """A finished measuring run."""
 
     open_seconds: float
@@ -74,19 +74,19 @@ class Run:
     peak_rss_bytes: int | None
 
 
-def run_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHILD) -> Run:
+def run_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[str] = CHILD) -> MeasuringRun:
     """Measure ``job`` in a new process and return what it found. Raises MeasurementError as ``_ask`` does."""
     answer, peak_rss_bytes = _ask(job, timeout, command)
     if answer.measurement is None:
         raise MeasurementError(answer.problem or "the run found nothing")
-    return Run(
+    return MeasuringRun(
         open_seconds=answer.open_seconds,
         measurement=answer.measurement,
         peak_rss_bytes=peak_rss_bytes,
     )
 
 
-def profile_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = CHILD) -> Profile:
+def profile_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[str] = CHILD) -> Profile:
     """Time the stages of the job's loader in a new process. Raises MeasurementError as ``_ask`` does."""
     answer, _ = _ask(replace(job, profile=True), timeout, command)
     if answer.profile is None:
@@ -94,7 +94,7 @@ def profile_in_fresh_process(job: Job, timeout: float, command: Sequence[str] = 
     return answer.profile
 
 
-def _ask(job: Job, timeout: float, command: Sequence[str]) -> tuple[Answer, int | None]:
+def _ask(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tuple[Answer, int | None]:
     """Give ``job`` to a new process; return its answer and the peak memory of all its processes.
 
     Raises MeasurementError when the loader fails, when the process dies or when it takes more than
@@ -111,7 +111,7 @@ def _ask(job: Job, timeout: float, command: Sequence[str]) -> tuple[Answer, int 
     )
     with process, _ProcessTree(process.pid) as tree:
         try:
-            stdout, stderr = process.communicate(TypeAdapter(Job).dump_json(job), timeout)
+            stdout, stderr = process.communicate(TypeAdapter(MeasuringJob).dump_json(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
             raise _hang(timeout, _last_words(process)) from error

@@ -22,7 +22,7 @@ from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
 from ..machine.cache import AskedCache, CacheState
 from ..machine.environment import Environment, Machine
-from .dataset import Data
+from .dataset import MeasuredData
 from .measure import Measurement
 
 FORMAT = "feedline-bench"
@@ -69,7 +69,7 @@ class Record:
     """And just after it."""
     code: Code
     environment: Environment
-    data: Data
+    data: MeasuredData
     open_seconds: float
     """Opening the loader: listing folders, reading indexes."""
     measurement: Measurement

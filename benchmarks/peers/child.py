@@ -12,7 +12,7 @@ from ..machine.process_usage import bytes_read, cpu_seconds
 from ..measuring.child import answer_job
 from ..measuring.dataset import classes_of, describe
 from ..measuring.measure import Expected, measure
-from ..measuring.process import Answer, Job
+from ..measuring.process import Answer, MeasuringJob
 from .conversions import images_of, peer_module, place_of
 from .pixel_check import check_images
 from .table import PEERS
@@ -23,7 +23,7 @@ def main() -> None:
     answer_job(_run)
 
 
-def _run(job: Job) -> Answer:
+def _run(job: MeasuringJob) -> Answer:
     spec, peer = job.spec, PEERS[job.loader]
     if spec.split != "train":
         raise MeasurementError(f"peers are measured on the train split, not on {spec.split!r}; take --split train")

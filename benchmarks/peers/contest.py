@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..measuring.process import Job, Run, run_in_fresh_process
+from ..measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from .conversions import Conversion, conversion_at, ensure_converted, files_of, place_of
 from .environments import python_of, receipt_of
 from .table import PEERS
@@ -22,7 +22,7 @@ class Contest:
     envs: Path
     work: Path
 
-    def run(self, job: Job, timeout: float) -> Run:
+    def run(self, job: MeasuringJob, timeout: float) -> MeasuringRun:
         """Measure a peer in its own environment, any other loader in this one. Raises MeasurementError."""
         if job.loader not in self.names:
             return run_in_fresh_process(job, timeout)

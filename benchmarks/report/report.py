@@ -16,8 +16,8 @@ from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
 from ..measuring.record import Record
 from ..results.complaints import complaints
+from ..results.ranking import CEILING, Pair, Ranking, Row, ceiling_of, cold_and_warm, curves, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from ..results.tables import CEILING, Pair, Row, Table, ceiling_of, cold_and_warm, curves, tabulate
 from .charts import Chart, Point, line_chart
 from .training import TrainingRun
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Section:
     """One table with what belongs to it."""
 
-    table: Table
+    table: Ranking
     chart: Chart | None
     complaints: tuple[str, ...]
     fastest: float
@@ -94,7 +94,7 @@ def write_report(
     write_spreadsheet(path.with_name(SPREADSHEET), records)
 
 
-def _section(table: Table) -> Section:
+def _section(table: Ranking) -> Section:
     lines = curves(table)
     points = {name: [_point(row) for row in rows] for name, rows in lines.items()}
     rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
@@ -142,7 +142,7 @@ def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]
 
 
 def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
-    from ..bench.speed_tables import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+    from ..bench.scaling import COLUMNS, cells, compare_speeds  # here: it brings the trainer
 
     if record.environment.machine != latest.environment.machine:
         raise MeasurementError(

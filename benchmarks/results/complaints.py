@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..measuring.measure import LEAST_WINDOWS
 from ..measuring.record import Record
-from .tables import CEILING, Row, Table
+from .ranking import CEILING, Ranking, Row
 
 WAVERING = 0.10
 """Spread from which a number is called unsteady, as pyperf does from this standard deviation on."""
@@ -16,7 +16,7 @@ GAPS = 0.10
 """Share of time spent starting epochs from which the data set is too small to speak for a large one."""
 
 
-def complaints(table: Table) -> list[str]:
+def complaints(table: Ranking) -> list[str]:
     """Return what makes ``table`` less trustworthy than it looks, most important first."""
     found = [
         _wavering(table.rows),
@@ -52,7 +52,7 @@ def _measured_once(rows: Sequence[Row]) -> str | None:
     return "Some rows were measured once, and their spread is only that within the run; add: --repeats 3."
 
 
-def _crowded(table: Table) -> str | None:
+def _crowded(table: Ranking) -> str | None:
     most = max(row.workers for row in table.rows)
     if most <= table.machine.cpus:
         return None
@@ -79,7 +79,7 @@ def _without_ceiling(rows: Sequence[Row]) -> str | None:
     return f"The ceiling was not measured, so nobody knows how much is left to gain; add: --loader {CEILING}."
 
 
-def _unknown_cache(table: Table) -> str | None:
+def _unknown_cache(table: Ranking) -> str | None:
     unknown = [row for row in table.rows if row.cache == "unknown"]
     if not unknown:
         return None
@@ -127,7 +127,7 @@ def _share_in_windows(record: Record) -> float:
     return (run.bytes_read_in_windows.disk / run.samples) / (run.bytes_read.disk / run.samples_seen)
 
 
-def _short_epochs(table: Table) -> str | None:
+def _short_epochs(table: Ranking) -> str | None:
     worst = max(table.rows, key=lambda row: row.gap_fraction)
     if worst.gap_fraction < GAPS:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...prep import OutputError, write_atomically
-from .tables import Row, Table, ceiling_of, curves
+from .ranking import Ranking, Row, ceiling_of, curves
 
 PLOT = "throughput.png"
 COLOURS = 10
@@ -17,7 +17,7 @@ MARKERS = "os^D"
 MOST_INSIDE = 6  # more names would cover the lines
 
 
-def write_plot(path: Path, table: Table) -> None:
+def write_plot(path: Path, table: Ranking) -> None:
     """Draw ``table`` into a PNG at ``path``; error bars span the slowest to the fastest run.
 
     Raises OutputError when that fails.
@@ -59,7 +59,7 @@ def _bars(rows: list[Row]) -> tuple[list[float], list[float]]:
     return down, [row.highest - row.images_per_second for row in rows]
 
 
-def _title(table: Table) -> str:
+def _title(table: Ranking) -> str:
     ceiling = ceiling_of(table)
     above = "" if ceiling is None else f"; ceiling {ceiling:,.0f} images/s"
     return f"{table.dataset}, {table.split}, {table.pixels}, {table.machine.cpus} usable CPUs{above}"

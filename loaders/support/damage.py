@@ -19,7 +19,7 @@ log = logging.getLogger("feedline.loaders")
 
 
 @dataclass(frozen=True)
-class Failure:
+class DamagedSample:
     """A sample that cannot be decoded: what a worker sends beside its batch, or in place of it.
 
     An exception raised in a DataLoader worker reaches the user as a traceback inside a message.
@@ -39,7 +39,7 @@ class Damage:
         self.skipped: dict[int, str] = {}
         """Name and reason by sample index, each sample once, however many epochs."""
 
-    def admit(self, failures: Iterable[Failure]) -> None:
+    def admit(self, failures: Iterable[DamagedSample]) -> None:
         """Note each failure and log it once. Raises SampleError for the first that must not be skipped."""
         for failure in failures:
             if failure.index is None or self._spec.on_error == "raise":

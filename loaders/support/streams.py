@@ -19,7 +19,7 @@ STREAMS = 16
 
 
 @dataclass(frozen=True)
-class Piece:
+class ShardRange:
     """Samples ``start`` to ``stop`` - 1 of one shard, both counted within that shard."""
 
     shard: int
@@ -55,17 +55,17 @@ def stream_ranges(share: range, streams: int) -> list[range]:
     return [range(cuts[k], cuts[k + 1]) for k in range(streams)]
 
 
-def pieces(places: range, sizes: Sequence[int], order: npt.NDArray[np.int64]) -> list[Piece]:
+def ranges_of(places: range, sizes: Sequence[int], order: npt.NDArray[np.int64]) -> list[ShardRange]:
     """Return the parts of shards that cover ``places`` when the shards are laid end to end in ``order``.
 
     ``sizes`` are the samples of each shard; ``order`` is int64 (shards,).
     """
-    found: list[Piece] = []
+    found: list[ShardRange] = []
     first = 0
     for shard in order.tolist():
         start, stop = max(places.start - first, 0), min(places.stop - first, sizes[shard])
         if start < stop:
-            found.append(Piece(shard, start, stop))
+            found.append(ShardRange(shard, start, stop))
         first += sizes[shard]
     return found
 

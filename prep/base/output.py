@@ -25,7 +25,7 @@ CLUSTER = 4096  # bytes; what NTFS, ext4 and APFS use unless told otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class OutputJob:
     """What a directory is being filled with: equal jobs give identical bytes."""
 
     command: str
@@ -34,7 +34,7 @@ class Job:
     """Everything that the result depends on: sources with their sizes, splits, seed."""
 
 
-def claim(out: Path, job: Job, *, adopt: bool = False) -> Path:
+def claim(out: Path, job: OutputJob, *, adopt: bool = False) -> Path:
     """Make ``out`` ready for ``job``, new or continued, and return its directory for unfinished pieces.
 
     With ``adopt`` the files that are there already are what the job is about. Raises OutputError when ``out`` is a
@@ -44,9 +44,10 @@ def claim(out: Path, job: Job, *, adopt: bool = False) -> Path:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose another directory with --out")
     if (partial / JOB).is_file():
-        if read_document(partial / JOB, Job) != job:
+        before = read_document(partial / JOB, OutputJob)
+        if before != job:
             raise OutputError(
-                f"{out} holds an unfinished {read_document(partial / JOB, Job).command} of other sources or settings; "
+                f"{out} holds an unfinished {before.command} of other sources or settings; "
                 f"delete {out} or choose another directory with --out"
             )
         return partial
@@ -63,7 +64,7 @@ def claim(out: Path, job: Job, *, adopt: bool = False) -> Path:
 
 def spoil(out: Path, command: str) -> None:
     """Mark what ``out`` holds so far as made from a damaged source, so that no run continues it."""
-    write_document(out / PARTIAL / JOB, Job(command=f"{command} (of a damaged archive)", settings={}))
+    write_document(out / PARTIAL / JOB, OutputJob(command=f"{command} (of a damaged archive)", settings={}))
 
 
 def finish(out: Path, manifest: object) -> None:

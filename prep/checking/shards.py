@@ -31,7 +31,7 @@ ImageCheck = Callable[[bytes], str | None]
 
 
 @dataclass(frozen=True)
-class Found:
+class Checked:
     """What one part of a data set really holds, and what is wrong with it."""
 
     split: str
@@ -45,10 +45,10 @@ class Found:
 
 def verify_shards(
     directory: Path, manifest: ShardManifest, image_problem: ImageCheck, workers: int, progress: Progress
-) -> list[Found]:
+) -> list[Checked]:
     """Check every shard and every index. ``image_problem`` returns what is wrong with an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], Found]] = [
+    tasks: list[Callable[[threading.Event], Checked]] = [
         bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), image_problem, count)
         for split, held in manifest.splits.items()
         for shard in held.shards
@@ -58,7 +58,7 @@ def verify_shards(
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
     problems = tuple(_index_problem(path) for path in stale(set_indexes(directory, manifest)))
-    return [*found, Found("", frozenset(), 0, problems)]
+    return [*found, Checked("", frozenset(), 0, problems)]
 
 
 def _check_shard(
@@ -69,7 +69,7 @@ def _check_shard(
     image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> Found:
+) -> Checked:
     sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
     try:
         for sample in read_shard(path):
@@ -87,7 +87,7 @@ def _check_shard(
         problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
     except FeedlineError as error:
         problems.append(str(error))
-    return Found(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
+    return Checked(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
 
 
 def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:

@@ -19,7 +19,7 @@ from ..base.paths import reachable
 from ..base.pool import check, run_all
 from ..base.progress import Progress, counter, silent
 from ..images.check import image_problem, odd_notes
-from .shards import Found, verify_shards
+from .shards import Checked, verify_shards
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def verify(
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
     count = counter(progress, "verify, images", sum(split.images for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], Found]] = []
+    tasks: list[Callable[[threading.Event], Checked]] = []
     for name, split in manifest.splits.items():
         if split.per_class:
             for label, entry in enumerate(manifest.classes):
@@ -79,7 +79,7 @@ def _strangers(root: Path, split: str, manifest: Manifest) -> list[str]:
     return [f"{path} is no class of the manifest: a loader would take it for one; remove it" for path in strangers]
 
 
-def _other_bytes(name: str, split: Split, found: Sequence[Found]) -> list[str]:
+def _other_bytes(name: str, split: Split, found: Sequence[Checked]) -> list[str]:
     """Return a problem when all images are there but do not add up to the manifest's bytes."""
     held = [part for part in found if part.split == name]
     images, size = sum(part.images for part in held), sum(part.bytes for part in held)
@@ -96,7 +96,7 @@ def _check_folder(
     decode: bool,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> Found:
+) -> Checked:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
     odd: list[str] = []
@@ -115,10 +115,10 @@ def _check_folder(
         odd += odd_notes(data, file.name, str(file))
         count(1)
     classes = frozenset([label] if files and label >= 0 else [])
-    return Found(split, classes, len(files), tuple(problems), size, tuple(odd))
+    return Checked(split, classes, len(files), tuple(problems), size, tuple(odd))
 
 
-def _summary(found: Sequence[Found], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
+def _summary(found: Sequence[Checked], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
     parts = {split: [part for part in found if part.split == split] for split in splits}
     return Verification(
         problems=(*(problem for part in found for problem in part.problems), *problems),

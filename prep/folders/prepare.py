@@ -18,10 +18,10 @@ from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, check_md5, is_official
 from ..sources.class_tars import CLASS_TARS, TRAIN_ARCHIVE
-from ..sources.evidence import Evidence, check_labels
+from ..sources.label_lists import LabelList, check_labels
 from ..sources.naming import FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF
 from ..sources.parts import IMAGENET, Part
-from ..sources.recognise import Found
+from ..sources.recognise import Recognised
 from ..sources.request import Request
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
 from .write import Counts, Unit, write_units
@@ -31,7 +31,7 @@ OFFICIAL_TARS = (TRAIN_ARCHIVE, FLAT_VAL, FLAT_TEST)
 
 
 def prepare(
-    found: Found, out: Path, request: Request, *, workers: int | None, progress: Progress, notice: Notice
+    found: Recognised, out: Path, request: Request, *, workers: int | None, progress: Progress, notice: Notice
 ) -> Manifest:
     """Write class folders and the manifest to ``out``. An interrupted run continues, a finished one is kept.
 
@@ -45,14 +45,14 @@ def prepare(
     dataset = _check_parts(parts, request)
     if request.delete_source:
         _check_deletable(found.parts, request)
-    for evidence in found.evidence:
-        check_labels(evidence)
+    for labels in found.label_lists:
+        check_labels(labels)
     before = finished(out, parts, dataset, request)
     if before is not None:
         clear_leftover(out, before)
     todo = [part for part in parts if before is None or not is_recorded(before, part, request)]
     if todo or before is None:
-        digests, counts = _write(todo, found.evidence, out, request, workers, progress)
+        digests, counts = _write(todo, found.label_lists, out, request, workers, progress)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
         finish(out, manifest)
     else:
@@ -64,7 +64,7 @@ def prepare(
     return manifest
 
 
-def _tell(parts: Sequence[Part], found: Found, notice: Notice) -> None:
+def _tell(parts: Sequence[Part], found: Recognised, notice: Notice) -> None:
     """Say what was recognised: one line per layout and splits, because 294 parquet files are one thing."""
     groups: dict[tuple[str, tuple[str, ...]], list[Part]] = {}
     for part in parts:
@@ -72,7 +72,7 @@ def _tell(parts: Sequence[Part], found: Found, notice: Notice) -> None:
     for (layout, splits), alike in groups.items():
         which = str(alike[0].source) if len(alike) == 1 else f"{alike[0].source} and {len(alike) - 1} more"
         notice(f"{which}: {layout} ({', '.join(splits)}), {sum(part.size for part in alike) / 1e6:.1f} MB")
-    for item in found.evidence:
+    for item in found.label_lists:
         notice(f"{item.where}: classes of {len(item.labels)} validation images, to compare")
     for sentence in found.ignored:
         notice(f"ignored: {sentence}")
@@ -105,7 +105,7 @@ def _check_deletable(parts: Sequence[Part], request: Request) -> None:
 
 def _write(
     parts: Sequence[Part],
-    evidence: Sequence[Evidence],
+    label_lists: Sequence[LabelList],
     out: Path,
     request: Request,
     workers: int,
@@ -130,7 +130,7 @@ def _write(
 
         counts = write_units(out, partial, units, workers, report)
         digests = md5s.digests() if md5s else {}
-    _check_written(parts, counts, evidence, digests, out, request)
+    _check_written(parts, counts, label_lists, digests, out, request)
     return digests, counts
 
 
@@ -149,7 +149,7 @@ def _units(parts: Sequence[Part], out: Path, adopt: bool, request: Request) -> l
 def _check_written(
     parts: Sequence[Part],
     counts: Counts,
-    evidence: Sequence[Evidence],
+    label_lists: Sequence[LabelList],
     digests: Mapping[Path, str],
     out: Path,
     request: Request,
@@ -174,7 +174,7 @@ def _check_written(
                 except SourceError:
                     spoil(out, request.command)
                     raise
-        for item in evidence if split == "train" else ():
+        for item in label_lists if split == "train" else ():
             check_devkit(item.train_images, per_class, item.where)
 
 

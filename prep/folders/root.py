@@ -12,7 +12,7 @@ from pathlib import Path
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError
 from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
-from ..base.output import JOB, PARTIAL, Job
+from ..base.output import JOB, PARTIAL, OutputJob
 from ..labels.imagenet import class_names
 from ..sources.parts import Part
 from ..sources.request import Request
@@ -20,19 +20,19 @@ from ..sources.streams import SPLITS
 from .write import Counts, split_of
 
 
-def job_of(parts: Sequence[Part], request: Request) -> Job:
+def job_of(parts: Sequence[Part], request: Request) -> OutputJob:
     """Return the description of an unfinished run: equal ones may continue each other."""
     settings: dict[str, str | int | list[str]] = {
         "sources": [_line(_source(part, request)) for part in parts],
         "classes": sorted(request.classes or ()),
     }
-    return Job(command=request.command, settings=settings)
+    return OutputJob(command=request.command, settings=settings)
 
 
 def clear_leftover(out: Path, before: Manifest) -> None:
     """Remove what a run left that was killed between its manifest and the end; another unfinished run stays."""
     partial = out / PARTIAL
-    sources = read_document(partial / JOB, Job).settings.get("sources") if (partial / JOB).is_file() else []
+    sources = read_document(partial / JOB, OutputJob).settings.get("sources") if (partial / JOB).is_file() else []
     done = {_line(source) for source in before.sources}
     if partial.exists() and isinstance(sources, list) and set(sources) <= done:
         shutil.rmtree(partial)

@@ -17,7 +17,7 @@ from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_names
 from ..sources.naming import Place, safe_path
 from ..sources.parts import Listing, Part
-from ..sources.recognise import TINY, ZIP, Found, walk_folder
+from ..sources.recognise import TINY, ZIP, Recognised, walk_folder
 from ..sources.request import Request
 from ..sources.streams import SPLITS
 from ..sources.trees import Folder, Zip, tree_parts
@@ -70,7 +70,7 @@ def prepare_tiny_imagenet(
         dataset=DATASET,
         delete_source=delete_source,
     )
-    found = Found(tuple(parts), ())
+    found = Recognised(tuple(parts), ())
     return prepare(found, out, request, workers=workers, progress=progress, notice=notice)
 
 

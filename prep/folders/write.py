@@ -40,7 +40,7 @@ Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n0144
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class UnitNote:
     """The note that a shared unit is finished: its files and bytes by folder."""
 
     counts: Counts
@@ -112,7 +112,7 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
 
 def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExecutor, stop: threading.Event) -> Counts:
     if note.is_file():
-        counts = read_document(note, Piece).counts
+        counts = read_document(note, UnitNote).counts
         report(sum(size for _, size in counts.values()))
         return counts
     counts = {}
@@ -128,7 +128,7 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
             batches.add(path, _read(unit, image))
         report(image.size)
     batches.finish()
-    write_document(note, Piece(counts=counts))
+    write_document(note, UnitNote(counts=counts))
     return counts
 
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import OutputError
-from .shard import Piece, Written, write_shard
+from .shard import ShardTask, Written, write_shard
 
 SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them
 FAREWELL = 30.0  # seconds for cancelled tasks to let go of their files
 
 
 def write_on_ray(
-    out: Path, partial: Path, pieces: Sequence[Piece], workers: int | None, count: Callable[[int], None]
+    out: Path, partial: Path, tasks: Sequence[ShardTask], workers: int | None, count: Callable[[int], None]
 ) -> list[Written]:
-    """Write every piece and return what was written, in order. ``count`` is told the samples of each shard.
+    """Write every task and return what was written, in order. ``count`` is told the samples of each shard.
 
     ``workers`` bounds the shards written at once; None: as many as the cluster has CPUs at the time. All paths must
     be absolute. Joins the cluster that RAY_ADDRESS names or that runs on this machine, else starts one here.
@@ -35,29 +35,29 @@ def write_on_ray(
     """
     ray = _ray()
     with _joined(ray):
-        task = ray.remote(num_cpus=1)(_write)
-        left, written = iter(enumerate(pieces)), dict[int, Written]()
+        write = ray.remote(num_cpus=1)(_write)
+        left, written = iter(enumerate(tasks)), dict[int, Written]()
         running: dict[Any, int] = {}
         try:
-            while len(written) < len(pieces):
+            while len(written) < len(tasks):
                 most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-                for number, piece in islice(left, max(0, most - len(running))):
-                    running[task.remote(out, partial, piece)] = number
+                for number, task in islice(left, max(0, most - len(running))):
+                    running[write.remote(out, partial, task)] = number
                 ready, _ = ray.wait(list(running), timeout=SLICE)
                 for reference in ready:
                     number = running.pop(reference)
                     written[number] = _result(ray, reference)
-                    count(len(pieces[number].samples))
+                    count(len(tasks[number].samples))
         finally:
             _cancel(ray, list(running))
-    return [written[number] for number in range(len(pieces))]
+    return [written[number] for number in range(len(tasks))]
 
 
-def _write(out: Path, partial: Path, piece: Piece) -> Written:
+def _write(out: Path, partial: Path, task: ShardTask) -> Written:
     """Write a shard in one of Ray's processes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Pillow's about broken EXIF: the pixels are fine
-        return write_shard(out, partial, piece, lambda _: None, threading.Event())
+        return write_shard(out, partial, task, lambda _: None, threading.Event())
 
 
 def _ray() -> Any:

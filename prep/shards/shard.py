@@ -31,7 +31,7 @@ from .sidecars import File, Sidecars, dali_path, write_all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class ShardTask:
     """What one shard is to hold."""
 
     name: str
@@ -42,23 +42,25 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A finished shard. Kept among the unfinished pieces, so that a run that is continued need not make it again."""
+    """A finished shard. Noted among the unfinished files, so that a run that is continued need not make it again."""
 
     shard: Shard
     passed_through: dict[str, int]
 
 
-def write_shard(out: Path, partial: Path, piece: Piece, count: Callable[[int], None], stop: threading.Event) -> Written:
+def write_shard(
+    out: Path, partial: Path, task: ShardTask, count: Callable[[int], None], stop: threading.Event
+) -> Written:
     """Write one shard and its indexes to ``out``, unless a run before has done so."""
-    note = partial / f"{piece.name}.json"
-    path = out / piece.name
+    note = partial / f"{task.name}.json"
+    path = out / task.name
     if note.is_file():
         written = read_document(note, Written)
         if _is_whole(path, written.shard):
-            count(len(piece.samples))
+            count(len(task.samples))
             return written
     try:
-        written = _write(path, partial / piece.name, piece, count, stop)
+        written = _write(path, partial / task.name, task, count, stop)
         write_document(note, written)
     except OSError as error:  # of writing: a source that cannot be read is a DatasetError
         raise OutputError(
@@ -78,30 +80,32 @@ def _is_whole(path: Path, shard: Shard) -> bool:
     return all(place.is_file() for place in places) and path.stat().st_size == shard.bytes
 
 
-def _write(path: Path, temporary: Path, piece: Piece, count: Callable[[int], None], stop: threading.Event) -> Written:
+def _write(
+    path: Path, temporary: Path, task: ShardTask, count: Callable[[int], None], stop: threading.Event
+) -> Written:
     sidecars, passed = Sidecars(), Counter[str]()
     with temporary.open("wb") as file:
         tar = _Tar(file)
-        for sample, data in _read(piece):
+        for sample, data in _read(task):
             check(stop)
-            image = encode_image(data, piece.spec)
-            files = [tar.add(name, content) for name, content in _members(sample, image, piece)]
+            image = encode_image(data, task.spec)
+            files = [tar.add(name, content) for name, content in _members(sample, image, task)]
             sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry)
             passed.update([image.passed_through] if image.passed_through else [])
             count(1)
         sha256 = tar.close()
     put_in_place(temporary, path)
     write_all(sidecars.contents(path))
-    shard = Shard(name=piece.name, samples=len(piece.samples), bytes=tar.size, sha256=sha256)
+    shard = Shard(name=task.name, samples=len(task.samples), bytes=tar.size, sha256=sha256)
     return Written(shard=shard, passed_through=dict(sorted(passed.items())))
 
 
-def _read(piece: Piece) -> Iterator[tuple[Sample, bytes]]:
+def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes]]:
     """Yield the samples with their bytes; of a two-level shuffle a window is read at once, as it lies on the disk."""
-    ahead = WINDOW if piece.spec.order == "two-level" else 1
+    ahead = WINDOW if task.spec.order == "two-level" else 1
     with SampleReader() as reader:
-        for start in range(0, len(piece.samples), ahead):
-            window = piece.samples[start : start + ahead]
+        for start in range(0, len(task.samples), ahead):
+            window = task.samples[start : start + ahead]
             found = {sample.key: reader.read(sample) for sample in sorted(window, key=_position)}
             for sample in window:
                 yield sample, found.pop(sample.key)
@@ -111,12 +115,12 @@ def _position(sample: Sample) -> tuple[str, int, str]:
     return str(sample.place), sample.offset or 0, sample.name
 
 
-def _members(sample: Sample, image: Encoded, piece: Piece) -> Iterator[tuple[str, bytes]]:
+def _members(sample: Sample, image: Encoded, task: ShardTask) -> Iterator[tuple[str, bytes]]:
     yield sample.key + ".jpg", image.data
     yield sample.key + ".cls", str(sample.label).encode("ascii")
-    if piece.spec.metadata:
+    if task.spec.metadata:
         width, height = image.size
-        wnid = piece.classes[sample.label].wnid
+        wnid = task.classes[sample.label].wnid
         # The same keys and types for every sample: readers infer a table's columns from the first ones.
         about = {"wnid": wnid, "width": width, "height": height, "name": sample.name}
         yield sample.key + ".json", json.dumps(about).encode("ascii")

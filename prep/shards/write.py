@@ -1,6 +1,6 @@
 """Writing WebDataset shards: what is read, who writes which shard, and what is left when all are done.
 
-Shards are independent pieces of work: planned in one place, written side by side, and named, cut and filled by the
+Shards are independent of each other: planned in one place, written side by side, and named, cut and filled by the
 source, the seed and the settings alone. Same data and seed, same bytes, whatever the workers. A shard appears by one
 rename and the manifest is written last, so an interrupted run continues with the shards it lacks.
 
@@ -19,19 +19,19 @@ from typing import Literal
 from ..base.cpus import usable_cpus
 from ..base.errors import DatasetError, OutputError
 from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, Job, claim, finish, require_room
+from ..base.output import PARTIAL, OutputJob, claim, finish, require_room
 from ..base.paths import reachable
 from ..base.pool import run_all
 from ..base.progress import Progress, counter, silent
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
 from .samples import Sample, SampleSet, find_samples
-from .shard import Piece, Written, tar_size, write_shard
+from .shard import ShardTask, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all
 
 Engine = Literal["local", "ray"]
 
-Plan = Mapping[str, Sequence[Piece]]  # the shards of each split
+Plan = Mapping[str, Sequence[ShardTask]]  # the shards of each split
 
 
 def write_shards(
@@ -79,7 +79,7 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
     prefix = spec.name or found.dataset
     plan = {
         split: [
-            Piece(name=f"{prefix}-{split}-{number:06d}.tar", samples=held, classes=found.classes, spec=spec)
+            ShardTask(name=f"{prefix}-{split}-{number:06d}.tar", samples=held, classes=found.classes, spec=spec)
             for number, held in enumerate(plan_shards(samples, spec))
         ]
         for split, samples in found.splits.items()
@@ -100,12 +100,12 @@ def _room(samples: Sequence[Sample], spec: ShardSpec) -> int:
 def _write_all(
     out: Path, partial: Path, plan: Plan, workers: int | None, engine: Engine, progress: Progress
 ) -> list[Written]:
-    pieces = [piece for held in plan.values() for piece in held]
-    count = counter(progress, "shards, images", sum(len(piece.samples) for piece in pieces))
+    planned = [task for held in plan.values() for task in held]
+    count = counter(progress, "shards, images", sum(len(task.samples) for task in planned))
     if engine == "ray":
-        return write_on_ray(out, partial, pieces, workers, count)
+        return write_on_ray(out, partial, planned, workers, count)
     tasks: list[Callable[[threading.Event], Written]] = [
-        bind(write_shard, out, partial, piece, count) for piece in pieces
+        bind(write_shard, out, partial, task, count) for task in planned
     ]
     with warnings.catch_warnings():
         # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
@@ -123,9 +123,7 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         seed=spec.seed,
         classes=found.classes,
         splits={
-            split: ShardSplit(
-                samples=sum(len(piece.samples) for piece in held), shards=tuple(next(shards) for _ in held)
-            )
+            split: ShardSplit(samples=sum(len(task.samples) for task in held), shards=tuple(next(shards) for _ in held))
             for split, held in plan.items()
         },
         short_side=short_side,
@@ -135,14 +133,14 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
     )
 
 
-def _job(found: SampleSet, spec: ShardSpec) -> Job:
+def _job(found: SampleSet, spec: ShardSpec) -> OutputJob:
     settings: dict[str, str | int | list[str]] = {
         "dataset": found.dataset,
         "sources": [f"{source.name} {source.bytes}" for source in found.sources],
         "splits": list(found.splits),
         "spec": repr(spec),
     }
-    return Job(command="shard", settings=settings)
+    return OutputJob(command="shard", settings=settings)
 
 
 def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
@@ -151,7 +149,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         held = read_shard_manifest(out)
     except DatasetError as error:
         raise OutputError(f"{out} holds something else ({error}); choose another directory with --out") from error
-    asked = {split: [(piece.name, len(piece.samples)) for piece in pieces] for split, pieces in plan.items()}
+    asked = {split: [(task.name, len(task.samples)) for task in tasks] for split, tasks in plan.items()}
     same = (
         (held.dataset, held.classes) == (found.dataset, found.classes)
         and (held.order, held.seed, held.metadata) == (spec.order, spec.seed, spec.metadata)

@@ -14,16 +14,16 @@ from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
 from ..base.manifest import MANIFEST
 from .class_tars import class_tars, train_archive
-from .evidence import (
+from .label_lists import (
     DEVKIT,
     MAX_TEXT,
     META,
     TEXTS,
-    Evidence,
+    LabelList,
     devkit_archive,
     devkit_folder,
-    file_evidence,
-    text_evidence,
+    labels_in_file,
+    labels_in_text,
 )
 from .naming import (
     CLASS_TAR,
@@ -50,11 +50,11 @@ MAX_DEPTH = 8  # folders below a source; a link that leads back up would have no
 
 
 @dataclass(frozen=True)
-class Found:
+class Recognised:
     """All that was recognised in the sources."""
 
     parts: tuple[Part, ...]
-    evidence: tuple[Evidence, ...]
+    label_lists: tuple[LabelList, ...]
     ignored: tuple[str, ...] = ()
     """What else lay in the folders, a sentence each."""
 
@@ -63,25 +63,25 @@ class _ForeignError(SourceError):
     """A whole archive of something else: an error when it was given, and passed over in a folder."""
 
 
-def recognise(sources: Sequence[Path], skip: Path | None = None) -> Found:
+def recognise(sources: Sequence[Path], skip: Path | None = None) -> Recognised:
     """Return what the sources hold; a folder below them named ``skip``, the output, is left out.
 
     Raises SourceError for a source that is missing, empty, damaged or unknown.
     """
     parts: list[Part] = []
-    evidence: list[Evidence] = []
+    label_lists: list[LabelList] = []
     ignored: list[str] = []
     for source in sources:
         if not source.exists():
             raise SourceError(f"{source} does not exist; give the ILSVRC2012 archives or the folder that holds them")
         found = _folder(source, skip) if source.is_dir() else _file(source)
         parts += found.parts
-        evidence += found.evidence
+        label_lists += found.label_lists
         ignored += found.ignored
-    return Found(tuple(parts), tuple(evidence), tuple(ignored))
+    return Recognised(tuple(parts), tuple(label_lists), tuple(ignored))
 
 
-def _file(path: Path) -> Found:
+def _file(path: Path) -> Recognised:
     with path.open("rb") as file:
         start = file.read(8)
     if not start:
@@ -89,20 +89,20 @@ def _file(path: Path) -> Found:
     if other := _other(path.name):
         raise SourceError(f"{path} is {other}, made from the archives for another tool; give the archives themselves")
     if start.startswith(PARQUET):
-        return Found((parquet_part(path),), ())
+        return Recognised((parquet_part(path),), ())
     if start.startswith(ZIP):
         return _zip(path)
     if path.suffix in TEXTS:
-        evidence = file_evidence(path)
-        if evidence is None:
+        labels = labels_in_file(path)
+        if labels is None:
             raise SourceError(f"{path} names no validation image with its class, so there is nothing to compare")
-        return Found((), (evidence,))
+        return Recognised((), (labels,))
     return _tar(path)
 
 
-def _zip(path: Path) -> Found:
+def _zip(path: Path) -> Recognised:
     tree = Zip(path)
-    evidence: list[Evidence] = []
+    label_lists: list[LabelList] = []
     first = ""
 
     def entries() -> Iterator[Entry]:  # one pass: listing 1.5 million members takes 20 seconds
@@ -113,19 +113,19 @@ def _zip(path: Path) -> Found:
             if base == TINY or name.startswith("tiny-imagenet"):
                 raise _is_tiny(path)
             if base == KAGGLE_LABELS and 0 < size <= MAX_TEXT:
-                evidence.extend(_zipped_evidence(path, name, position))
+                label_lists.extend(_zipped_labels(path, name, position))
             yield name, position, size
 
     parts = tuple(tree_parts(tree, entries=entries()))
     if not parts:
         hint = "; unpack that and give it instead" if first.endswith(ARCHIVES) else ""
         raise _ForeignError(f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}")
-    return Found(parts, tuple(evidence))
+    return Recognised(parts, tuple(label_lists))
 
 
-def _zipped_evidence(path: Path, name: str, position: int) -> list[Evidence]:
+def _zipped_labels(path: Path, name: str, position: int) -> list[LabelList]:
     with path.open("rb") as file:
-        found = text_evidence(read_zip_member(file, position, str(path)), f"{name} in {path}")
+        found = labels_in_text(read_zip_member(file, position, str(path)), f"{name} in {path}")
     return [found] if found else []
 
 
@@ -133,14 +133,14 @@ def _is_tiny(path: Path) -> _ForeignError:
     return _ForeignError(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
 
 
-def _tar(path: Path) -> Found:
+def _tar(path: Path) -> Recognised:
     first, name, owner = _first_image(path)
     if first is not None:
-        return Found((tar_part(path, first, name, owner == SIGNATURE),), ())
+        return Recognised((tar_part(path, first, name, owner == SIGNATURE),), ())
     if CLASS_TAR.fullmatch(name):
-        return Found((train_archive(path, owner == SIGNATURE),), ())
+        return Recognised((train_archive(path, owner == SIGNATURE),), ())
     if DEVKIT.fullmatch(name):
-        return Found((), (devkit_archive(path),))
+        return Recognised((), (devkit_archive(path),))
     raise _ForeignError(f"{path} holds no image of ImageNet: its first file is {name[:200]!r}")
 
 
@@ -156,9 +156,9 @@ def _first_image(path: Path) -> tuple[Place | None, str, str]:
     return None, name or "nothing", owner
 
 
-def _folder(folder: Path, skip: Path | None) -> Found:
+def _folder(folder: Path, skip: Path | None) -> Recognised:
     files, tars, archives, texts = Listing(), dict[Path, list[Path]](), list[Path](), list[Path]()
-    evidence: list[Evidence] = []
+    label_lists: list[LabelList] = []
     ignored: list[str] = []
     for name, entry in walk_folder(folder, skip):
         path = Path(entry.path)
@@ -172,7 +172,7 @@ def _folder(folder: Path, skip: Path | None) -> Found:
         elif path.suffix.lower() in ARCHIVES:
             archives.append(path)
         elif entry.name == META:
-            evidence.append(devkit_folder(path))
+            label_lists.append(devkit_folder(path))
         elif entry.name == TINY:
             raise _is_tiny(folder)
         elif path.suffix in TEXTS and name.count("/") <= 2:
@@ -185,11 +185,11 @@ def _folder(folder: Path, skip: Path | None) -> Found:
             ignored.append(str(error))
             continue
         parts += found.parts
-        evidence += found.evidence
-    evidence += [found for found in map(file_evidence, texts) if found]
-    if not parts and not evidence:
+        label_lists += found.label_lists
+    label_lists += [found for found in map(labels_in_file, texts) if found]
+    if not parts and not label_lists:
         raise SourceError(ignored[0] if ignored else f"{folder} holds nothing of ImageNet, but {_listed(folder)}")
-    return Found(tuple(parts), tuple(evidence), tuple(ignored))
+    return Recognised(tuple(parts), tuple(label_lists), tuple(ignored))
 
 
 def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "os.DirEntry[str]"]]:

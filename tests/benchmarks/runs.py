@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from feedline.benchmarks import Measurement, Window
-from feedline.benchmarks.measuring.process import Run
+from feedline.benchmarks.measuring.process import MeasuringRun
 
 
-def run_at(rate: int, windows: int = 3, peak_rss_bytes: int | None = None, **changes: object) -> Run:
+def run_at(rate: int, windows: int = 3, peak_rss_bytes: int | None = None, **changes: object) -> MeasuringRun:
     """Return a run with windows of 1 s at ``rate`` images/s; ``changes`` are of its measurement."""
     measurement = Measurement(
         first_batch_seconds=0.5,
@@ -17,4 +17,4 @@ def run_at(rate: int, windows: int = 3, peak_rss_bytes: int | None = None, **cha
         label_sum=0,
         cpu_seconds=None,
     )
-    return Run(open_seconds=0.25, measurement=replace(measurement, **changes), peak_rss_bytes=peak_rss_bytes)
+    return MeasuringRun(open_seconds=0.25, measurement=replace(measurement, **changes), peak_rss_bytes=peak_rss_bytes)

@@ -295,7 +295,7 @@ def test_a_bug_is_one_sentence_too_and_debug_shows_it(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr("feedline.prep.checking.verify", broken)
+    monkeypatch.setattr("feedline.prep.verify", broken)
     assert run(["verify", "."]) == 1
     assert "feedline has a bug (ZeroDivisionError: boom); see it with: feedline --debug verify" in sentence(capsys)
     with pytest.raises(ZeroDivisionError):

@@ -16,7 +16,7 @@ from .image_files import ImageFile, read_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Prediction:
     """What one checkpoint says of one image."""
 
     label: ClassEntry
@@ -35,8 +35,8 @@ class Disagreement:
     file: str
     """Relative to the root, with forward slashes; inside a shard, the shard's name and the member's."""
     truth: ClassEntry
-    a: Verdict
-    b: Verdict
+    a: Prediction
+    b: Prediction
     gap: float
     """The probability that b gives to the truth, less that of a: -1 to 1."""
 
@@ -121,8 +121,8 @@ def _side(checkpoint: Path, model: str, epoch: int, found: Predictions) -> Side:
     )
 
 
-def _verdict(found: Predictions, index: int, classes: tuple[ClassEntry, ...]) -> Verdict:
-    return Verdict(
+def _verdict(found: Predictions, index: int, classes: tuple[ClassEntry, ...]) -> Prediction:
+    return Prediction(
         label=classes[int(found.best[index])],
         probability=float(found.best_probability[index]),
         truth_probability=float(found.truth_probability[index]),

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from feedline.benchmarks import Expected, Measurement, Plan, bench, measure, read_records
-from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import Batch, LoaderSpec
 from feedline.prep import MeasurementError, OutputError
@@ -123,11 +123,11 @@ def plan(one_image: Path) -> Plan:
     return Plan(root=one_image, loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
 
 
-def runner(*rates: float) -> Callable[[Job, float], Run]:
+def runner(*rates: float) -> Callable[[MeasuringJob, float], MeasuringRun]:
     """Return a runner whose runs have these rates, one after another; a rate of 0 fails."""
     left = cycle(rates)
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         rate = next(left)
         if rate == 0:
             raise MeasurementError("the disk is on fire")
@@ -140,7 +140,7 @@ def test_runs_are_interleaved_and_turn_round_at_the_end(plan: Plan, tmp_path: Pa
     """There and back again, so that a drift of the machine touches all alike; cached has no workers to vary."""
     seen: list[tuple[str, int]] = []
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         seen.append((job.loader, job.spec.workers))
         return runner(100)(job, timeout)
 
@@ -193,7 +193,7 @@ def test_an_interrupted_bench_keeps_what_was_measured(plan: Plan, tmp_path: Path
     """The record of a finished run is on the disk before the next run begins."""
     runs = iter([100.0, 200.0])
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         rate = next(runs, None)
         if rate is None:
             raise KeyboardInterrupt
@@ -223,8 +223,8 @@ def test_an_output_directory_of_something_else_is_refused_before_measuring(plan:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["holiday.jpg"]
 
 
-def job(root: Path) -> Job:
-    return Job(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
+def job(root: Path) -> MeasuringJob:
+    return MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
 
 
 def test_a_process_that_dies_is_one_sentence_with_its_last_words(tmp_path: Path) -> None:

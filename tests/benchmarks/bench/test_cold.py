@@ -26,8 +26,8 @@ from feedline.benchmarks import (
 )
 from feedline.benchmarks.machine.cache import LEAST_WARM, MOST_COLD
 from feedline.benchmarks.machine.process_usage import BytesRead
-from feedline.benchmarks.measuring.process import Job, Run
-from feedline.benchmarks.results.tables import cold_and_warm
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
+from feedline.benchmarks.results.ranking import cold_and_warm
 from feedline.cli.main import run as feedline
 from feedline.loaders import Batch
 from feedline.prep import MeasurementError
@@ -110,14 +110,14 @@ def test_bytes_are_counted_for_the_whole_run_and_for_the_windows() -> None:
     assert result.bytes_read_in_windows == BytesRead(disk=28_000, calls=28_000)
 
 
-def found(rate: int, windows: int = 3, disk: int | None = None, disk_in_windows: int | None = None) -> Run:
+def found(rate: int, windows: int = 3, disk: int | None = None, disk_in_windows: int | None = None) -> MeasuringRun:
     """Return a run with windows of 1 s that read so many bytes."""
     read = None if disk is None else BytesRead(disk=disk, calls=0)
     in_windows = None if disk_in_windows is None else BytesRead(disk=disk_in_windows, calls=0)
     return run_at(rate, windows, bytes_read=read, bytes_read_in_windows=in_windows)
 
 
-def by_state(warm: int, cold: int) -> Callable[[Job, float], Run]:
+def by_state(warm: int, cold: int) -> Callable[[MeasuringJob, float], MeasuringRun]:
     """Return a runner with one rate for warm runs and another one for cold runs."""
     return lambda job, timeout: (
         found(cold, disk=3000 * cold, disk_in_windows=3000 * cold) if job.one_epoch else found(warm)
@@ -131,7 +131,7 @@ def test_every_state_and_batch_size_is_measured_and_the_ceiling_once(root: Path,
     """The ceiling reads nothing while it is measured, so there is nothing to make cold."""
     jobs: list[tuple[str, int, bool]] = []
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         jobs.append((job.loader, job.spec.batch_size, job.one_epoch))
         return found(100)
 
@@ -166,7 +166,7 @@ def test_the_state_is_made_before_each_run_and_written_down(root: Path, tmp_path
     files = files_read(root, "train", ["imagefolder"])
     seen: list[tuple[bool, float]] = []
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         seen.append((job.one_epoch, percent(resident_fraction(files))))
         for path in files:
             path.read_bytes()

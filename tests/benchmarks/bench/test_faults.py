@@ -8,7 +8,7 @@ import pytest
 
 from feedline.benchmarks import Plan, bench, read_records
 from feedline.benchmarks.measuring.hang import hung_at, stacks
-from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError, OutputError
@@ -33,8 +33,8 @@ child.main()
 """
 
 
-def job(root: Path) -> Job:
-    return Job(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
+def job(root: Path) -> MeasuringJob:
+    return MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
 
 
 def test_a_run_that_hangs_is_told_with_where_each_thread_is(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_many_threads_are_named_briefly() -> None:
 def test_the_stacks_of_a_hanging_loader_are_kept_beside_the_records(root: Path, tmp_path: Path) -> None:
     """The file is named in the failure, and does not keep the directory from taking further records."""
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         if job.spec.workers == 0:
             return run_at(100)
         return run_in_fresh_process(job, 4, [sys.executable, "-c", STUCK])
@@ -96,9 +96,9 @@ def test_a_disk_that_fills_in_mid_run_keeps_the_finished_records(root: Path, tmp
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    runs: list[Job] = []
+    runs: list[MeasuringJob] = []
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         runs.append(job)
         if len(runs) == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from feedline.benchmarks.bench.speed_tables import tabulate_speeds
-from feedline.benchmarks.bench.training_speed import Job, Speed, SpeedRecord, run_ranks
-from feedline.benchmarks.claims.accuracy import Run, agreement, write_digits
+from feedline.benchmarks.bench.scaling import tabulate_speeds
+from feedline.benchmarks.bench.training_speed import Speed, SpeedJob, SpeedRecord, run_ranks
+from feedline.benchmarks.claims.accuracy import TrainedRun, agreement, write_digits
 from feedline.cli.main import run as feedline
 from feedline.prep import MeasurementError, prepare_tiny_imagenet, read_document, verify
 from feedline.train import TrainConfig
@@ -33,7 +33,7 @@ def test_the_digits_are_a_tiny_imagenet(tmp_path: Path) -> None:
 def test_loaders_disagree_when_their_means_are_further_apart_than_seeds() -> None:
     """The verdict compares the distance of the means with the widest range over seeds."""
     runs = [
-        Run(loader=loader, seed=seed, top1=top1, loss=0.0, images_per_second=1.0)
+        TrainedRun(loader=loader, seed=seed, top1=top1, loss=0.0, images_per_second=1.0)
         for loader, values in {"a": (0.90, 0.94), "b": (0.91, 0.95)}.items()
         for seed, top1 in enumerate(values)
     ]
@@ -94,7 +94,7 @@ def test_ranks_that_take_too_long_are_ended(root: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     config = TrainConfig(root=root, out=tmp_path, loader="cached", workers=0, device="cpu", image_size=32, batch_size=8)
     with pytest.raises(MeasurementError, match="cached on 2 x cpu took more than 20 s"):
-        run_ranks(Job(config=config, classes=4, steps=10**6), 2, timeout=20)
+        run_ranks(SpeedJob(config=config, classes=4, steps=10**6), 2, timeout=20)
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or ())]
 
 

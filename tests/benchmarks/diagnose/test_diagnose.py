@@ -13,11 +13,11 @@ import simplejpeg
 from feedline.benchmarks import Plan, bench
 from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
 from feedline.benchmarks.diagnose.recommend import CurvePoint
-from feedline.benchmarks.diagnose.runs import DiagnosisPlan, Findings, measure_all
+from feedline.benchmarks.diagnose.runs import DiagnosisPlan, MeasuredRates, measure_all
 from feedline.benchmarks.diagnose.verdict import rate_of
 from feedline.benchmarks.measuring.child import answer_to
 from feedline.benchmarks.measuring.encodings import Profile, time_encodings
-from feedline.benchmarks.measuring.process import Job, Run, run_in_fresh_process
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
 from feedline.benchmarks.measuring.steps import Step
 from feedline.cli.main import run as feedline
@@ -31,18 +31,18 @@ FAST_STEP = Step(seconds_per_image=0.001)
 SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much
 
 
-def in_this_process(throttle: Throttle | None = None) -> Callable[[Job, float], Run]:
+def in_this_process(throttle: Throttle | None = None) -> Callable[[MeasuringJob, float], MeasuringRun]:
     """Return a runner that measures as a fresh process does, without the seconds that starting one takes."""
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         measurement = answer_to(throttled(job, throttle)).measurement
         assert measurement is not None
-        return Run(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
+        return MeasuringRun(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
 
     return run
 
 
-def throttled(job: Job, throttle: Throttle | None) -> Job:
+def throttled(job: MeasuringJob, throttle: Throttle | None) -> MeasuringJob:
     return replace(job, throttle=throttle) if job.loader == "threaded" else job
 
 
@@ -52,7 +52,7 @@ def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = No
         root=root, step=step, loaders=("threaded",), workers=(2,), batch_size=8, image_size=64, seconds=0.3, repeats=1
     )
 
-    def profile(job: Job, timeout: float) -> Profile:
+    def profile(job: MeasuringJob, timeout: float) -> Profile:
         stages = time_stages_of(job.loader, job.spec, throttle)
         return Profile(as_is=stages, encode="restart", encodings={})
 
@@ -128,7 +128,7 @@ def test_the_command_diagnoses_in_fresh_processes(
 @pytest.mark.slow
 def test_a_real_training_step_can_be_the_model(root: Path) -> None:
     """ResNet-18 on the CPU at 32 pixels: its step is timed, and the images really are trained on."""
-    job = Job(
+    job = MeasuringJob(
         loader="cached",
         spec=LoaderSpec(root=root, batch_size=8, image_size=32),
         seconds=0.2,
@@ -205,7 +205,7 @@ def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
         CurvePoint(loader=loader, workers=workers, rate=rate_of([value]), cpu_seconds_per_image=0.001)
         for loader, workers, value in (("imagefolder", 2, 500), ("threaded", 1, 600), ("threaded", 2, 1000))
     )
-    findings = Findings(
+    findings = MeasuredRates(
         curve=curve,
         chosen=curve[-1],
         state="warm",

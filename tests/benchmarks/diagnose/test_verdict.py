@@ -14,7 +14,7 @@ from feedline.benchmarks.diagnose.recommend import (
     recommend,
     trained,
 )
-from feedline.benchmarks.diagnose.verdict import BALANCED, Evidence, Rate, judge, rate_of, state_that_counts
+from feedline.benchmarks.diagnose.verdict import BALANCED, DifferentialRates, Rate, judge, rate_of, state_that_counts
 from feedline.prep import MeasurementError
 
 
@@ -29,10 +29,10 @@ def evidence(
     *,
     fetch_share: float = 0.05,
     spread: float = 0.02,
-) -> Evidence:
+) -> DifferentialRates:
     """The runs of a machine where loader and model work side by side; a cold rate makes the cold state count."""
     loader = warm if cold is None else cold
-    return Evidence(
+    return DifferentialRates(
         model=rate(model, spread),
         warm=rate(warm, spread),
         cold=None if cold is None else rate(cold, spread),
@@ -58,7 +58,7 @@ def evidence(
         (evidence(model=1000, warm=5000, spread=0.6), "compute-bound"),
     ],
 )
-def test_known_numbers_give_known_verdicts(found: Evidence, verdict: str) -> None:
+def test_known_numbers_give_known_verdicts(found: DifferentialRates, verdict: str) -> None:
     """Far apart is decided however much it wavers; close together is balanced when quiet, open when noisy."""
     assert judge(found).name == verdict
 
@@ -98,10 +98,10 @@ SHARES = st.floats(min_value=0, max_value=1)
 
 
 @st.composite
-def found_evidence(draw: st.DrawFn) -> Evidence:
+def found_evidence(draw: st.DrawFn) -> DifferentialRates:
     cold = draw(st.none() | RUNS)
     state = "warm" if cold is None else draw(st.sampled_from(["warm", "cold"]))
-    return Evidence(
+    return DifferentialRates(
         model=draw(RUNS), warm=draw(RUNS), cold=cold, together=draw(RUNS), fetch_share=draw(SHARES), state=state
     )
 
@@ -113,7 +113,7 @@ def scaled(found: Rate, factor: float) -> Rate:
 
 
 @given(found_evidence(), st.integers(min_value=-20, max_value=20))
-def test_a_machine_twice_as_fast_in_everything_has_the_same_bottleneck(found: Evidence, power: int) -> None:
+def test_a_machine_twice_as_fast_in_everything_has_the_same_bottleneck(found: DifferentialRates, power: int) -> None:
     """Scaling all rates leaves the verdict: by powers of two, which floating point does exactly."""
     factor = 2.0**power
     rates = {name: scaled(getattr(found, name), factor) for name in ("model", "warm", "together")}
@@ -123,7 +123,7 @@ def test_a_machine_twice_as_fast_in_everything_has_the_same_bottleneck(found: Ev
 
 
 @given(found_evidence(), RUNS, st.integers(min_value=1, max_value=7))
-def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: Evidence, cold: Rate, power: int) -> None:
+def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: DifferentialRates, cold: Rate, power: int) -> None:
     """Where a disk of an eighth of the speed leaves the model the bottleneck, it was the bottleneck before."""
     before = replace(found, cold=cold, state="cold")
     after = replace(before, cold=scaled(cold, 0.5**power))
@@ -132,7 +132,7 @@ def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: Evidence, col
 
 
 @given(found_evidence())
-def test_the_times_of_a_verdict_add_up(found: Evidence) -> None:
+def test_the_times_of_a_verdict_add_up(found: DifferentialRates) -> None:
     """Fetch and decode make the loader's time per image, and none is negative."""
     verdict = judge(found)
     loader = 1000 / found.loader.images_per_second

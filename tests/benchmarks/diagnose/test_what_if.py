@@ -18,7 +18,7 @@ from feedline.benchmarks.diagnose.hardware import DISKS, GPUS, Disk
 from feedline.benchmarks.diagnose.storage_model import Load, predict
 from feedline.benchmarks.diagnose.what_if import IMAGENET, what_ifs
 from feedline.benchmarks.measuring.encodings import Profile
-from feedline.benchmarks.measuring.process import Job, run_in_fresh_process
+from feedline.benchmarks.measuring.process import MeasuringJob, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes
 from feedline.loaders import LoaderSpec
 from feedline.loaders.support.encoded import EncodedImage, open_samples
@@ -170,7 +170,9 @@ def test_a_throttle_that_makes_no_sense_is_refused(values: tuple[float, float]) 
 
 def test_only_our_own_loader_can_be_throttled(root: Path) -> None:
     """A library reads for itself: pretending to slow it down would be a lie."""
-    job = Job(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1, throttle=Throttle(bytes_per_second=1e6))
+    job = MeasuringJob(
+        loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1, throttle=Throttle(bytes_per_second=1e6)
+    )
 
     with pytest.raises(MeasurementError, match="only threaded can be throttled"):
         run_in_fresh_process(job, 60)

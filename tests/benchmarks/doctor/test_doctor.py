@@ -12,10 +12,10 @@ import pytest
 from feedline.benchmarks import Environment, Machine
 from feedline.benchmarks.doctor.doctor import examine, usable
 from feedline.benchmarks.doctor.finding import Finding
-from feedline.benchmarks.doctor.machine_state import Facts, Place, Torch, gather
+from feedline.benchmarks.doctor.machine_state import DataFolder, MachineState, Torch, gather
 from feedline.cli.main import run as feedline
 
-HEALTHY = Facts(
+HEALTHY = MachineState(
     environment=Environment(
         machine=Machine(cpu="Xeon", cpus=16, memory_gib=128, gpu="NVIDIA H100", system="Linux x86_64"),
         platform="Linux-6.8",
@@ -36,7 +36,7 @@ HEALTHY = Facts(
     visible_devices=None,
     open_files=65536,
     open_files_hard=65536,
-    place=Place(path="/data", free_bytes=10**12, filesystem="ext4", storage="nvme"),
+    place=DataFolder(path="/data", free_bytes=10**12, filesystem="ext4", storage="nvme"),
     pillow="12.0.0 (SIMD)",
     pillow_reads_jpeg=True,
     libjpeg_turbo="3.1.0",
@@ -60,7 +60,7 @@ WINDOWS = replace(
     torch=Torch(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
     open_files=None,
     open_files_hard=None,
-    place=Place(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
+    place=DataFolder(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
     pillow="12.0.0",
     missing_loaders={"dali": "pip install 'feedline[dali]'"},
     console="cp1252",
@@ -68,22 +68,22 @@ WINDOWS = replace(
 )
 
 
-def machine(**changes: Any) -> Facts:
+def machine(**changes: Any) -> MachineState:
     """The healthy machine with another environment."""
     return replace(HEALTHY, environment=replace(HEALTHY.environment, **changes))
 
 
-def torch(**changes: Any) -> Facts:
+def torch(**changes: Any) -> MachineState:
     """The healthy machine with another torch."""
     return replace(HEALTHY, torch=replace(HEALTHY.torch, **changes))
 
 
-def place(**changes: Any) -> Facts:
+def place(**changes: Any) -> MachineState:
     """The healthy machine with another disk."""
     return replace(HEALTHY, place=replace(HEALTHY.place, **changes))
 
 
-def about(facts: Facts, subject: str) -> Finding:
+def about(facts: MachineState, subject: str) -> Finding:
     """The one finding about ``subject``."""
     (finding,) = (finding for finding in examine(facts) if finding.subject == subject)
     return finding
@@ -225,7 +225,7 @@ def test_unknown_facts_bring_no_finding() -> None:
     """Nothing is guessed of what could not be found out."""
     unknown = replace(
         machine(shm_bytes=None, governor=None, load_average=None, libraries={}),
-        place=Place(path="/data", free_bytes=None, filesystem=None, storage=None),
+        place=DataFolder(path="/data", free_bytes=None, filesystem=None, storage=None),
         open_files=None,
         machine_cpus=None,
         torch=replace(HEALTHY.torch, capabilities=()),

@@ -19,7 +19,7 @@ from feedline.benchmarks import (
     write_record,
 )
 from feedline.benchmarks.machine.process_usage import BytesRead
-from feedline.benchmarks.measuring.process import Job, Run
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
 from feedline.prep import FeedlineError, MeasurementError, OutputError
 
 from ..runs import run_at
@@ -27,7 +27,7 @@ from ..runs import run_at
 OLD = Path(__file__).with_name("schema-1")
 
 
-def fake_run(job: Job, timeout: float) -> Run:
+def fake_run(job: MeasuringJob, timeout: float) -> MeasuringRun:
     """Answer at once: 100 images/s for each worker and one more."""
     rate = 100 * (1 + job.spec.workers)
     warmup = (Window(seconds=1.0, samples=rate),)

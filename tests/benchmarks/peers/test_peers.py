@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from feedline.benchmarks import Expected, Plan, bench, measure
-from feedline.benchmarks.measuring.process import Job, Run
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
 from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
 from feedline.benchmarks.peers.adapters.epochs import Item, PeerEpochs
 from feedline.benchmarks.peers.conversions import images_of
@@ -103,7 +103,7 @@ def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_
     """There and back again over both; with the versions, the command, and no workers that a peer cannot have."""
     asked: list[tuple[str, int]] = []
 
-    def run(job: Job, timeout: float) -> Run:
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
         asked.append((job.loader, job.spec.workers))
         return run_at(100)
 
@@ -165,7 +165,7 @@ def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path,
     install(name, tmp_path / "envs")
     peers = Contest(names=(name,), envs=tmp_path / "envs", work=tmp_path / "work")
     read = peers.files(name, root)
-    found = peers.run(Job(loader=name, spec=spec_of(root, workers=1), seconds=0.5), 120)
+    found = peers.run(MeasuringJob(loader=name, spec=spec_of(root, workers=1), seconds=0.5), 120)
     cost = peers.conversion(name, root)
 
     assert found.measurement.samples_seen >= 84

@@ -15,7 +15,7 @@ import pytest
 from feedline.benchmarks import Plan, Record, Window, bench, read_records, render_report, write_record
 from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
 from feedline.benchmarks.machine.process_usage import BytesRead
-from feedline.benchmarks.measuring.process import Job, Run
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
 from feedline.benchmarks.measuring.record import running_code
 from feedline.cli.main import run as feedline
 from feedline.prep import to_json, write_document
@@ -27,7 +27,7 @@ from ..runs import run_at
 RATES = {("imagefolder", 0): 400, ("imagefolder", 2): 1000, ("webdataset", 0): 500, ("webdataset", 2): 1250}
 
 
-def fake_run(job: Job, timeout: float) -> Run:
+def fake_run(job: MeasuringJob, timeout: float) -> MeasuringRun:
     """Answer at once with the rate of the table above; the ceiling is 5000 images/s."""
     rate = RATES.get((job.loader, job.spec.workers), 5000)
     return run_at(rate, peak_rss_bytes=3 * 2**29, cpu_seconds=0.006 * rate)

@@ -25,7 +25,7 @@ MAX_TEXT = 16 * 1024 * 1024  # bytes; valprep.sh has 2.2 MB, Kaggle's list 3 MB
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LabelList:
     """What one source says."""
 
     where: str
@@ -35,36 +35,36 @@ class Evidence:
     """Training images of each class, where the devkit tells."""
 
 
-def check_labels(evidence: Evidence) -> None:
+def check_labels(found: LabelList) -> None:
     """Raise SourceError for the first label that differs from the bundled one."""
     official = validation_labels()
-    for name, wnid in evidence.labels.items():
+    for name, wnid in found.labels.items():
         if official.get(name) != wnid:
             raise SourceError(
-                f"{evidence.where} says {name} is {wnid}, the official list says "
-                f"{official.get(name, 'that there is none')}; find out which was changed, or leave {evidence.where} out"
+                f"{found.where} says {name} is {wnid}, the official list says "
+                f"{official.get(name, 'that there is none')}; find out which was changed, or leave {found.where} out"
             )
 
 
-def file_evidence(path: Path) -> Evidence | None:
+def labels_in_file(path: Path) -> LabelList | None:
     """Return the labels in a text file, or None where it has none or is too long for one."""
-    return text_evidence(path.read_bytes(), str(path)) if path.stat().st_size <= MAX_TEXT else None
+    return labels_in_text(path.read_bytes(), str(path)) if path.stat().st_size <= MAX_TEXT else None
 
 
-def text_evidence(data: bytes, where: str) -> Evidence | None:
+def labels_in_text(data: bytes, where: str) -> LabelList | None:
     """Return the labels in a text, or None where it has none; CRLF is as good as LF."""
     found = LABEL.findall(data)
-    return Evidence(where, {f"{name.decode()}.JPEG": wnid.decode() for name, wnid in found}) if found else None
+    return LabelList(where, {f"{name.decode()}.JPEG": wnid.decode() for name, wnid in found}) if found else None
 
 
-def devkit_folder(meta: Path) -> Evidence:
+def devkit_folder(meta: Path) -> LabelList:
     """Return what an unpacked devkit says; ``meta`` is its ``data/meta.mat``."""
     truth = meta.with_name(TRUTH)
     files = {path.name: path.read_bytes()[:MAX_TEXT] for path in (meta, truth) if path.is_file()}
     return _devkit(files, str(meta.parent))
 
 
-def devkit_archive(path: Path) -> Evidence:
+def devkit_archive(path: Path) -> LabelList:
     """Return what a devkit says: a .tar.gz, or the .tar that some browsers make of it."""
     files: dict[str, bytes] = {}
     with open_tar(path) as (file, members):
@@ -75,7 +75,7 @@ def devkit_archive(path: Path) -> Evidence:
     return _devkit(files, str(path))
 
 
-def _devkit(files: dict[str, bytes], where: str) -> Evidence:
+def _devkit(files: dict[str, bytes], where: str) -> LabelList:
     if set(files) != {META, TRUTH}:
         raise SourceError(f"{where} lacks {' and '.join({META, TRUTH} - set(files))}; download the devkit again")
     wnid_of: dict[int, str] = {}
@@ -90,4 +90,4 @@ def _devkit(files: dict[str, bytes], where: str) -> Evidence:
         truth = [wnid_of[int(line)] for line in files[TRUTH].split()]
     except (ValueError, KeyError, OverflowError) as error:
         raise SourceError(f"{TRUTH} in {where} does not fit its {META} ({error}); download the devkit again") from error
-    return Evidence(where, {f"ILSVRC2012_val_{i:08d}.JPEG": wnid for i, wnid in enumerate(truth, 1)}, images)
+    return LabelList(where, {f"ILSVRC2012_val_{i:08d}.JPEG": wnid for i, wnid in enumerate(truth, 1)}, images)

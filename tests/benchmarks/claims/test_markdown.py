@@ -11,16 +11,16 @@ from hypothesis import given, strategies as st
 
 from feedline.benchmarks import Record, Window, read_records, write_record
 from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
-from feedline.benchmarks.claims.loader_tables import cold, loaders, peers
+from feedline.benchmarks.claims.loader_markdown import cold, loaders, peers
+from feedline.benchmarks.claims.markdown import TABLES
 from feedline.benchmarks.claims.readme import documents, splice, stale
-from feedline.benchmarks.claims.result_tables import TABLES
 from feedline.benchmarks.claims.threaded import ThreadedRecord
 from feedline.benchmarks.claims.threaded_costs import OpenedIndex, Timed
 from feedline.benchmarks.machine.process_usage import BytesRead
 from feedline.prep import MeasurementError, write_document
 from feedline.train import TrainConfig
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 RECORDS = TOP / "benchmarks" / "records"
 
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from ..machine.environment import Machine
 from ..measuring.record import Record, read_records
-from ..results.tables import CEILING, Pair, Row, Table, cold_and_warm, tabulate
+from ..results.ranking import CEILING, Pair, Ranking, Row, cold_and_warm, tabulate
 
 OURS, BASELINE = "threaded", "imagefolder"
 
@@ -61,7 +61,7 @@ def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tupl
     return "\n\n".join(texts)
 
 
-def _tables(folder: Path) -> list[Table]:
+def _tables(folder: Path) -> list[Ranking]:
     """Return the tables of the records below a folder: a machine has its own."""
     folders = sorted({path.parent for path in folder.rglob("*.json")})
     machines: dict[Machine, list[Record]] = {}
@@ -77,7 +77,7 @@ def _cold_line(pair: Pair) -> str:
     return f"| `{cold.loader}` | {cold.workers} | {rates} | {disk} |"
 
 
-def _bench_heading(table: Table, cache: str, batch_size: int) -> str:
+def _bench_heading(table: Ranking, cache: str, batch_size: int) -> str:
     records = [r for r in table.records if (r.cache, r.config.batch_size) == (cache, batch_size)]
     runs = len({record.repeat for record in records})
     return (
@@ -101,7 +101,7 @@ def _bench_line(row: Row, ratio: str) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _ratio(table: Table, above: Row, below: Row) -> str:
+def _ratio(table: Ranking, above: Row, below: Row) -> str:
     over, under = _runs(table, above), _runs(table, below)
     ratios = sorted(over[repeat] / under[repeat] for repeat in over.keys() & under.keys())
     if above is below or not ratios or CEILING in (above.loader, below.loader):
@@ -110,7 +110,7 @@ def _ratio(table: Table, above: Row, below: Row) -> str:
     return middle if len(ratios) == 1 else f"{middle} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
-def _runs(table: Table, row: Row) -> dict[int, float]:
+def _runs(table: Ranking, row: Row) -> dict[int, float]:
     """Return images/s of the row's runs by their number."""
     return {
         record.repeat: record.measurement.images_per_second

@@ -14,12 +14,12 @@ from pydantic import TypeAdapter
 
 from ...prep import read_document
 from ...train.history import EpochRecord
-from ..bench.speed_tables import tabulate_speeds
+from ..bench.scaling import tabulate_speeds
 from ..bench.training_speed import SpeedRecord
 from ..machine.environment import Environment
-from ..results.tables import CEILING
+from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
-from .loader_tables import cold, loaders, machine_name, peers
+from .loader_markdown import cold, loaders, machine_name, peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .sharding import ShardingRecord, table as sharding_table

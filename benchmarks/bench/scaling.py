@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..results.tables import CEILING
+from ..results.ranking import CEILING
 from .training_speed import Speed
 
 COLUMNS = ("device", "loader", "workers", "images/s", "of the ceiling", "scaling", "waiting for data")

@@ -83,7 +83,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Fastest:
     """The answer to "which loader is fastest here?"."""
 
     loader: str
@@ -95,7 +95,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Ranking:
     """Rows that may be compared: same machine, same images, same size and transform."""
 
     machine: Machine
@@ -104,7 +104,7 @@ class Table:
     image_size: int
     samples: int
     rows: tuple[Row, ...]
-    verdict: Verdict | None
+    verdict: Fastest | None
     """None where only the ceiling was measured."""
     records: tuple[Record, ...]
     """What the rows were made from."""
@@ -115,7 +115,7 @@ class Table:
         return f"{self.image_size} px" + (", DCT-scaled" if self.records[0].config.dct_scaling else "")
 
 
-def tabulate(records: Sequence[Record]) -> list[Table]:
+def tabulate(records: Sequence[Record]) -> list[Ranking]:
     """Return one table for each combination of images, split, size, transform and decoding among ``records``.
 
     Raises MeasurementError when the records come from unlike machines.
@@ -130,7 +130,7 @@ def tabulate(records: Sequence[Record]) -> list[Table]:
     return [_table(machine, group) for group in groups.values()]
 
 
-def curves(table: Table) -> dict[str, list[Row]]:
+def curves(table: Ranking) -> dict[str, list[Row]]:
     """Return the rows that one can train with as curves over workers, by name: one for each loader and setting.
 
     A name says batch size and cache state only where the table has several of them.
@@ -146,7 +146,7 @@ def curves(table: Table) -> dict[str, list[Row]]:
     return found
 
 
-def cold_and_warm(table: Table) -> list[Pair]:
+def cold_and_warm(table: Ranking) -> list[Pair]:
     """Return the configurations of ``table`` that were measured cold and warm."""
     warm = {(row.loader, row.workers, row.batch_size): row for row in table.rows if row.cache == "warm"}
     cold = [row for row in table.rows if row.cache == "cold"]
@@ -154,12 +154,12 @@ def cold_and_warm(table: Table) -> list[Pair]:
     return [Pair(cold=row, warm=other) for row, other in found if other is not None]
 
 
-def ceiling_of(table: Table) -> float | None:
+def ceiling_of(table: Ranking) -> float | None:
     """Return the highest rate of ``cached`` in ``table``, None where it was not measured."""
     return max((row.images_per_second for row in table.rows if row.loader == CEILING), default=None)
 
 
-def _table(machine: Machine, records: Sequence[Record]) -> Table:
+def _table(machine: Machine, records: Sequence[Record]) -> Ranking:
     groups: dict[tuple[str, int, int, CacheState, bool], list[Record]] = {}
     ceilings: dict[int, list[Record]] = {}
     for record in records:
@@ -177,7 +177,7 @@ def _table(machine: Machine, records: Sequence[Record]) -> Table:
     rows.sort(key=lambda row: (row.loader == CEILING, row.loader, row.is_cold, row.cache, row.batch_size, row.workers))
     rows = _named(rows)
     first = records[0]
-    return Table(
+    return Ranking(
         machine=machine,
         dataset=first.data.dataset,
         split=first.config.split,
@@ -249,7 +249,7 @@ def _rate_of(windows: Sequence[Window]) -> float:
     return sum(window.samples for window in windows) / sum(window.seconds for window in windows)
 
 
-def _verdict(rows: Sequence[Row]) -> Verdict | None:
+def _verdict(rows: Sequence[Row]) -> Fastest | None:
     trainable = [row for row in rows if row.loader != CEILING]
     if not trainable:
         return None
@@ -262,7 +262,7 @@ def _verdict(rows: Sequence[Row]) -> Verdict | None:
         spread = max(row.spread * row.images_per_second for row in (best, rival))
         inconclusive = difference < spread
         sentence = _undecided(best, rival) if inconclusive else _decided(best, rival)
-    return Verdict(
+    return Fastest(
         loader=best.loader,
         workers=best.workers,
         batch_size=best.batch_size,
