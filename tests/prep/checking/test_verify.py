@@ -106,7 +106,7 @@ def class_gone(path: Path) -> str:
 
 def stranger(path: Path) -> str:
     (path.parent.parent / "n99999999").mkdir()
-    return f"{path.parent.parent / 'n99999999'} is no class of the manifest"
+    return f"{path.parent.parent / 'n99999999'} is not a class of the manifest"
 
 
 DAMAGE = [lose, add, cut, cut_behind_a_thumbnail, zeros, empty, rewritten, headers, class_gone, stranger]
