@@ -18,7 +18,7 @@ AHEAD = 1024 * 1024 * 1024  # bytes; a machine whose page cache holds less is sh
 
 
 class Md5s:
-    """Compute the md5 of archives in a background thread that keeps step with calls of ``advance``."""
+    """The md5 of archives, computed in a background thread that keeps step with calls of ``advance``."""
 
     def __init__(self, archives: Sequence[Path]) -> None:
         self._archives = archives

@@ -55,7 +55,10 @@ def write_document(path: Path, value: object) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, or leave ``path`` as it was: temporary name, fsync, rename."""
+    """Write ``data`` to ``path`` with a temporary name, fsync and rename.
+
+    If writing fails, it leaves ``path`` as it was, removes the temporary file and raises OSError.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:

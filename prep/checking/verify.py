@@ -85,7 +85,7 @@ def _changed_bytes(name: str, split: Split, found: Sequence[CheckResult]) -> lis
     images, size = sum(part.images for part in held), sum(part.bytes for part in held)
     if images != split.images or size == split.bytes:
         return []
-    return [f"the {images} images of {name} have {size} bytes, the manifest says {split.bytes}; some were changed"]
+    return [f"the {images} images of {name} have {size} bytes, the manifest says {split.bytes}: some were changed"]
 
 
 def _check_folder(

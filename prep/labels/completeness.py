@@ -51,7 +51,7 @@ OFFICIAL = {
         md5=("e1b8681fff3d63731c599df9b4b6fc02", "fe64ceb247e473635708aed23ab6d839"),
     ),
 }
-OVERRIDE = "if this is intended, give --checksum none"
+OVERRIDE = "give --checksum none if this is intended"
 
 
 def is_official(split: str, per_class: Mapping[str, int], images: int) -> bool:
@@ -76,13 +76,13 @@ def check_counts(split: str, per_class: Mapping[str, int], images: int, source: 
         if not expected.fewest <= count <= expected.most:
             span = str(expected.fewest) if expected.fewest == expected.most else f"{expected.fewest}..{expected.most}"
             raise SourceError(
-                f"{source} holds {count} {split} images of class {wnid}, ImageNet has {span}: "
-                f"copy or download it again; {OVERRIDE}"
+                f"{source} holds {count} {split} images of class {wnid}, ImageNet has {span}; "
+                f"copy or download it again, or {OVERRIDE}"
             )
     if images != expected.images:
         raise SourceError(
-            f"{source} holds {images} {split} images of all {CLASSES} classes, ImageNet has {expected.images}: "
-            f"copy or download it again; {OVERRIDE}"
+            f"{source} holds {images} {split} images of all {CLASSES} classes, ImageNet has {expected.images}; "
+            f"copy or download it again, or {OVERRIDE}"
         )
 
 
@@ -91,8 +91,8 @@ def check_bytes(split: str, archive: Path) -> None:
     size, expected = archive.stat().st_size, OFFICIAL[split].bytes
     if expected is not None and size != expected:
         raise SourceError(
-            f"{archive} has {size} bytes, the official archive of {split} has {expected}: "
-            f"it was changed or packed again; {OVERRIDE}"
+            f"{archive} was changed or packed again: it has {size} bytes, "
+            f"the official archive of {split} has {expected}; download it again, or {OVERRIDE}"
         )
 
 
@@ -100,8 +100,8 @@ def check_md5(split: str, archive: Path, md5: str) -> None:
     """Raise SourceError if the md5 of an archive that holds a whole split is not an official one."""
     if md5 not in OFFICIAL[split].md5:
         raise SourceError(
-            f"{archive} has the md5 {md5}, the official archive of {split} has {' or '.join(OFFICIAL[split].md5)}: "
-            f"download it again; {OVERRIDE}"
+            f"{archive} has the md5 {md5}, the official archive of {split} has {' or '.join(OFFICIAL[split].md5)}; "
+            f"download it again, or {OVERRIDE}"
         )
 
 
@@ -113,6 +113,6 @@ def check_devkit(train_images: Mapping[str, int], per_class: Mapping[str, int], 
     for wnid, count in per_class.items():
         if count and train_images.get(wnid, count) != count:
             raise SourceError(
-                f"train holds {count} images of class {wnid}, {devkit} says {train_images[wnid]}: "
-                f"copy or download the archive again; {OVERRIDE}"
+                f"train holds {count} images of class {wnid}, {devkit} says {train_images[wnid]}; "
+                f"copy or download the archive again, or {OVERRIDE}"
             )

@@ -91,7 +91,7 @@ class ImageSpec:
 
 
 class Renderer:
-    """Render the images of one spec in a thread pool and yield them in order."""
+    """A renderer of one spec's images, in a thread pool and in order."""
 
     AHEAD = 64
     """Images in progress or waiting: enough for 32 threads, and about 8 MB."""
