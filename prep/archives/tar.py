@@ -16,7 +16,7 @@ from ..base.errors import SourceError
 BLOCK = 512
 UNKNOWN = 1 << 62  # the size of a tar that is read from a stream
 ZEROS = bytes(BLOCK)
-MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; a hostile one may claim 8 GB
+MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; ImageNet needs none, a hostile one may claim 8 GB
 MAX_PADDING = 1024 * 1024  # bytes after the end blocks; GNU tar pads to 10,240
 
 
