@@ -1,4 +1,4 @@
-"""From archives to class folders to shards: pure Python, no shell, no network."""
+"""Preparation of data sets, from archives to class folders to shards, in Python without a shell or a network."""
 
 from .base.cpus import usable_cpus
 from .base.documents import read_document, to_json, write_atomically, write_document

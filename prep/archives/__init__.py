@@ -1,5 +1,5 @@
-"""Strict readers of containers: tar, zip and MAT-files, and their checksums.
+"""Strict readers of tar, zip and MAT-files, and the checksums of archives.
 
-A reader belongs here when it turns a file into members or values and knows nothing of data sets. What a member means,
-such as its class, is decided in ``sources``.
+A reader belongs here when it turns a file into members or values and depends on no data set. ``sources`` decides
+what a member means, such as its class.
 """

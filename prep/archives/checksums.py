@@ -1,8 +1,8 @@
-"""The md5 of archives, taken while they are being unpacked rather than in a pass before it.
+"""The md5 of archives, computed while they are unpacked.
 
-The writers jump between classes, and md5 needs the bytes in order. So one thread reads the archives from front to
-back beside the writers and keeps within a gigabyte of them: what it reads, the writers have read or are about to
-read, and the disk delivers it once. A pass of its own would read 148 GB twice.
+The writers jump between classes, and md5 needs the bytes in order. So one more thread reads the archives from
+front to back and stays within a gigabyte of the writers. The writers read the same bytes shortly before or after
+it, so the disk delivers them once. A separate pass would read 148 GB twice.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from types import TracebackType
 from ..base.errors import SourceError
 
 CHUNK = 4 * 1024 * 1024  # bytes
-AHEAD = 1024 * 1024 * 1024  # bytes; a page cache that holds less is short of memory anyway
+AHEAD = 1024 * 1024 * 1024  # bytes; a machine whose page cache holds less is short of memory anyway
 
 
 class Md5s:
-    """Hashes archives in the background, in step with what ``advance`` is told."""
+    """The md5 of archives, computed in a background thread that keeps step with calls of ``advance``."""
 
     def __init__(self, archives: Sequence[Path]) -> None:
         self._archives = archives
@@ -41,15 +41,15 @@ class Md5s:
         self._thread.join()
 
     def advance(self, more: float) -> None:
-        """Allow ``more`` bytes beyond those allowed before: the writers have come so much further."""
+        """Let the thread read ``more`` bytes than before, because the writers have read that many more."""
         with self._changed:
             self._allowed += more
             self._changed.notify()
 
     def digests(self) -> dict[Path, str]:
-        """Wait for the last byte and return {archive: md5}; raise SourceError where an archive cannot be read."""
+        """Wait for the last byte and return {archive: md5}; raise SourceError if an archive cannot be read."""
         self.advance(float("inf"))
-        while self._thread.is_alive():  # in slices, so that Ctrl-C is heard on Windows too
+        while self._thread.is_alive():  # in slices, because Ctrl-C does not interrupt a long join on Windows
             self._thread.join(0.2)
         if self._error:
             raise self._error

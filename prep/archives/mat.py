@@ -1,8 +1,9 @@
-"""A small reader of MATLAB's MAT-files, level 5: enough for ``meta.mat`` of the ILSVRC-2012 devkit, and bounded.
+"""A reader of MATLAB's MAT-files (level 5) that is limited to ``meta.mat`` of the ILSVRC-2012 devkit.
 
-The devkit numbers its classes by ILSVRC2012_ID, an order of its own that only this file explains. It is one array of
-structs, compressed; SciPy reads it, but is 35 MB for one file of 130 kB. Follows MathWorks' "MAT-File Format"
-(level 5): tagged elements, zlib around them, little-endian.
+The devkit numbers its classes by ILSVRC2012_ID, and only this file maps these numbers to wnids. It holds one
+compressed array of structs. SciPy can read it, but SciPy has 35 MB and the file 130 kB. The reader follows
+MathWorks' "MAT-File Format" (level 5): tagged elements, compressed with zlib, little-endian. It bounds the memory
+that a file can take.
 """
 
 import struct
@@ -16,27 +17,30 @@ HEADER = 128
 MAX_FILE = 16 * 1024 * 1024  # bytes, packed or unpacked; the original has 0.13 and 2.5 MB
 MATRIX, COMPRESSED = 14, 15
 STRUCT = 2
-# The data types of numbers and characters, and how the struct module spells them.
+# Data types of numbers and characters: {MAT-file code: format character of the struct module}.
 NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q", 16: "B", 17: "H"}
 
 Value = float | str | None
 
 
-def read_structs(data: bytes, where: str) -> list[dict[str, Value]]:
-    """Return the first array of structs in a MAT-file: one {field: scalar or text} per struct.
+def read_structs(data: bytes, source: str) -> list[dict[str, Value]]:
+    """Return the first array of structs in a MAT-file as one {field: scalar or text} per struct.
 
-    A field that is neither (a matrix, say) becomes None. Raises SourceError for damage.
+    ``source`` names the file in messages. A field that is neither a scalar nor a text, such as a matrix, becomes
+    None. Raises SourceError if the file is damaged.
     """
     try:
         if len(data) > MAX_FILE or data[126:128] != b"IM":
-            raise ValueError("it is no little-endian MAT-file of level 5")
+            raise ValueError("it is not a little-endian MAT-file of level 5")
         for kind, body in _elements(data[HEADER:]):
             matrix = _unpacked(body) if kind == COMPRESSED else body if kind == MATRIX else b""
             if matrix[8:9] == bytes([STRUCT]):
                 return list(_structs(matrix))
         raise ValueError("it holds no array of structs")
     except (ValueError, struct.error, zlib.error, IndexError, StopIteration, RuntimeError, TypeError) as error:
-        raise SourceError(f"{where} cannot be read as meta.mat ({error}); copy or download the devkit again") from error
+        raise SourceError(
+            f"{source} cannot be read as meta.mat ({error}); copy or download the devkit again"
+        ) from error
 
 
 def read_mat(path: Path) -> list[dict[str, Value]]:
@@ -46,7 +50,7 @@ def read_mat(path: Path) -> list[dict[str, Value]]:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (data type, content) of the elements that follow each other in ``data``."""
+    """Yield (data type, content) of each element in ``data``, in order."""
     position = 0
     while position + 8 <= len(data):
         kind, size = struct.unpack_from("<II", data, position)
@@ -66,15 +70,18 @@ def _unpacked(body: bytes) -> bytes:
     inflater = zlib.decompressobj()
     data = inflater.decompress(body, MAX_FILE)
     if inflater.unconsumed_tail:
-        raise ValueError(f"it unpacks to more than {MAX_FILE} bytes")
+        raise ValueError(f"it decompresses to more than {MAX_FILE} bytes")
     kind, matrix = next(_elements(data))
     if kind != MATRIX:
-        raise ValueError("it packs no matrix")
+        raise ValueError("its compressed element holds no matrix")
     return matrix
 
 
 def _structs(matrix: bytes) -> Iterator[dict[str, Value]]:
-    """Yield the structs of a struct array: flags, dimensions, name, length of field names, names, then the values."""
+    """Yield the structs of a struct array.
+
+    Its elements are: flags, dimensions, name, length of field names, field names, then the values.
+    """
     parts = _elements(matrix)
     _flags, (_, shape), _name, (_, length), (_, names) = (next(parts) for _ in range(5))
     width = struct.unpack("<i", length)[0]
@@ -90,7 +97,7 @@ def _structs(matrix: bytes) -> Iterator[dict[str, Value]]:
 
 
 def _value(matrix: bytes) -> Value:
-    """Return a matrix's content when it is a scalar or a text."""
+    """Return a matrix's content if it is a scalar or a text, else None."""
     parts = list(_elements(matrix))
     if len(parts) < 4 or parts[3][0] not in NUMBERS:
         return None

@@ -1,5 +1,5 @@
-"""What every room of prep stands on: errors, documents, manifests, output directories, thread pools and progress.
+"""Shared basics of prep: errors, documents, manifests, output directories, threads, paths and progress.
 
-A module belongs here when several rooms need it and it knows nothing of archives, image formats or shards. What only
-one room needs stays in that room.
+A module belongs here when several folders of prep need it and it does not depend on archives, image formats or
+shards. A module that only one folder needs stays in that folder.
 """

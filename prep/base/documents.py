@@ -1,8 +1,8 @@
-"""The JSON documents on disk (manifests, records, run configurations): typed, bounded, never half-written.
+"""Reading and writing of JSON documents: manifests, records and run configurations.
 
 A document is a frozen dataclass. Reading checks every field against its annotation with pydantic, so that a
-foreign or damaged file becomes one clear sentence instead of a KeyError later. Writing goes to a temporary
-name, is flushed to the disk and then renamed, so that a document that exists is whole.
+foreign or damaged file raises one DatasetError that names the field instead of a KeyError later. Writing uses a
+temporary name, flushes the file to the disk and renames it, so that a document that exists is whole.
 """
 
 import json
@@ -13,32 +13,34 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import DatasetError
-from .scanners import put_in_place
+from .retries import put_in_place
 
 T = TypeVar("T")
 
-# The largest we write is ImageNet's shard manifest: about 600 shards and 1000 classes, 200 kB.
+# The largest document is ImageNet's shard manifest: about 600 shards and 1000 classes, 200 kB.
 MAX_BYTES = 64 * 1024 * 1024
 
 
 def read_document(path: Path, kind: type[T]) -> T:
     """Return the document at ``path`` as a ``kind``.
 
-    Raises DatasetError when the file is missing, larger than 64 MiB, or not such a document.
+    Raises DatasetError if the file is missing, has more than 64 MiB, or is not such a document.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+        raise DatasetError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
     if len(data) > MAX_BYTES:
-        raise DatasetError(f"{path} is larger than {MAX_BYTES} bytes: no feedline document is")
+        raise DatasetError(f"{path} has more than {MAX_BYTES} bytes, so it is not a feedline document; check the path")
     try:
         return TypeAdapter(kind).validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise DatasetError(f"{path} is not a {kind.__name__} document: {first['msg']} at {where}") from error
+        field = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise DatasetError(
+            f"{path} is not a {kind.__name__} document: {first['msg']} at {field}; check the path or restore the file"
+        ) from error
 
 
 def to_json(value: object) -> Any:
@@ -47,13 +49,16 @@ def to_json(value: object) -> Any:
 
 
 def write_document(path: Path, value: object) -> None:
-    """Write a dataclass instance to ``path`` as JSON: temporary name, fsync, rename."""
+    """Write a dataclass instance to ``path`` as JSON with ``write_atomically``."""
     text = json.dumps(to_json(value), indent=1, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Make ``path`` hold ``data``, or leave it as it was: temporary name, fsync, rename."""
+    """Write ``data`` to ``path`` with a temporary name, fsync and rename.
+
+    If writing fails, it leaves ``path`` as it was, removes the temporary file and raises OSError.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:

@@ -1,17 +1,17 @@
-"""What can go wrong, as one tree, drawn here so that a caller can choose the branch to catch.
+"""The exceptions of feedline, as one tree, so that a caller can catch a branch of it.
 
     FeedlineError               every error that feedline raises on purpose
     ├── SourceError             an archive or folder given as input is missing, damaged or foreign
-    ├── OutputError             the output place holds something else, or has no room
-    ├── DatasetError            a dataset root or shard set is unfinished, damaged or lacks what is asked
+    ├── OutputError             the output directory holds something else, or its disk has no room
+    ├── DatasetError            a dataset root or shard set is unfinished, damaged or lacks what is requested
     ├── SampleError             one image cannot be decoded
-    ├── LoaderError             a loader cannot do what its spec asks
-    │   └── LoaderUnavailable   the library that a loader stands on is not installed
+    ├── LoaderError             a loader cannot do what its spec requests
+    │   └── LoaderUnavailable   the library that a loader needs is not installed
     ├── MeasurementError        a benchmark run, or a record of one, cannot be used
     └── TrainingError           a training run or its checkpoint cannot be used
 
-The tree lives on the lowest floor because imports only run down. Each message is one sentence or two:
-the thing, its value, and the next command. The command line prints it and leaves with code 1.
+The tree is in the lowest package because imports only run down. Each message has one or two sentences: what is
+wrong, with its value, and the next command. The command line prints the message and exits with code 1.
 """
 
 
@@ -24,11 +24,11 @@ class SourceError(FeedlineError):
 
 
 class OutputError(FeedlineError):
-    """The output place holds something else, or has no room."""
+    """The output directory holds something else, or its disk has no room."""
 
 
 class DatasetError(FeedlineError):
-    """A dataset root or shard set is unfinished, damaged or lacks what is asked."""
+    """A dataset root or shard set is unfinished, damaged or lacks what is requested."""
 
 
 class SampleError(FeedlineError):
@@ -36,11 +36,11 @@ class SampleError(FeedlineError):
 
 
 class LoaderError(FeedlineError):
-    """A loader cannot do what its spec asks."""
+    """A loader cannot do what its spec requests."""
 
 
 class LoaderUnavailable(LoaderError):
-    """The library that a loader stands on is not installed."""
+    """The library that a loader needs is not installed."""
 
 
 class MeasurementError(FeedlineError):

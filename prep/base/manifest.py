@@ -1,10 +1,11 @@
-"""The manifests: what a dataset root and its shards hold. Each is written last, so it means "finished".
+"""The manifests, which list what a dataset root and its shards hold.
 
     ROOT/manifest.json           Manifest: classes, splits, counts, and what they were prepared from
     ROOT/shards/manifest.json    ShardManifest: encoding, seed, and every shard with its count and sha256
 
-A directory without its manifest is unfinished, and nothing here will use it. The class index of a sample is
-the position of its wnid (WordNet 3.0 noun synset: ``n`` and eight digits) in the data set's sorted wnids.
+A manifest is written last. A directory without its manifest is unfinished, and feedline rejects it. The class
+index of a sample is the position of its wnid (WordNet 3.0 noun synset: ``n`` and eight digits) in the data set's
+sorted wnids.
 """
 
 from dataclasses import dataclass, field
@@ -23,17 +24,17 @@ Encode = Literal["copy", "restart", "resize"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One archive or folder that the data came from."""
+    """One archive or folder from which the data was prepared."""
 
     name: str
     bytes: int
-    """The archive's size; of a folder, the size of its images."""
+    """The size of the archive, or of the images in a folder."""
     layout: str = ""
-    """What it was recognised as."""
+    """The layout as which it was recognised."""
     splits: tuple[str, ...] = ()
-    """The splits that were asked of it."""
+    """The splits that were requested from it."""
     subset: bool = False
-    """Whether only some classes were asked of it."""
+    """Whether only some classes were requested from it."""
     md5: str | None = None
 
 
@@ -47,12 +48,12 @@ class ClassEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What one split holds. An unlabelled split (test) has no ``per_class``."""
+    """The counts of one split. An unlabelled split (test) has no ``per_class``."""
 
     images: int
     bytes: int
     per_class: tuple[int, ...] = ()
-    """Images of each class, in class order."""
+    """Images of each class, by class index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +99,23 @@ class ShardManifest:
     classes: tuple[ClassEntry, ...]
     splits: dict[str, ShardSplit]
     short_side: int | None = None
-    """Pixels, of ``encode`` "resize"."""
+    """Pixels, for ``encode`` "resize"."""
     quality: int | None = None
-    """JPEG quality from 1 to 100, of ``encode`` "resize"."""
+    """JPEG quality from 1 to 100, for ``encode`` "resize"."""
     metadata: bool = False
-    """Whether each sample has a ``.json``: wnid, width, height and the file's own name."""
+    """Whether each sample has a ``.json`` with its wnid, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """How many images ``encode`` left as they were, by what they are, such as "progressive" or "cmyk"."""
+    """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
 
 
 def read_manifest(root: Path) -> Manifest:
-    """Return a dataset root's manifest; raise DatasetError when the root is missing or unfinished."""
+    """Return a dataset root's manifest; raise DatasetError if the root is missing or unfinished."""
     _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
     return read_document(root / MANIFEST, Manifest)
 
 
 def read_shard_manifest(shards: Path) -> ShardManifest:
-    """Return a shard directory's manifest; raise DatasetError when it is missing or unfinished."""
+    """Return a shard directory's manifest; raise DatasetError if the directory is missing or unfinished."""
     root = shards.parent if shards.name == SHARDS else "ROOT"
     _require(shards, "no finished shards", f"feedline shard {root}")
     return read_document(shards / MANIFEST, ShardManifest)
@@ -124,4 +125,4 @@ def _require(directory: Path, problem: str, command: str) -> None:
     if not directory.is_dir():
         raise DatasetError(f"{directory} does not exist; make it with: {command}")
     if not (directory / MANIFEST).is_file():
-        raise DatasetError(f"{directory} has {problem} (there is no {MANIFEST}); run again: {command}")
+        raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")

@@ -1,9 +1,9 @@
-"""Random numbers as a pure function of what they are for: order, crops and flips need no generator state.
+"""Random numbers for orders, crops and flips, computed without generator state.
 
-A loader that draws from a running generator gives other data with other workers, ranks or after a resume.
-Here every number is a hash of (seed, epoch, sample index, draw), so none of that can change it. The hash is
-SplitMix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), in
-numpy: the same on every platform and numpy version, which numpy's own Generator methods do not promise.
+A loader that draws from a running generator yields other data with other workers, other ranks or after a resume.
+Here every number is a hash of (seed, epoch, sample index, draw), so none of these changes it. The hash is
+SplitMix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014) in numpy.
+It is the same on every platform and numpy version; numpy does not promise this for the methods of its Generator.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 
 
 def mix(values: U64) -> U64:
-    """Return SplitMix64's output for each 64-bit state: a bijection that scatters neighbours."""
+    """Return SplitMix64's output for each 64-bit state, a bijection that maps close values far apart."""
     with np.errstate(over="ignore"):
         state = values + _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _MIX1
@@ -34,13 +34,13 @@ def key_of(*parts: int) -> np.uint64:
 
 
 def permutation(count: int, *parts: int) -> npt.NDArray[np.int64]:
-    """Return the numbers 0 to ``count`` - 1 in the random order that belongs to ``parts``, int64 (count,)."""
+    """Return the numbers 0 to ``count`` - 1 in a random order that depends on ``parts`` only, int64 (count,)."""
     hashes = mix(np.arange(count, dtype=np.uint64) ^ key_of(*parts))
     return np.argsort(hashes, kind="stable").astype(np.int64)
 
 
 def uniforms(indexes: npt.NDArray[np.int64], draws: int, *parts: int) -> npt.NDArray[np.float64]:
-    """Return float64 (N, draws) in [0, 1): row i depends on ``indexes[i]`` and ``parts`` only."""
+    """Return float64 (N, draws) in [0, 1); row i depends on ``indexes[i]`` and ``parts`` only."""
     with np.errstate(over="ignore"):
         rows = mix(indexes.astype(np.uint64) ^ key_of(*parts))[:, None]
         states = mix(rows + np.arange(draws, dtype=np.uint64) * _GOLDEN)

@@ -1,9 +1,10 @@
-"""Claiming an output directory: what may be written where, what can be continued, and what is in the way.
+"""Output directories: starting, continuing and finishing them, and the checks before anything is written.
 
-A directory in the making holds ``.partial/``: a job file that says what is being made from what, and pieces under
-temporary names. A piece moves into place by one rename when it is whole, the manifest is written last, and
-``.partial/`` goes away after it. So a directory without its manifest is unfinished, and the same command
-continues it; a directory with neither is somebody else's and is left alone.
+An unfinished directory holds ``.partial/`` with a job file and unfinished files under temporary names. The job
+file stores the command and everything that its result depends on. A file moves to its place by one rename when it
+is whole. The manifest is written last, and ``.partial/`` is removed after it. So a directory without its manifest
+is unfinished, and the same command continues it. A directory with neither does not come from feedline and stays
+untouched.
 """
 
 import os
@@ -16,29 +17,29 @@ from pathlib import Path
 from .documents import read_document, write_document
 from .errors import OutputError
 from .manifest import MANIFEST, SHARDS
-from .scanners import patiently
+from .retries import retry_while_held
 
 PARTIAL = ".partial"
 JOB = "job.json"
 
-CLUSTER = 4096  # bytes; what NTFS, ext4 and APFS use unless told otherwise
+CLUSTER = 4096  # bytes; the default of NTFS, ext4 and APFS
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputJob:
-    """What a directory is being filled with: equal jobs give identical bytes."""
+    """What is written into a directory, and from what; equal jobs give identical bytes."""
 
     command: str
-    """Such as "prep imagenet"."""
+    """The command without "feedline", such as "prep imagenet"."""
     settings: dict[str, str | int | list[str]]
-    """Everything that the result depends on: sources with their sizes, splits, seed."""
+    """Everything else that the result depends on: sources with their sizes, splits, seed."""
 
 
-def claim(out: Path, job: OutputJob, *, adopt: bool = False) -> Path:
-    """Make ``out`` ready for ``job``, new or continued, and return its directory for unfinished pieces.
+def start_output(out: Path, job: OutputJob, *, adopt: bool = False) -> Path:
+    """Start or continue ``job`` in ``out`` and return the directory for its unfinished files.
 
-    With ``adopt`` the files that are there already are what the job is about. Raises OutputError when ``out`` is a
-    file, holds other files, or holds another unfinished job.
+    With ``adopt``, ``out`` may hold files already, because they are the source of the job. Raises OutputError if
+    ``out`` is a file, holds other files, or holds another unfinished job.
     """
     partial = out / PARTIAL
     if out.exists() and not out.is_dir():
@@ -55,35 +56,35 @@ def claim(out: Path, job: OutputJob, *, adopt: bool = False) -> Path:
         for entry in out.iterdir() if out.is_dir() else ():
             if entry.name not in (PARTIAL, SHARDS):
                 raise OutputError(f"{out} holds something else ({entry.name}); choose a new directory with --out")
-    if partial.exists():  # pieces without their job: a run was killed while it cleared them away
+    if partial.exists():  # files without their job: a run was killed while it removed them
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     write_document(partial / JOB, job)
     return partial
 
 
-def spoil(out: Path, command: str) -> None:
-    """Mark what ``out`` holds so far as made from a damaged source, so that no run continues it."""
+def mark_as_damaged(out: Path, command: str) -> None:
+    """Mark the unfinished contents of ``out`` as made from a damaged source, so that no run continues them."""
     write_document(out / PARTIAL / JOB, OutputJob(command=f"{command} (of a damaged archive)", settings={}))
 
 
-def finish(out: Path, manifest: object) -> None:
-    """Flush everything to the disk, write the manifest, and clear away the unfinished pieces."""
-    # One sync for all files: a million fsyncs take hours. Windows has none; there a power cut within seconds of
-    # the end can still cost file contents, which `feedline verify` finds.
+def finish_output(out: Path, manifest: object) -> None:
+    """Flush all files to the disk, write the manifest, and remove ``.partial/``."""
+    # One sync for all files, because a million fsyncs take hours. Windows has no such call: a power cut within seconds
+    # of the end can still lose file contents there. `feedline verify` finds such a loss.
     if hasattr(os, "sync"):
         os.sync()
     write_document(out / MANIFEST, manifest)
-    patiently(bind(shutil.rmtree, out / PARTIAL))
+    retry_while_held(bind(shutil.rmtree, out / PARTIAL))
 
 
 def require_room(out: Path, data: int, files: int = 0) -> None:
-    """Raise OutputError when the file system of ``out`` lacks room for ``files`` files of ``data`` bytes in all.
+    """Raise OutputError if the file system of ``out`` lacks room for ``files`` files of ``data`` bytes in all.
 
-    A file takes whole clusters, of which half a one is lost on average: 2.6 GB for ImageNet on 4 KiB clusters,
-    84 GB on the 128 KiB clusters of a big exFAT disk.
+    A file takes whole clusters and wastes half a cluster on average. For ImageNet this is 2.6 GB on 4 KiB clusters
+    and 84 GB on the 128 KiB clusters of a large exFAT disk.
     """
-    place = _existing(out)
+    place = _nearest_existing(out)
     needed, free = data + files * cluster_size(place) // 2, shutil.disk_usage(place).free
     if free < needed:
         raise OutputError(
@@ -93,7 +94,7 @@ def require_room(out: Path, data: int, files: int = 0) -> None:
 
 
 def cluster_size(place: Path) -> int:
-    """Return the bytes in which the file system of an existing ``place`` hands out space."""
+    """Return the cluster size, in bytes, of the file system that holds the existing path ``place``."""
     if sys.platform == "win32":
         return _windows_cluster_size(place)
     return os.statvfs(place).f_frsize or CLUSTER
@@ -110,7 +111,7 @@ def _windows_cluster_size(place: Path) -> int:
     return sectors.value * size.value
 
 
-def _existing(out: Path) -> Path:
+def _nearest_existing(out: Path) -> Path:
     place = out.absolute()
     while not place.exists():
         place = place.parent

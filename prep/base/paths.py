@@ -1,6 +1,6 @@
-"""Paths that Windows would otherwise cut off: more than 259 characters need a prefix of their own.
+"""Long paths on Windows, which need a prefix from 260 characters on.
 
-ImageNet adds only 36 characters to the root, but roots on company machines are long, and whether Windows lifts its
+ImageNet adds only 36 characters to the root, but roots on company machines can be long. Whether Windows lifts its
 limit depends on a registry setting. The prefix ``\\\\?\\`` always works, for absolute paths with backslashes.
 """
 
@@ -9,18 +9,18 @@ import sys
 from pathlib import Path, PurePath
 
 PREFIX = "\\\\?\\"
-LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit behind it
+LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit after it
 
 
 def reachable(path: Path) -> Path:
-    """Return ``path`` in the form under which everything below it can be opened on this system."""
+    """Return ``path`` in a form that lets this system open every path below it."""
     if sys.platform != "win32":
         return path
     return Path(extended(str(path.absolute())))
 
 
 def extended(path: str) -> str:
-    """Return an absolute Windows path with the prefix for long paths where it is long; else as it is."""
+    """Return an absolute Windows path, with the prefix for long paths if it is long."""
     if len(path) <= LIMIT or path.startswith(PREFIX):
         return path
     name = ntpath.normpath(path)  # the prefix switches off the interpretation of slashes and dots
@@ -30,7 +30,7 @@ def extended(path: str) -> str:
 def below(folder: PurePath, name: str) -> str:
     """Return the path of ``name``, which has forward slashes, below a folder that ``reachable`` may have prefixed.
 
-    By hand, because it is asked for each of a million files and pathlib takes 3 us.
+    The function joins strings because it runs for each of a million files and pathlib takes 3 us.
     """
     path = f"{folder}/{name}"
     return path.replace("/", "\\") if path.startswith(PREFIX) else path

@@ -1,8 +1,8 @@
-"""How long steps report progress: one function, so that the library needs no progress bar library.
+"""Progress of long steps, reported through one function, so that prep needs no library for progress bars.
 
-A step calls ``progress(step, done, total)`` as it goes: ``step`` names it ("train images"), ``done`` and
-``total`` count its units. The command line passes a function that draws bars; tests pass a list's append;
-everybody else gets ``silent``. Calls may come from several threads and often: the receiver throttles.
+A step calls ``progress(step, done, total)`` repeatedly. ``step`` names it ("train images"), and ``done`` and
+``total`` count its items. The command line passes a function that draws bars. The default, ``silent``, reports
+nothing. Calls may be frequent and come from several threads, so the function that receives them must throttle.
 """
 
 import threading
@@ -10,21 +10,21 @@ from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
-"""Is told what a step found, in a sentence meant for the user."""
+"""Receives a sentence for the user about what a step found."""
 
 
 def silent(step: str, done: int, total: int) -> None:
-    """Report nothing."""
+    """Ignore progress."""
 
 
 def quiet(message: str) -> None:
-    """Say nothing."""
+    """Ignore a notice."""
 
 
-def counter(progress: Progress, step: str, total: int, unit: int = 1) -> Callable[[int], None]:
-    """Return a thread-safe function that adds to what is done and reports it, in multiples of ``unit``.
+def counter(progress: Progress, step: str, total: int, divisor: int = 1) -> Callable[[int], None]:
+    """Return a thread-safe function that adds to ``done`` and reports it in multiples of ``divisor``.
 
-    With ``unit`` 10**6 and counts of bytes, ``step`` is reported in megabytes.
+    With ``divisor`` 10**6 and counts of bytes, it reports ``step`` in megabytes.
     """
     done = 0
     lock = threading.Lock()
@@ -33,6 +33,6 @@ def counter(progress: Progress, step: str, total: int, unit: int = 1) -> Callabl
         nonlocal done
         with lock:
             done += more
-            progress(step, done // unit, max(1, total // unit))
+            progress(step, done // divisor, max(1, total // divisor))
 
     return count

@@ -1,4 +1,4 @@
-"""Comparing what lies on the disk with its manifest: prepared roots and shard sets.
+"""Comparison of prepared roots and shard sets with their manifests.
 
-A check of data that ``feedline verify`` reports belongs here. Checks of the machine belong to the doctor.
+Checks of data that ``feedline verify`` reports belong here. Checks of the machine belong to ``benchmarks.doctor``.
 """

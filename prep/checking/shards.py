@@ -1,7 +1,8 @@
-"""Checking a shard set: each tar against the manifest, each index against the tar, each image by itself.
+"""Checks of a shard set: each tar against the manifest, each index against its tar, and each image.
 
-An index counts as right when it is, byte for byte, what `feedline shard --index-only` would write now: then every
-offset, label and tile in it is right too. That tiles can really be cut out is tried on one image of each shard.
+An index is correct if it equals, byte for byte, what `feedline shard --index-only` would write now. Then every
+offset, label and tile in it is correct too. For one image of each shard, the check also cuts out tiles and
+compares their pixels with those of the whole image.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ from PIL import Image
 
 from ..base.errors import FeedlineError
 from ..base.manifest import Shard, ShardManifest
-from ..base.pool import check, run_all
 from ..base.progress import Progress, counter
+from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
@@ -31,8 +32,8 @@ ImageCheck = Callable[[bytes], str | None]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What one part of a data set really holds, and what is wrong with it."""
+class CheckResult:
+    """What one class folder or shard holds, and the problems in it."""
 
     split: str
     classes: frozenset[int]
@@ -40,25 +41,25 @@ class Checked:
     problems: tuple[str, ...]
     bytes: int = 0
     odd: tuple[str, ...] = ()
-    """Images that are no ordinary JPEGs."""
+    """Notes on images that are not ordinary JPEGs."""
 
 
 def verify_shards(
     directory: Path, manifest: ShardManifest, image_problem: ImageCheck, workers: int, progress: Progress
-) -> list[Checked]:
-    """Check every shard and every index. ``image_problem`` returns what is wrong with an image's bytes, or None."""
+) -> list[CheckResult]:
+    """Check every shard and every index. ``image_problem`` returns the problem in an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], Checked]] = [
+    tasks: list[Callable[[threading.Event], CheckResult]] = [
         bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), image_problem, count)
         for split, held in manifest.splits.items()
         for shard in held.shards
     ]
     with warnings.catch_warnings():
-        # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
+        # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
     problems = tuple(_index_problem(path) for path in stale(set_indexes(directory, manifest)))
-    return [*found, Checked("", frozenset(), 0, problems)]
+    return [*found, CheckResult("", frozenset(), 0, problems)]
 
 
 def _check_shard(
@@ -69,25 +70,25 @@ def _check_shard(
     image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> Checked:
+) -> CheckResult:
     sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
     try:
         for sample in read_shard(path):
-            check(stop)
+            raise_if_stopped(stop)
             add_sample(sidecars, sample)
             labels.append(sample.label)
             name = f"{sample.image_file.name} at offset {sample.offset} of {path}"
             if sample.label >= classes:
-                problems.append(f"{name} is of class {sample.label}, the manifest has {classes} classes")
+                problems.append(f"{name} has class index {sample.label}, but the manifest has {classes} classes")
             found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
             problems += [f"{name} {found}"] if found else []
             odd += odd_notes(sample.image, f"{sample.key}.JPEG", name)
             count(1)
-        # An index of a damaged shard says nothing more.
+        # If the shard is damaged, its index cannot be judged.
         problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
     except FeedlineError as error:
         problems.append(str(error))
-    return Checked(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
+    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
 
 
 def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:
@@ -106,7 +107,7 @@ def _index_problem(path: Path) -> str:
 
 def splice_problem(sample: ShardSample) -> str | None:
     """Return why the middle of an image with tiles cannot be cut out exactly, or None."""
-    from ..images.splice import splice  # numba, which only this needs here
+    from ..images.splice import splice  # imports numba, which nothing else here needs
 
     try:
         geometry = read_geometry(sample.image)
@@ -114,7 +115,7 @@ def splice_problem(sample: ShardSample) -> str | None:
         left, top = geometry.width // 4, geometry.height // 4
         cut, (x, y) = splice(sample.image, geometry, (left, top, width, height))
         part, whole = np.asarray(Image.open(BytesIO(cut))), np.asarray(Image.open(BytesIO(sample.image)))
-    except UnsupportedJpeg:  # it has no tiles
+    except UnsupportedJpeg:  # the image has no tiles
         return None
     except (FeedlineError, OSError, SyntaxError, ValueError) as error:
         return f"cannot be cut into tiles: {error}"

@@ -1,8 +1,8 @@
-"""Checking what lies on the disk against its manifest: a prepared root, or a shard set.
+"""Checks of a prepared root or a shard set against its manifest.
 
-Counts, sizes, checksums and each image's start and end markers are checked; with ``decode`` every image is
-decoded in full as well. All problems are collected, so that one run tells everything there is to mend. ImageNet's
-23 odd files (a PNG and 22 CMYK JPEGs) are no problems; they, and others like them, are listed apart.
+``verify`` checks counts, sizes, checksums and each image's start and end markers. With ``decode`` it also decodes
+every image in full. It collects all problems, so that one run reports everything to repair. ImageNet's 23 odd
+files (a PNG and 22 CMYK JPEGs) are not problems. They, and others like them, are listed separately.
 """
 
 import threading
@@ -16,20 +16,20 @@ from ..base.cpus import usable_cpus
 from ..base.documents import read_document
 from ..base.manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
 from ..base.paths import reachable
-from ..base.pool import check, run_all
 from ..base.progress import Progress, counter, silent
+from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
-from .shards import Checked, verify_shards
+from .shards import CheckResult, verify_shards
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found. ``splits`` maps a split to the classes and images that are really there."""
+    """The result of ``verify``. ``splits`` is {split: {"classes": count, "images": count}} of the files on the disk."""
 
     problems: tuple[str, ...]
     splits: dict[str, dict[str, int]]
     odd: tuple[str, ...] = ()
-    """Images that are no ordinary JPEGs, and whether official ImageNet has them too."""
+    """Notes on images that are not ordinary JPEGs, and whether official ImageNet has them too."""
 
     @property
     def ok(self) -> bool:
@@ -41,7 +41,7 @@ def verify(
 ) -> Verification:
     """Check a prepared root or a shard set; ``decode`` also decodes every image.
 
-    Raises DatasetError when ``path`` is neither, or unfinished.
+    Raises DatasetError if ``path`` is neither, or is unfinished.
     """
     path, workers = reachable(path), workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
@@ -53,7 +53,7 @@ def verify(
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
     count = counter(progress, "verify, images", sum(split.images for split in manifest.splits.values()))
-    tasks: list[Callable[[threading.Event], Checked]] = []
+    tasks: list[Callable[[threading.Event], CheckResult]] = []
     for name, split in manifest.splits.items():
         if split.per_class:
             for label, entry in enumerate(manifest.classes):
@@ -62,25 +62,25 @@ def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, pro
         else:
             tasks.append(bind(_check_folder, name, -1, root / name, split.images, decode, count))
     with warnings.catch_warnings():
-        # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
+        # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
-    problems = [problem for name in manifest.splits for problem in _strangers(root, name, manifest)]
-    problems += [problem for name, split in manifest.splits.items() for problem in _other_bytes(name, split, found)]
+    problems = [problem for name in manifest.splits for problem in _unknown_folders(root, name, manifest)]
+    problems += [problem for name, split in manifest.splits.items() for problem in _changed_bytes(name, split, found)]
     return _summary(found, manifest.splits, problems)
 
 
-def _strangers(root: Path, split: str, manifest: Manifest) -> list[str]:
-    """Return a problem for each thing in a labelled split's folder that is no class of the manifest."""
+def _unknown_folders(root: Path, split: str, manifest: Manifest) -> list[str]:
+    """Return a problem for each entry of a labelled split's folder that is not a class of the manifest."""
     if not manifest.splits[split].per_class or not (root / split).is_dir():
         return []
     known = {entry.wnid for entry in manifest.classes}
-    strangers = sorted(path for path in (root / split).iterdir() if path.name not in known)
-    return [f"{path} is no class of the manifest: a loader would take it for one; remove it" for path in strangers]
+    unknown = sorted(path for path in (root / split).iterdir() if path.name not in known)
+    return [f"{path} is not a class of the manifest, but a loader would read it as one; remove it" for path in unknown]
 
 
-def _other_bytes(name: str, split: Split, found: Sequence[Checked]) -> list[str]:
-    """Return a problem when all images are there but do not add up to the manifest's bytes."""
+def _changed_bytes(name: str, split: Split, found: Sequence[CheckResult]) -> list[str]:
+    """Return a problem if all images are present but their sizes do not add up to the manifest's bytes."""
     held = [part for part in found if part.split == name]
     images, size = sum(part.images for part in held), sum(part.bytes for part in held)
     if images != split.images or size == split.bytes:
@@ -96,13 +96,13 @@ def _check_folder(
     decode: bool,
     count: Callable[[int], None],
     stop: threading.Event,
-) -> Checked:
+) -> CheckResult:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
     odd: list[str] = []
     size = 0
     for file in files:
-        check(stop)
+        raise_if_stopped(stop)
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -115,10 +115,10 @@ def _check_folder(
         odd += odd_notes(data, file.name, str(file))
         count(1)
     classes = frozenset([label] if files and label >= 0 else [])
-    return Checked(split, classes, len(files), tuple(problems), size, tuple(odd))
+    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd))
 
 
-def _summary(found: Sequence[Checked], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
+def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
     parts = {split: [part for part in found if part.split == split] for split in splits}
     return Verification(
         problems=(*(problem for part in found for problem in part.problems), *problems),

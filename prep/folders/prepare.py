@@ -13,7 +13,7 @@ from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
 from ..base.errors import OutputError, SourceError
 from ..base.manifest import Manifest
-from ..base.output import PARTIAL, claim, finish, require_room, spoil
+from ..base.output import PARTIAL, finish_output, mark_as_damaged, require_room, start_output
 from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, check_md5, is_official
@@ -54,7 +54,7 @@ def prepare(
     if todo or before is None:
         digests, counts = _write(todo, found.label_lists, out, request, workers, progress)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
-        finish(out, manifest)
+        finish_output(out, manifest)
     else:
         manifest = renamed(out, before, request)
     if dataset == IMAGENET and 0 < len(manifest.classes) < CLASSES and request.classes is None:
@@ -118,7 +118,7 @@ def _write(
         share = min(1, len(request.classes) / CLASSES) if request.classes else 1
         require_room(out, int(total * share), int(sum(part.files for part in parts) * share))
     units = _units(parts, out, adopt, request)
-    partial = claim(out, job_of(parts, request), adopt=adopt)
+    partial = start_output(out, job_of(parts, request), adopt=adopt)
     archives = [part.source for part in parts if part.source.is_file()] if request.checksum == "md5" else []
     with Md5s(tuple(dict.fromkeys(archives))) if archives else nullcontext() as md5s:
         count = counter(progress, "class folders, MB", total, 10**6)
@@ -172,7 +172,7 @@ def _check_written(
                 try:
                     check_md5(split, source, digests[source])
                 except SourceError:
-                    spoil(out, request.command)
+                    mark_as_damaged(out, request.command)
                     raise
         for item in label_lists if split == "train" else ():
             check_devkit(item.train_images, per_class, item.where)

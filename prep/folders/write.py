@@ -23,8 +23,8 @@ from ..base.documents import read_document, write_document
 from ..base.errors import OutputError, SourceError
 from ..base.manifest import Split
 from ..base.paths import below
-from ..base.pool import check, run_all
-from ..base.scanners import put_in_place
+from ..base.retries import put_in_place
+from ..base.threads import raise_if_stopped, run_all
 from ..images.check import quick_problem
 from ..sources.parts import SourceImage, Unit
 
@@ -99,7 +99,7 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
     temporary.mkdir(parents=True)
     counts: Counts = {}
     for image in _distinct(unit):
-        check(stop)
+        raise_if_stopped(stop)
         path = below(temporary, image.path)
         if _count(unit, image, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     left = place.exists()  # by a killed run: what is there in full is not written again
     batches = _Batches(writers)
     for image in _distinct(unit):
-        check(stop)
+        raise_if_stopped(stop)
         path = below(place, image.path)
         if _count(unit, image, counts):
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Where a JPEG can be entered: its size, its MCUs, and the byte offset of every restart interval.
+"""The geometry of a JPEG: its size, its MCUs, and the byte offset of every restart interval.
 
-At a restart marker the DC predictions and the bit position start afresh (ITU-T T.81 E.1.4), so that a decoder can
-begin there. When the restart interval divides the MCUs per row, the intervals form a grid of tiles, each one
-interval wide and one MCU high, and a part of the image can be cut out without decoding anything. This is what
-the sidecar index of a shard keeps for each sample.
+A restart marker resets the DC predictions and the bit position (ITU-T T.81 E.1.4), so a decoder can begin there.
+If the restart interval divides the MCUs per row, the intervals form a grid of tiles. Each tile is one interval
+wide and one MCU high, and a part of the image can be cut out without decoding. The index of a shard stores the
+geometry of each sample.
 """
 
 import math
@@ -16,12 +16,12 @@ from .jpeg import Jpeg, UnsupportedJpeg, parse_jpeg
 
 U32 = npt.NDArray[np.uint32]
 
-# Smaller tiles fit a crop better and cost bytes: a tile adds about 4, a marker and larger DC differences. Over ten
-# photographs of 500x375 (4:2:0, quality 93) tiles of 32, 64 and 128 pixels make files grow by 1.5, 0.4 and -0.1 %
-# (negative because the DC tables get better), and RandomResizedCrop decode 1.17, 1.26 and 1.43 times its area.
-# Over 4,000 images of ImageNet's shapes 32 pixels make the shards grow by 0.5 % more than 64.
+# Smaller tiles fit a crop better but cost bytes: a tile adds about 4, for a marker and larger DC differences. Over ten
+# photographs of 500x375 (4:2:0, quality 93), tiles of 32, 64 and 128 pixels make files grow by 1.5, 0.4 and -0.1 %
+# (negative because the DC tables are shorter). RandomResizedCrop then decodes 1.17, 1.26 and 1.43 times its area.
+# Over 4,000 images of ImageNet's shapes, tiles of 32 pixels make the shards grow by 0.5 % more than tiles of 64.
 LEAST_PIXELS = 32
-LEAST_BYTES = 192  # 4 in 192 is 2 %, less what better DC tables save
+LEAST_BYTES = 192  # 4 in 192 is 2 %, of which better DC tables save a part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,8 +35,8 @@ class Geometry:
     restart_interval: int
     """MCUs per tile."""
     offsets: U32
-    """uint32 (tiles + 1,), from the start of the file: where each tile's data starts, row by row, then the end
-    of the image. A tile ends two bytes, its RSTn or EOI marker, before the next offset."""
+    """uint32 (tiles + 1,): the offsets from the start of the file where each tile's data starts, row by row, then the
+    end of the image. A tile ends two bytes, its RSTn or EOI marker, before the next offset."""
 
     def __post_init__(self) -> None:
         self.offsets.setflags(write=False)
@@ -53,10 +53,10 @@ class Geometry:
 
 
 def choose_restart_interval(columns: int, mcu_width: int, mcu_bytes: float) -> int:
-    """Return how many MCUs make a tile: the least divisor of ``columns``, the MCUs per row, that is worth a marker.
+    """Return the MCUs per tile: the least divisor of ``columns``, the MCUs per row, that makes tiles large enough.
 
-    Worth it are 32 pixels and 192 bytes, ``mcu_bytes`` being the mean of an MCU. A row that has no such divisor, for
-    one because the MCUs are a prime number, is one tile.
+    A tile must have at least 32 pixels and 192 bytes; ``mcu_bytes`` is the mean size of an MCU. A row without such a
+    divisor, for example with a prime number of MCUs, is one tile.
     """
     return next(
         k
@@ -66,10 +66,10 @@ def choose_restart_interval(columns: int, mcu_width: int, mcu_bytes: float) -> i
 
 
 def read_geometry(data: bytes | memoryview) -> Geometry:
-    """Return the tiles of a JPEG that has suitable restart markers already.
+    """Return the tiles of a JPEG that already has suitable restart markers.
 
-    Raises UnsupportedJpeg for a file that ``parse_jpeg`` refuses, and with kind "no-tiles" for one without
-    restart markers or whose restart interval does not divide the MCUs per row.
+    Raises UnsupportedJpeg for a file that ``parse_jpeg`` rejects. Raises it with kind "no-tiles" for a file without
+    restart markers, or with a restart interval that does not divide the MCUs per row.
     """
     jpeg = parse_jpeg(data)
     interval = jpeg.restart_interval
@@ -80,7 +80,7 @@ def read_geometry(data: bytes | memoryview) -> Geometry:
 
 
 def geometry_of(jpeg: Jpeg, restart_interval: int, offsets: U32) -> Geometry:
-    """Return the geometry of a parsed JPEG for a restart interval in MCUs and the offsets that belong to it."""
+    """Return the geometry of a parsed JPEG with this restart interval, in MCUs, and the offsets of its tiles."""
     return Geometry(
         width=jpeg.width,
         height=jpeg.height,
@@ -92,9 +92,10 @@ def geometry_of(jpeg: Jpeg, restart_interval: int, offsets: U32) -> Geometry:
 
 
 def interval_offsets(data: bytes | memoryview, jpeg: Jpeg) -> U32:
-    """Return ``Geometry.offsets`` for any parsed JPEG; without restart markers it is one interval.
+    """Return ``Geometry.offsets`` of any parsed JPEG; without restart markers the whole scan is one interval.
 
-    Raises UnsupportedJpeg ("damaged") unless the RSTn markers are as many as they must be, in order, and alone.
+    Raises UnsupportedJpeg ("damaged") unless the scan holds exactly the expected RSTn markers, in order, and no
+    others.
     """
     start, stop = jpeg.scan
     scan = np.frombuffer(data, np.uint8)[start : stop + 2]

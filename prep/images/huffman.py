@@ -1,11 +1,11 @@
-"""Huffman coding of sequential JPEGs (ITU-T T.81 annexes C, F and K.2), as far as moving blocks needs it.
+"""The parts of Huffman coding of sequential JPEGs (ITU-T T.81 annexes C, F and K.2) that restart markers need.
 
 A block is one DC difference and a run of AC codes. Restart markers change where DC prediction starts, and so the
-DC differences; the AC codes stay what they are, bit for bit. So decoding here finds each block's DC value and
-where its AC bits lie, and encoding writes new DC codes and copies those bits. AC values are never computed.
+DC differences. The AC codes stay the same, bit for bit. So decoding finds each block's DC value and the position
+of its AC bits, and encoding writes new DC codes and copies those bits. AC values are never computed.
 
-Hostile input cannot make the loops leave their arrays: a block reads at most MAX_BLOCK_BYTES, the word buffer has
-that much padding behind its data, and each block's end is checked before the next begins.
+Hostile input cannot make the loops leave their arrays. A block reads at most MAX_BLOCK_BYTES, the word buffer has
+that much padding after its data, and each block's end is checked before the next begins.
 """
 
 import heapq
@@ -32,28 +32,28 @@ MAX_BLOCK_BYTES = (16 + 11 + 63 * 31) // 8 + 8
 # 8-bit samples and a quantiser of 1 give DC values in this range (T.81 A.3.3), and differences of category 11.
 DC_LOW, DC_HIGH = -1024, 1023
 
-# What a decoding table says about the next 16 bits: entry & 31 bits to skip, entry >> 5 coefficients to advance.
+# An entry of a decoding table, for the next 16 bits: entry & 31 bits to skip, entry >> 5 coefficients to advance.
 _END_OF_BLOCK, _INVALID = 128, 256
 
 _RESERVED = -1
 
 
-def dc_decoding_table(table: HuffmanTable) -> U16:
-    """Return uint16 (65536,): for the next 16 bits, code length + 32 * category; 0 where no code begins so."""
+def _dc_decoding_table(table: HuffmanTable) -> U16:
+    """Return uint16 (65536,): for the next 16 bits, code length + 32 * category; 0 if they begin with no code."""
     entries = [(length, length + 32 * symbol if symbol < CATEGORIES else 0) for length, symbol in _codes(table)]
-    return _spread(entries, 0)
+    return _expand(entries, 0)
 
 
-def ac_decoding_table(table: HuffmanTable) -> U16:
-    """Return uint16 (65536,): for the next 16 bits, bits of code and value + 32 * coefficients it stands for."""
-    return _spread([(length, _ac_entry(length, symbol)) for length, symbol in _codes(table)], 32 * _INVALID)
+def _ac_decoding_table(table: HuffmanTable) -> U16:
+    """Return uint16 (65536,): for the next 16 bits, bits of code and value + 32 * coefficients that they code."""
+    return _expand([(length, _ac_entry(length, symbol)) for length, symbol in _codes(table)], 32 * _INVALID)
 
 
 def optimal_table(counts: Sequence[int]) -> HuffmanTable:
     """Return the table with the shortest code for symbols that occur ``counts`` times (T.81 K.2).
 
-    Up to 15 symbols, so that no code is longer than 15 bits. The code of all ones stays unused, as annex C asks:
-    a symbol that never occurs takes part, becomes one of the longest codes, and is left out at the end.
+    There may be up to 15 symbols, so that no code is longer than 15 bits. Annex C reserves the code of all ones.
+    So one symbol that never occurs takes part, gets one of the longest codes, and is removed at the end.
     """
     heap: list[tuple[int, int, tuple[int, ...]]]
     heap = [(count, symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
@@ -72,7 +72,7 @@ def optimal_table(counts: Sequence[int]) -> HuffmanTable:
 
 
 def encoding_table(table: HuffmanTable) -> I64:
-    """Return int64 (12, 2): the code of each DC category and its length in bits, 0 where there is none (C.2)."""
+    """Return int64 (12, 2): the code of each DC category and its length in bits, 0 for a category without one (C.2)."""
     codes = np.zeros((CATEGORIES, 2), np.int64)
     code, previous = 0, 0
     for length, symbol in _codes(table):
@@ -97,17 +97,20 @@ def _ac_entry(length: int, symbol: int) -> int:
     return length + size + 32 * (run + 1)
 
 
-def _spread(entries: list[tuple[int, int]], missing: int) -> U16:
-    """Lay each entry over all 16-bit words that begin with its code: codes ascend, so the words do too."""
+def _expand(entries: list[tuple[int, int]], missing: int) -> U16:
+    """Return uint16 (65536,): each entry for all 16-bit words that begin with its code, ``missing`` for the others.
+
+    Codes ascend, so the words do too.
+    """
     repeats = [1 << (16 - length) for length, _ in entries]
     values = [value for _, value in entries]
     return np.repeat(np.array([*values, missing], np.uint16), np.array([*repeats, (1 << 16) - sum(repeats)], np.int64))
 
 
-@lru_cache(maxsize=16)  # most files use the tables of T.81 K.3; one entry is 512 kB
+@lru_cache(maxsize=16)  # most files use the tables of T.81 K.3; one cached result is 512 kB
 def decoding_tables(dc_tables: tuple[HuffmanTable, ...], ac_tables: tuple[HuffmanTable, ...]) -> U16:
-    """Return the decoding tables one above the other, uint16 (N, 65536), DC before AC."""
-    return np.stack([*map(dc_decoding_table, dc_tables), *map(ac_decoding_table, ac_tables)])
+    """Return the decoding tables as rows, uint16 (N, 65536), DC before AC."""
+    return np.stack([*map(_dc_decoding_table, dc_tables), *map(_ac_decoding_table, ac_tables)])
 
 
 @compiled
@@ -130,12 +133,13 @@ def _peek32(words: U32, bit: int) -> int:
 def decode_blocks(
     words: U32, stops: I64, layout: I64, tables: U16, mcus: int, interval: int, dc: I64, spans: I64
 ) -> bool:
-    """Find every block of a scan; return False where the data is no such scan.
+    """Find every block of a scan; return False if the data is not such a scan.
 
     ``words`` is the scan as 32-bit words, first bit highest, without markers and stuffed zeros, and with
-    MAX_BLOCK_BYTES of padding; ``stops`` is where its intervals stop, in bytes. ``layout`` is int64 (blocks per
-    MCU, 3): component, DC table, AC table, the latter two as rows of ``tables``, uint16 (N, 65536). Fills ``dc``
-    (blocks,) with DC values and ``spans`` (blocks, 2) with the bits between which the AC codes lie.
+    MAX_BLOCK_BYTES of padding. ``stops`` holds the ends of its intervals, in bytes. ``layout`` is int64 (blocks
+    per MCU, 3): component, DC table, AC table, the latter two as rows of ``tables``, uint16 (N, 65536). The
+    function fills ``dc`` (blocks,) with DC values and ``spans`` (blocks, 2) with the first bit and the end of the
+    AC codes.
     """
     block = 0
     start = 0
@@ -181,10 +185,10 @@ def decode_blocks(
 
 
 @compiled
-def difference(dc: I64, layout: I64, interval: int, counts: I64) -> None:
-    """Turn DC values into differences that start afresh every ``interval`` MCUs, and count their categories.
+def take_differences(dc: I64, layout: I64, interval: int, counts: I64) -> None:
+    """Replace DC values by differences, with predictions reset every ``interval`` MCUs, and count their categories.
 
-    ``counts`` is int64 (DC tables, 12).
+    The function adds to ``counts``, int64 (DC tables, 12).
     """
     blocks = len(layout)
     predictions = np.zeros(4, np.int64)
@@ -215,15 +219,16 @@ def encode_blocks(
 ) -> int:
     """Write the scan with a restart marker after every ``interval`` MCUs and EOI at the end; return its length.
 
-    ``codes`` is int64 (DC tables, 12, 2) by the layout's DC table. ``offsets`` (intervals + 1,) receives where the
-    intervals start, and the end. ``out`` must have room for twice the bits, as stuffing doubles at most, and for
-    4 bytes per interval: a marker and the last byte, which padding fills.
+    ``codes`` is int64 (DC tables, 12, 2), indexed by the layout's DC table. The function fills ``offsets``
+    (intervals + 1,) with the starts of the intervals, and the end. ``out`` must have room for twice the bits,
+    because stuffing at most doubles them, and for 4 bytes per interval: a marker and the last byte, which padding
+    fills.
     """
     blocks = len(layout)
     per_interval = blocks * interval
     position = 0
     pending = 0  # bits not yet written, fewer than 32
-    held = 0  # how many
+    held = 0  # the number of pending bits
     for block in range(len(differences)):
         if block % per_interval == 0:
             offsets[block // per_interval] = position
@@ -280,7 +285,7 @@ def _put8(out: U8, position: int, byte: int) -> int:
 
 @compiled
 def _put32(out: U8, position: int, word: int) -> int:
-    """Write four bytes, with zeros stuffed after 0xFF; return the position after them."""
+    """Write four bytes, with a zero stuffed after each 0xFF; return the position after them."""
     inverse = ~word & 0xFFFFFFFF
     if (inverse - 0x01010101) & ~inverse & 0x80808080:  # a byte of the inverse is zero
         for shift in (24, 16, 8, 0):

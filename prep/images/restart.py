@@ -1,9 +1,9 @@
-"""Restart markers for a JPEG that has none, without touching a coefficient.
+"""Lossless insertion of restart markers into a JPEG.
 
 Each block keeps its quantised coefficients; only the coding changes. A restart interval that divides the MCUs per
-row makes tiles (see ``geometry``); the DC differences at their starts become larger, so new DC tables are made,
-the shortest for this very image; the AC tables and AC codes stay. Every other segment is kept, in order, and so
-is what follows the EOI marker.
+row makes tiles (see ``geometry``). The DC differences at the starts of tiles become larger, so the image gets new
+DC tables, the shortest ones for its own differences. The AC tables and AC codes stay the same. Every other segment
+stays, in order, as do the bytes after the EOI marker.
 """
 
 import math
@@ -20,17 +20,17 @@ from .huffman import (
     U32,
     decode_blocks,
     decoding_tables,
-    difference,
     encode_blocks,
     encoding_table,
     optimal_table,
+    take_differences,
 )
 from .jpeg import DHT, DRI, EOI, SOI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg, parse_jpeg
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Blocks:
-    """A scan taken apart; see ``decode_blocks`` for the arrays."""
+    """The blocks of a scan; ``decode_blocks`` describes the arrays."""
 
     words: U32
     layout: I64
@@ -39,15 +39,15 @@ class _Blocks:
 
     @property
     def ac_bits(self) -> int:
-        """How many bits the AC codes have, which nothing here changes."""
+        """The number of bits in the AC codes, which stays the same."""
         return int((self.spans[:, 1] - self.spans[:, 0]).sum())
 
 
 def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
-    """Return the same image, coefficient for coefficient, as a JPEG with tiles, and its geometry.
+    """Return the same image as a JPEG with tiles, coefficient for coefficient, and its geometry.
 
-    Raises UnsupportedJpeg where ``parse_jpeg`` does, and for entropy-coded data that is damaged. The result is a
-    function of ``data`` alone, and applying it again changes nothing.
+    Raises UnsupportedJpeg for a file that ``parse_jpeg`` rejects, and for damaged entropy-coded data. The result
+    depends on ``data`` only. A second call on the result returns the same bytes.
     """
     data = bytes(data)
     jpeg = parse_jpeg(data)
@@ -55,7 +55,7 @@ def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
     interval = choose_restart_interval(jpeg.columns, jpeg.mcu_width, blocks.ac_bits / 8 / (jpeg.columns * jpeg.rows))
     dc_used = sorted({component.dc_table for component in jpeg.components})
     counts = np.zeros((len(dc_used), CATEGORIES), np.int64)
-    difference(blocks.dc, blocks.layout, interval, counts)
+    take_differences(blocks.dc, blocks.layout, interval, counts)
     dc_tables = [optimal_table(row) for row in counts.tolist()]
     scan, offsets = _encode(blocks, interval, np.stack([encoding_table(table) for table in dc_tables]), counts)
     header = _header(jpeg, interval, dict(zip(dc_used, dc_tables, strict=True)))
@@ -69,7 +69,7 @@ def _decode(data: bytes, jpeg: Jpeg) -> _Blocks:
     mcus = jpeg.columns * jpeg.rows
     layout, tables = _layout(jpeg)
     count = mcus * len(layout)
-    if 2 * count > 8 * stops[-1]:  # a block has two codes; checked before memory is asked for
+    if 2 * count > 8 * stops[-1]:  # a block has two codes, at least a bit each; checked before memory is allocated
         raise UnsupportedJpeg("damaged", f"its scan is too short for {count} blocks")
     dc, spans = np.empty(count, np.int64), np.empty((count, 2), np.int64)
     if not decode_blocks(words, stops, layout, tables, mcus, jpeg.restart_interval or mcus, dc, spans):
@@ -78,7 +78,7 @@ def _decode(data: bytes, jpeg: Jpeg) -> _Blocks:
 
 
 def _words(data: bytes, offsets: U32) -> tuple[U32, I64]:
-    """Return the words and stops that ``decode_blocks`` takes: the scan without markers and stuffed zeros."""
+    """Return the words and stops that ``decode_blocks`` takes, without markers and stuffed zeros."""
     scan = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     prefixes = np.flatnonzero(scan[:-1] == 0xFF)
     markers = offsets[1:].astype(np.int64) - int(offsets[0]) - 2
@@ -93,7 +93,7 @@ def _words(data: bytes, offsets: U32) -> tuple[U32, I64]:
 
 
 def _layout(jpeg: Jpeg) -> tuple[I64, U16]:
-    """Return the layout of an MCU for ``decode_blocks``, and the tables that its rows name."""
+    """Return the layout of an MCU for ``decode_blocks``, and the tables to which its rows refer."""
     dc_used = sorted({component.dc_table for component in jpeg.components})
     ac_used = sorted({component.ac_table for component in jpeg.components})
     layout = [
@@ -108,7 +108,7 @@ def _layout(jpeg: Jpeg) -> tuple[I64, U16]:
 
 
 def _encode(blocks: _Blocks, interval: int, codes: I64, counts: I64) -> tuple[memoryview, U32]:
-    """Return the new scan with its EOI, and the offsets of its intervals from its own start."""
+    """Return the new scan with its EOI, and the offsets of its intervals from the start of the scan."""
     tiles = math.ceil(len(blocks.dc) / (len(blocks.layout) * interval))
     dc_bits = (counts * (codes[:, :, 1] + np.arange(CATEGORIES))).sum()
     out = np.empty((int(dc_bits) + blocks.ac_bits) // 8 * 2 + 2 + 4 * tiles, np.uint8)
@@ -118,10 +118,10 @@ def _encode(blocks: _Blocks, interval: int, codes: I64, counts: I64) -> tuple[me
 
 
 def _header(jpeg: Jpeg, interval: int, dc_tables: dict[int, HuffmanTable]) -> bytes:
-    """Return everything before the scan: the old segments, and before SOS a DRI and a DHT of our own."""
+    """Return the bytes before the scan: the old segments, with a new DRI and a new DHT before SOS."""
     *segments, sos = (segment for segment in jpeg.segments if segment.marker not in (DHT, DRI))
     ac_used = sorted({component.ac_table for component in jpeg.components})
     tables = [bytes((key,)) + table.to_bytes() for key, table in dc_tables.items()]
     tables += [bytes((16 + key,)) + jpeg.ac_tables[key].to_bytes() for key in ac_used]
-    ours = (Segment(marker=DRI, payload=interval.to_bytes(2)), Segment(marker=DHT, payload=b"".join(tables)))
-    return SOI + b"".join(segment.to_bytes() for segment in (*segments, *ours, sos))
+    added = (Segment(marker=DRI, payload=interval.to_bytes(2)), Segment(marker=DHT, payload=b"".join(tables)))
+    return SOI + b"".join(segment.to_bytes() for segment in (*segments, *added, sos))

@@ -1,4 +1,4 @@
-"""Which classes there are, and which class a file name has: the bundled lists, lists of the user, official counts.
+"""The classes and the labels of file names: the bundled tables, the user's lists and the official counts.
 
-Tables and files of names and labels belong here. Reading images or recognising archives does not.
+Tables and files of names and labels belong here. Reading images and recognising archives do not.
 """

@@ -1,8 +1,8 @@
-"""The official numbers of ILSVRC-2012, and what must hold when a source claims to be all of it.
+"""The official counts, sizes and md5 of ILSVRC-2012, and the checks of a complete source against them.
 
-A source with fewer than 1000 classes is a subset, and nobody can know its counts. One with all 1000 is the whole
-data set: then every image has to be there, and a single missing one means a damaged copy. Counts are those of
-the devkit's readme; sizes and md5 those that torchvision and tensorflow-datasets check.
+A source with fewer than 1000 classes is a subset, and its counts are unknown. A source with all 1000 classes is
+the whole data set. Then every image must be present, and one missing image means a damaged copy. The counts come
+from the devkit's readme, the sizes and md5 from the checks of torchvision and tensorflow-datasets.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ CLASSES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Official:
-    """One split of ILSVRC-2012 and its archive."""
+    """The official numbers of one split of ILSVRC-2012 and of its archive."""
 
     images: int
     fewest: int
@@ -42,7 +42,7 @@ OFFICIAL = {
         bytes=6_744_924_160,
         md5=("29b22e2961454d5413ddabcf34fc5622",),
     ),
-    # The patch of October 2019 and the archive before it; their sizes were never published.
+    # The md5 of the patch of October 2019 and of the archive before it. Their sizes are not published.
     "test": Official(
         images=100_000,
         fewest=0,
@@ -51,60 +51,68 @@ OFFICIAL = {
         md5=("e1b8681fff3d63731c599df9b4b6fc02", "fe64ceb247e473635708aed23ab6d839"),
     ),
 }
-ANYWAY = "if it is meant to be so, give --checksum none"
+OVERRIDE = "give --checksum none if this is intended"
 
 
 def is_official(split: str, per_class: Mapping[str, int], images: int) -> bool:
-    """Whether a split has all official classes, or all test images; ``per_class`` is {wnid: images}."""
+    """Return whether a split has 1000 classes or all test images; ``per_class`` is {wnid: images}."""
     return images >= OFFICIAL["test"].images if split == "test" else sum(map(bool, per_class.values())) >= CLASSES
 
 
-def check_counts(split: str, per_class: Mapping[str, int], images: int, where: str) -> None:
-    """Raise SourceError unless a split with 1000 classes has the official classes and numbers of images."""
+def check_counts(split: str, per_class: Mapping[str, int], images: int, source: str) -> None:
+    """Raise SourceError if a split with 1000 classes has other classes or counts than the official ones.
+
+    ``per_class`` is {wnid: images}. ``source`` names the source in messages.
+    """
     if not is_official(split, per_class, images):
         return
     expected = OFFICIAL[split]
     unknown = sorted(set(per_class) - set(wnids()))
     if unknown:
-        raise SourceError(f"{where} holds {len(per_class)} classes for {split}, and {unknown[0]} is none of ImageNet's")
+        raise SourceError(
+            f"{source} holds {len(per_class)} classes for {split}, and {unknown[0]} is none of ImageNet's; {OVERRIDE}"
+        )
     for wnid, count in per_class.items():
         if not expected.fewest <= count <= expected.most:
             span = str(expected.fewest) if expected.fewest == expected.most else f"{expected.fewest}..{expected.most}"
             raise SourceError(
-                f"{where} holds {count} {split} images of class {wnid}, ImageNet has {span}: "
-                f"copy or download it again; {ANYWAY}"
+                f"{source} holds {count} {split} images of class {wnid}, ImageNet has {span}; "
+                f"copy or download it again, or {OVERRIDE}"
             )
     if images != expected.images:
         raise SourceError(
-            f"{where} holds {images} {split} images of all {CLASSES} classes, ImageNet has {expected.images}: "
-            f"copy or download it again; {ANYWAY}"
+            f"{source} holds {images} {split} images of all {CLASSES} classes, ImageNet has {expected.images}; "
+            f"copy or download it again, or {OVERRIDE}"
         )
 
 
 def check_bytes(split: str, archive: Path) -> None:
-    """Raise SourceError when a tar that holds the whole of a split has not the official size."""
+    """Raise SourceError if a tar that holds a whole split does not have the official size."""
     size, expected = archive.stat().st_size, OFFICIAL[split].bytes
     if expected is not None and size != expected:
         raise SourceError(
-            f"{archive} has {size} bytes, the official archive of {split} has {expected}: "
-            f"it was changed or packed again; {ANYWAY}"
+            f"{archive} was changed or packed again: it has {size} bytes, "
+            f"the official archive of {split} has {expected}; download it again, or {OVERRIDE}"
         )
 
 
 def check_md5(split: str, archive: Path, md5: str) -> None:
-    """Raise SourceError when the md5 of an archive that holds the whole of a split is not an official one."""
+    """Raise SourceError if the md5 of an archive that holds a whole split is not an official one."""
     if md5 not in OFFICIAL[split].md5:
         raise SourceError(
-            f"{archive} has the md5 {md5}, the official archive of {split} has {' or '.join(OFFICIAL[split].md5)}: "
-            f"download it again; {ANYWAY}"
+            f"{archive} has the md5 {md5}, the official archive of {split} has {' or '.join(OFFICIAL[split].md5)}; "
+            f"download it again, or {OVERRIDE}"
         )
 
 
-def check_devkit(train_images: Mapping[str, int], per_class: Mapping[str, int], where: str) -> None:
-    """Raise SourceError when a class has another number of training images than the devkit says."""
+def check_devkit(train_images: Mapping[str, int], per_class: Mapping[str, int], devkit: str) -> None:
+    """Raise SourceError if a class has another number of training images than the devkit lists.
+
+    ``train_images`` and ``per_class`` are {wnid: images}. ``devkit`` names the devkit in messages.
+    """
     for wnid, count in per_class.items():
         if count and train_images.get(wnid, count) != count:
             raise SourceError(
-                f"train holds {count} images of class {wnid}, {where} says {train_images[wnid]}: "
-                f"copy or download the archive again; {ANYWAY}"
+                f"train holds {count} images of class {wnid}, {devkit} says {train_images[wnid]}; "
+                f"copy or download the archive again, or {OVERRIDE}"
             )

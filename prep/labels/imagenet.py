@@ -1,10 +1,10 @@
-"""The 1000 ILSVRC-2012 classes and the 50,000 validation labels, inside the package: no second download.
+"""The bundled 1000 ILSVRC-2012 classes and 50,000 validation labels, which save a second download.
 
-The validation archive carries no labels. They usually come from a devkit whose class ids are *not* the sorted
-index, or from a shell script fetched at run time; zipping either with a directory listing shifts every label
-when one file is missing. Here a label belongs to a file name. The table is derived from the label list of
-tensorflow-datasets 4.9.9 (Apache-2.0), the English names from torchvision's weights (BSD-3-Clause); ``NOTICE`` beside
-this file says how.
+The validation archive holds no labels. They usually come from a devkit whose class ids are *not* the sorted index,
+or from a shell script fetched at run time. Pairing either with a directory listing shifts every label if one file
+is missing. Here a label belongs to a file name. The table is derived from the label list of tensorflow-datasets
+4.9.9 (Apache-2.0), and the English names from torchvision's weights (BSD-3-Clause). ``NOTICE`` next to this file
+says how.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ def validation_labels() -> dict[str, str]:
 
 @cache
 def class_names() -> dict[str, str]:
-    """Return {wnid: English name} of the 1000 classes, as torchvision's ImageNet weights name them.
+    """Return {wnid: English name} for the 1000 classes, with the names of torchvision's ImageNet weights.
 
-    Two names stand twice: "crane" (a bird and a machine) and "maillot".
+    Two names occur twice: "crane" (a bird and a machine) and "maillot".
     """
-    # A table of our own: importing torchvision for it takes seconds and 800 MB.
+    # The package holds a table because importing torchvision for the names takes seconds and 800 MB.
     lines = _resource("ilsvrc2012_names.txt").decode("ascii").splitlines()
     return {wnid: name for wnid, _, name in (line.partition("\t") for line in lines)}
 

@@ -1,7 +1,7 @@
-"""Lists that a user gives: which classes to take, and what to call them.
+"""The user's lists of classes and of class names.
 
-Files from Windows come with CRLF and a byte order mark, and lists of ImageNet-100 circulate as text, CSV and JSON;
-whatever stands between the wnids does not matter.
+A list of classes may be text, CSV or JSON, as lists of ImageNet-100 are, because everything between the wnids is
+ignored. Files from Windows may have CRLF and a byte order mark.
 """
 
 import re
@@ -15,7 +15,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 def read_classes(path: Path) -> frozenset[str]:
-    """Return every wnid that a text file names; raise SourceError when it names none."""
+    """Return every wnid in a text file; raise SourceError if it names none."""
     found = frozenset(wnid.decode() for wnid in WNIDS.findall(_read(path)))
     if not found:
         raise SourceError(f"{path} names no class; write wnids such as n01440764, one per line")
@@ -28,13 +28,13 @@ def read_names(path: Path) -> dict[str, str]:
     try:
         lines = _read(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        raise SourceError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     for number, line in enumerate(lines, 1):
         match = NAME.fullmatch(line.strip())
         if match:
             names[match[1]] = match[2].strip()
         elif line.strip():
-            raise SourceError(f"line {number} of {path} is {line[:80]!r}, not a wnid, a tab and a name")
+            raise SourceError(f"line {number} of {path} is {line[:80]!r}; write a wnid, a tab and a name")
     if not names:
         raise SourceError(f"{path} names no class; write lines of wnid, tab and name")
     return names
@@ -45,7 +45,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        raise SourceError(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
     if len(data) > MAX_BYTES:
-        raise SourceError(f"{path} is larger than {MAX_BYTES} bytes, so it is no list of classes")
+        raise SourceError(f"{path} has more than {MAX_BYTES} bytes, so it is not a list of classes; check the path")
     return data

@@ -19,8 +19,8 @@ from ..base.errors import DatasetError
 from ..base.manifest import MANIFEST, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
 from ..base.output import PARTIAL
 from ..base.paths import reachable
-from ..base.pool import check, run_all
 from ..base.progress import Progress, counter, silent
+from ..base.threads import raise_if_stopped, run_all
 from .encode import describe_image
 from .read import ShardSample, read_shard
 from .sidecars import Sidecars, set_indexes, write_all
@@ -69,7 +69,7 @@ def _index(
 ) -> _Indexed:
     path, sidecars, labels = directory / shard.name, Sidecars(), list[int]()
     for sample in read_shard(path):
-        check(stop)
+        raise_if_stopped(stop)
         add_sample(sidecars, sample)
         labels.append(sample.label)
     with path.open("rb") as file:

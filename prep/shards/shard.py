@@ -20,8 +20,8 @@ from typing import BinaryIO
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError
 from ..base.manifest import ClassEntry, Shard
-from ..base.pool import check
-from ..base.scanners import put_in_place
+from ..base.retries import put_in_place
+from ..base.threads import raise_if_stopped
 from .encode import Encoded, encode_image
 from .index import index_path
 from .order import WINDOW
@@ -87,7 +87,7 @@ def _write(
     with temporary.open("wb") as file:
         tar = _Tar(file)
         for sample, data in _read(task):
-            check(stop)
+            raise_if_stopped(stop)
             image = encode_image(data, task.spec)
             files = [tar.add(name, content) for name, content in _members(sample, image, task)]
             sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry)

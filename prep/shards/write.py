@@ -19,10 +19,10 @@ from typing import Literal
 from ..base.cpus import usable_cpus
 from ..base.errors import DatasetError, OutputError
 from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, claim, finish, require_room
+from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start_output
 from ..base.paths import reachable
-from ..base.pool import run_all
 from ..base.progress import Progress, counter, silent
+from ..base.threads import run_all
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
 from .samples import Sample, SampleSet, find_samples
@@ -62,11 +62,11 @@ def write_shards(
         return _finished(out, found, spec, plan)
     if not (out / PARTIAL).exists():
         require_room(out, sum(_room(samples, spec) for samples in found.splits.values()))
-    partial = claim(out, _job(found, spec))
+    partial = start_output(out, _job(found, spec))
     written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
     write_all(set_indexes(out, manifest))
-    finish(out, manifest)
+    finish_output(out, manifest)
     return manifest
 
 

@@ -1,4 +1,5 @@
-"""Archives made of free photographs, with the official names and layouts, to try everything without ImageNet.
+"""Synthetic archives, made of free photographs, with the official names and layouts.
 
-Whatever makes data up belongs here. Real sources are never read from here.
+Users can try every command with them without ImageNet. Code that generates data belongs here. Code that reads
+sources does not.
 """

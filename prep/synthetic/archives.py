@@ -1,9 +1,9 @@
-"""Archives that look like the official ones, made of free photographs: a rehearsal before the real download.
+"""Synthetic archives with the official layout, made of free photographs.
 
-ImageNet may not be redistributed and weighs 150 GB, so nothing could be tried, tested or benchmarked without
-these. Names, numbering, labels, nesting and tar dialect follow the official archives, so that preparing one
-needs no special case. Only the owner's name in the tar headers tells them apart: 1000 classes of 20 images are a
-rehearsal with it, and a damaged ImageNet without.
+ImageNet may not be redistributed and has 150 GB. With synthetic archives, users and tests can try and benchmark
+feedline without it. Names, numbering, labels, nesting and tar dialect follow the official archives, so that
+preparing them needs no special case. Only the owner's name in the tar headers marks them as synthetic. With it,
+1000 classes of 20 images are accepted; without it, they are rejected as a damaged ImageNet.
 """
 
 import os
@@ -24,15 +24,15 @@ from ..base.cpus import usable_cpus
 from ..base.errors import OutputError
 from ..base.order import permutation, uniforms
 from ..base.progress import Progress, silent
-from ..base.scanners import put_in_place
+from ..base.retries import put_in_place
 from ..labels.imagenet import class_names, validation_labels
 from ..sources.parts import SIGNATURE
 from .images import (
     SPLIT_KEYS,
     ImageSpec,
     Layout,
+    Renderer,
     SplitName,
-    Studio,
     SyntheticSpec,
     train_images,
 )
@@ -40,7 +40,7 @@ from .photographs import warm_up
 
 TINY_ROOT = "tiny-imagenet-200"
 
-# What random numbers are for: the second part of their key, after the seed (0 to 3 are taken by the images).
+# The purpose of random numbers, which is the second part of their key after the seed. ``images`` uses 0 to 3.
 NUMBERS, WNID_ORDER, VAL_ORDER, TEST_ORDER, BOXES = range(4, 9)
 
 
@@ -51,65 +51,65 @@ def write_synthetic(
 
     Layout ``ilsvrc2012``: ``ILSVRC2012_img_train.tar`` (a tar of one tar per class), ``ILSVRC2012_img_val.tar``
     and ``ILSVRC2012_img_test_v10102019.tar``. Layout ``tiny-imagenet``: ``tiny-imagenet-200.zip``. The test
-    split has one unlabelled image per class. ``workers`` counts threads, by default one per usable CPU.
-    Each archive appears under its name when it is whole.
+    split has one unlabelled image per class. ``workers`` is the number of threads, by default one per usable CPU.
+    Each archive gets its final name when it is complete.
 
-    Raises OutputError when an archive exists already or ``out`` cannot be a folder, SourceError when the
-    bundled photographs are not installed, and OSError (a full disk, say) after removing the unfinished file.
+    Raises OutputError if an archive exists already or ``out`` cannot be a folder, and SourceError if the bundled
+    photographs are not installed. Raises OSError (for example on a full disk) after removing the unfinished file.
     """
     writers = ARCHIVES[spec.layout]
     paths = tuple(out / name for name in writers)
-    _claim(out, paths)
+    _make_folder(out, paths)
     warm_up()
     with ThreadPoolExecutor(max(1, usable_cpus() if workers is None else workers)) as pool:
         for path, write in zip(paths, writers.values(), strict=True):
-            with _finished(path) as file:
-                write(file, Studio(spec, pool, progress))
+            with _open_atomically(path) as file:
+                write(file, Renderer(spec, pool, progress))
     return paths
 
 
-def _write_train(file: BinaryIO, studio: Studio) -> None:
-    spec = studio.spec
+def _write_train(file: BinaryIO, renderer: Renderer) -> None:
+    spec = renderer.spec
     wnids = spec.wnids
-    drawn = studio.drawn(train_images(spec, _train_names), spec.train_images)
+    rendered = renderer.render(train_images(spec, _train_names), spec.train_images)
     with _tar(file) as outer:
-        for class_index, members in groupby(drawn, lambda item: item[0].class_index):
-            # A tar's size stands before it, so one class is held in memory: 150 MB for 1300 images.
+        for class_index, members in groupby(rendered, lambda item: item[0].class_index):
+            # The header with a tar's size comes first, so one class is kept in memory: 150 MB for 1300 images.
             inner = BytesIO()
             with _tar(inner) as tar:
                 for image, data in members:
-                    _add(tar, image.path, BytesIO(data), len(data))
+                    _add_to_tar(tar, image.path, BytesIO(data), len(data))
             size = inner.tell()
             inner.seek(0)
-            _add(outer, f"{wnids[class_index]}.tar", inner, size)
+            _add_to_tar(outer, f"{wnids[class_index]}.tar", inner, size)
 
 
-def _write_validation(file: BinaryIO, studio: Studio) -> None:
-    _write_flat(file, studio, _validation_images(studio.spec))
+def _write_validation(file: BinaryIO, renderer: Renderer) -> None:
+    _write_flat(file, renderer, _validation_images(renderer.spec))
 
 
-def _write_test(file: BinaryIO, studio: Studio) -> None:
-    classes = permutation(studio.spec.classes, studio.spec.seed, TEST_ORDER).tolist()
+def _write_test(file: BinaryIO, renderer: Renderer) -> None:
+    classes = permutation(renderer.spec.classes, renderer.spec.seed, TEST_ORDER).tolist()
     names = "test/ILSVRC2012_test_{:08d}.JPEG"
     images = [ImageSpec(names.format(i), "test", c, 0) for i, c in enumerate(classes, 1)]
-    _write_flat(file, studio, images)
+    _write_flat(file, renderer, images)
 
 
-def _write_flat(file: BinaryIO, studio: Studio, images: list[ImageSpec]) -> None:
+def _write_flat(file: BinaryIO, renderer: Renderer, images: list[ImageSpec]) -> None:
     with _tar(file) as tar:
-        for image, data in studio.drawn(images, len(images)):
-            _add(tar, image.path, BytesIO(data), len(data))
+        for image, data in renderer.render(images, len(images)):
+            _add_to_tar(tar, image.path, BytesIO(data), len(data))
 
 
 def _train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
-    """Return one class's file names, sorted; as in ImageNet their numbers have gaps and no fixed width."""
+    """Return one class's sorted file names. As in ImageNet, their numbers have gaps and no fixed width."""
     gaps = uniforms(np.arange(spec.images_per_class), 1, spec.seed, NUMBERS, class_index)[:, 0]
     numbers = np.cumsum(1 + (28 * gaps).astype(np.int64)).tolist()
     return sorted(f"{spec.wnids[class_index]}_{number}.JPEG" for number in numbers)
 
 
 def _validation_images(spec: SyntheticSpec) -> list[ImageSpec]:
-    """Return the first official validation names of each class: prepared by the official labels, they fit."""
+    """Return images of each class under its first official validation names, so that the official labels apply."""
     classes = {wnid: class_index for class_index, wnid in enumerate(spec.wnids)}
     taken = Counter[str]()
     images: list[ImageSpec] = []
@@ -121,30 +121,30 @@ def _validation_images(spec: SyntheticSpec) -> list[ImageSpec]:
 
 
 def _tar(file: BinaryIO) -> tarfile.TarFile:
-    # The classic dialect, as in 2012: no extended headers, and an end padded to 10,240 bytes.
+    # The dialect of the official archives of 2012: no extended headers, and an end padded to 10,240 bytes.
     return tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
 
 
-def _add(tar: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:
-    info = tarfile.TarInfo(name)  # its owner, group and time are 0 already
+def _add_to_tar(tar: tarfile.TarFile, name: str, data: BinaryIO, size: int) -> None:
+    info = tarfile.TarInfo(name)  # owner id, group id and time default to 0
     info.uname = SIGNATURE
     info.size = size
     tar.addfile(info, data)
 
 
-def _write_tiny(file: BinaryIO, studio: Studio) -> None:
-    spec = studio.spec
+def _write_tiny(file: BinaryIO, renderer: Renderer) -> None:
+    spec = renderer.spec
     validation, test = _tiny_validation(spec), _tiny_test(spec)
     with zipfile.ZipFile(file, "w") as archive:
         for path, text in _tiny_texts(spec, validation):
-            _put(archive, path, text.encode())
+            _add_to_zip(archive, path, text.encode())
         for images, total in (
             (train_images(spec, _tiny_train_names), spec.train_images),
             (validation, len(validation)),
             (test, len(test)),
         ):
-            for image, data in studio.drawn(images, total):
-                _put(archive, image.path, data)
+            for image, data in renderer.render(images, total):
+                _add_to_zip(archive, image.path, data)
 
 
 def _tiny_train_names(spec: SyntheticSpec, class_index: int) -> list[str]:
@@ -166,12 +166,12 @@ def _tiny_test(spec: SyntheticSpec) -> list[ImageSpec]:
 
 
 def _tiny_texts(spec: SyntheticSpec, validation: list[ImageSpec]) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of everything that is no image; a path that ends in a slash is a folder."""
+    """Yield (path, text) of every entry that is not an image; a path that ends with a slash is a folder."""
     wnids = spec.wnids
     for folder in ("", "train/", "val/", "val/images/", "test/", "test/images/"):
         yield folder, ""
     order = permutation(spec.classes, spec.seed, WNID_ORDER)
-    yield "wnids.txt", "".join(f"{wnids[i]}\n" for i in order)  # unsorted, as in the original
+    yield "wnids.txt", "".join(f"{wnids[i]}\n" for i in order)  # unsorted, as in the original archive
     yield "words.txt", "".join(f"{wnid}\t{name}\n" for wnid, name in class_names().items())
     for class_index, wnid in enumerate(wnids):
         yield f"train/{wnid}/", ""
@@ -194,27 +194,27 @@ def _box(spec: SyntheticSpec, split: SplitName, class_index: int, number: int) -
     return "\t".join(str(int(corner)) for corner in corners)
 
 
-def _put(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
-    info = zipfile.ZipInfo(f"{TINY_ROOT}/{path}")  # dated 1980-01-01, and stored: JPEGs do not shrink
-    info.create_system = 3  # Unix, on Windows too: the bytes must not depend on where they were made
+def _add_to_zip(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(f"{TINY_ROOT}/{path}")  # dated 1980-01-01, and stored, because JPEGs do not shrink
+    info.create_system = 3  # Unix, so that the bytes do not depend on the system
     info.external_attr = (0o040755 if info.is_dir() else 0o100644) << 16
     archive.writestr(info, data)
 
 
-def _claim(out: Path, paths: tuple[Path, ...]) -> None:
-    """Make the folder, and refuse to replace an archive: it could be the real one, of 150 GB."""
+def _make_folder(out: Path, paths: tuple[Path, ...]) -> None:
+    """Create ``out``; raise OutputError if it holds one of ``paths``, which could be the real archive of 150 GB."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {out} ({error.strerror}); name another one") from error
+        raise OutputError(f"cannot create the folder {out} ({error.strerror}); give another folder") from error
     for path in paths:
         if path.exists():
-            raise OutputError(f"{path} exists already and is not replaced; remove it or name another folder")
+            raise OutputError(f"{path} exists already and is not replaced; remove it or give another folder")
 
 
 @contextmanager
-def _finished(path: Path) -> Generator[BinaryIO]:
-    """Open a file that appears at ``path`` only when it is whole: temporary name, fsync, rename."""
+def _open_atomically(path: Path) -> Generator[BinaryIO]:
+    """Open a file that gets the name ``path`` only when it is complete: temporary name, fsync, rename."""
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -227,7 +227,7 @@ def _finished(path: Path) -> Generator[BinaryIO]:
         raise
 
 
-Writer = Callable[[BinaryIO, Studio], None]
+Writer = Callable[[BinaryIO, Renderer], None]
 
 ARCHIVES: dict[Layout, dict[str, Writer]] = {
     "ilsvrc2012": {

@@ -1,8 +1,8 @@
-"""What a synthetic data set shows: how many images of which classes, and each image's file.
+"""The images of a synthetic data set: their classes, numbers, sizes and encodings.
 
-The sizes of images and files follow ImageNet's and Tiny-ImageNet's, because reading and decoding cost what
-they cost. Every image is a pure function of (seed, split, class, number): the same spec gives the same bytes,
-whatever the number of workers. The archives around the images are made in ``synthetic``.
+The sizes of images and files follow ImageNet's and Tiny-ImageNet's, because the cost of reading and decoding
+depends on them. Every image is a pure function of (seed, split, class, number). The same spec gives the same bytes
+with any number of workers. ``archives`` packs the images.
 """
 
 from collections import deque
@@ -23,33 +23,33 @@ from .photographs import VARY_DRAWS, Encoding, encode, vary
 Layout = Literal["ilsvrc2012", "tiny-imagenet"]
 SplitName = Literal["train", "val", "test"]
 
-# The official numbers, so that no archive here could not be a part of the real one.
+# The official numbers, so that every synthetic archive could be a part of the real one.
 MOST_CLASSES: dict[Layout, int] = {"ilsvrc2012": 1000, "tiny-imagenet": 200}
 MOST_IMAGES: dict[Layout, int] = {"ilsvrc2012": 1300, "tiny-imagenet": 500}
 MOST_VALIDATION = 50
 
 ODD_KINDS: tuple[Encoding, ...] = ("png", "cmyk", "grey", "exif")
-ODD_SHARE = 200  # one image in so many is of each odd kind but PNG, of which ImageNet has exactly one
-TINY_GREY = 0.018  # Tiny-ImageNet: 1,821 of 100,000 training images are greyscale
+ODD_SHARE = 200  # one image in this many is of each odd kind except PNG, of which ImageNet has exactly one
+TINY_GREY = 0.018  # in Tiny-ImageNet, 1,821 of 100,000 training images are greyscale
 
-# What random numbers are for: the second part of their key, after the seed.
+# The purpose of random numbers, which is the second part of their key after the seed.
 SPLIT_KEYS: dict[SplitName, int] = {"train": 0, "val": 1, "test": 2}
 ODD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSpec:
-    """What to make. Raises SourceError for a value that makes no sense."""
+    """The size and layout of a synthetic data set. Raises SourceError for a value out of range."""
 
     layout: Layout
     classes: int
     images_per_class: int
-    """Training images of each class; up to 50 of these many more go into the validation split."""
+    """Training images of each class. The validation split has as many more, but at most 50."""
     seed: int = 0
     odd_files: bool = False
-    """Mix ImageNet's oddities into the training images: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
+    """Whether the training images include ImageNet's odd kinds: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
     scale: float = 1.0
-    """Shrinks width and height of every ``ilsvrc2012`` image, for rehearsals with many classes."""
+    """Factor of width and height of every ``ilsvrc2012`` image, for small data sets with many classes."""
 
     def __post_init__(self) -> None:
         if self.layout not in MOST_CLASSES:
@@ -70,18 +70,18 @@ class SyntheticSpec:
 
     @property
     def validation_per_class(self) -> int:
-        """Validation images of each class: as many as for training, and never more than ImageNet's 50."""
+        """Validation images of each class: as many as for training, but at most ImageNet's 50."""
         return min(MOST_VALIDATION, self.images_per_class)
 
     @property
     def wnids(self) -> tuple[str, ...]:
-        """The classes: real wnids, spread evenly over the sorted 1000."""
+        """The wnids of the classes, spread evenly over the 1000 sorted ones."""
         return tuple(wnids()[i * len(wnids()) // self.classes] for i in range(self.classes))
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """One image to be drawn; its path in the archive, and what makes it this image and no other."""
+    """One image: its path in the archive, and the values that determine its content."""
 
     path: str
     split: SplitName
@@ -90,37 +90,37 @@ class ImageSpec:
     encoding: Encoding = "jpeg"
 
 
-class Studio:
-    """Draws the images of one spec in a thread pool and hands them out in order."""
+class Renderer:
+    """A renderer of one spec's images, in a thread pool and in order."""
 
     AHEAD = 64
-    """Images drawn before they are asked for: enough for 32 threads, and about 8 MB."""
+    """Images in progress or waiting: enough for 32 threads, and about 8 MB."""
 
     def __init__(self, spec: SyntheticSpec, pool: ThreadPoolExecutor, progress: Progress) -> None:
         self.spec = spec
         self._pool = pool
         self._progress = progress
 
-    def drawn(self, images: Iterable[ImageSpec], total: int) -> Iterator[tuple[ImageSpec, bytes]]:
-        """Yield each of the ``total`` images with its file, in the given order."""
-        coming = ((image, self._pool.submit(draw, self.spec, image)) for image in images)
+    def render(self, images: Iterable[ImageSpec], total: int) -> Iterator[tuple[ImageSpec, bytes]]:
+        """Yield each of the ``total`` images with the bytes of its file, in the given order."""
+        submitted = ((image, self._pool.submit(render_image, self.spec, image)) for image in images)
         waiting: deque[tuple[ImageSpec, Future[bytes]]] = deque()
         for done in range(1, total + 1):
-            waiting.extend(islice(coming, self.AHEAD - len(waiting)))
+            waiting.extend(islice(submitted, self.AHEAD - len(waiting)))
             image, future = waiting.popleft()
             data = future.result()
             self._progress(f"{image.split} images", done, total)
             yield image, data
 
 
-def draw(spec: SyntheticSpec, image: ImageSpec) -> bytes:
-    """Return the image's file: a function of the spec's seed, layout and scale and of the image alone."""
+def render_image(spec: SyntheticSpec, image: ImageSpec) -> bytes:
+    """Return the bytes of the image's file, which depend on the spec's seed, layout and scale and on ``image`` only."""
     key = (spec.seed, SPLIT_KEYS[image.split], image.class_index)
     draws = uniforms(np.array([image.number]), VARY_DRAWS + 4, *key)[0]
     shape, side, fine, odd = draws[VARY_DRAWS:].tolist()
     encoding = image.encoding
     if spec.layout == "tiny-imagenet":
-        # Quality 85..92 gives Tiny-ImageNet's mean file, 2.1 kB; shrinking has averaged the noise away.
+        # Quality 85..92 gives Tiny-ImageNet's mean file, 2.1 kB. Shrinking has averaged the noise away.
         size, grain, quality = (64, 64), 1.0, 85 + int(8 * fine)
         if encoding == "jpeg" and odd < TINY_GREY:
             encoding = "grey"
@@ -136,7 +136,7 @@ def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
         longest = 800 + int(801 * side)
         shortest = longest * 3 // 4
     else:
-        # Half of them have exactly a camera's 4:3 or 3:2, where decoders meet the same size again and again.
+        # Half of them have exactly a camera's 4:3 or 3:2, so that decoders get the same size repeatedly.
         longest = 500
         shortest = 375 if side < 0.25 else 333 if side < 0.5 else 330 + int(71 * (2 * side - 1))
     size = (shortest, longest) if 0.75 <= shape < 0.95 else (longest, shortest)
@@ -144,7 +144,7 @@ def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
 
 
 def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
-    """Return which training images, counted through all classes, are not ordinary JPEGs."""
+    """Return {position among the training images of all classes: encoding} for those that are not ordinary JPEGs."""
     if not spec.odd_files:
         return {}
     each = max(1, spec.train_images // ODD_SHARE)
@@ -154,7 +154,7 @@ def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
 
 
 def train_images(spec: SyntheticSpec, names: Callable[[SyntheticSpec, int], list[str]]) -> Iterator[ImageSpec]:
-    """Yield the training images class by class; ``names`` gives the paths of one class."""
+    """Yield the training images class by class; ``names(spec, class_index)`` returns the paths of one class."""
     odd = _odd_encodings(spec)
     place = count()
     for class_index in range(spec.classes):

@@ -1,9 +1,9 @@
-"""Real photographs, and endless images made of them: what the synthetic archives show.
+"""Bundled photographs, and the images that synthetic archives derive from them.
 
-Benchmarks need JPEGs with real detail (decoding time depends on it) and training needs classes that can be told
-apart; noise or coloured shapes give neither. scikit-image and scikit-learn carry free photographs inside their
-wheels, so nothing is downloaded. One photograph is one class; when there are more classes than photographs, each
-further round over them wears a fixed, strong colour transform of its own.
+Benchmarks need JPEGs with real detail, because decoding time depends on it. Training needs classes that a model can
+distinguish. Noise and coloured shapes provide neither. The wheels of scikit-image and scikit-learn contain free
+photographs, so nothing is downloaded. One photograph is one class. With more classes than photographs, each further
+round over the photographs applies a strong colour transform that is fixed for that round.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Encoding = Literal["jpeg", "grey", "cmyk", "exif", "png"]
 
-# Colour first, because a small data set should look like photographs. Sizes run from 384x303 to 1411x1411.
+# Colour comes first, so that small data sets have colour images. Sizes are 384x303 to 1411x1411.
 COLOUR = (
     "skimage/data/astronaut.png",
     "skimage/data/coffee.png",
@@ -48,13 +48,13 @@ GREY = (
 )
 
 VARY_DRAWS = 12
-"""How many random numbers ``vary`` takes."""
+"""Random numbers that ``vary`` takes."""
 
 GRAIN_SAMPLES = 2**21  # more than the largest image has pixels, 1600 x 1200
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread hues evenly, however many are taken
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread any number of hues evenly
 
-# One TIFF directory whose only entry (Make, ASCII) claims 2,555,904 bytes beyond the end: the length that
-# Pillow's warnings about ImageNet's own files quote.
+# One TIFF directory whose only entry (Make, ASCII) claims 2,555,904 bytes beyond the end. Pillow's warnings about
+# ImageNet's own files report this length.
 BROKEN_EXIF = b"Exif\0\0" + struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x010F, 2, 2_555_904, 26, 0)
 
 
@@ -62,29 +62,29 @@ BROKEN_EXIF = b"Exif\0\0" + struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x010F, 
 def photographs() -> tuple[Image.Image, ...]:
     """Return the bundled photographs as RGB images, always in the same order.
 
-    Raises SourceError when scikit-image or scikit-learn is not installed.
+    Raises SourceError if scikit-image or scikit-learn is not installed.
     """
     return tuple(_open(name) for name in COLOUR + GREY)
 
 
 def warm_up() -> None:
-    """Load the photographs and the noise: once, before many threads ask for them together."""
+    """Load the photographs and the noise once, before several threads need them at the same time."""
     photographs()
-    _strip()
+    _noise_strip()
 
 
 def vary(class_index: int, size: tuple[int, int], grain: float, draws: F64) -> Image.Image:
-    """Return a new RGB image of a class: a crop of its photograph, perhaps flipped, recoloured, with noise.
+    """Return a new RGB image of a class: a crop of its photograph, randomly flipped, recoloured, with noise.
 
-    ``size`` is (width, height) in pixels, ``grain`` the standard deviation of the sensor noise in grey levels,
-    ``draws`` float64 (VARY_DRAWS,) in [0, 1): the same arguments give the same image.
+    ``size`` is (width, height) in pixels, ``grain`` is the standard deviation of the sensor noise in grey levels,
+    and ``draws`` is float64 (VARY_DRAWS,) in [0, 1). The same arguments give the same image.
     """
     round_, which = divmod(class_index, len(photographs()))
     photograph = photographs()[which]
     box = _crop(photograph.size, size, draws[:3])
-    # A gap of 2 shrinks by whole pixels first: 3.5 times as fast for 64 x 64, and no difference to be seen.
+    # A gap of 2 shrinks by whole pixels first: 3.5 times as fast for 64 x 64, without a visible difference.
     image = photograph.resize(size, Image.Resampling.BICUBIC, box, reducing_gap=2)
-    image = image.convert("RGB", tuple(_colours(round_, draws[3:9]).ravel().tolist()))
+    image = image.convert("RGB", tuple(_image_colours(round_, draws[3:9]).ravel().tolist()))
     if draws[9] < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     strength = np.float32(grain * (0.5 + draws[10]))
@@ -93,10 +93,10 @@ def vary(class_index: int, size: tuple[int, int], grain: float, draws: F64) -> I
 
 
 def encode(image: Image.Image, encoding: Encoding, quality: int) -> bytes:
-    """Return the file for an image: a baseline 4:2:0 JPEG, or one of the odd kinds that ImageNet holds.
+    """Return the bytes of an image file: a baseline 4:2:0 JPEG, or one of the odd kinds in ImageNet.
 
-    ``grey`` and ``cmyk`` (Adobe, inverted) are JPEGs of one and four components, ``exif`` is a JPEG whose EXIF
-    is damaged (Pillow warns and decodes), and ``png`` is an RGBA PNG, whatever the file will be called.
+    ``grey`` and ``cmyk`` (Adobe, inverted) are JPEGs of one and four components. ``exif`` is a JPEG whose EXIF is
+    damaged (Pillow warns and decodes). ``png`` is an RGBA PNG, even if the file is named ``.JPEG``.
     """
     out = BytesIO()
     match encoding:
@@ -115,7 +115,7 @@ def encode(image: Image.Image, encoding: Encoding, quality: int) -> bytes:
 
 def _open(name: str) -> Image.Image:
     package, _, inside = name.partition("/")
-    # Finding a package does not import it: importing scikit-image takes most of a second.
+    # find_spec does not import the package; importing scikit-image takes most of a second.
     found = importlib.util.find_spec(package)
     folders = (found and found.submodule_search_locations) or []
     for folder in folders:
@@ -124,61 +124,61 @@ def _open(name: str) -> Image.Image:
             with Image.open(path) as photograph:
                 return photograph.convert("RGB")
     raise SourceError(
-        f"the synthetic archives are made of photographs bundled with scikit-image and scikit-learn, "
-        f"and {name} is not installed: pip install 'feedline[demo]'"
+        f"{name} is not installed, and synthetic archives need the photographs of scikit-image and scikit-learn; "
+        f"run: pip install 'feedline[demo]'"
     )
 
 
 def _crop(photograph: tuple[int, int], size: tuple[int, int], draws: F64) -> tuple[float, float, float, float]:
-    """Return a box of the image's shape, 60 to 100 % of the largest that fits, anywhere in the photograph."""
+    """Return a box with the shape of ``size``, 60 to 100 % of the largest that fits, anywhere in the photograph."""
     zoom = min(photograph[0] / size[0], photograph[1] / size[1]) * (0.6 + 0.4 * draws[0])
     width, height = size[0] * zoom, size[1] * zoom
     left, top = (photograph[0] - width) * draws[1], (photograph[1] - height) * draws[2]
-    # Rounding must not push the box over the edge by a millionth of a pixel: Pillow refuses such a box.
+    # Rounding can put the box a millionth of a pixel over the edge, and Pillow rejects such a box.
     return left, top, min(left + width, photograph[0]), min(top + height, photograph[1])
 
 
-def _colours(round_: int, draws: F64) -> F64:
-    """Return the affine colour transform of one image, float64 (3, 4): its class's look, a little shifted."""
+def _image_colours(round_: int, draws: F64) -> F64:
+    """Return one image's affine colour transform, float64 (3, 4): that of its class, slightly changed."""
     gains, offsets = 0.88 + 0.24 * draws[:3], -12 + 24 * draws[3:6]
-    shifted = _look(round_) * gains[:, None]
+    shifted = _round_colours(round_) * gains[:, None]
     shifted[:, 3] += offsets
     return shifted
 
 
 @cache
-def _look(round_: int) -> F64:
-    """Return the colour transform that sets this round's classes apart, float64 (3, 4); round 0 changes nothing.
+def _round_colours(round_: int) -> F64:
+    """Return the colour transform that distinguishes this round's classes, float64 (3, 4); round 0 changes nothing.
 
-    A hue rotation moves colours, and two channels swapped reflect them; both leave greys alone, so a tint and a
-    negative tell the greyscale photographs' classes apart.
+    A hue rotation moves colours, and a swap of two channels reflects them. Neither changes greys, so a tint and a
+    negative distinguish the classes of greyscale photographs.
     """
     if round_ == 0:
         return np.eye(3, 4)
     angle = 2 * math.pi * GOLDEN * round_
     thirds = np.arange(3) * 2 * math.pi / 3
-    # Rotation about the grey axis: row r, column c depends on (c - r) mod 3 only.
+    # In a rotation about the grey axis, row r, column c depends on (c - r) mod 3 only.
     around = (1 + 2 * np.cos(angle + thirds)) / 3
     rotation = around[(np.arange(3)[None, :] - np.arange(3)[:, None]) % 3]
     swapped = rotation[:, [1, 0, 2]] if round_ % 2 else rotation
     saturation = 0.8 if round_ % 8 >= 4 else 0.5
     tint = (1 + saturation * np.cos(angle + thirds)) / (1 + saturation / 2)
-    look = np.column_stack([tint[:, None] * swapped, np.zeros(3)])
+    transform = np.column_stack([tint[:, None] * swapped, np.zeros(3)])
     if round_ % 4 >= 2:
-        look[:, :3] *= -1
-        look[:, 3] = 255 * tint
-    return look
+        transform[:, :3] *= -1
+        transform[:, 3] = 255 * tint
+    return transform
 
 
 def _grain(size: tuple[int, int], draw: float) -> F32:
-    """Return Gaussian noise for an image, float32 (height, width, 1): a stretch of one long strip."""
+    """Return Gaussian noise for an image, float32 (height, width, 1), cut from ``_noise_strip``."""
     width, height = size
     start = int(draw * (GRAIN_SAMPLES - width * height))
-    return _strip()[start : start + width * height].reshape(height, width, 1)
+    return _noise_strip()[start : start + width * height].reshape(height, width, 1)
 
 
 @cache
-def _strip() -> F32:
+def _noise_strip() -> F32:
     """Return standard normal noise, float32 (GRAIN_SAMPLES,), by Box and Muller's transform (1958)."""
     draws = uniforms(np.arange(GRAIN_SAMPLES // 2), 2, GRAIN_SAMPLES)
     radius, angle = np.sqrt(-2 * np.log1p(-draws[:, 0])), 2 * math.pi * draws[:, 1]

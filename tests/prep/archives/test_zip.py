@@ -1,4 +1,4 @@
-"""The zip reader: what zipfile writes is read, in every form, and nothing is kept in memory."""
+"""The zip reader reads every form that zipfile writes, and keeps no member in memory."""
 
 import io
 import tracemalloc
@@ -35,15 +35,15 @@ def zip_of(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED, comme
     comment=st.binary(max_size=100),
 )
 def test_what_zipfile_writes_is_read(files: dict[str, bytes], compression: int, comment: bytes) -> None:
-    """Stored and deflated, with zip64 sizes and without, names in any script, a comment at the end."""
+    """Members may be stored or deflated, with or without zip64 sizes, names in any script, and a comment at the end."""
     if b"PK\5\6" not in comment:
         assert read(zip_of(files, compression, comment)) == files
 
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_whatever_the_bytes_members_are_right_or_an_error_is_raised(data: st.DataObject) -> None:
-    """Damage anywhere: each member that is given has its own bytes, because its CRC was checked."""
+def test_changed_bytes_give_the_right_members_or_an_error(data: st.DataObject) -> None:
+    """With damage anywhere, the reader returns the original bytes of every member or raises SourceError."""
     files = {"a/x.JPEG": b"first " * 40, "b/y.JPEG": b"second" * 50, "c/z.JPEG": bytes(range(256))}
     bytes_ = bytearray(zip_of(files, zipfile.ZIP_DEFLATED))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -58,8 +58,8 @@ def test_whatever_the_bytes_members_are_right_or_an_error_is_raised(data: st.Dat
     assert sorted(found.values()) == sorted(files.values())
 
 
-def test_a_directory_of_many_members_takes_no_memory() -> None:
-    """70,000 members need zip64 counts; zipfile keeps 500 bytes for each, this reader none."""
+def test_a_directory_of_many_members_needs_no_memory() -> None:
+    """70,000 members need zip64 counts. zipfile keeps 500 bytes for each, this reader none."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for i in range(70_000):
@@ -74,7 +74,7 @@ def test_a_directory_of_many_members_takes_no_memory() -> None:
     assert count == 70_000 and peak < 500_000
 
 
-def test_a_member_of_another_method_is_refused() -> None:
-    """bzip2 and LZMA are legal and nobody packs images with them."""
+def test_a_member_of_another_method_is_rejected() -> None:
+    """bzip2 is a legal method, but the reader rejects it."""
     with pytest.raises(SourceError, match="packed by method 12"):
         read(zip_of({"x": b"x" * 100}, zipfile.ZIP_BZIP2))

@@ -1,4 +1,4 @@
-"""``feedline verify``: what prep wrote is whole, and every kind of damage is found and named."""
+"""``feedline verify`` accepts what prep wrote, and reports every kind of damage with its place."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from feedline.prep.synthetic.photographs import VARY_DRAWS, encode, vary
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared root with its shards; odd files are mixed into train."""
+    """Return a prepared root with its shards; train includes odd files."""
     out = tmp_path_factory.mktemp("whole")
     spec = SyntheticSpec(layout="ilsvrc2012", classes=2, images_per_class=6, scale=0.2, odd_files=True)
     write_synthetic(out / "archives", spec)
@@ -43,13 +43,13 @@ def root(whole: Path, tmp_path: Path) -> Path:
 
 
 def image(root: Path) -> Path:
-    """A training image that is an ordinary JPEG."""
+    """Return a training image that is an ordinary JPEG."""
     files = sorted((root / "train").rglob("*.JPEG"))
     return next(path for path in files if path.read_bytes()[:3] == b"\xff\xd8\xff")
 
 
 def with_thumbnail(data: bytes) -> bytes:
-    """The JPEG with a whole small JPEG in its EXIF segment: an end marker near the start."""
+    """Return the JPEG with a small JPEG in its EXIF segment, which puts an end marker near the start."""
     small = io.BytesIO()
     Image.new("RGB", (8, 8)).save(small, "JPEG")
     exif = b"Exif\0\0" + small.getvalue()
@@ -72,7 +72,7 @@ def cut(path: Path) -> str:
 
 
 def cut_behind_a_thumbnail(path: Path) -> str:
-    """The thumbnail's end marker stands in the last 64 kB of a small file: a plain search would find it."""
+    """The thumbnail's end marker lies in the last 64 kB of a small file, where a plain search would find it."""
     data = with_thumbnail(path.read_bytes())
     path.write_bytes(data[: len(data) * 2 // 3])
     return f"{path} is a JPEG cut short"
@@ -106,14 +106,14 @@ def class_gone(path: Path) -> str:
 
 def stranger(path: Path) -> str:
     (path.parent.parent / "n99999999").mkdir()
-    return f"{path.parent.parent / 'n99999999'} is no class of the manifest"
+    return f"{path.parent.parent / 'n99999999'} is not a class of the manifest"
 
 
 DAMAGE = [lose, add, cut, cut_behind_a_thumbnail, zeros, empty, rewritten, headers, class_gone, stranger]
 
 
 def test_what_prep_wrote_is_whole(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Roots and shards, decoded in full; odd files are notes and no problems; --json has it all on stdout."""
+    """Roots and shards are decoded in full. Odd files are notes, not problems. --json prints everything on stdout."""
     for path in (whole, whole / "shards"):
         assert run(["verify", str(path), "--decode", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
@@ -124,7 +124,7 @@ def test_what_prep_wrote_is_whole(whole: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_in_a_root_is_found(root: Path, damage: Callable[[Path], str]) -> None:
-    """Each kind is one problem that names the file or folder."""
+    """Each kind of damage is a problem that names the file or folder."""
     says = damage(image(root))
 
     found = verify(root)
@@ -133,7 +133,7 @@ def test_damage_in_a_root_is_found(root: Path, damage: Callable[[Path], str]) ->
 
 
 def test_damage_inside_an_image_needs_decode(root: Path) -> None:
-    """Markers at both ends do not say what is between; --decode does."""
+    """The markers at both ends do not cover the data between them, but --decode does."""
     path = image(root)
     data = path.read_bytes()
     path.write_bytes(data[:180] + bytes(len(data) - 182) + data[-2:])
@@ -143,7 +143,7 @@ def test_damage_inside_an_image_needs_decode(root: Path) -> None:
 
 
 def test_damage_in_a_shard_names_shard_member_and_offset(root: Path) -> None:
-    """An image overwritten, a header, a cut, a lost shard: each is found, and the others are still checked."""
+    """An overwritten image, a damaged header, a cut and a lost shard are found. The others are still checked."""
     shards = root / "shards"
     names = [shard.name for shard in read_shard_manifest(shards).splits["train"].shards]
     with tarfile.open(shards / names[0]) as tar:
@@ -169,7 +169,7 @@ def test_damage_in_a_shard_names_shard_member_and_offset(root: Path) -> None:
 
 
 def test_the_23_odd_files_are_known_by_name(tmp_path: Path) -> None:
-    """The PNG and the 22 CMYK JPEGs of official ImageNet are as they must be; one that is not was written anew."""
+    """The PNG and the 22 CMYK JPEGs of official ImageNet are noted as such, and so is one that was re-encoded."""
     draws = np.full(VARY_DRAWS, 0.5)
     rewritten = "n13037406_4650.JPEG"
     kinds = {ODD_PNG: "png", **dict.fromkeys(ODD_CMYK, "cmyk"), rewritten: "jpeg", "n01440764_1.JPEG": "cmyk"}
@@ -190,8 +190,10 @@ def test_the_23_odd_files_are_known_by_name(tmp_path: Path) -> None:
     assert set(notes.values()) == {"a CMYK JPEG, as in official ImageNet"}
 
 
-def test_the_exit_code_tells(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 for whole, 1 for damaged or unfinished; people see the first problems and how to see all."""
+def test_the_exit_code_is_0_for_whole_and_1_for_damaged_data(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Damaged or unfinished data exits with 1. The output has the first 20 problems and how to see all."""
     for path in (root / "train").rglob("*.JPEG"):
         path.write_bytes(b"x")
     for path in (root / "val").rglob("*.JPEG"):

@@ -25,7 +25,7 @@ from feedline.prep import (
 )
 from feedline.prep.base.output import _windows_cluster_size  # pyright: ignore[reportPrivateUsage]
 from feedline.prep.base.paths import below, extended, reachable
-from feedline.prep.base.scanners import put_in_place
+from feedline.prep.base.retries import put_in_place
 from feedline.prep.sources.naming import place, safe_path
 
 from ..trees import VAL
@@ -163,10 +163,10 @@ def test_a_rename_waits_for_the_virus_scanner(tmp_path: Path, monkeypatch: pytes
             write_atomically(tmp_path / "b", b"x")
 
     monkeypatch.setattr(Path, "replace", held)
-    monkeypatch.setattr("feedline.prep.base.scanners.sys", LINUX)
+    monkeypatch.setattr("feedline.prep.base.retries.sys", LINUX)
     with pytest.raises(PermissionError):  # there it is a real refusal
         act()
-    monkeypatch.setattr("feedline.prep.base.scanners.sys", WINDOWS)
+    monkeypatch.setattr("feedline.prep.base.retries.sys", WINDOWS)
     act()
 
     assert len(tries) == 3 and (tmp_path / "b").read_text() == "x"
@@ -185,7 +185,7 @@ def test_a_finished_root_waits_for_the_virus_scanner(
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", held)
-    monkeypatch.setattr("feedline.prep.base.scanners.sys", WINDOWS)
+    monkeypatch.setattr("feedline.prep.base.retries.sys", WINDOWS)
     prepare_imagenet([archives / VAL], tmp_path / "out")
 
     assert len(tries) == 3 and not (tmp_path / "out/.partial").exists()

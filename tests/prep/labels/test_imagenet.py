@@ -1,4 +1,4 @@
-"""The labels inside the package: the official ones, whatever the platform, without a network or torchvision."""
+"""The bundled labels are the official ones, and reading them needs neither a network nor torchvision."""
 
 import hashlib
 import subprocess
@@ -9,7 +9,7 @@ from feedline.prep import class_names, validation_labels, wnids
 
 
 def test_the_validation_labels_are_the_official_ones() -> None:
-    """50,000 names, 50 per class, and the published sha256 of the list and of the sorted wnids."""
+    """There are 50,000 names, 50 per class, and the list has the published sha256."""
     labels = validation_labels()
     text = "".join(f"{name} {wnid}\n" for name, wnid in sorted(labels.items()))
 
@@ -28,7 +28,7 @@ def test_the_class_names_are_torchvisions() -> None:
 
 
 def test_names_and_labels_need_no_torch() -> None:
-    """Preparing must stay small: neither torch nor torchvision is imported for it."""
+    """They import neither torch nor torchvision, so that preparing needs little memory."""
     code = (
         "import sys; from feedline import prep; prep.class_names(); prep.validation_labels(); "
         "print([m for m in ('torch', 'torchvision') if m in sys.modules])"

@@ -1,4 +1,4 @@
-"""Synthetic archives: they look like the official ones, can be learnt from, and are the same bytes every time."""
+"""Synthetic archives have the layout of the official ones, classes that can be learnt, and reproducible bytes."""
 
 import errno
 import hashlib
@@ -27,7 +27,7 @@ TINY = "tiny-imagenet-200.zip"
 
 
 def members_of(data: bytes) -> dict[str, bytes]:
-    """Every member of a tar, in order; each must be an anonymous, undated regular file."""
+    """Return every member of a tar, in order; each must be a regular file with owner, group and time 0."""
     members: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         for info in tar:
@@ -38,13 +38,13 @@ def members_of(data: bytes) -> dict[str, bytes]:
 
 
 def train_of(archives: Path) -> dict[str, dict[str, bytes]]:
-    """The training images as {wnid: {file name: bytes}}."""
+    """Return the training images as {wnid: {file name: bytes}}."""
     outer = members_of((archives / TRAIN).read_bytes())
     return {name.removesuffix(".tar"): members_of(inner) for name, inner in outer.items()}
 
 
 def zip_of(archives: Path) -> dict[str, bytes]:
-    """The files of the Tiny-ImageNet archive, without its folders."""
+    """Return the files of the Tiny-ImageNet archive, without its folders."""
     with zipfile.ZipFile(archives / TINY) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
@@ -56,7 +56,7 @@ def digests(archives: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Archives with full-size images and odd files: 5 classes of 60."""
+    """Return archives with full-size images and odd files: 5 classes of 60."""
     out = tmp_path_factory.mktemp("official")
     write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=5, images_per_class=60, odd_files=True))
     return out
@@ -64,14 +64,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Tiny-ImageNet archive of 40 classes of 12."""
+    """Return a Tiny-ImageNet archive of 40 classes of 12."""
     out = tmp_path_factory.mktemp("tiny")
     write_synthetic(out, SyntheticSpec(layout="tiny-imagenet", classes=40, images_per_class=12))
     return out
 
 
 def test_train_is_a_tar_of_one_tar_per_real_wnid(official: Path) -> None:
-    """Sorted wnids, files named <wnid>_<number>.JPEG with gaps between the numbers and no fixed width."""
+    """The wnids are sorted, and files are <wnid>_<number>.JPEG with gaps between the numbers and no fixed width."""
     train = train_of(official)
 
     assert list(train) == sorted(train) and len(train) == 5 and set(train) <= set(wnids())
@@ -84,22 +84,22 @@ def test_train_is_a_tar_of_one_tar_per_real_wnid(official: Path) -> None:
 
 
 def test_validation_names_are_the_official_ones_of_the_chosen_classes(official: Path) -> None:
-    """By the official labels every class gets 50 images; the archive is flat and sorted."""
+    """The official labels give every class 50 images. The archive is flat and sorted."""
     names = list(members_of((official / VAL).read_bytes()))
 
     assert names == sorted(names)
     assert Counter(validation_labels()[name] for name in names) == dict.fromkeys(train_of(official), 50)
 
 
-def test_test_images_stand_under_their_prefix(official: Path) -> None:
-    """The 2019 test archive has a test/ prefix and consecutive numbers."""
+def test_test_images_have_the_official_prefix(official: Path) -> None:
+    """As in the 2019 test archive, they have a test/ prefix and consecutive numbers."""
     names = list(members_of((official / TEST).read_bytes()))
 
     assert names == [f"test/ILSVRC2012_test_{i:08d}.JPEG" for i in range(1, 6)]
 
 
-def test_the_tars_are_of_the_classic_dialect(official: Path) -> None:
-    """ustar magic, no extended headers, at least two zero blocks at the end, padded to 10,240 bytes."""
+def test_the_tars_have_the_dialect_of_2012(official: Path) -> None:
+    """They have the ustar magic, no extended headers, and two zero blocks at the end, padded to 10,240 bytes."""
     for name in (TRAIN, VAL, TEST):
         data = (official / name).read_bytes()
         assert data[257:263] == b"ustar\0" and len(data) % 10240 == 0 and not any(data[-1024:])
@@ -108,7 +108,7 @@ def test_the_tars_are_of_the_classic_dialect(official: Path) -> None:
 
 
 def test_sizes_are_distributed_as_in_imagenet(official: Path) -> None:
-    """About 75 % landscape of 500 x 330..400, 20 % portrait, 5 % large; a file has about 110 kB."""
+    """About 75 % are landscape of 500 x 330..400, 20 % portrait, 5 % large; a file has about 110 kB."""
     files = list(members_of((official / VAL).read_bytes()).values())
     sizes = [Image.open(io.BytesIO(file)).size for file in files]
     large = [size for size in sizes if max(size) != 500]
@@ -131,7 +131,7 @@ def test_ordinary_images_are_baseline_rgb_jpegs_with_halved_chroma(official: Pat
 
 
 def test_odd_files_are_what_imagenet_has(official: Path) -> None:
-    """One RGBA PNG named .JPEG, CMYK and greyscale JPEGs, and damaged EXIF that warns and yet decodes."""
+    """They are one RGBA PNG named .JPEG, CMYK and greyscale JPEGs, and damaged EXIF that warns but decodes."""
     found: Counter[tuple[str | None, str]] = Counter()
     for images in train_of(official).values():
         for data in images.values():
@@ -149,7 +149,7 @@ def test_odd_files_are_what_imagenet_has(official: Path) -> None:
 
 
 def test_without_odd_files_every_image_is_an_ordinary_jpeg(tmp_path: Path) -> None:
-    """Odd files come only when asked for."""
+    """Archives have odd files only with ``odd_files``."""
     write_synthetic(tmp_path, SyntheticSpec(layout="ilsvrc2012", classes=4, images_per_class=20, scale=0.2))
     images = [data for inner in train_of(tmp_path).values() for data in inner.values()]
 
@@ -158,7 +158,7 @@ def test_without_odd_files_every_image_is_an_ordinary_jpeg(tmp_path: Path) -> No
 
 
 def test_no_two_images_are_the_same(official: Path) -> None:
-    """Train, validation and test share no image, so a score on one says something about another."""
+    """Train, validation and test share no image, so a validation score does not come from training images."""
     files = [data for images in train_of(official).values() for data in images.values()]
     files += [data for name in (VAL, TEST) for data in members_of((official / name).read_bytes()).values()]
 
@@ -166,7 +166,7 @@ def test_no_two_images_are_the_same(official: Path) -> None:
 
 
 def test_all_1000_classes_can_be_made(tmp_path: Path) -> None:
-    """One small image each: all wnids, and one validation image of each."""
+    """With one small image per class, all wnids and one validation image of each are present."""
     spec = SyntheticSpec(layout="ilsvrc2012", classes=1000, images_per_class=1, scale=0.05)
     write_synthetic(tmp_path, spec)
     with tarfile.open(tmp_path / TRAIN) as tar:
@@ -177,10 +177,9 @@ def test_all_1000_classes_can_be_made(tmp_path: Path) -> None:
     assert tuple(classes) == tuple(sorted(labels)) == wnids()
 
 
-# Slow where class names are needed: torchvision, which knows them, takes seconds to import, here twice.
-@pytest.mark.parametrize("layout", ["ilsvrc2012", pytest.param("tiny-imagenet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layout", ["ilsvrc2012", "tiny-imagenet"])
 def test_the_same_spec_gives_the_same_bytes(layout: str, tmp_path: Path) -> None:
-    """Whatever the number of workers, and in another process; another seed gives other images."""
+    """This holds for any number of workers and in another process. Another seed gives other images."""
     script = (
         "import sys; from pathlib import Path; from feedline.prep.synthetic.archives import *;"
         "write_synthetic(Path(sys.argv[1]), SyntheticSpec(layout=sys.argv[2], classes=3, images_per_class=30,"
@@ -201,7 +200,7 @@ def test_the_same_spec_gives_the_same_bytes(layout: str, tmp_path: Path) -> None
 
 
 def test_tiny_has_the_exact_inner_layout(tiny: Path) -> None:
-    """Every path of the official zip for these classes and counts, and no other."""
+    """The zip has every path of the official zip for these classes and counts, and no other."""
     files = zip_of(tiny)
     classes = files["tiny-imagenet-200/wnids.txt"].decode().split()
     expected = {"wnids.txt", "words.txt", "val/val_annotations.txt"}
@@ -216,7 +215,7 @@ def test_tiny_has_the_exact_inner_layout(tiny: Path) -> None:
 
 
 def test_tiny_texts_have_the_official_columns(tiny: Path) -> None:
-    """Names for more than the chosen classes, one label and box per validation image, boxes inside 64 x 64."""
+    """There are names for all classes, one label and box per validation image, and boxes inside 64 x 64."""
     files = zip_of(tiny)
     root = "tiny-imagenet-200"
     classes = files[f"{root}/wnids.txt"].decode().split()
@@ -235,7 +234,7 @@ def test_tiny_texts_have_the_official_columns(tiny: Path) -> None:
 
 
 def test_tiny_images_are_64_by_64_and_some_are_grey(tiny: Path) -> None:
-    """About 1.8 % of the original are greyscale JPEGs."""
+    """About 1.8 % of the official images are greyscale JPEGs."""
     modes: Counter[str] = Counter()
     for name, data in zip_of(tiny).items():
         if name.endswith(".JPEG"):
@@ -247,8 +246,8 @@ def test_tiny_images_are_64_by_64_and_some_are_grey(tiny: Path) -> None:
     assert 0.005 < modes["L"] / modes.total() < 0.04
 
 
-def test_classes_can_be_told_apart(tiny: Path) -> None:
-    """Forty classes are more than there are photographs: the nearest training image is still mostly right."""
+def test_classes_can_be_distinguished(tiny: Path) -> None:
+    """With more classes than photographs, the nearest training image still has the right class in most cases."""
     assert len(photographs()) < 40
     files = zip_of(tiny)
     prefix = "tiny-imagenet-200/"
@@ -280,7 +279,7 @@ def test_progress_counts_every_image(tmp_path: Path) -> None:
 
 
 def test_an_existing_archive_is_never_replaced(tmp_path: Path) -> None:
-    """It could be the real one; nothing at all is written, and the message names the file."""
+    """It could be the real one, so nothing is written, and the message names the file."""
     (tmp_path / VAL).write_bytes(b"precious")
     with pytest.raises(OutputError, match=VAL):
         write_synthetic(tmp_path, SyntheticSpec(layout="ilsvrc2012", classes=1, images_per_class=1))
@@ -289,8 +288,8 @@ def test_an_existing_archive_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / VAL).read_bytes() == b"precious"
 
 
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    """One sentence that names it, instead of a traceback."""
+def test_a_file_in_place_of_the_folder_is_rejected(tmp_path: Path) -> None:
+    """The error names the file."""
     (tmp_path / "archives").write_text("something else")
     with pytest.raises(OutputError, match="archives"):
         write_synthetic(tmp_path / "archives", SyntheticSpec(layout="tiny-imagenet", classes=1, images_per_class=1))
@@ -298,7 +297,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["ilsvrc2012", "tiny-imagenet"])
 def test_a_full_disk_leaves_no_file(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error comes through, and nothing half-written stays behind."""
+    """The error is raised, and no unfinished file is left."""
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -310,8 +309,10 @@ def test_a_full_disk_leaves_no_file(layout: str, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_photographs_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without scikit-image the message holds the command, and no archive is begun."""
+def test_missing_photographs_name_the_command_that_installs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without scikit-image the message holds the command, and nothing is written."""
     photographs.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SourceError, match=re.escape("pip install 'feedline[demo]'")):
@@ -336,7 +337,7 @@ def test_missing_photographs_say_what_to_install(tmp_path: Path, monkeypatch: py
         ({"layout": "tiny-imagenet", "scale": 0.5}, "scale .* got 0.5"),
     ],
 )
-def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, object], said: str) -> None:
+def test_a_value_out_of_range_is_rejected(wrong: dict[str, object], said: str) -> None:
     """The message names the field and the value."""
     with pytest.raises(SourceError, match=said):
         SyntheticSpec(**{"layout": "ilsvrc2012", "classes": 10, "images_per_class": 10, **wrong})

@@ -1,4 +1,4 @@
-"""Running independent pieces of work side by side, in threads, so that failing or stopping is quick and clean."""
+"""Independent tasks in threads, which stop soon after one fails or the user interrupts."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ SLICE = 0.2  # seconds
 
 
 class Stopped(Exception):
-    """Raised by a task that found its stop flag set: another one failed, or the user interrupted."""
+    """A task found its stop flag set, because another task failed or the user interrupted."""
 
 
-def check(stop: threading.Event) -> None:
-    """Raise Stopped when the others have stopped. Tasks call this between two files."""
+def raise_if_stopped(stop: threading.Event) -> None:
+    """Raise Stopped if the stop flag is set. Tasks call this between two files."""
     if stop.is_set():
         raise Stopped
 
@@ -23,14 +23,14 @@ def check(stop: threading.Event) -> None:
 def run_all(tasks: Sequence[Callable[[threading.Event], T]], workers: int) -> list[T]:
     """Run the tasks in ``workers`` threads and return their results in order.
 
-    The first exception stops the tasks that look at their flag, cancels those not begun, and is raised; so
-    does Ctrl-C. When this returns or raises, no thread is left.
+    After the first exception, or Ctrl-C, running tasks stop when they check their flag, and tasks that have not
+    begun are cancelled. Then the exception is raised. No thread is left when the function returns or raises.
     """
     stop = threading.Event()
     with ThreadPoolExecutor(max(1, workers)) as pool:
         futures = [pool.submit(task, stop) for task in tasks]
         try:
-            # In slices: Windows delivers Ctrl-C to a waiting main thread only between two of them.
+            # Wait in slices, because Windows delivers Ctrl-C to a waiting main thread only between two waits.
             while wait(futures, SLICE, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
                 pass
         finally:
