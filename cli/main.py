@@ -9,6 +9,8 @@ from importlib import import_module
 
 import click
 
+from .. import __version__
+
 COMMANDS = {
     "demo": "Archives, folders, shards, benchmark, training and report in one go, on synthetic images.",
     "prep": "Turn archives into class folders, or make synthetic archives.",
@@ -46,7 +48,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="feedline")
+@click.version_option(__version__)
 def cli(debug: bool) -> None:
     """Prepare, shard, load and measure ImageNet-style data, so that a training run never waits for it.
 

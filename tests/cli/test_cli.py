@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from feedline import __version__
 from feedline.cli.main import COMMANDS, cli, run
 from feedline.prep import read_manifest, read_shard_manifest
 
@@ -309,3 +310,11 @@ def test_a_library_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
 
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert "a library that feedline stands on cannot be loaded (import of pydantic_core" in done.stderr
+
+
+def test_the_version_is_the_one_of_the_front_door() -> None:
+    """--version prints feedline.__version__ on stdout, with or without installed metadata."""
+    result = feedline("--version")
+
+    assert result.returncode == 0
+    assert result.stdout == f"feedline, version {__version__}\n"
