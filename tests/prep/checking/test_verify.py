@@ -199,7 +199,7 @@ def test_the_exit_code_tells(root: Path, tmp_path: Path, capsys: pytest.CaptureF
 
     assert run(["verify", str(root)]) == 1
     err = capsys.readouterr().err
-    assert err.count("problem: ") == 20 and "more; see them with --json" in err and "is damaged" in err
+    assert err.count("problem: ") == 20 and "more problems; list all with --json" in err and "is damaged" in err
     assert run(["verify", str(tmp_path / "nowhere")]) == 1
     assert "does not exist; make it with: feedline prep imagenet" in capsys.readouterr().err
     (root / "manifest.json").write_text('{"format": "feedline-dataset"')
