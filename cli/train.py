@@ -1,6 +1,6 @@
 """``feedline train``: train a ResNet on a data set root, through any loader.
 
-Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
+Under torchrun every rank runs this command. Only rank 0 is_rank_0, except for the errors of the others.
 """
 
 import os
@@ -125,24 +125,24 @@ def train(as_json: bool, records: Path | None, device: str | None, **settings: A
     """
     from ..train import TrainConfig, default_device, train as run_training
 
-    prints = os.environ.get("RANK", "0") == "0"
+    is_rank_0 = os.environ.get("RANK", "0") == "0"
     config = TrainConfig(device=device or default_device(), **settings)
-    config = _with_recorded_loader(config, records, prints)
+    config = _with_recorded_loader(config, records, is_rank_0)
     try:
         with progress_bars() as progress:
-            result = run_training(config, progress if prints else silent, say)
+            result = run_training(config, progress if is_rank_0 else silent, say)
     except KeyboardInterrupt:
         saved = config.out / "checkpoints" / "last.pt"
-        if prints and saved.is_file():
+        if is_rank_0 and saved.is_file():
             say(f"the run is saved; continue with --resume {saved}")
         raise
-    if prints:
+    if is_rank_0:
         _show(result, config.out)
         if as_json:
             echo_json(to_json(result))
 
 
-def _with_recorded_loader(config: "TrainConfig", records: Path | None, prints: bool) -> "TrainConfig":
+def _with_recorded_loader(config: "TrainConfig", records: Path | None, is_rank_0: bool) -> "TrainConfig":
     """Return ``config`` with the fastest loader of the bench records of this machine and data set, if there are any."""
     from ..train import AUTO
     from .recorded import fastest_recorded
@@ -152,10 +152,10 @@ def _with_recorded_loader(config: "TrainConfig", records: Path | None, prints: b
         return config
     choice = fastest_recorded(place, config)
     if choice is None:
-        if prints:
+        if is_rank_0:
             say(f"{place} has no records of this machine, data set and image size; trying the loaders instead")
         return config
-    if prints:
+    if is_rank_0:
         say(f"bench records in {place}: {choice.reason}")
     workers = choice.workers if config.workers is None else config.workers
     return replace(config, loader=choice.loader, workers=workers)
