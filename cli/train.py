@@ -1,6 +1,6 @@
 """``feedline train``: train a ResNet on a data set root, through any loader.
 
-Under torchrun every rank runs this command. Only rank 0 is_rank_0, except for the errors of the others.
+Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
 """
 
 import os
