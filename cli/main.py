@@ -90,9 +90,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, ImportError):  # first: without numpy or pydantic the next line fails as well
         return f"a library that feedline needs cannot be loaded ({error}); install it again with pip"
 
-    from ..prep.base.errors import (
-        FeedlineError,
-    )  # not at the top: it imports numpy and pydantic, which help does not need
+    # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.base.errors import FeedlineError
 
     if isinstance(error, FeedlineError):
         return str(error)

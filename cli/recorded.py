@@ -1,7 +1,8 @@
 """The fastest loader of earlier benchmarks, for ``feedline train --loader auto``.
 
 ``train`` cannot import ``benchmarks``, and the command line can import both. A record counts only if it is of this
-machine, these images and this image size. This module imports both at the top, so a command imports it in a function.
+machine, these images and this image size, because the fastest loader may be another one elsewhere. This module imports
+both at the top, so a command imports it in a function.
 """
 
 from pathlib import Path
