@@ -1,1 +1,5 @@
-"""The command line: parse, call the library, echo. One module per command group, nothing heavy at import."""
+"""The command line: each command parses its options, calls the library and prints the result.
+
+Each command has a module of its own, which imports heavy libraries inside its functions. ``options`` holds what
+several commands accept, ``console`` what they print with.
+"""

@@ -1,4 +1,4 @@
-"""``feedline bench``: how many images per second each loader gives here, with how many workers."""
+"""``feedline bench``: the rate of each loader on this machine, for each number of workers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,18 @@ from rich.table import Table as RichTable
 
 from ..prep import MeasurementError, to_json
 from .bench_train import or_train
-from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
+from .console import echo_json, progress_bars, say, stderr_console
+from .options import (
+    AT_LEAST_1,
+    SECONDS,
+    dct_scaling_option,
+    image_size_option,
+    json_option,
+    loaders_option,
+    numbers,
+    seed_option,
+    worker_counts_option,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks import BenchResult, Row
@@ -31,48 +42,56 @@ FASTEST = ("loader", "workers", "batch_size", "cache")
 STATES: dict[str, tuple["AskedCache", ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 
 
-def _numbers(text: str, least: int, what: str) -> tuple[int, ...]:
-    """Return the numbers of a list such as 0,1,2, each once and in order."""
-    words = text.split(",")
-    if not all(word.isascii() and word.strip().isdecimal() and int(word) >= least for word in words):
-        raise click.BadParameter(f"{text!r} is not a list of {what}")
-    return tuple(sorted({int(word) for word in words}))
-
-
-def counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    """Read ``--workers``: a list of worker counts, which may be empty."""
-    return _numbers(value, 0, "worker counts such as 0,1,2") if value else ()
-
-
 def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    return _numbers(value, 1, "batch sizes such as 64,256")
+    return numbers(value, least=1, what="batch sizes such as 64,256")
 
 
 @click.command("bench")
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Measure this loader; may be repeated.")
-@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="0,1,2,4 ... usable CPUs")
-@click.option("--batch-size", "batch_sizes", default="64", callback=_batch_sizes, metavar="N,N", show_default=True)
+@loaders_option("Measure this loader instead of all that are installed and can read ROOT")
+@worker_counts_option("Worker counts to measure.", "0,1,2,4 ... usable CPUs")
 @click.option(
-    "--cache", type=click.Choice(list(STATES)), default="warm", show_default=True, help="Data in memory, or not."
+    "--batch-size",
+    "batch_sizes",
+    default="64",
+    callback=_batch_sizes,
+    metavar="N,N",
+    show_default=True,
+    help="Batch sizes to measure.",
 )
-@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
-@click.option("--dct-scaling", is_flag=True, help="Decode at 1/2 to 1/8 where the crop allows; changes pixels.")
-@click.option("--split", default="train", show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--cache",
+    type=click.Choice(list(STATES)),
+    default="warm",
+    show_default=True,
+    help="State of the page cache before each run: warm has the data in memory, cold does not.",
+)
+@image_size_option
+@dct_scaling_option
+@click.option("--split", default="train", show_default=True, help="Split of ROOT to read.")
+@click.option(
+    "--seconds", type=SECONDS, default=3.0, show_default=True, metavar="S", help="Measuring time of each run."
+)
+@click.option("--repeats", type=AT_LEAST_1, default=3, show_default=True, metavar="N", help="Runs per configuration.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Directory for records, plot and bench.csv."
 )
-@click.option("--peers", is_flag=True, help="Measure other projects' loaders too, those that are installed in --envs.")
-@click.option("--envs", type=click.Path(path_type=Path), default=Path("peers"), show_default=True, metavar="DIR")
+@click.option("--peers", is_flag=True, help="Also measure the loaders of other projects that are installed in --envs.")
+@click.option(
+    "--envs",
+    type=click.Path(path_type=Path),
+    default=Path("peers"),
+    show_default=True,
+    metavar="DIR",
+    help="Environments of the peers.",
+)
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
     default=Path("peers/work"),
     show_default=True,
     metavar="DIR",
-    help="Where the formats that some peers read are written, once.",
+    help="Directory for the converted data that some peers read; it is written once.",
 )
 @seed_option
 @json_option
@@ -80,40 +99,37 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 def bench(
     as_json: bool, loaders: tuple[str, ...], cache: str, out: Path, peers: bool, envs: Path, work: Path, **plan: Any
 ) -> None:
-    """Measure the loaders that can read the dataset ROOT, each run in a fresh process.
-
-    Cold runs drop the data from the page cache first, which needs no root, and end with their first epoch.
+    """Measure the loaders that can read the data set ROOT.
 
     \b
-    Example: feedline bench data --out bench
-             feedline bench data --loader webdataset --workers 0,2,4 --seconds 10 --out bench
-             feedline bench data --cache both --batch-size 64,256 --out bench
-             feedline bench data --train --model resnet50 --out speed
-             feedline bench data --peers --envs peers --out bench
+    Example:
+      feedline bench data --out bench
+      feedline bench data --loader webdataset --workers 0,2,4 --out bench
+      feedline bench data --cache both --batch-size 64,256 --out bench
+      feedline bench data --train --model resnet50 --out speed
+      feedline bench data --peers --envs peers --out bench
+
+    Each run is a fresh process. A cold run first drops the data from the page cache, which needs no root
+    privileges, and ends with its first epoch. --train measures training instead of loading; --model to --ranks
+    apply only to it.
     """
     from ..benchmarks import Plan, bench as measure
-    from ..loaders import LOADERS
 
-    for name in loaders:
-        if name not in LOADERS:
-            raise click.BadParameter(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
     contest = _contest(envs, work) if peers else None
     with progress_bars() as progress:
-        result = measure(
-            Plan(loaders=tuple(dict.fromkeys(loaders)), caches=STATES[cache], peers=contest, **plan), out, progress
-        )
+        result = measure(Plan(loaders=loaders, caches=STATES[cache], peers=contest, **plan), out, progress)
     if as_json:
         echo_json(_summary(result))
     _show(result)
-    say(f"The records are in {out}; make a page of them with: feedline report {out} --out report.html")
+    say(f"The records are in {out}; make an HTML page from them with: feedline report {out} --out report.html")
     if contest is not None:
-        _tell_of_peers(contest, plan["root"])
+        _show_peers(contest, plan["root"])
     if result.failures:
         raise MeasurementError(_failed(result))
 
 
 def _contest(envs: Path, work: Path) -> "Contest":
-    """Return the peers that are installed; say which are not. Raises MeasurementError where none is."""
+    """Return the installed peers, and print the names of the others. Raises MeasurementError if none is installed."""
     from ..benchmarks.peers import Contest, find_peers, how_to_install
 
     installed, missing = find_peers(envs)
@@ -124,8 +140,8 @@ def _contest(envs: Path, work: Path) -> "Contest":
     return Contest(names=installed, envs=envs, work=work)
 
 
-def _tell_of_peers(contest: "Contest", root: Path) -> None:
-    """Say what a peer's "workers" are, and what its conversion cost."""
+def _show_peers(contest: "Contest", root: Path) -> None:
+    """Print what the workers of each peer are, what it reads, and the cost of the conversion."""
     from ..benchmarks.peers import PEERS
 
     for name in contest.names:
@@ -149,7 +165,7 @@ def _summary(result: "BenchResult") -> dict[str, Any]:
 
 
 def _show(result: "BenchResult") -> None:
-    """Print the table, the verdict and the complaints on stderr."""
+    """Print the ranking, the verdict and the complaints on stderr."""
     from ..benchmarks import complaints
 
     table = RichTable(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # fits into 80 columns
@@ -183,6 +199,6 @@ def _cells(row: "Row") -> tuple[str, ...]:
 def _failed(result: "BenchResult") -> str:
     first = result.failures[0]
     others = len(result.failures) - 1
-    more = f" ({others} more failed too)" if others else ""
+    more = f" ({others} more failed)" if others else ""
     what = f"{first.loader} with --workers {first.workers} --batch-size {first.batch_size} --cache {first.cache}"
     return f"{what} could not be measured{more}: {first.problem}"

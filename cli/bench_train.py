@@ -1,7 +1,7 @@
-"""``feedline bench --train``: how fast a model trains on each set of devices, fed by each loader.
+"""``feedline bench --train``: the training speed of a model on each set of devices, through each loader.
 
-It shares the name, the root and the place of the results with ``feedline bench``, and nothing else: an option that says
-nothing about what was asked for is wrong usage, never ignored.
+It shares its name and the options in ``SHARED`` with ``feedline bench``. An option that does not apply to the requested
+measurement is wrong usage and never ignored.
 """
 
 from collections.abc import Callable
@@ -15,34 +15,42 @@ from rich.table import Table
 
 from ..prep import MeasurementError, to_json
 from .console import echo_json, progress_bars, say, stderr_console
+from .options import AT_LEAST_1, amp_option, model_option, stem_option
 
 if TYPE_CHECKING:
     from ..benchmarks.bench.training_speed import SpeedRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MODELS = ["resnet18", "resnet34", "resnet50", "resnet101"]
-STEMS, AMPS = ["auto", "imagenet", "small"], ["none", "bf16", "fp16"]
 OPTIONS = (
-    click.option("--train", is_flag=True, help="Measure training instead, on the CPU, one GPU and all GPUs. Also:"),
-    click.option("--model", type=click.Choice(MODELS), default="resnet18", show_default=True),
-    click.option("--stem", type=click.Choice(STEMS), default="auto", show_default=True),
-    click.option("--amp", type=click.Choice(AMPS), default="none", show_default=True),
-    click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True, help="Timed steps of each row."),
-    click.option("--ranks", type=click.IntRange(min=1), multiple=True, help="So many CPU ranks instead; repeatable."),
+    click.option("--train", is_flag=True, help="Measure training instead, on the CPU, one GPU and all GPUs."),
+    model_option,
+    stem_option,
+    amp_option,
+    click.option(
+        "--steps",
+        type=AT_LEAST_1,
+        default=30,
+        show_default=True,
+        metavar="N",
+        help="Timed steps of each row, with --train.",
+    ),
+    click.option(
+        "--ranks", type=AT_LEAST_1, multiple=True, metavar="N", help="Train on N CPU ranks instead; repeatable."
+    ),
 )
 OWN = {"model", "stem", "amp", "steps", "ranks"}
 SHARED = {"train", "root", "loaders", "image_size", "batch_sizes", "out", "seed", "as_json"}
 
 
 def or_train(bench: F) -> F:
-    """Add ``--train`` and its options to the command ``bench``, which runs where they are not given."""
+    """Add ``--train`` and its options to the command ``bench``, which runs without ``--train``."""
 
     @wraps(bench)
     def either(**options: Any) -> Any:
         training = {name: options.pop(name) for name in OWN}
         if options.pop("train"):
-            _refuse_given(lambda name: name not in OWN | SHARED, "says nothing about --train")
+            _refuse_given(lambda name: name not in OWN | SHARED, "does not apply to --train")
             return bench_train(**training, **{name: options[name] for name in SHARED - {"train"}})
         _refuse_given(lambda name: name in OWN, "needs --train")
         return bench(**options)
@@ -71,19 +79,15 @@ def bench_train(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Measure, and show the rows on stderr, or as JSON on stdout too."""
+    """Measure training speed; print the rows on stderr, and with ``as_json`` on stdout too."""
     from ..benchmarks.bench.training_speed import SpeedPlan, measure_speeds
     from ..benchmarks.measuring.record import TRAINING_SPEED
-    from ..loaders import LOADERS
     from ..train import TrainConfig
 
     if len(batch_sizes) != 1:
-        raise click.BadParameter("--train takes one --batch-size, the images of each rank")
-    for name in loaders:
-        if name not in LOADERS:
-            raise click.BadParameter(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+        raise click.BadParameter("--train takes one --batch-size: the images of each rank")
     config = TrainConfig(root=root, out=out, batch_size=batch_sizes[0], **settings)
-    plan = SpeedPlan(config=config, loaders=tuple(dict.fromkeys(loaders)), ranks=ranks, steps=steps)
+    plan = SpeedPlan(config=config, loaders=loaders, ranks=ranks, steps=steps)
     with progress_bars() as progress:
         record, failures = measure_speeds(plan, progress)
     if as_json:

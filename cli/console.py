@@ -1,15 +1,14 @@
-"""What all commands share: where text goes, how progress looks, and the options that mean the same everywhere.
+"""Output of all commands: messages, tables and progress bars on stderr, one JSON object on stdout.
 
-People read stderr (messages, bars, tables); programs read stdout, which holds one JSON object under ``--json``
-and nothing else. Rich draws the bars: it falls back to plain characters on consoles that cannot show others.
+stdout holds nothing but the object of ``--json``. Rich draws tables and bars, and uses plain characters on consoles
+that cannot show others.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -26,36 +25,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..prep import Progress, usable_cpus
+from ..prep import Progress
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal need not hear more than this
-
-
-def json_option(command: F) -> F:
-    """Add ``--json``: one JSON object on stdout, and nothing else there."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
-
-
-def seed_option(command: F) -> F:
-    """Add ``--seed``."""
-    return click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")(command)
-
-
-def workers_option(help_text: str, default: int | None = None) -> Callable[[F], F]:
-    """Add ``--workers N``; the default is one per usable CPU."""
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=0),
-        default=usable_cpus if default is None else default,
-        show_default="usable CPUs" if default is None else True,
-        help=help_text,
-    )
+REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
 
 
 def say(message: str) -> None:
-    """Tell the user something, on stderr."""
+    """Print a message on stderr."""
     click.echo(message, err=True)
 
 
@@ -69,9 +45,14 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def as_it_is(name: str) -> Text:
-    """Return a table cell of a name that may come from a stranger: no markup, no escape sequences."""
-    return Text("".join(character if character.isprintable() else "?" for character in name))
+def printable(text: str) -> str:
+    """Return ``text`` with "?" for each unprintable character, such as those of an escape sequence."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def plain_cell(name: str) -> Text:
+    """Return a table cell of a name from a foreign file: printable characters, no Rich markup."""
+    return Text(printable(name))
 
 
 class _Speed(ProgressColumn):
@@ -84,7 +65,7 @@ class _Speed(ProgressColumn):
 
 @contextmanager
 def progress_bars() -> Generator[Progress, None, None]:
-    """Yield a progress function that draws one bar per step on stderr; a line per step where it is no terminal."""
+    """Yield a progress function that draws one bar per step on stderr, or one line per step without a terminal."""
     console = stderr_console()
     bars = Bars(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""``feedline demo``: the whole thread in one go, on images made for it, in a few minutes on a laptop."""
+"""``feedline demo``: every step from archives to a report, on synthetic images, in a few minutes on a laptop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,28 +6,48 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..prep import OutputError, Progress, SyntheticSpec, prepare_imagenet, verify, write_shards, write_synthetic
-from .console import echo_json, json_option, progress_bars, say, seed_option
+from ..prep import (
+    MeasurementError,
+    OutputError,
+    Progress,
+    SyntheticSpec,
+    prepare_imagenet,
+    to_json,
+    verify,
+    write_shards,
+    write_synthetic,
+)
+from .console import echo_json, progress_bars, say
+from .options import json_option, seed_option
 
 if TYPE_CHECKING:
     from ..benchmarks import Fastest
     from ..train import TrainResult
 
 CLASSES, IMAGES_PER_CLASS = 10, 100
-# Short on purpose: the demo shows the thread, `feedline bench` measures.
+# Short on purpose: the demo shows the steps. `feedline bench` is the command that measures.
 SECONDS, REPEATS = 1.5, 2
 EPOCHS, IMAGE_SIZE, BATCH_SIZE = 4, 64, 32
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default="feedline-demo", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="feedline-demo",
+    show_default=True,
+    help="Directory to write, new or empty.",
+)
 @seed_option
 @json_option
 def demo(out: Path, seed: int, as_json: bool) -> None:
-    """Archives, class folders, shards, benchmark, training and a report, on synthetic images of 10 classes.
+    """Run every step on synthetic images of 10 classes.
 
     \b
-    feedline demo --out demo
+    Example:
+      feedline demo --out demo
+
+    The steps make archives, class folders and shards, measure the loaders, train a model and write a report.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OutputError(f"{out} exists already; delete it or choose another directory with --out")
@@ -40,8 +60,6 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     say(f"training: {_accuracies(result)} after {EPOCHS} epochs of {IMAGE_SIZE} px; chance is {1 / CLASSES:.0%}")
     say(f"report: {report}")
     if as_json:
-        from ..prep import to_json
-
         echo_json(
             {
                 "fastest": {"loader": fastest.loader, "workers": fastest.workers},
@@ -61,12 +79,13 @@ def _make_data(out: Path, seed: int, progress: Progress) -> None:
     write_shards(out / "data", progress=progress)
     for place in (out / "data", out / "data" / "shards"):
         for problem in verify(place, decode=False, progress=_renamed(progress, f"verify {place.name}")).problems:
-            raise OutputError(f"the disk did not keep what was written: {problem}")
+            raise OutputError(
+                f"{place} is damaged just after it was written: {problem}; choose another disk with --out"
+            )
 
 
 def _measure(out: Path, seed: int, progress: Progress) -> "Fastest":
     from ..benchmarks import Plan, bench
-    from ..prep import MeasurementError
 
     plan = Plan(root=out / "data", seconds=SECONDS, repeats=REPEATS, seed=seed)
     result = bench(plan, out / "bench", progress)

@@ -1,4 +1,4 @@
-"""``feedline diagnose``: what holds the training back on this machine, and what would change it."""
+"""``feedline diagnose``: what limits the training speed on this machine, and what would change it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,8 +7,17 @@ import click
 from rich.table import Table as RichTable
 
 from ..prep import to_json
-from .bench import counts
-from .console import echo_json, json_option, progress_bars, say, seed_option, stderr_console
+from .console import echo_json, progress_bars, say, stderr_console
+from .options import (
+    AT_LEAST_1,
+    SECONDS,
+    batch_size_option,
+    image_size_option,
+    json_option,
+    loaders_option,
+    seed_option,
+    worker_counts_option,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks.diagnose.diagnose import Diagnosis
@@ -18,15 +27,21 @@ if TYPE_CHECKING:
 
 @click.command("diagnose")
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--loader", "loaders", multiple=True, metavar="NAME", help="Consider this loader; may be repeated.")
+@loaders_option("Consider this loader instead of all that are installed and can read ROOT", trainable=True)
 @click.option("--model", metavar="NAME", show_default="resnet18", help="Train this model, on the GPU if there is one.")
-@click.option("--step-ms", type=click.FloatRange(min=0, min_open=True), help="Time of a batch in a model elsewhere.")
-@click.option("--gpu", metavar="NAME", help="Published speed of a ResNet-50 on this GPU: h100, a100, a100-tf32, v100.")
-@click.option("--workers", default="", callback=counts, metavar="N,N", show_default="1,2,4 ... usable CPUs")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, metavar="PX")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--step-ms", type=SECONDS, metavar="MS", help="Time of a batch in a model elsewhere, instead of --model.")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="Published rate of a ResNet-50 on this GPU, instead of --model: h100, a100, a100-tf32, v100.",
+)
+@worker_counts_option("Worker counts to measure.", "1,2,4 ... usable CPUs")
+@batch_size_option("Images per batch.")
+@image_size_option
+@click.option(
+    "--seconds", type=SECONDS, default=1.5, show_default=True, metavar="S", help="Measuring time of each run."
+)
+@click.option("--repeats", type=AT_LEAST_1, default=3, show_default=True, metavar="N", help="Runs per configuration.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Directory for diagnosis.json.")
 @seed_option
 @json_option
@@ -40,29 +55,28 @@ def diagnose(
     out: Path | None,
     **plan: Any,
 ) -> None:
-    """Say whether reading, decoding or the model is the bottleneck for ROOT, and what to change.
+    """Report whether reading, decoding or the model limits training on ROOT.
 
     \b
-    Example: feedline diagnose data
-             feedline diagnose data --gpu h100          would this machine feed an H100?
-             feedline diagnose data --step-ms 26        ... or a model that takes 26 ms for a batch
+    Example:
+      feedline diagnose data
+      feedline diagnose data --gpu h100
+      feedline diagnose data --step-ms 26
+
+    Recommends a loader and a worker count, and predicts the rate on other disks and with other encodings. --gpu
+    predicts whether this machine can feed that GPU. --step-ms does so for a model that takes that time for a batch.
     """
     from ..benchmarks.diagnose.diagnose import diagnose as run, write_diagnosis
     from ..benchmarks.diagnose.hardware import GPUS
     from ..benchmarks.diagnose.runs import DiagnosisPlan
-    from ..loaders import LOADERS
 
-    for name in loaders:
-        if name not in LOADERS or not LOADERS[name].covers_epoch:
-            known = [known for known, entry in LOADERS.items() if entry.covers_epoch]
-            raise click.BadParameter(f"there is no loader {name!r} to train with; choose one of: {', '.join(known)}")
     if gpu is not None and gpu not in GPUS:
         raise click.BadParameter(f"there is no GPU {gpu!r} in the table; choose one of: {', '.join(GPUS)}")
     step, device = _step(model, step_ms, gpu, plan["batch_size"])
     with progress_bars() as progress:
         found = run(
-            DiagnosisPlan(root=root, step=step, device=device, loaders=tuple(dict.fromkeys(loaders)), **plan),
-            command=_command(root, loaders, model, step_ms, gpu, out, plan),
+            DiagnosisPlan(root=root, step=step, device=device, loaders=loaders, **plan),
+            command=_command(root, loaders, {"model": model, "step_ms": step_ms, "gpu": gpu, "out": out, **plan}),
             gpu=GPUS.get(gpu or ""),
             progress=progress,
         )
@@ -74,13 +88,13 @@ def diagnose(
 
 
 def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
-    """Return the model's part, and the device that the images go to."""
+    """Return what stands for the model, and the device of its batches."""
     from ..benchmarks.diagnose.hardware import GPUS
     from ..benchmarks.measuring.steps import Step
     from ..train import MODELS, default_device
 
     if sum(value is not None for value in (model, step_ms, gpu)) > 1:
-        raise click.UsageError("give one of --model, --step-ms and --gpu: each says how fast the model is")
+        raise click.UsageError("--model, --step-ms and --gpu exclude each other; give one of them")
     if step_ms is not None:
         return Step(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
     if gpu is not None:
@@ -90,14 +104,13 @@ def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size:
     return Step(model=model or "resnet18"), default_device()
 
 
-def _command(root: Path, loaders: tuple[str, ...], *model: Any) -> tuple[str, ...]:
-    """Return the command line that diagnoses this again, every default spelled out."""
-    *values, plan = model
-    options = dict(zip(("--model", "--step-ms", "--gpu", "--out"), values, strict=True))
-    options |= {f"--{name.replace('_', '-')}": value for name, value in plan.items()}
-    options["--workers"] = ",".join(map(str, plan["workers"])) or None
+def _command(root: Path, loaders: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the command line that repeats the diagnosis, with the default of every option spelled out."""
+    given = options | {"workers": ",".join(map(str, options["workers"])) or None}
     words = [word for name in loaders for word in ("--loader", name)]
-    words += [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    for name, value in given.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return ("feedline", "diagnose", str(root), *words)
 
 
@@ -129,7 +142,7 @@ def _summary(found: "Diagnosis") -> dict[str, Any]:
 
 
 def _show(found: "Diagnosis") -> None:
-    """Print the verdict, the tables behind it and what to do next, on stderr."""
+    """Print the verdict, the tables behind it and the next steps on stderr."""
     from ..benchmarks.diagnose.diagnose import advice
 
     say(found.verdict.sentence)
@@ -153,15 +166,15 @@ def _show(found: "Diagnosis") -> None:
 
 def _turns(found: "Diagnosis") -> str:
     turns = found.break_even
-    cpus = "" if turns.cpus is None else f" with {turns.cpus:.1f} usable CPUs,"
+    cpus = "" if turns.cpus is None else f" at {turns.cpus:.1f} usable CPUs,"
     return (
-        f"The verdict turns at a model of {turns.model_images_per_second:,.0f} images/s,{cpus} and on a disk of "
+        f"The verdict changes at a model of {turns.model_images_per_second:,.0f} images/s,{cpus} and at a disk of "
         f"{turns.disk_bytes_per_second / 1e6:,.1f} MB/s."
     )
 
 
 def _runs_table(found: "Diagnosis") -> RichTable:
-    table = _table("what ran", "images/s", "spread", "ms per image")
+    table = _table("run", "images/s", "spread", "ms per image")
     runs = {
         "model alone": found.model,
         "loader alone, warm": found.warm,

@@ -1,4 +1,4 @@
-"""``feedline doctor``: what this machine has, what slows feedline down on it, and the commands that mend it."""
+"""``feedline doctor``: what this machine has, what slows feedline down on it, and the commands that fix it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..prep import LoaderUnavailable, to_json
-from .console import as_it_is, echo_json, json_option, say
+from .console import echo_json, printable, say
+from .options import json_option
 
 if TYPE_CHECKING:
     from ..benchmarks.doctor.finding import Finding
@@ -19,20 +20,22 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Examine this machine, and the disk that holds the folder ROOT (by default the current one).
-
-    Leaves with 1 where feedline cannot work here at all, else with 0.
+    """Examine this machine and the disk that holds the folder ROOT.
 
     \b
-    Example: feedline doctor
-             feedline doctor data --json
+    Example:
+      feedline doctor
+      feedline doctor data --json
+
+    ROOT is the current folder by default. Each finding has its consequence and the command that fixes it. The exit
+    code is 1 if feedline cannot work on this machine, else 0.
     """
     try:
         from ..benchmarks.doctor.doctor import examine, usable
         from ..benchmarks.doctor.machine_state import gather
     except (ImportError, OSError) as error:  # Windows raises OSError for a DLL that does not load
         raise LoaderUnavailable(
-            f"a library that feedline stands on cannot be loaded ({error}); "
+            f"a library that feedline needs cannot be loaded ({error}); "
             f"install it again with: pip install --force-reinstall torch torchvision numpy pillow psutil"
         ) from error
     facts = gather(root)
@@ -44,16 +47,12 @@ def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
 
 
 def _show(found: "tuple[Finding, ...]") -> None:
-    """Print the findings, unwrapped: a command must survive being copied."""
+    """Print the findings without wrapping, so that a command can be copied."""
     for finding in found:
         level = click.style(f"{finding.level:8}", fg=COLOURS[finding.level])
-        say(f"{level} {finding.subject:12} {_plain(finding.found)}")
+        say(f"{level} {finding.subject:12} {printable(finding.found)}")
         for line in (finding.consequence, finding.mend and f"> {finding.mend}"):
             if line:
-                say(f"{'':21} {_plain(line)}")
-    wanting = sum(finding.level in ("warning", "problem") for finding in found)
-    say(f"{wanting} of {len(found)} findings want mending" if wanting else "Nothing here needs mending")
-
-
-def _plain(text: str) -> str:
-    return as_it_is(text).plain
+                say(f"{'':21} {printable(line)}")
+    faults = sum(finding.level in ("warning", "problem") for finding in found)
+    say(f"{faults} of {len(found)} findings need a fix" if faults else "No finding needs a fix")

@@ -1,13 +1,14 @@
-"""``feedline evaluate``: what a checkpoint reaches on a split, class by class."""
+"""``feedline evaluate``: the accuracy of a checkpoint on a split, in all and for each class."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from ..prep import to_json
-from .console import as_it_is, echo_json, json_option, progress_bars, say, stderr_console
+from .console import echo_json, plain_cell, progress_bars, say, stderr_console
+from .options import evaluate_config, evaluation_options, json_option
 
 if TYPE_CHECKING:
     from ..train import Evaluation
@@ -18,45 +19,28 @@ WORST_CLASSES = 10
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True, help="A labelled split of ROOT.")
-@click.option("--loader", metavar="NAME", help="See: feedline loaders. By default the first that can read ROOT.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--workers", type=click.IntRange(min=0), help="Loader workers; by default one per usable CPU.")
-@click.option("--device", help="A torch device; by default cuda where there is one, else cpu.")
+@evaluation_options
 @click.option(
     "--weights-out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the weights that were evaluated, as a plain torchvision state dict.",
+    help="Write the evaluated weights to this file, as a plain torchvision state dict.",
 )
 @json_option
-def evaluate(
-    checkpoint: Path,
-    root: Path,
-    split: str,
-    loader: str | None,
-    batch_size: int,
-    workers: int | None,
-    device: str | None,
-    weights_out: Path | None,
-    as_json: bool,
-) -> None:
-    """Evaluate CHECKPOINT on the data set in ROOT: top-1, top-5, loss, each class, and the worst confusions.
+def evaluate(checkpoint: Path, root: Path, weights_out: Path | None, as_json: bool, **settings: Any) -> None:
+    """Evaluate CHECKPOINT on a split of the data set ROOT.
 
     \b
-    Example: feedline evaluate run/checkpoints/best.pt data
-    """
-    from ..train import EvaluateConfig, default_device, default_loader, default_workers, evaluate as run, export_weights
+    Example:
+      feedline evaluate run/checkpoints/best.pt data
+      feedline evaluate run/checkpoints/best.pt data --weights-out resnet.pt
 
-    loader = loader or default_loader(root)
-    config = EvaluateConfig(
-        root=root,
-        loader=loader,
-        split=split,
-        workers=default_workers(root, loader) if workers is None else workers,
-        batch_size=batch_size,
-        device=device or default_device(),
-    )
+    Reports top-1, top-5, loss, images/s, the classes with the lowest top-1 and the worst confusions. --json has
+    every class.
+    """
+    from ..train import evaluate as run, export_weights
+
+    config = evaluate_config(root, **settings)
     with progress_bars() as progress:
         found = run(checkpoint, config, progress)
     _show(found)
@@ -72,11 +56,12 @@ def _show(found: "Evaluation") -> None:
     table = Table("", "top-1", "images", title=f"classes of {found.split} with the lowest top-1")
     scored = [(entry.top1, entry) for entry in found.classes if entry.top1 is not None]
     for top1, entry in sorted(scored, key=lambda pair: pair[0])[:WORST_CLASSES]:
-        table.add_row(as_it_is(entry.name), f"{top1:.1%}", str(entry.images))
+        table.add_row(plain_cell(entry.name), f"{top1:.1%}", str(entry.images))
     console.print(table)
-    pairs = Table("is", "taken for", "images", "of the class", title="worst confusions")
+    pairs = Table("truth", "prediction", "images", "of the class", title="worst confusions")
     for pair in found.confusions:
-        pairs.add_row(as_it_is(pair.truth.name), as_it_is(pair.taken_for.name), str(pair.images), f"{pair.share:.1%}")
+        names = plain_cell(pair.truth.name), plain_cell(pair.taken_for.name)
+        pairs.add_row(*names, str(pair.images), f"{pair.share:.1%}")
     if found.confusions:
         console.print(pairs)
     say(

@@ -1,16 +1,24 @@
-"""``feedline loaders``: what is ready, and what to install for the rest."""
+"""``feedline loaders``: the loaders that are ready, and what to install for the others."""
 
 from typing import Any
 
 import click
 
-from .console import echo_json, json_option, say
+from .console import echo_json, say
+from .options import json_option
 
 
 @click.command()
 @json_option
 def loaders(as_json: bool) -> None:
-    """List the loaders: ready with their versions, or the command that installs what is missing."""
+    """List the loaders and whether each is ready.
+
+    \b
+    Example:
+      feedline loaders
+
+    A ready loader is listed with the versions of its libraries, a missing one with the command that installs it.
+    """
     from ..loaders import LOADERS, loader_versions
     from ..prep import LoaderUnavailable
 

@@ -1,28 +1,60 @@
-"""``feedline prep``: archives to class folders, and archives to try it with."""
+"""``feedline prep``: class folders from archives, and synthetic archives for trials."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from .console import echo_json, json_option, progress_bars, say, seed_option, workers_option
+from .console import echo_json, progress_bars, say
+from .options import json_option, seed_option, threads_option
 
-OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="The dataset root to write.")
+OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="The data set root to write.")
+NAMES = click.option(
+    "--names-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Class names in any language: lines of wnid, tab, name in UTF-8.",
+)
+DELETE = click.option(
+    "--delete-source", is_flag=True, help="Delete the archives after every image made from them was decoded."
+)
+THREADS = threads_option("Threads; each writes one class at a time.")
 
 
 @click.group()
 def prep() -> None:
-    """Turn archives into class folders, or make synthetic archives."""
+    """Turn archives into class folders, or make synthetic archives.
+
+    \b
+    Example:
+      feedline prep imagenet ARCHIVES --out data
+      feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
+      feedline prep synthetic archives
+    """
 
 
 @prep.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--layout", type=click.Choice(["ilsvrc2012", "tiny-imagenet"]), default="ilsvrc2012", show_default=True)
-@click.option("--classes", type=int, default=10, show_default=True, help="Classes: up to 1000, or 200 for tiny.")
-@click.option("--images-per-class", type=int, default=100, show_default=True, help="Training images per class.")
+@click.option(
+    "--layout",
+    type=click.Choice(["ilsvrc2012", "tiny-imagenet"]),
+    default="ilsvrc2012",
+    show_default=True,
+    help="Names, numbering and arrangement of the archives.",
+)
+@click.option(
+    "--classes",
+    type=int,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Number of classes: up to 1000, or 200 for tiny-imagenet.",
+)
+@click.option(
+    "--images-per-class", type=int, default=100, show_default=True, metavar="N", help="Training images per class."
+)
 @click.option("--odd-files", is_flag=True, help="Mix in a PNG named .JPEG, CMYK, greyscale and broken EXIF.")
 @seed_option
-@workers_option("Threads that draw and encode.")
+@threads_option("Threads that draw and encode.")
 @json_option
 def synthetic(
     out: Path,
@@ -36,10 +68,11 @@ def synthetic(
 ) -> None:
     """Write archives that look like the official ones into OUT.
 
-    The images are crops of the photographs inside scikit-image and scikit-learn (extra "demo").
-
     \b
-    feedline prep synthetic archives --classes 10 --images-per-class 100
+    Example:
+      feedline prep synthetic archives --classes 10 --images-per-class 100
+
+    The images are crops of the photographs inside scikit-image and scikit-learn (extra "demo").
     """
     from ..prep import SyntheticSpec, write_synthetic
 
@@ -58,35 +91,32 @@ def synthetic(
         echo_json({"archives": [str(archive) for archive in archives]})
 
 
-NAMES = click.option(
-    "--names-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Names of classes in any language: wnid, tab, name in UTF-8.",
-)
-DELETE = click.option(
-    "--delete-source", is_flag=True, help="Delete the archives, once every image made of them was decoded."
-)
-
-
 @prep.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @OUT
-@click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="all",
+    show_default=True,
+    help="Split to prepare; a later run adds another one to the same root.",
+)
 @click.option(
     "--checksum",
     type=click.Choice(["size", "md5", "none"]),
     default="size",
     show_default=True,
-    help="What to compare with the official release, where all 1000 classes are there.",
+    help="Compare this with the official release if all 1000 classes are present: sizes and counts, also the md5, or "
+    "nothing.",
 )
 @click.option(
     "--classes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take only the classes whose wnids this file names.",
+    help="Prepare only the classes whose wnids this file contains.",
 )
 @NAMES
 @DELETE
-@workers_option("Threads; each writes one class at a time.")
+@THREADS
 @json_option
 def imagenet(
     sources: tuple[Path, ...],
@@ -99,14 +129,18 @@ def imagenet(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Class folders from ImageNet as you have it: archives, pieces of them, trees, Kaggle's zip, parquet files.
-
-    What SOURCES are is told by their content; several may be given, and folders that hold them.
+    """Write class folders from ImageNet archives or folders.
 
     \b
-    feedline prep imagenet ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar --out data
-    feedline prep imagenet imagenet-object-localization-challenge.zip --out data
-    feedline prep imagenet downloads --classes imagenet100.txt --out data100
+    Example:
+      feedline prep imagenet downloads --out data
+      feedline prep imagenet ILSVRC2012_img_train.tar --out data
+      feedline prep imagenet imagenet-object-localization-challenge.zip --out data
+      feedline prep imagenet downloads --classes imagenet100.txt --out data100
+
+    SOURCES are the official archives, parts of them, unpacked folders, Kaggle's zip, parquet files, or folders that
+    hold any of these. Their content decides how they are read, not their names. An interrupted run continues when
+    the same command runs again.
     """
     from ..prep import SPLITS, prepare_imagenet
 
@@ -132,15 +166,18 @@ def imagenet(
 @OUT
 @NAMES
 @DELETE
-@workers_option("Threads; each writes one class at a time.")
+@THREADS
 @json_option
 def tiny_imagenet(
     source: Path, out: Path, names_file: Path | None, delete_source: bool, workers: int, as_json: bool
 ) -> None:
-    """Class folders from tiny-imagenet-200.zip, or from the folder that it was unpacked to.
+    """Write class folders from Tiny-ImageNet.
 
     \b
-    feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
+    Example:
+      feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
+
+    SOURCE is tiny-imagenet-200.zip, or the folder that it was unpacked to.
     """
     from ..prep import prepare_tiny_imagenet
 
@@ -159,9 +196,9 @@ def tiny_imagenet(
 
 
 def _hint(out: Path) -> None:
-    """Tell Windows users what slows writing most: a virus scanner that opens each of a million new files."""
+    """Print what slows writing most on Windows: a virus scanner that opens each of a million new files."""
     if sys.platform == "win32":
-        say(f"hint: if writing is slow, have your antivirus leave {out.absolute()} out: it opens each new file")
+        say(f"hint: if writing is slow, exclude {out.absolute()} from your antivirus, which opens each new file")
 
 
 def _report(out: Path, as_json: bool) -> None:

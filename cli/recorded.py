@@ -1,7 +1,8 @@
-"""Which loader earlier benchmarks call the fastest: the seam between bench records and the trainer.
+"""The fastest loader of earlier benchmarks, for ``feedline train --loader auto``.
 
-Training may not know of benchmarks, and both are known here. A record counts only where it is of this machine,
-these images and this image size: another machine's winner is a guess.
+``train`` cannot import ``benchmarks``, and the command line can import both. A record counts only if it is of this
+machine, these images and this image size, because the fastest loader may be another one elsewhere. This module imports
+both at the top, so a command imports it in a function.
 """
 
 from pathlib import Path
@@ -13,19 +14,19 @@ from ..train import Choice, TrainConfig
 
 
 def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
-    """Return the fastest loader of the records in ``place`` that can train as asked; None where none applies.
+    """Return the fastest loader of the records in ``place`` that can train as configured, None if no record applies.
 
-    Raises MeasurementError for what is no record, DatasetError for a root that cannot be read.
+    Raises MeasurementError for a file that is not a record, DatasetError for a root that cannot be read.
     """
     machine, data = capture().machine, describe(config.root, "train")
     trainable = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch]
-    asked = ("train", "train", config.image_size, config.decode, config.dct_scaling)
+    wanted = ("train", "train", config.image_size, config.decode, config.dct_scaling)
     records = [
         record
         for record in read_records([place])
         if record.environment.machine == machine
         and record.data.manifest_sha256 == data.manifest_sha256
-        and _asked(record.config) == asked
+        and _settings(record.config) == wanted
         and record.loader in trainable
     ]
     verdicts = [table.verdict for table in tabulate(records) if table.verdict] if records else []
@@ -34,5 +35,5 @@ def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
     return Choice(loader=verdicts[0].loader, workers=verdicts[0].workers, reason=verdicts[0].sentence)
 
 
-def _asked(spec: LoaderSpec) -> tuple[object, ...]:
+def _settings(spec: LoaderSpec) -> tuple[object, ...]:
     return spec.split, spec.transform, spec.image_size, spec.decode, spec.dct_scaling

@@ -1,4 +1,4 @@
-"""``feedline report``: bench records as one HTML page."""
+"""``feedline report``: one HTML page from bench records."""
 
 from pathlib import Path
 
@@ -9,16 +9,23 @@ from .console import say
 
 @click.command("report")
 @click.argument("records", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The page to write.")
-@click.option("--run", "run_path", type=click.Path(path_type=Path), help="Show this training run too.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="HTML page to write; bench.csv is written to the same directory.",
+)
+@click.option("--run", "run_path", type=click.Path(path_type=Path), help="Show the training run in this directory too.")
 def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
-    """Make one self-contained HTML page from bench RECORDS: files, or directories of them.
-
-    A diagnosis that is named, or lies among them, comes first; what feedline bench --train left is shown too.
+    """Write one self-contained HTML page from bench RECORDS.
 
     \b
-    Example: feedline report bench --out report.html
-             feedline report bench --run run --out report.html
+    Example:
+      feedline report bench --out report.html
+      feedline report bench --run run --out report.html
+
+    RECORDS are files or directories of them. The page begins with a diagnosis if they hold one. It also shows the
+    records of feedline bench --train.
     """
     from ..benchmarks import read_records, read_run, write_report
     from ..benchmarks.bench.training_speed import read_speeds
@@ -26,4 +33,4 @@ def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
 
     run = None if run_path is None else read_run(run_path)
     write_report(out, read_records(records), run, read_speeds(records), find_diagnosis(records))
-    say(f"The report is in {out}, and its runs as a table in {out.with_name('bench.csv')}")
+    say(f"The report is in {out}, and a table of its runs is in {out.with_name('bench.csv')}")

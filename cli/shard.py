@@ -1,4 +1,4 @@
-"""``feedline shard``: a prepared root, or the official archives themselves, to WebDataset shards."""
+"""``feedline shard``: WebDataset shards from a prepared root, or from the official archives themselves."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,8 @@ import click
 
 from ..prep.base.manifest import Encode, Order, ShardManifest
 from ..prep.shards.write import Engine
-from .console import echo_json, json_option, progress_bars, say, seed_option
+from .console import echo_json, progress_bars, say
+from .options import json_option, seed_option
 
 if TYPE_CHECKING:
     from ..prep import ShardSpec
@@ -33,25 +34,28 @@ class Size(click.ParamType[int]):
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the shards go.  [default: SOURCE/shards]")
-@click.option("--split", "splits", multiple=True, help="A labelled split; may be repeated.  [default: all]")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory for the shards.  [default: SOURCE/shards]")
+@click.option("--split", "splits", multiple=True, help="A labelled split; repeatable.  [default: all]")
 @click.option(
     "--encode",
     type=click.Choice(get_args(Encode)),
     default="restart",
     show_default=True,
-    help="What becomes of a JPEG: nothing; lossless restart markers, for fast crops; or those and fewer pixels.",
+    help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops. resize also makes it "
+    "smaller.",
 )
 @click.option(
-    "--short-side", type=click.IntRange(1, 65535), help="Of --encode resize: pixels; never enlarges.  [default: 256]"
+    "--short-side",
+    type=click.IntRange(1, 65535),
+    help="Short side in pixels for --encode resize; never enlarges.  [default: 256]",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of --encode resize: JPEG quality.  [default: 90]")
+@click.option("--quality", type=click.IntRange(1, 100), help="JPEG quality for --encode resize.  [default: 90]")
 @click.option(
     "--order",
     type=click.Choice(get_args(Order)),
     default="shuffled",
     show_default=True,
-    help="Order of the samples; two-level spares the head of a hard disk.",
+    help="Order of the samples; two-level needs fewer seeks of a hard disk.",
 )
 @click.option("--shard-size", type=Size(), help="Images per shard, in bytes of the source.  [default: 256MB]")
 @click.option("--shard-count", type=click.IntRange(min=1), help="Shards of each split, instead of --shard-size.")
@@ -59,20 +63,20 @@ class Size(click.ParamType[int]):
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
 )
-@click.option("--index-only", is_flag=True, help="Only write the indexes anew, of the shards in SOURCE.")
+@click.option("--index-only", is_flag=True, help="Write only the indexes of the shards in SOURCE again.")
 @seed_option
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    show_default="usable CPUs, of --engine ray the cluster's",
-    help="Threads, or processes of Ray's; each writes one shard at a time.",
+    show_default="usable CPUs; with --engine ray those of the cluster",
+    help="Threads, or Ray processes; each writes one shard at a time.",
 )
 @click.option(
     "--engine",
     type=click.Choice(get_args(Engine)),
     default="local",
     show_default=True,
-    help="Who writes: this process, or a Ray cluster (RAY_ADDRESS) that sees the same paths.",
+    help="Write in this process, or on a Ray cluster (RAY_ADDRESS) that has the same paths.",
 )
 @json_option
 def shard(
@@ -87,17 +91,18 @@ def shard(
     """Write WebDataset shards from SOURCE: a prepared root, or a folder of ILSVRC2012 archives.
 
     \b
-    feedline shard data
-    feedline shard archives --out data/shards
-    feedline shard --index-only data/shards
+    Example:
+      feedline shard data
+      feedline shard archives --out data/shards
+      feedline shard --index-only data/shards
     """
     from ..prep import default_place, index_shards, write_shards
 
     if index_only:
         if out is not None:
-            raise click.UsageError("--index-only writes beside the shards, so it takes no --out")
+            raise click.UsageError("--index-only writes next to the shards; leave --out out")
         if engine != "local":
-            raise click.UsageError("--index-only works in this process, so it takes no --engine")
+            raise click.UsageError("--index-only works in this process; leave --engine out")
         place = source
         with progress_bars() as progress:
             manifest = index_shards(source, workers=workers, progress=progress)
@@ -115,9 +120,9 @@ def _spec(**settings: Any) -> "ShardSpec":
     from ..prep import ShardSpec
 
     if settings["encode"] != "resize" and (settings["short_side"] or settings["quality"]):
-        raise click.UsageError("--short-side and --quality belong to --encode resize")
+        raise click.UsageError("--short-side and --quality need --encode resize")
     if settings["shard_size"] and settings["shard_count"]:
-        raise click.UsageError("--shard-size and --shard-count exclude each other")
+        raise click.UsageError("--shard-size and --shard-count exclude each other; give one of them")
     given: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, ())}
     return ShardSpec(**given)
 
@@ -127,7 +132,7 @@ def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
         size = sum(entry.bytes for entry in held.shards)
         say(f"{split}: {held.samples} samples in {len(held.shards)} shards, {size / 1e6:.1f} MB in {place}")
     for kind, count in manifest.passed_through.items():
-        say(f"left as they were: {count} {kind}")
+        say(f"left unchanged: {count} {kind}")
     if as_json:
         echo_json(
             {

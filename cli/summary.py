@@ -1,4 +1,4 @@
-"""``feedline summary``: every layer of a model with its output shape, parameters, MACs and activation memory."""
+"""``feedline summary``: the layers of a model with output shape, parameters, MACs and activation memory."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,35 +6,31 @@ import click
 from rich.table import Table
 
 from ..prep import to_json
-from .console import echo_json, json_option, say, stderr_console
+from .console import echo_json, say, stderr_console
+from .options import AT_LEAST_1, image_size_option, json_option, model_option, stem_option
 
 if TYPE_CHECKING:
     from ..train import Summary
 
 
 @click.command()
+@model_option
+@image_size_option
+@stem_option
 @click.option(
-    "--model",
-    type=click.Choice(["resnet18", "resnet34", "resnet50", "resnet101"]),
-    default="resnet18",
-    show_default=True,
+    "--classes", type=AT_LEAST_1, default=1000, show_default=True, metavar="N", help="Outputs of the last layer."
 )
-@click.option("--image-size", type=click.IntRange(min=1), default=224, show_default=True, help="In pixels.")
-@click.option(
-    "--stem",
-    type=click.Choice(["auto", "imagenet", "small"]),
-    default="auto",
-    show_default=True,
-    help="As in feedline train: auto is small up to --image-size 64.",
-)
-@click.option("--classes", type=click.IntRange(min=1), default=1000, show_default=True)
 @json_option
 def summary(model: str, as_json: bool, **options: Any) -> None:
-    """Print every layer of a model, for one image in float32, and the totals.
+    """Print every layer of a model, and the totals.
 
     \b
-    Example: feedline summary --model resnet50 --image-size 224
-             feedline summary --image-size 64 --classes 200
+    Example:
+      feedline summary --model resnet50 --image-size 224
+      feedline summary --image-size 64 --classes 200
+
+    Each layer has its output shape, parameters, multiply-accumulates (MACs) and activation memory, for one image in
+    float32.
     """
     from ..train import summarise_model
 
@@ -45,7 +41,7 @@ def summary(model: str, as_json: bool, **options: Any) -> None:
 
 
 def _show(found: "Summary") -> None:
-    # 80 columns are enough for all but the widest names; those and the kind give way, the numbers never.
+    # 80 columns hold all but the widest names. Names and kinds wrap there; numbers never do.
     table = Table(box=None, title=f"{found.model}, {found.stem} stem, {found.image_size} px")
     table.add_column("layer", overflow="fold", min_width=16)
     table.add_column("kind", overflow="fold")

@@ -14,10 +14,10 @@ after, bytes read, the storage below the data.
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from ... import __version__
 from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
 from ..machine.cache import AskedCache, CacheState
@@ -150,7 +150,7 @@ def running_code() -> Code:
     commit = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
     changes = None if commit is None else _git(checkout, "status", "--porcelain")
     return Code(
-        feedline=version("feedline"),
+        feedline=__version__,
         commit=commit or None,
         dirty=None if changes is None else changes != "",
     )

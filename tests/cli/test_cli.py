@@ -10,12 +10,17 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
+from feedline import __version__
+from feedline.cli import options
 from feedline.cli.main import COMMANDS, cli, run
 from feedline.prep import read_manifest, read_shard_manifest
+from feedline.train import MODELS
+from feedline.train.config import Precision, Stem
 
 TOP = Path(__file__).resolve().parents[2]
 FEEDLINE = [sys.executable, "-c", "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"]
@@ -39,13 +44,15 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize("command", [*COMMANDS, "prep synthetic", "prep imagenet", "prep tiny-imagenet"])
 def test_every_command_has_help_and_stands_in_the_readme(command: str) -> None:
-    """-h and --help say what it does, with an example where there are arguments."""
+    """-h and --help say what it does, with an example, in 80 columns."""
     for flag in ("-h", "--help"):
         result = CliRunner().invoke(cli, [*command.split(), flag])
         assert result.exit_code == 0
         assert len(result.output) > 100
         usage = result.output.splitlines()[0]
         assert usage.endswith(("[OPTIONS]", "COMMAND [ARGS]...")) or f"feedline {command} " in result.output
+        assert f"  Example:\n    feedline {command}" in result.output
+        assert max(map(len, result.output.splitlines())) <= 80
     assert f"feedline {command}" in (TOP / "README.md").read_text("utf-8")
 
 
@@ -59,6 +66,13 @@ def test_help_imports_nothing_heavy() -> None:
 
     assert result.returncode == 0, result.stderr
     assert "Usage" in result.stdout
+
+
+def test_choices_of_the_help_are_those_of_the_trainer() -> None:
+    """Help cannot import the trainer, so it has copies of the names."""
+    assert tuple(MODELS) == options.MODELS
+    assert get_args(Stem) == options.STEMS
+    assert get_args(Precision) == options.PRECISIONS
 
 
 def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:
@@ -297,7 +311,8 @@ def test_a_bug_is_one_sentence_too_and_debug_shows_it(
 
     monkeypatch.setattr("feedline.prep.verify", broken)
     assert run(["verify", "."]) == 1
-    assert "feedline has a bug (ZeroDivisionError: boom); see it with: feedline --debug verify" in sentence(capsys)
+    told = sentence(capsys)
+    assert "feedline has a bug (ZeroDivisionError: boom); show the traceback with: feedline --debug verify ." in told
     with pytest.raises(ZeroDivisionError):
         run(["--debug", "verify", "."])
 
@@ -308,4 +323,12 @@ def test_a_library_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", broken, "verify", str(tmp_path)], capture_output=True, text=True)
 
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert "a library that feedline stands on cannot be loaded (import of pydantic_core" in done.stderr
+    assert "a library that feedline needs cannot be loaded (import of pydantic_core" in done.stderr
+
+
+def test_the_version_is_the_one_of_the_front_door() -> None:
+    """--version prints feedline.__version__ on stdout, with or without installed metadata."""
+    result = feedline("--version")
+
+    assert result.returncode == 0
+    assert result.stdout == f"feedline, version {__version__}\n"

@@ -101,8 +101,8 @@ def test_ranks_that_take_too_long_are_ended(root: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--train", "--seconds", "1"], "--seconds says nothing about --train"),
-        (["--train", "--workers", "2"], "--workers says nothing about --train"),
+        (["--train", "--seconds", "1"], "--seconds does not apply to --train"),
+        (["--train", "--workers", "2"], "--workers does not apply to --train"),
         (["--train", "--batch-size", "8,16"], "one --batch-size"),
         (["--train", "--loader", "nobody"], "there is no loader 'nobody'"),
         (["--model", "resnet50"], "--model needs --train"),

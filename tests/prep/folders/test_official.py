@@ -179,4 +179,4 @@ def test_a_dress_rehearsal_with_all_classes(tmp_path: Path, capsys: pytest.Captu
     assert manifest.splits["train"].per_class == manifest.splits["val"].per_class == (3,) * 1000
     assert manifest.splits["test"].images == 1000
     assert run(["verify", str(tmp_path / "out"), "--decode"]) == 0
-    assert "is whole" in capsys.readouterr().err
+    assert "is complete and undamaged" in capsys.readouterr().err

@@ -214,4 +214,4 @@ def test_windows_users_hear_about_the_virus_scanner(
     monkeypatch.setattr("feedline.cli.prep.sys", WINDOWS)
 
     assert run(["prep", "imagenet", str(archives / VAL), "--out", str(tmp_path / "out")]) == 0
-    assert f"antivirus leave {tmp_path / 'out'} out" in capsys.readouterr().err.replace("\n", "")
+    assert f"exclude {tmp_path / 'out'} from your antivirus" in capsys.readouterr().err.replace("\n", "")
