@@ -15,10 +15,9 @@ import numpy as np
 from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
-from ...prep.archives.tar import read_member, walk
+from ...prep.archives.tar import Member, read_member, walk
 from ...prep.shards.read import IMAGES
-
-IMAGE_SUFFIXES = tuple(f".{extension}" for extension in IMAGES)
+from ...prep.shards.sidecars import split_key
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,14 @@ def _read_sample(path: Path, place: int) -> ImageFile:
     """Return the ``place``-th image of a shard; beside each stand its label and its notes."""
     with path.open("rb") as file:
         members = walk(file, 0, path.stat().st_size, str(path))
-        images = (member for member in members if member.name.endswith(".jpg"))
+        images = (member for member in members if _is_image(member))
         member = next(islice(images, place, None), None)
         if member is None:
             raise DatasetError(f"{path} has fewer samples than its manifest says; run: feedline verify {path.parent}")
         return ImageFile(f"{SHARDS}/{path.name}/{member.name}", read_member(file, member, str(path)))
+
+
+def _is_image(member: Member) -> bool:
+    """Return whether a member is the image of a sample; readers skip hidden files and ``__notes__``."""
+    hidden = member.name.rpartition("/")[2].startswith((".", "__"))
+    return not hidden and not member.is_directory and split_key(member.name)[1].lower() in IMAGES
