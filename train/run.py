@@ -1,4 +1,4 @@
-"""One training, from its settings to its result: ranks, loader, data, then all epochs."""
+"""A training run from its settings to its result: it joins the ranks, chooses a loader, opens the data and trains."""
 
 import json
 from collections.abc import Callable, Generator
@@ -18,53 +18,55 @@ from .trainer import Trainer
 
 
 def train(
-    config: TrainConfig, progress: Progress = silent, tell: Callable[[str], None] = lambda _: None
+    config: TrainConfig, progress: Progress = silent, notice: Callable[[str], None] = lambda _: None
 ) -> TrainResult:
     """Train, and write the run directory ``config.out``. Under torchrun, train together with the other ranks.
 
-    ``tell`` is given a sentence on the loader that was chosen before the first step.
+    ``notice`` is called with a sentence on the chosen loader, before the first step.
 
     Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
-    directory, DatasetError and LoaderError for the data. KeyboardInterrupt (Ctrl-C, SIGTERM) passes through once
-    ``last.pt`` has the place.
+    directory, DatasetError and LoaderError for the data. On Ctrl-C and SIGTERM it saves ``last.pt``, then raises
+    KeyboardInterrupt.
     """
     check_device(config.device)
-    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _own_randomness(config, ranks):
-        config = resolved(_with_loader(config, ranks, progress, tell), ranks.size)
-        with open_data(config, ranks) as data, _explained(config):
-            return _trained(config, data, ranks, progress if ranks.rank == 0 else silent)
+    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
+        config = resolved(_with_chosen_loader(config, ranks, progress, notice), ranks.size)
+        with open_data(config, ranks) as data, _torch_errors_explained(config):
+            return _run_trainer(config, data, ranks, progress if ranks.rank == 0 else silent)
 
 
-def _trained(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
-    """Run to the end, in a frame of its own: the model is gone when the ranks part."""
-    run = Trainer(config, data, ranks, progress)
+def _run_trainer(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
+    """Train to the end. Only this function holds the model, which must be freed before the ranks disconnect."""
+    trainer = Trainer(config, data, ranks, progress)
     try:
-        run.to_the_end()
+        trainer.train()
     finally:
-        run.close()
-    return run.result()
+        trainer.close()
+    return trainer.result()
 
 
-def _with_loader(config: TrainConfig, ranks: Ranks, progress: Progress, tell: Callable[[str], None]) -> TrainConfig:
+def _with_chosen_loader(
+    config: TrainConfig, ranks: Ranks, progress: Progress, notice: Callable[[str], None]
+) -> TrainConfig:
     """Return the config with a loader and its workers, the same on all ranks."""
-    chosen = ranks.from_first("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
+    chosen = ranks.made_by_rank_0("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
     choice = Choice(**json.loads(chosen))
     if ranks.rank == 0:
-        tell(choice.sentence)
+        notice(choice.sentence)
     return replace(config, loader=choice.loader, workers=choice.workers)
 
 
 @contextmanager
-def _own_randomness(config: TrainConfig, ranks: Ranks) -> Generator[None, None, None]:
-    """Seed torch's generators for the run, and leave them as they were."""
+def _seeded_generators(config: TrainConfig, ranks: Ranks) -> Generator[None, None, None]:
+    """Seed torch's generators inside the block, and restore their states after it."""
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.startswith("cuda") else []):
         torch.manual_seed(config.seed)
         yield
 
 
 @contextmanager
-def _explained(config: TrainConfig) -> Generator[None, None, None]:
-    """Say in one sentence what torch tells in many lines."""
+def _torch_errors_explained(config: TrainConfig) -> Generator[None, None, None]:
+    """Turn two errors of torch, out of memory and a failed compilation, into a TrainingError of one sentence."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -74,9 +76,6 @@ def _explained(config: TrainConfig) -> Generator[None, None, None]:
         ) from error
     except RuntimeError as error:
         if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise TrainingError(f"torch.compile failed ({_first_line(error)}); train without --compile") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise TrainingError(f"torch.compile failed ({reason}); train without --compile") from error
         raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

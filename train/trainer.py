@@ -18,16 +18,18 @@ from .checkpoint import About, check_fit, read_checkpoint, restore, save_state, 
 from .config import TrainConfig
 from .data import OpenData
 from .engine import Learner, build_learner
-from .history import EpochRecord, Running, is_best, record_epoch
+from .history import EpochRecord, UnfinishedEpoch, build_record, is_best
 from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
 from .models import build_model
 from .ranks import Ranks
-from .result import TrainResult, summarise
+from .result import TrainResult, summarise_run
 
 
 class Trainer:
+    """The state of one run on this rank. Rank 0 also writes the run directory."""
+
     def __init__(self, config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> None:
         self._config = config
         self._data = data
@@ -36,7 +38,7 @@ class Trainer:
         self._length = len(data.train)
         model = build_model(config.model, len(data.wnids), stem=config.stem, seed=config.seed)
         self._learner: Learner = build_learner(model, config, config.epochs * self._length, ranks)
-        self._running = Running()
+        self._running = UnfinishedEpoch()
         self._loader_state: dict[str, Any] = {}
         self._history: tuple[EpochRecord, ...] = ()
         if config.resume is not None:
@@ -47,10 +49,11 @@ class Trainer:
             self._directory.claim(config)
             self._journal = Journal(config.out, first_step=self._step + 1)
             if self._history:
-                self._journal.publish(self._history)
+                self._journal.write_files(self._history)
 
     @property
     def _step(self) -> int:
+        """The number of training steps since the run began."""
         return len(self._history) * self._length + self._running.batches
 
     def _resume(self, path: Path) -> None:
@@ -60,10 +63,13 @@ class Trainer:
         self._history, self._running = checkpoint.about.history, checkpoint.about.running
         self._loader_state = checkpoint.loader
 
-    def to_the_end(self) -> None:
-        """Train until the last epoch is finished."""
+    def train(self) -> None:
+        """Train until the last epoch is finished.
+
+        On KeyboardInterrupt the trainer saves ``last.pt`` and raises the exception again.
+        """
         try:
-            # A rank alone stops at once where it waits; several hold a signal until all know of it.
+            # A single rank stops at once while it waits. Several ranks hold a signal until all have received it.
             with nullcontext(lambda: False) if self._ranks.size == 1 else interrupts_deferred() as stopping:
                 while len(self._history) < self._config.epochs:
                     self._train_epoch(stopping)
@@ -71,17 +77,17 @@ class Trainer:
                     with interrupts_deferred():
                         self._finish_epoch(val)
         except KeyboardInterrupt:
-            with interrupts_deferred():  # people press it twice
+            with interrupts_deferred():  # a second Ctrl-C must not end the write
                 self._write(self._directory.last)
             raise
 
     def close(self) -> None:
-        """Flush the events."""
+        """Flush and close the TensorBoard events."""
         if self._journal is not None:
             self._journal.close()
 
     def _train_epoch(self, stopping: Callable[[], bool]) -> None:
-        """Train on the rest of the epoch under way."""
+        """Train on the remaining batches of the epoch under way."""
         loader, epoch = self._data.train, len(self._history)
         name = f"train epoch {epoch + 1}/{self._config.epochs}"
         if self._running.batches == 0:
@@ -107,9 +113,9 @@ class Trainer:
             sums = self._learner.step(batch)
         self._running = self._running.add(sums, lr=lr, wait=wait, work=perf_counter() - began)
         if self._journal is not None:
-            self._journal.step(self._step, sums, lr)
+            self._journal.add_step(self._step, sums, lr)
             if self._step == 1:
-                self._journal.begin(self._learner.model, batch)
+                self._journal.add_model(self._learner.model, batch)
 
     def _evaluate(self, stopping: Callable[[], bool]) -> Metrics | None:
         loader, epoch = self._data.val, len(self._history) + 1
@@ -130,28 +136,30 @@ class Trainer:
 
     @contextmanager
     def _stop_at(self, place: str) -> Generator[None, None, None]:
-        """Say where a loss that is not finite ended the run, and what is left of it."""
+        """Add the place, the last saved epoch and the next action to the error of a loss that is not finite."""
         try:
             yield
         except NotFinite as error:
-            kept = f"{self._directory.last} keeps epoch {len(self._history)}" if self._history else "nothing is kept"
+            last = len(self._history)
+            saved = f"epoch {last} is saved in {self._directory.last}" if last else "no epoch is saved"
             raise TrainingError(
-                f"{error} {place}; {kept}; train again with an --lr smaller than {self._config.lr:g}"
+                f"{error} {place}; {saved}; train again with an --lr smaller than {self._config.lr:g}"
             ) from error
 
     def _finish_epoch(self, val: Metrics | None) -> None:
-        record = record_epoch(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
-        self._history, self._running, self._loader_state = (*self._history, record), Running(), {}
+        record = build_record(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
+        self._history, self._running, self._loader_state = (*self._history, record), UnfinishedEpoch(), {}
         paths = [self._directory.last]
-        # The others first: whoever dies between two of them resumes before this epoch, and writes it again.
+        # last.pt is written last. A run that is killed between two writes resumes before the end of this epoch and
+        # writes all of them again.
         if is_best(self._history):
             paths.insert(0, self._directory.best)
         if self._config.save_epochs and record.epoch % self._config.save_epochs == 0:
             paths.insert(0, self._directory.epoch(record.epoch))
         self._write(*paths)
         if self._journal is not None:
-            self._journal.epoch(record)
-            self._journal.publish(self._history)
+            self._journal.add_epoch(record)
+            self._journal.write_files(self._history)
 
     def _about(self) -> About:
         return About(
@@ -164,15 +172,15 @@ class Trainer:
         )
 
     def _write(self, *paths: Path) -> None:
-        """Write a checkpoint of this moment to each of the paths."""
+        """Write a checkpoint of the current state to each path, on rank 0 only."""
         if self._ranks.rank == 0:
             data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
             for path in paths:
                 write_checkpoint(path, data)
 
     def result(self) -> TrainResult:
-        """Return what the finished run reached."""
-        return summarise(
+        """Return the result of the finished run."""
+        return summarise_run(
             self._config,
             self._history,
             classes=len(self._data.wnids),
