@@ -1,8 +1,8 @@
-"""One ResNet trainer for every loader: the same recipe, so that only the loader differs between two runs.
+"""One ResNet trainer for every loader: the recipe is the same, so that only the loader differs between two runs.
 
 ``feedline.train`` is this package and can be called: ``feedline.train(config)`` is ``feedline.train.train(config)``.
-Importing a submodule binds the package to that name, so a function of the same name at the front door would be
-replaced by it. Python lets a module choose its class for such cases (data model, "Customizing module attribute
+A function named ``train`` in ``feedline`` would not work: importing a submodule binds the package to that name and
+replaces the function. Instead, this module sets its own class (Python's data model, "Customizing module attribute
 access").
 """
 
@@ -49,7 +49,7 @@ __all__ = [
 
 
 class _CallablePackage(ModuleType):
-    """A package that is called like the function of the same name in it."""
+    """A package that can be called. The call runs the function of the same name in it."""
 
     def __call__(self, config: TrainConfig, *arguments: Any, **keywords: Any) -> TrainResult:
         return train(config, *arguments, **keywords)

@@ -1,7 +1,7 @@
-"""``python -m feedline.train``: the form that torchrun starts, as in ``torchrun --nproc-per-node=2 -m feedline.train``.
+"""``python -m feedline.train``, for torchrun: ``torchrun --nproc-per-node=2 -m feedline.train``.
 
-It is ``feedline train``. The command stands two floors up, where nothing here may import from, so it is found as
-the shell finds it: by the entry point that the package is installed with.
+It runs ``feedline train``. That command is in ``feedline.cli``, which this package must not import. So the command is
+found as the shell finds it: by the entry point of the installed package.
 """
 
 import sys
@@ -15,5 +15,5 @@ def main() -> None:
     command.load()()
 
 
-if __name__ == "__main__":  # loader workers that are spawned import this module again
+if __name__ == "__main__":  # spawned loader workers import this module again
     main()

@@ -1,9 +1,11 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped, in one file.
+"""Checkpoints: one file with everything that a run needs to continue as if it had not stopped.
 
-A checkpoint is what ``torch.save`` makes of plain values and tensors: ``model`` holds the state dict of a plain
-torchvision ResNet, ``about`` says which one, trained how, and how far. Reading trusts nothing. No pickled code
-runs (``weights_only``), a compressed member cannot swell up in memory, and every member's CRC is checked, which
-torch leaves out: without it a flipped bit in the weights goes unnoticed.
+A checkpoint is a dict of plain values and tensors, written by ``torch.save``. ``model`` holds the state dict of a plain
+torchvision ResNet. ``about`` holds the settings, the classes and the epochs so far.
+
+Reading does not trust the file. No pickled code runs (``weights_only``), and a compressed member cannot expand in
+memory. The CRC of every member is checked, which torch does not do: without the check a flipped bit in the weights
+stays undetected.
 """
 
 import io
@@ -21,13 +23,13 @@ from torchvision.models import ResNet
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from .config import TrainConfig
 from .engine import Learner
-from .history import EpochRecord, Running
+from .history import EpochRecord, UnfinishedEpoch
 from .models import build_model
 
 # A ResNet-101 with its momentum is 0.4 GB.
 MAX_BYTES = 4 * 1024**3
 
-# Settings that may differ on resuming: they say where and how fast, not what is computed.
+# Settings that may differ when a run is resumed. They change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
     {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps"}
 )
@@ -35,7 +37,7 @@ FREE_SETTINGS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a checkpoint is of, and the place in the run where it was made."""
+    """The run that a checkpoint belongs to, and the place in the run where it was saved."""
 
     format: Literal["feedline-checkpoint"] = "feedline-checkpoint"
     version: Literal[1] = 1
@@ -45,9 +47,9 @@ class About:
     epoch_steps: int
     """Training steps per epoch."""
     ranks: int = 1
-    """Processes that trained together."""
-    running: Running
-    """The epoch that was not finished, as far as it went."""
+    """Number of processes that trained together."""
+    running: UnfinishedEpoch
+    """The epoch under way; it has no batches at the end of an epoch."""
     history: tuple[EpochRecord, ...]
     """The finished epochs."""
 
@@ -64,9 +66,9 @@ class Checkpoint:
     scaler: dict[str, Any]
     """Empty unless the run computes in fp16."""
     ema: dict[str, Any] | None
-    """The moving average of the weights, where the run keeps one."""
+    """The moving average of the weights; None if the run keeps none."""
     rng: dict[str, Any]
-    """uint8 tensors: the states of torch's generators, "cpu" and "cuda"."""
+    """The states of torch's generators, "cpu" and "cuda": uint8 tensors."""
 
     def to_bytes(self) -> bytes:
         """Return the content of the checkpoint's file."""
@@ -76,7 +78,7 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, data: bytes) -> None:
-    """Make ``path`` hold a checkpoint's bytes, or leave it as it was. Raises OutputError when that fails."""
+    """Write a checkpoint's bytes to ``path``. Raises OutputError if that fails; ``path`` is then as it was before."""
     try:
         write_atomically(path, data)
     except OSError as error:
@@ -87,7 +89,7 @@ def write_checkpoint(path: Path, data: bytes) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint at ``path``, on the CPU. Raises TrainingError when it is missing, damaged or foreign."""
+    """Return the checkpoint at ``path``, on the CPU. Raises TrainingError if it is missing, damaged or foreign."""
     _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -95,30 +97,37 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise TrainingError(f"{path} is not a feedline checkpoint: {first['msg']} at {where}") from error
-    # A hostile pickle can make torch's reader raise anything: KeyError, AttributeError, RecursionError, ...
+        raise TrainingError(
+            f"{path} is not a feedline checkpoint: {first['msg']} at {where}; use another checkpoint"
+        ) from error
+    # A hostile pickle can make torch.load raise any exception: KeyError, AttributeError, RecursionError, ...
     except Exception as error:
-        raise TrainingError(f"{path} is not a feedline checkpoint: torch refuses to read it") from error
+        raise TrainingError(
+            f"{path} is not a feedline checkpoint: torch cannot read it; use another checkpoint"
+        ) from error
 
 
 def _check_archive(path: Path) -> None:
-    """Raise TrainingError unless ``path`` is a whole zip archive of stored members, as torch writes it."""
+    """Raise TrainingError unless ``path`` is an undamaged zip archive of stored members, as torch writes it."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
             if size > min(MAX_BYTES, path.stat().st_size):
-                raise TrainingError(f"{path} is not a checkpoint: it claims to hold {size} bytes")
+                raise TrainingError(
+                    f"{path} is not a checkpoint: its members have {size} bytes, more than the file or more than "
+                    f"{MAX_BYTES}; use another checkpoint"
+                )
             damaged = archive.testzip()
     except OSError as error:
-        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}; use another checkpoint") from error
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
-        raise TrainingError(f"{path} is damaged or not a checkpoint: {error}") from error
+        raise TrainingError(f"{path} is damaged or not a checkpoint: {error}; use another checkpoint") from error
     if damaged is not None:
         raise TrainingError(f"{path} is damaged: its member {damaged} has a wrong CRC; use another checkpoint")
 
 
 def check_fit(path: Path, saved: About, now: About) -> None:
-    """Raise TrainingError unless the run that ``now`` describes can go on from the checkpoint ``saved`` at ``path``."""
+    """Raise TrainingError unless the run ``now`` can continue from the checkpoint at ``path``, which has ``saved``."""
     if saved.ranks != now.ranks:
         raise TrainingError(
             f"{path} was trained by {saved.ranks} ranks, not {now.ranks}; resume with torchrun "
@@ -127,8 +136,8 @@ def check_fit(path: Path, saved: About, now: About) -> None:
     if (saved.classes, saved.epoch_steps) != (now.classes, now.epoch_steps):
         raise TrainingError(
             f"{path} was trained on {len(saved.classes)} classes in {saved.epoch_steps} steps an epoch, and "
-            f"{now.config.root} has {len(now.classes)}{'' if saved.classes == now.classes else ' others'} in "
-            f"{now.epoch_steps}; resume on the data set that the run began with"
+            f"{now.config.root} has {len(now.classes)} {'' if saved.classes == now.classes else 'other '}classes in "
+            f"{now.epoch_steps} steps; resume on the data set that the run began with"
         )
     before, after = to_json(saved.config), to_json(now.config)
     for name in before.keys() - FREE_SETTINGS:
@@ -139,7 +148,7 @@ def check_fit(path: Path, saved: About, now: About) -> None:
 
 
 def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkpoint:
-    """Return the checkpoint of this moment. ``loader`` is the state of the train loader, empty between epochs."""
+    """Return a checkpoint of the learner's state. ``loader`` is the state of the train loader, empty between epochs."""
     return Checkpoint(
         about=about,
         model=learner.model.state_dict(),
@@ -153,14 +162,14 @@ def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkp
 
 
 def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
-    """Put the checkpoint's state into ``learner``. Raises TrainingError when it does not fit the model."""
+    """Load the checkpoint's state into ``learner``. Raises TrainingError if it does not fit the model."""
     device = learner.ranks.device
-    with _foreign_state(path, checkpoint):
+    with _state_errors_explained(path, checkpoint):
         learner.model.load_state_dict(checkpoint.model)
         learner.optimiser.load_state_dict(checkpoint.optimiser)
         learner.schedule.load_state_dict(checkpoint.schedule)
         for weight, state in learner.optimiser.state.items():
-            for name, value in state.items():  # momentum and the like; Adam's step counts are scalars
+            for name, value in state.items():  # such as momentum; Adam's step counts are scalars
                 if value.ndim and value.shape != weight.shape:
                     raise ValueError(f"{name} has the shape {tuple(value.shape)}")
         if checkpoint.scaler:
@@ -173,9 +182,9 @@ def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
 
 
 def load_model(path: Path, checkpoint: Checkpoint) -> ResNet:
-    """Return the checkpoint's model on the CPU, with the averaged weights where it has them.
+    """Return the checkpoint's model on the CPU, with the averaged weights if it has them.
 
-    Raises TrainingError when the weights do not fit the model.
+    Raises TrainingError if the weights do not fit the model.
     """
     about = checkpoint.about
     model = build_model(about.config.model, len(about.classes), stem=about.config.stem, seed=about.config.seed)
@@ -183,7 +192,7 @@ def load_model(path: Path, checkpoint: Checkpoint) -> ResNet:
     if checkpoint.ema is not None:
         named = {name: value for name, value in checkpoint.ema.items() if name != "n_averaged"}
         weights = {name.removeprefix("module."): value for name, value in named.items()}
-    with _foreign_state(path, checkpoint):
+    with _state_errors_explained(path, checkpoint):
         model.load_state_dict(weights)
     return model
 
@@ -194,11 +203,11 @@ def _rng_states(device: str) -> dict[str, torch.Tensor]:
 
 
 def export_weights(path: Path, out: Path) -> None:
-    """Write the weights of the checkpoint at ``path`` alone, as torchvision's own models load them.
+    """Write only the weights of the checkpoint at ``path`` to ``out``, in the form that torchvision's models load.
 
-    The file is a state dict, of the averaged weights where there are any, for
-    ``model.load_state_dict(torch.load(out, weights_only=True))``. Raises TrainingError for a checkpoint that cannot
-    be used, OutputError when ``out`` cannot be written.
+    The file is a state dict for ``model.load_state_dict(torch.load(out, weights_only=True))``, of the averaged weights
+    if the checkpoint has them. Raises TrainingError for a checkpoint that cannot be used, OutputError if ``out``
+    cannot be written.
     """
     file = io.BytesIO()
     torch.save(load_model(path, read_checkpoint(path)).state_dict(), file)
@@ -209,11 +218,13 @@ def export_weights(path: Path, out: Path) -> None:
 
 
 @contextmanager
-def _foreign_state(path: Path, checkpoint: Checkpoint) -> Generator[None, None, None]:
-    """Turn whatever a state that does not fit makes torch raise into one TrainingError."""
+def _state_errors_explained(path: Path, checkpoint: Checkpoint) -> Generator[None, None, None]:
+    """Turn any error that torch raises for a state that does not fit into a TrainingError."""
     try:
         yield
-    # The states are foreign data that torch does not validate: a wrong type surfaces as any of these.
+    # The states are untrusted data that torch does not validate. A wrong type can raise any of these.
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         name = checkpoint.about.config.model
-        raise TrainingError(f"{path} does not hold the state of a {name}: its tensors do not fit") from error
+        raise TrainingError(
+            f"{path} does not hold the state of a {name}: its tensors do not fit; use another checkpoint"
+        ) from error

@@ -1,9 +1,9 @@
-"""The settings of a training run: frozen, checked when they are made, and written into the run as they were used.
+"""The settings of a training run: frozen, checked on creation, and saved in the run directory as they were used.
 
-The recipe is the common one for ResNets on ImageNet (Goyal et al., Accurate, Large Minibatch SGD, 2017): SGD with
-Nesterov momentum 0.9, weight decay 1e-4, a learning rate of 0.1 per 256 images of a batch, a linear warm-up over
-the first twentieth of the run (5 of 90 epochs there), then a cosine to zero (Loshchilov and Hutter, 2017). AdamW
-takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 images, and 0.05.
+The recipe is the common one for ResNets on ImageNet (Goyal et al., Accurate, Large Minibatch SGD, 2017). It uses SGD
+with Nesterov momentum 0.9, weight decay 1e-4 and a learning rate of 0.1 per 256 images of a batch. The rate warms up
+linearly over the first twentieth of the run (5 of 90 epochs in the paper), then follows a cosine to zero (Loshchilov
+and Hutter, 2017). AdamW takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 images, and 0.05.
 """
 
 import math
@@ -26,12 +26,13 @@ WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05}
 
 AUTO = "auto"
 
-# Tiny-ImageNet's size. ImageNet's stem leaves 16x16 of 64x64 pixels and 2x2 at the end: too little to tell from.
+# The size of Tiny-ImageNet's images. ImageNet's stem reduces 64x64 pixels to 16x16, and the last block gets 2x2, which
+# is too small to classify from.
 SMALL_STEM_UP_TO = 64
 
 
 def default_device() -> str:
-    """Return ``cuda`` where there is a usable one, else ``cpu``."""
+    """Return ``cuda`` if a CUDA device is usable, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -39,66 +40,69 @@ def check_device(device: str) -> None:
     """Raise TrainingError unless torch can compute on ``device``."""
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was compiled with CUDA
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was compiled without CUDA
         raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What to train, on which data, and how. Raises TrainingError for a value that makes no sense."""
+    """What to train, on which data, and how. Raises TrainingError for a value out of range."""
 
     root: Path
     """A dataset root, as ``LoaderSpec.root``."""
     out: Path
     """The run directory: new or empty, or the run that ``resume`` belongs to."""
     loader: str = AUTO
-    """A name of the table of loaders, or ``auto``: the fastest of those that can read ``root``."""
+    """A name from the table of loaders, or ``auto``: the fastest loader that can read ``root``."""
     model: str = "resnet18"
     stem: Stem = "auto"
-    """``imagenet``: 7x7 with stride 2, then max-pool. ``small``: 3x3 with stride 1 and no max-pool, 16 times the
-    positions and about 15 times the compute. ``auto``: small up to an image size of 64, imagenet above."""
+    """``imagenet``: 7x7 with stride 2, then max-pool. ``small``: 3x3 with stride 1 and no max-pool, which gives
+    16 times the positions and costs about 15 times the compute. ``auto``: small up to an image size of 64, imagenet
+    above."""
     epochs: int = 10
     batch_size: int = 64
     """Images per step of each rank."""
     image_size: int = 224
-    """Height and width of the images that the model sees, in pixels."""
+    """Height and width of the model's input images, in pixels."""
     decode: Decode = "cpu"
     """As ``LoaderSpec.decode``."""
     dct_scaling: bool = False
-    """As ``LoaderSpec.dct_scaling``, for train images; evaluation sees the pixels of the reference."""
+    """As ``LoaderSpec.dct_scaling``, for train images; evaluation uses the pixels of the reference."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
     """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""
     schedule: ScheduleName = "cosine"
-    """After the warm-up: ``cosine`` to zero, ``step``: a tenth after each third of the run, or ``constant``."""
+    """The rate after the warm-up. ``cosine`` falls to zero, ``step`` falls to a tenth after each third of the run, and
+    ``constant`` does not change."""
     warmup: float = 0.05
     """Share of the run's steps over which the learning rate rises linearly."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Momentum of SGD; AdamW ignores it."""
     weight_decay: float | None = None
-    """None means 1e-4 (SGD) or 0.05 (AdamW). Never on norms and biases."""
+    """None means 1e-4 (SGD) or 0.05 (AdamW). Norms and biases have none."""
     label_smoothing: float = 0.0
     clip: float | None = None
-    """Largest norm of the gradient of all weights together; None leaves it as it is."""
+    """Largest norm of the gradient of all weights together; None means no limit."""
     accumulate: int = 1
-    """Into how many parts a batch is cut, one after the other, so that its activations need that much less memory."""
+    """Number of parts that a batch is cut into. They are computed one after the other, so that the activations need
+    that much less memory."""
     ema: float | None = None
-    """Decay per step of an exponential moving average of the weights, which is then what gets evaluated."""
+    """Decay per step of an exponential moving average of the weights, which is then evaluated; None: no average."""
     amp: Precision = "none"
-    """Autocast: convolutions and products in this precision, weights in float32."""
+    """Precision of convolutions and matrix products under autocast; weights stay in float32."""
     channels_last: bool = True
     compile: bool = False
     """Train through torch.compile."""
     workers: int | None = None
-    """Of each rank's loader; None means one per usable CPU, or as many as the loader can use."""
+    """Workers of each rank's loader; None means one per usable CPU, or fewer if the loader cannot use so many."""
     seed: int = 0
     device: str = field(default_factory=default_device)
     save_epochs: int | None = None
-    """Keep ``epoch-0001.pt`` and so on, every so many epochs."""
+    """Keep a checkpoint such as ``epoch-0001.pt`` every so many epochs."""
     save_steps: int | None = None
-    """Bring ``last.pt`` up to date every so many steps, not only after each epoch."""
+    """Write ``last.pt`` every so many steps in addition to after each epoch."""
     resume: Path | None = None
-    """A checkpoint to continue from. Its settings must equal these, apart from places, speed and what is kept."""
+    """A checkpoint to continue from. Its settings must equal these, apart from paths, speed and what is saved."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")
@@ -116,7 +120,7 @@ class TrainConfig:
 
 
 def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
-    """Return the settings with every choice that was left open made, as the run records them."""
+    """Return the settings with ``stem``, ``lr`` and ``weight_decay`` filled in, as the run records them."""
     lr, decay = config.lr, config.weight_decay
     return replace(
         config,
@@ -127,7 +131,7 @@ def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
 
 
 def chosen_stem(stem: Stem, image_size: int) -> Stem:
-    """Return the stem that ``auto`` means for an image size in pixels; any other as it is."""
+    """Return the stem that ``auto`` means for an image size in pixels; return any other stem unchanged."""
     if stem != "auto":
         return stem
     return "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"

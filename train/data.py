@@ -1,4 +1,4 @@
-"""The data of a run: which classes there are, and the loaders of its splits."""
+"""The data of a run: the classes and splits of a root, and the open loaders of its splits."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
@@ -24,26 +24,26 @@ SplitName = Literal["train", "val"]
 
 @dataclass(frozen=True, kw_only=True)
 class OpenData:
-    """An open data set."""
+    """The open loaders of one rank, and the classes of the data set."""
 
     wnids: tuple[str, ...]
-    """The classes, in the order of their indexes."""
+    """The wnid of each class, in the order of class indexes."""
     train: Loader
     """Augmented, shuffled, whole batches only."""
     val: Loader | None
-    """Each sample once, in order; None where the data set has no labelled val split."""
+    """Each sample once, in order; None without a labelled val split."""
 
 
 @contextmanager
 def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, None]:
-    """Open the loaders of this rank's share, and close them at the end whatever happens.
+    """Open the loaders of this rank's share, and close them when the block ends or raises.
 
-    Raises TrainingError for a loader that does not cover the epoch or for less than one batch of images,
-    and what the loaders raise.
+    Raises TrainingError for a loader that does not cover the epoch and for less than one batch of images, and the
+    errors of the loaders.
     """
     contents = read_contents(config.root, config.loader)
     with ExitStack() as stack:
-        train = stack.enter_context(closing(open_loader(config.loader, _spec(config, ranks, "train"))))
+        train = stack.enter_context(closing(open_loader(config.loader, loader_spec(config, ranks, "train"))))
         if len(train) == 0:
             raise TrainingError(
                 f"the train split of {config.root} is smaller than one batch of {config.batch_size * ranks.size}; "
@@ -51,26 +51,27 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, No
             )
         val = None
         if "val" in contents.labelled:
-            val = stack.enter_context(open_split(config.loader, _spec(config, ranks, "val")))
+            val = stack.enter_context(open_split(config.loader, loader_spec(config, ranks, "val")))
         yield OpenData(wnids=contents.wnids, train=train, val=val)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a root holds, as the manifest that the loader reads has it."""
+    """The classes and labelled splits of a root, from the manifest that the loader reads."""
 
     classes: tuple[ClassEntry, ...]
     labelled: tuple[str, ...]
-    """The splits that can be trained and evaluated on."""
+    """The splits with labels: those that can be trained and evaluated on."""
 
     @property
     def wnids(self) -> tuple[str, ...]:
+        """The wnid of each class, in the order of class indexes."""
         return tuple(entry.wnid for entry in self.classes)
 
 
 def read_contents(root: Path, loader: str) -> Contents:
-    """Return what ``root`` holds for ``loader``. Raises TrainingError for a loader that does not cover the epoch."""
-    needs = _entry(loader).needs
+    """Return the contents of ``root`` for ``loader``. Raises TrainingError if the loader does not cover the epoch."""
+    needs = _trainable_entry(loader).needs
     if needs == "folders" or (needs == "either" and (root / MANIFEST).is_file()):
         manifest = read_manifest(root)
         labelled = tuple(name for name, split in manifest.splits.items() if split.per_class)
@@ -82,9 +83,10 @@ def read_contents(root: Path, loader: str) -> Contents:
 
 @contextmanager
 def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
-    """Open one split to evaluate on: eval transform, in order, each sample once. Closes it whatever happens.
+    """Open one split for evaluation: eval transform, in order, each sample once. Close it when the block ends.
 
-    ``spec.workers`` is lowered to what the split can feed. Raises TrainingError for a split without labels.
+    ``spec.workers`` is lowered to the number that the split can supply with work. Raises TrainingError for a split
+    without labels.
     """
     labelled = read_contents(spec.root, loader).labelled
     if spec.split not in labelled:
@@ -92,38 +94,31 @@ def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
             f"{spec.root} has no labelled split {spec.split!r}; use --split with one of: {', '.join(labelled)}"
         )
     spec = replace(spec, transform="eval", shuffle=False, drop_last=False, decode="cpu", dct_scaling=False)
-    with closing(open_loader(loader, _fed(loader, spec))) as opened:
+    with closing(open_loader(loader, _with_usable_workers(loader, spec))) as opened:
         yield opened
 
 
+def trainable_loaders(root: Path) -> list[str]:
+    """Return the loaders that can read ``root`` and train, in table order; raise DatasetError if none can read it."""
+    return [name for name in readable_loaders(root) if LOADERS[name].covers_epoch]
+
+
 def default_loader(root: Path) -> str:
-    """Return the first loader of the table that can read ``root`` and train; raise DatasetError when none can."""
-    return next(name for name in readable_loaders(root) if LOADERS[name].covers_epoch)
+    """Return the first loader of the table that can read ``root`` and train; raise DatasetError if none can."""
+    return trainable_loaders(root)[0]
 
 
 def default_workers(root: Path, loader: str, ranks: Ranks | None = None) -> int:
-    """Return one worker per usable CPU of each rank, or fewer where the train split does not feed so many."""
-    _entry(loader)
+    """Return one worker per usable CPU of each rank, or fewer if the train split cannot supply so many with work."""
+    _trainable_entry(loader)
     ranks = ranks or Ranks()
     cpus = max(1, usable_cpus() // ranks.local_size)
-    return _fed(loader, LoaderSpec(root=root, workers=cpus, rank=ranks.rank, world_size=ranks.size)).workers
+    spec = LoaderSpec(root=root, workers=cpus, rank=ranks.rank, world_size=ranks.size)
+    return _with_usable_workers(loader, spec).workers
 
 
-def _fed(loader: str, spec: LoaderSpec) -> LoaderSpec:
-    """Return the spec with no more workers than the loader can use for its split."""
-    most = most_workers(loader, spec)
-    return spec if most is None else replace(spec, workers=min(spec.workers, most))
-
-
-def _entry(name: str) -> LoaderEntry:
-    trainable = [name for name, entry in LOADERS.items() if entry.covers_epoch]
-    if name not in trainable:
-        why = "does not hand out every sample once" if name in LOADERS else "is unknown"
-        raise TrainingError(f"cannot train with loader {name!r}, it {why}; choose one of: {', '.join(trainable)}")
-    return LOADERS[name]
-
-
-def _spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
+def loader_spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
+    """Return what this rank's loader of a split needs for training: shuffled, whole batches only."""
     return LoaderSpec(
         root=config.root,
         split=split,
@@ -139,3 +134,18 @@ def _spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
         decode=config.decode,
         dct_scaling=config.dct_scaling,
     )
+
+
+def _with_usable_workers(loader: str, spec: LoaderSpec) -> LoaderSpec:
+    """Return the spec with at most as many workers as the loader can use for its split."""
+    most = most_workers(loader, spec)
+    return spec if most is None else replace(spec, workers=min(spec.workers, most))
+
+
+def _trainable_entry(name: str) -> LoaderEntry:
+    """Return the loader's entry in the table; raise TrainingError unless it is known and covers the epoch."""
+    trainable = [name for name, entry in LOADERS.items() if entry.covers_epoch]
+    if name not in trainable:
+        why = "does not yield every sample once" if name in LOADERS else "is unknown"
+        raise TrainingError(f"cannot train with loader {name!r}: it {why}; choose one of: {', '.join(trainable)}")
+    return LOADERS[name]

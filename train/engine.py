@@ -1,7 +1,7 @@
-"""One training step and one evaluation pass: all that touches the model, and nothing that touches a file.
+"""One training step and one evaluation pass. This module computes with the model and does not access files.
 
-Loaders hand out uint8 images; they become normalised floats here, on the device, so that a quarter of the bytes
-cross the bus and no worker spends time on it.
+Loaders yield uint8 images. They become normalised floats here, on the device, so that a quarter of the bytes cross the
+bus and workers spend no time on it.
 """
 
 from collections.abc import Iterator
@@ -22,19 +22,20 @@ from .config import Precision, TrainConfig
 from .metrics import Sums
 from .ranks import Ranks
 
-# Mean and deviation of ImageNet's RGB values scaled to 0..1: what every published ResNet was trained with.
+# Mean and deviation of ImageNet's RGB values scaled to 0..1. Every published ResNet was trained with them.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-WARMUP_START = 0.01  # of the learning rate: torchvision's reference training starts its warm-up there
+WARMUP_START = 0.01  # of the learning rate, as in torchvision's reference training
 
 DTYPES: dict[Precision, torch.dtype] = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Normalise(nn.Module):
-    """uint8 (N, 3, H, W) to float32 of the same shape and memory format, zero mean and unit deviation on ImageNet.
+    """Convert uint8 (N, 3, H, W) to float32 of the same shape and memory format.
 
-    A module of its own, so that the model's weights stay those of a plain torchvision ResNet.
+    The result has zero mean and unit deviation on ImageNet. It is a separate module, so that the model's weights
+    stay those of a plain torchvision ResNet.
     """
 
     mean: torch.Tensor
@@ -50,26 +51,27 @@ class Normalise(nn.Module):
 
 
 def autocast(device: str, amp: Precision) -> torch.autocast:
-    """Return the context in which a model computes in the precision ``amp``."""
+    """Return the context manager in which a model computes in the precision ``amp``."""
     return torch.autocast(torch.device(device).type, dtype=DTYPES[amp], enabled=amp != "none")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A model with what changes its weights: the optimiser and the schedule of its learning rate."""
+    """A model with its optimiser, learning rate schedule, gradient scaler and moving average."""
 
     config: TrainConfig
     ranks: Ranks
     model: nn.Module
-    """The plain model: what is saved and evaluated."""
+    """The plain model, which is saved and evaluated."""
     network: Any
-    """The same weights, as they are trained: compiled, and averaging gradients over ranks."""
+    """The same weights wrapped for training: compiled, and with gradients averaged over ranks."""
     normalise: Normalise
     optimiser: Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
-    """Keeps small fp16 gradients from vanishing; does nothing in other precisions."""
+    """Scales the loss so that small fp16 gradients do not become zero; does nothing in other precisions."""
     ema: AveragedModel | None
+    """The moving average of the weights; None if the run keeps none."""
 
     @property
     def lr(self) -> float:
@@ -78,13 +80,13 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model whose weights count: the moving average where one is kept."""
+        """The model to evaluate: the moving average if the run keeps one, else ``model``."""
         return self.model if self.ema is None else self.ema.module
 
     def step(self, batch: Batch) -> Sums:
-        """Train on one batch; return its sums over all ranks as the model saw it, before the weights changed.
+        """Train on one batch; return its sums over all ranks, computed with the weights before this step.
 
-        Raises NotFinite for such a loss; the weights are then still those of the step before.
+        Raises NotFinite if the loss is not finite; the weights are then those of the step before.
         """
         self.model.train()
         self.optimiser.zero_grad()
@@ -96,7 +98,7 @@ class Learner:
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.scaler.get_scale() >= scale:  # else the gradients overflowed in fp16 and no step was taken
+        if self.scaler.get_scale() >= scale:  # else fp16 gradients overflowed and the optimiser took no step
             self.schedule.step()
         if self.ema is not None:
             self.ema.update_parameters(self.model)
@@ -108,8 +110,8 @@ class Learner:
         sums = Sums()
         pairs = zip(batch.images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True)
         for number, (images, labels) in enumerate(pairs, start=1):
-            alone = self.ranks.size > 1 and number < parts  # the ranks average once, with the last part
-            with self.network.no_sync() if alone else nullcontext(), self.ranks.naming_the_dead():
+            unsynced = self.ranks.size > 1 and number < parts  # ranks average gradients once, with the last part
+            with self.network.no_sync() if unsynced else nullcontext(), self.ranks.lost_rank_named():
                 with autocast(self.ranks.device, self.config.amp):
                     logits: torch.Tensor = self.network(self._floats(images))
                     loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
@@ -118,9 +120,9 @@ class Learner:
         return sums
 
     def evaluate(self, loader: Loader) -> Iterator[Sums]:
-        """Yield this rank's sums of each batch of the loader's epoch, without learning from it."""
-        # Each rank's batch statistics have gone their own way since the last step.
-        self.ranks.copy_from_first(self.evaluated.buffers())
+        """Yield this rank's sums of each batch of the loader's epoch; the weights do not change."""
+        # Each rank has its own batch statistics, which differ since the last step.
+        self.ranks.copy_from_rank_0(self.evaluated.buffers())
         for batch in loader:
             self.evaluated.eval()
             with torch.inference_mode(), autocast(self.ranks.device, self.config.amp):
@@ -136,7 +138,7 @@ def build_learner(model: nn.Module, config: TrainConfig, steps: int, ranks: Rank
     """Return a learner for a run of ``steps`` steps on the rank's device. ``config`` must be resolved."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(ranks.device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]  (partial stubs)
-    optimiser = build_optimiser(model, config)
+    optimiser = _build_optimiser(model, config)
     return Learner(
         config=config,
         ranks=ranks,
@@ -150,11 +152,10 @@ def build_learner(model: nn.Module, config: TrainConfig, steps: int, ranks: Rank
     )
 
 
-def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
+def _build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return SGD with Nesterov momentum, or AdamW, without weight decay on norms and biases.
 
-    Pulling those towards zero regularises nothing (He et al., Bag of Tricks, 2019, section 3.1). ``config`` must
-    be resolved.
+    Weight decay on them does not regularise (He et al., Bag of Tricks, 2019, section 3.1). ``config`` must be resolved.
     """
     weights = list(model.parameters())
     groups: list[dict[str, Any]] = [
@@ -168,7 +169,7 @@ def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
 
 
 def build_schedule(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
-    """Return a linear warm-up followed by the config's schedule, stepped once per training step."""
+    """Return a linear warm-up followed by the config's schedule. Step it once per training step."""
     warmup_steps = int(config.warmup * steps)
     rest = steps - warmup_steps
     if config.schedule == "cosine":
@@ -193,5 +194,5 @@ def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
-    # With the batch statistics: those of the current weights do not belong to the averaged ones.
+    # The batch statistics are averaged too: those of the current weights do not belong to the averaged weights.
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

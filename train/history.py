@@ -1,7 +1,7 @@
-"""What happened so far: the finished epochs, the one under way, and the result that they add up to.
+"""The epochs of a run so far: a record of each finished epoch, and the sums of the unfinished one.
 
-All of it travels in the checkpoint, so a resumed run reports the same epochs, rates and curves as one that was
-never interrupted, and ``metrics.jsonl`` can be written afresh from it at any time.
+The checkpoint holds all of it. So a resumed run reports the same epochs, rates and curves as an uninterrupted one, and
+``metrics.jsonl`` can be written again from it at any time.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from .metrics import Metrics, Sums
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
-    """The epoch under way."""
+class UnfinishedEpoch:
+    """The epoch under way, from its first batch to the last one that was trained on."""
 
     batches: int = 0
     sums: Sums = field(default_factory=Sums)
@@ -22,9 +22,9 @@ class Running:
     lr: float = 0.0
     """Learning rate of the last step."""
 
-    def add(self, sums: Sums, *, wait: float, work: float, lr: float) -> "Running":
-        """Return this with one more batch."""
-        return Running(
+    def add(self, sums: Sums, *, wait: float, work: float, lr: float) -> "UnfinishedEpoch":
+        """Return this epoch with one more batch."""
+        return UnfinishedEpoch(
             batches=self.batches + 1,
             sums=self.sums + sums,
             wait=self.wait + wait,
@@ -44,24 +44,24 @@ class EpochRecord:
     lr: float
     """Learning rate of the epoch's last step."""
     train: Metrics
-    """Over the epoch's training batches, augmented, each seen by the model as it was at that step."""
+    """Over the epoch's augmented training batches, each with the weights before its step."""
     val: Metrics | None
-    """Over the whole val split after the epoch; None where the data set has no labelled one."""
+    """Over the whole val split after the epoch; None without a labelled val split."""
     images: int
     seconds: float
-    """Of training, without the evaluation."""
+    """Seconds of training, without the evaluation."""
     data_wait: float
-    """Share, 0 to 1, of those seconds spent waiting for the loader."""
+    """Share of those seconds spent waiting for the loader, 0 to 1."""
     images_per_second: float
 
     @property
     def score(self) -> float:
-        """What ``best.pt`` is the best by: top-1 on val, or on train where there is no val."""
+        """The figure that selects ``best.pt``: top-1 on val, or on train without a val split."""
         return (self.val or self.train).top1
 
 
-def record_epoch(running: Running, *, epoch: int, step: int, val: Metrics | None) -> EpochRecord:
-    """Return the record of an epoch that has just been finished."""
+def build_record(running: UnfinishedEpoch, *, epoch: int, step: int, val: Metrics | None) -> EpochRecord:
+    """Return the record of an epoch whose last batch has been trained on."""
     seconds = running.wait + running.work
     return EpochRecord(
         epoch=epoch,
@@ -77,5 +77,5 @@ def record_epoch(running: Running, *, epoch: int, step: int, val: Metrics | None
 
 
 def is_best(history: tuple[EpochRecord, ...]) -> bool:
-    """Return whether the last epoch is better than all before it."""
+    """Return whether the last epoch has a higher score than all epochs before it."""
     return max(history, key=lambda record: record.score) is history[-1]

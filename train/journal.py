@@ -1,12 +1,12 @@
-"""A run's directory and what people read in it: metrics.jsonl, curves.png and the TensorBoard events.
+"""A run's directory, and the files in it for the user: metrics.jsonl, curves.png and the TensorBoard events.
 
-RUN/config.json           the settings as they were used
-RUN/checkpoints/last.pt   the end of the last finished epoch, or the place of an interruption
-RUN/checkpoints/best.pt   the epoch with the best top-1 on val
-RUN/checkpoints/epoch-0001.pt …   every so many epochs, where that is asked for
-RUN/metrics.jsonl         one JSON object per finished epoch
-RUN/curves.png            the same as an image
-RUN/tensorboard/          the same, the loss and the learning rate of every step, the graph, some images
+RUN/config.json                  the settings as they were used
+RUN/checkpoints/last.pt          the end of the last finished epoch, or the place of an interruption
+RUN/checkpoints/best.pt          the epoch with the best top-1 on val
+RUN/checkpoints/epoch-0001.pt …  every so many epochs, with --save-epochs
+RUN/metrics.jsonl                one JSON object per finished epoch
+RUN/curves.png                   loss and accuracies of metrics.jsonl as curves
+RUN/tensorboard/                 the same as metrics.jsonl, loss and learning rate of every step, the graph, some images
 """
 
 import copy
@@ -30,12 +30,12 @@ from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics, Sums
 
-IMAGES = 16  # one glance: are they upright, in colour, and of something?
+IMAGES = 16  # enough to check that images are upright, in colour, and show something
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The places in a run's directory."""
+    """The paths in a run's directory."""
 
     path: Path
 
@@ -48,17 +48,17 @@ class RunDirectory:
         return self.path / "checkpoints" / "best.pt"
 
     def epoch(self, number: int) -> Path:
-        """Return the checkpoint of an epoch, counted from 1."""
+        """Return the path of an epoch's checkpoint; epochs count from 1."""
         return self.path / "checkpoints" / f"epoch-{number:04d}.pt"
 
     def claim(self, config: TrainConfig) -> None:
-        """Make the directory this run's own, and write its config.json.
+        """Create the directory for this run, and write its config.json.
 
-        Raises OutputError when it holds something already, or is not where the run to be resumed lives.
+        Raises OutputError if the directory is not empty, or is not that of the run to be resumed.
         """
         try:
             if config.resume is None:
-                self._refuse_occupied()
+                self._require_empty()
             elif config.resume.resolve().parent != self.last.parent.resolve():
                 home = config.resume.resolve().parent.parent
                 raise OutputError(f"{config.resume} continues the run in {home}, not {self.path}; use --out {home}")
@@ -67,10 +67,10 @@ class RunDirectory:
         except OSError as error:
             raise OutputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
 
-    def _refuse_occupied(self) -> None:
+    def _require_empty(self) -> None:
         if self.last.is_file():
             raise OutputError(
-                f"{self.path} holds a training run already; continue it with --resume {self.last}, "
+                f"{self.path} already holds a training run; continue it with --resume {self.last}, "
                 "or choose another --out"
             )
         if self.path.exists() and any(self.path.iterdir()):
@@ -78,44 +78,45 @@ class RunDirectory:
 
 
 class Journal:
-    """Writes down a run's steps and epochs. Close it to flush the events."""
+    """The log of a run's steps and epochs, in TensorBoard events and files. Close it to flush the events."""
 
     def __init__(self, directory: Path, first_step: int) -> None:
         self._directory = directory
         with self._writing():
-            # Events of an interrupted attempt at the steps to come are hidden.
+            # purge_step hides the events that an interrupted run wrote for the steps from first_step on.
             self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
 
-    def begin(self, model: nn.Module, batch: Batch) -> None:
-        """Show the model's graph and the first images that it is trained on."""
+    def add_model(self, model: nn.Module, batch: Batch) -> None:
+        """Write the model's graph and the first images of its first batch."""
         shown = copy.deepcopy(model).to("cpu").eval()
         image = batch.images[:1].float().cpu()
         with self._writing(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing is deprecated, and TensorBoard knows no other way
+            warnings.simplefilter("ignore")  # tracing is deprecated, and TensorBoard has no other way
             self._events.add_graph(shown, image)
             self._events.add_images("images/train", batch.images[:IMAGES].cpu(), 0)
 
-    def step(self, step: int, sums: Sums, lr: float) -> None:
-        """Note a training step: its number, its batch's sums and the learning rate it used."""
+    def add_step(self, step: int, sums: Sums, lr: float) -> None:
+        """Write a training step's loss and learning rate."""
         with self._writing():
             self._events.add_scalar("step/loss", sums.loss / sums.images, step)
             self._events.add_scalar("step/lr", lr, step)
 
-    def epoch(self, record: EpochRecord) -> None:
-        """Note a finished epoch, in TensorBoard at its last step."""
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Write a finished epoch's metrics and rates at its last step."""
         with self._writing():
             for name, value in _scalars(record).items():
                 self._events.add_scalar(name, value, record.step)
             self._events.flush()
 
-    def publish(self, history: tuple[EpochRecord, ...]) -> None:
-        """Write metrics.jsonl and curves.png for these epochs. Raises OutputError when that fails."""
+    def write_files(self, history: tuple[EpochRecord, ...]) -> None:
+        """Write metrics.jsonl and curves.png for these epochs. Raises OutputError if that fails."""
         lines = "".join(json.dumps(to_json(record)) + "\n" for record in history)
         with self._writing():
             write_atomically(self._directory / "metrics.jsonl", lines.encode())
-            write_atomically(self._directory / "curves.png", draw_curves(history))
+            write_atomically(self._directory / "curves.png", _draw_curves(history))
 
     def close(self) -> None:
+        """Flush and close the TensorBoard events."""
         with self._writing():
             self._events.close()
 
@@ -145,7 +146,7 @@ def _splits(record: EpochRecord) -> dict[str, Metrics]:
     return {"train": record.train} | ({} if record.val is None else {"val": record.val})
 
 
-def draw_curves(history: tuple[EpochRecord, ...]) -> bytes:
+def _draw_curves(history: tuple[EpochRecord, ...]) -> bytes:
     """Return a PNG with the loss and the accuracies over the epochs."""
     figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
     axes: Any = figure.subplots(1, 2)

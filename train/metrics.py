@@ -1,7 +1,7 @@
 """Loss, top-1 and top-5 as sums over samples, divided once at the end.
 
-An average of batch averages weighs the samples of a smaller last batch more. Sums do not, and sums of several
-processes add up to exactly what one process would have counted.
+An average of batch averages gives more weight to the samples of a smaller last batch. Sums do not, and the sums of
+several processes add up to exactly what one process would count.
 """
 
 import math
@@ -14,24 +14,24 @@ from ..prep import TrainingError
 
 
 class NotFinite(TrainingError):
-    """The loss is infinite or no number."""
+    """The loss is infinite or not a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What a model reaches on a set of samples."""
+    """Loss and accuracies of a model on a set of samples."""
 
     loss: float
     """Mean cross-entropy, in nats."""
     top1: float
-    """Share, 0 to 1, of samples whose class has the highest score."""
+    """Share of samples whose class has the highest score, 0 to 1."""
     top5: float
-    """Share, 0 to 1, of samples whose class is among the five highest scores; with fewer classes, among all."""
+    """Share of samples whose class is among the five highest scores, 0 to 1; among all scores with fewer classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """The same, not yet divided."""
+    """The sums that ``Metrics`` are the means of, with the number of images."""
 
     images: int = 0
     loss: float = 0.0
@@ -43,13 +43,13 @@ class Sums:
         """Return the sums of one batch: ``logits`` (N, C) float, ``labels`` (N,) int64, on one device."""
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-        # One transfer, because each one waits for the device. float64 holds every count exactly.
+        # One transfer for all, because each waits for the device. float64 holds every count exactly.
         values = torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()]).tolist()
         return cls.from_values([len(labels), *values])
 
     @classmethod
     def from_values(cls, values: list[float]) -> "Sums":
-        """Return the sums from ``values()``, which may have been added up over ranks."""
+        """Return the sums that ``values()`` gave, possibly added up over ranks."""
         images, loss, top1, top5 = values
         return cls(images=int(images), loss=loss, top1=int(top1), top5=int(top5))
 
@@ -58,14 +58,14 @@ class Sums:
         return [self.images, self.loss, self.top1, self.top5]
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums.from_values([mine + theirs for mine, theirs in zip(self.values(), other.values(), strict=True)])
+        return Sums.from_values([left + right for left, right in zip(self.values(), other.values(), strict=True)])
 
     def require_finite(self) -> "Sums":
-        """Return these sums; raise NotFinite when the loss is not finite."""
+        """Return these sums; raise NotFinite if the loss is not finite."""
         if not math.isfinite(self.loss):
             raise NotFinite(f"the loss became {self.loss}")
         return self
 
     def metrics(self) -> Metrics:
-        """Return the means over the samples, of which there must be one at least."""
+        """Return the means over the samples; there must be at least one."""
         return Metrics(loss=self.loss / self.images, top1=self.top1 / self.images, top5=self.top5 / self.images)

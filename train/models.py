@@ -1,8 +1,8 @@
-"""torchvision's ResNets by name, with fresh weights, a head for the data set's classes and a stem for its images.
+"""torchvision's ResNets by name, with random weights, a head for the data set's classes and a stem for its images.
 
-Nothing is ever downloaded. The last normalisation of every residual block starts at zero, so that each block
-starts as the identity (Goyal et al., 2017, section 5.1): short runs gain the most from it. The small stem is that of
-the ResNets for CIFAR (He et al., 2016, section 4.2): one 3x3 convolution with stride 1, and no max-pool.
+This module downloads nothing. The last normalisation of every residual block starts at zero, so that each block starts
+as the identity (Goyal et al., 2017, section 5.1); short runs gain the most from this. The small stem is that of the
+ResNets for CIFAR (He et al., 2016, section 4.2): one 3x3 convolution with stride 1, and no max-pool.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ MODELS: dict[str, Callable[..., ResNet]] = {
 
 
 def build_model(name: str, classes: int, *, stem: Stem, seed: int) -> ResNet:
-    """Return a ResNet for float32 (N, 3, H, W), giving (N, ``classes``); ``seed`` fixes its weights.
+    """Return a ResNet from float32 (N, 3, H, W) to scores (N, ``classes``); ``seed`` determines its weights.
 
-    ``stem`` is ``imagenet`` or ``small``. torch's global generator is left as it was. Raises TrainingError for an
-    unknown name.
+    ``stem`` is ``imagenet`` or ``small``. The state of torch's global generator does not change. Raises TrainingError
+    for an unknown name.
     """
     if name not in MODELS:
         raise TrainingError(f"unknown model {name!r}; choose one of: {', '.join(MODELS)}")

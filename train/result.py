@@ -1,7 +1,7 @@
-"""What a finished run reports, and whether its input kept up with the model.
+"""The result of a finished run, and a sentence on whether the input kept up with the model.
 
-Data wait is the share of the training time that a step waited for its batch. Whoever sees 30 % wants to know
-what to do about it, so the report ends with that sentence.
+Data wait is the share of the training time that steps waited for their batch. If it is high, the sentence ends with
+what to change or the next command.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics
 
-# Below a twentieth, the best loader in the world could not shorten the run noticeably.
-STARVED = 0.05
+# With less data wait than a twentieth, a faster loader could not shorten the run noticeably.
+NOTICEABLE_WAIT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run reached and where it is kept."""
+    """The metrics, rates and settings of a finished run, and the paths of its checkpoints."""
 
     train: Metrics
-    """Of the last epoch, over its training batches as they were trained on."""
+    """Over the augmented training batches of the last epoch, each with the weights before its step."""
     val: Metrics | None
-    """Of the final weights; None without a labelled val split."""
+    """Over val, with the final weights; None without a labelled val split."""
     images_per_second: float
-    """Of all ranks, over all epochs, without the evaluations."""
+    """Images of all ranks and epochs per second of training, without the evaluations."""
     data_wait: float
-    """Share, 0 to 1, of the training time spent waiting for the loader."""
+    """Share of the training time spent waiting for the loader, 0 to 1."""
     input_verdict: str
-    """One sentence: whether the input starved the model, and what to change."""
+    """One sentence: whether the input was the bottleneck, and what to change if it was."""
     loader: str
     workers: int
     ranks: int
@@ -43,10 +43,10 @@ class TrainResult:
     best: Path
 
 
-def summarise(
+def summarise_run(
     config: TrainConfig, history: tuple[EpochRecord, ...], *, classes: int, ranks: int, last: Path, best: Path
 ) -> TrainResult:
-    """Return what a finished run reached. ``config`` must be resolved."""
+    """Return the result of a finished run. ``config`` must be resolved."""
     seconds = sum(record.seconds for record in history)
     rate = sum(record.images for record in history) / seconds
     data_wait = sum(record.data_wait * record.seconds for record in history) / seconds
@@ -70,13 +70,13 @@ def summarise(
 
 
 def input_verdict(config: TrainConfig, images_per_second: float, data_wait: float) -> str:
-    """Return one sentence: whether the input starved the model, and what to change where it did."""
-    if data_wait < STARVED:
+    """Return one sentence: whether the input was the bottleneck, and what to change if it was."""
+    if data_wait < NOTICEABLE_WAIT:
         return f"the input kept up: the model waited {data_wait:.1%} of the time, so a faster loader would gain little"
     possible = images_per_second / (1 - data_wait)
     return (
-        f"the input starved the model: it waited {data_wait:.1%} of the time, and without that it would train "
-        f"{possible:,.0f} images/s instead of {images_per_second:,.0f}; {_advice(config)}"
+        f"the input was the bottleneck: the model waited {data_wait:.1%} of the time, and without the wait it would "
+        f"train {possible:,.0f} images/s instead of {images_per_second:,.0f}; {_advice(config)}"
     )
 
 

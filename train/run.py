@@ -1,85 +1,72 @@
-"""A training run: epochs of steps, an evaluation after each, and a checkpoint that every one of them survives.
-
-The run's state is what a checkpoint holds and nothing else: weights, optimiser, schedule, finished epochs, and the
-place in the epoch under way. It changes between two steps only, so it can be saved there at any time: at the end
-of an epoch, every so many steps, and when Ctrl-C or SIGTERM ends the run early. With several ranks all of them hold
-the same state, and rank 0 writes it.
-"""
+"""A training run from its settings to its result: it joins the ranks, chooses a loader, opens the data and trains."""
 
 import json
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import torch
 
-from ..loaders import Batch
 from ..prep import Progress, TrainingError, silent
-from .checkpoint import About, check_fit, read_checkpoint, restore, save_state, write_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
-from .engine import Learner, build_learner
-from .history import EpochRecord, Running, is_best, record_epoch
-from .interrupts import interrupts_deferred, sigterm_interrupts
-from .journal import Journal, RunDirectory
-from .metrics import Metrics, NotFinite, Sums
-from .models import build_model
+from .interrupts import sigterm_interrupts
 from .ranks import Ranks, joined_ranks
-from .result import TrainResult, summarise
+from .result import TrainResult
+from .trainer import Trainer
 
 
 def train(
-    config: TrainConfig, progress: Progress = silent, tell: Callable[[str], None] = lambda _: None
+    config: TrainConfig, progress: Progress = silent, notice: Callable[[str], None] = lambda _: None
 ) -> TrainResult:
     """Train, and write the run directory ``config.out``. Under torchrun, train together with the other ranks.
 
-    ``tell`` is given a sentence on the loader that was chosen before the first step.
+    ``notice`` is called with a sentence on the chosen loader, before the first step.
 
     Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
-    directory, DatasetError and LoaderError for the data. KeyboardInterrupt (Ctrl-C, SIGTERM) passes through once
-    ``last.pt`` has the place.
+    directory, DatasetError and LoaderError for the data. On Ctrl-C and SIGTERM it saves ``last.pt``, then raises
+    KeyboardInterrupt.
     """
     check_device(config.device)
-    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _own_randomness(config, ranks):
-        config = resolved(_with_loader(config, ranks, progress, tell), ranks.size)
-        with open_data(config, ranks) as data, _explained(config):
-            return _trained(config, data, ranks, progress if ranks.rank == 0 else silent)
+    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
+        config = resolved(_with_chosen_loader(config, ranks, progress, notice), ranks.size)
+        with open_data(config, ranks) as data, _torch_errors_explained(config):
+            return _run_trainer(config, data, ranks, progress if ranks.rank == 0 else silent)
 
 
-def _trained(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
-    """Run to the end, in a frame of its own: the model is gone when the ranks part."""
-    run = _Trainer(config, data, ranks, progress)
+def _run_trainer(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
+    """Train to the end. Only this function holds the model, which must be freed before the ranks disconnect."""
+    trainer = Trainer(config, data, ranks, progress)
     try:
-        run.to_the_end()
+        trainer.train()
     finally:
-        run.close()
-    return run.result()
+        trainer.close()
+    return trainer.result()
 
 
-def _with_loader(config: TrainConfig, ranks: Ranks, progress: Progress, tell: Callable[[str], None]) -> TrainConfig:
+def _with_chosen_loader(
+    config: TrainConfig, ranks: Ranks, progress: Progress, notice: Callable[[str], None]
+) -> TrainConfig:
     """Return the config with a loader and its workers, the same on all ranks."""
-    chosen = ranks.from_first("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
+    chosen = ranks.made_by_rank_0("loader", lambda: json.dumps(vars(choose_loader(config, ranks, progress))))
     choice = Choice(**json.loads(chosen))
     if ranks.rank == 0:
-        tell(choice.sentence)
+        notice(choice.sentence)
     return replace(config, loader=choice.loader, workers=choice.workers)
 
 
 @contextmanager
-def _own_randomness(config: TrainConfig, ranks: Ranks) -> Generator[None, None, None]:
-    """Seed torch's generators for the run, and leave them as they were."""
+def _seeded_generators(config: TrainConfig, ranks: Ranks) -> Generator[None, None, None]:
+    """Seed torch's generators inside the block, and restore their states after it."""
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.startswith("cuda") else []):
         torch.manual_seed(config.seed)
         yield
 
 
 @contextmanager
-def _explained(config: TrainConfig) -> Generator[None, None, None]:
-    """Say in one sentence what torch tells in many lines."""
+def _torch_errors_explained(config: TrainConfig) -> Generator[None, None, None]:
+    """Turn two errors of torch, out of memory and a failed compilation, into a TrainingError of one sentence."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -89,164 +76,6 @@ def _explained(config: TrainConfig) -> Generator[None, None, None]:
         ) from error
     except RuntimeError as error:
         if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise TrainingError(f"torch.compile failed ({_first_line(error)}); train without --compile") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise TrainingError(f"torch.compile failed ({reason}); train without --compile") from error
         raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-class _Trainer:
-    def __init__(self, config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> None:
-        self._config = config
-        self._data = data
-        self._ranks = ranks
-        self._progress = progress
-        self._length = len(data.train)
-        model = build_model(config.model, len(data.wnids), stem=config.stem, seed=config.seed)
-        self._learner: Learner = build_learner(model, config, config.epochs * self._length, ranks)
-        self._running = Running()
-        self._loader_state: dict[str, Any] = {}
-        self._history: tuple[EpochRecord, ...] = ()
-        if config.resume is not None:
-            self._resume(config.resume)
-        self._directory = RunDirectory(config.out)
-        self._journal: Journal | None = None
-        if ranks.rank == 0:
-            self._directory.claim(config)
-            self._journal = Journal(config.out, first_step=self._step + 1)
-            if self._history:
-                self._journal.publish(self._history)
-
-    @property
-    def _step(self) -> int:
-        return len(self._history) * self._length + self._running.batches
-
-    def _resume(self, path: Path) -> None:
-        checkpoint = read_checkpoint(path)
-        check_fit(path, checkpoint.about, self._about())
-        restore(path, checkpoint, self._learner)
-        self._history, self._running = checkpoint.about.history, checkpoint.about.running
-        self._loader_state = checkpoint.loader
-
-    def to_the_end(self) -> None:
-        """Train until the last epoch is finished."""
-        try:
-            # A rank alone stops at once where it waits; several hold a signal until all know of it.
-            with nullcontext(lambda: False) if self._ranks.size == 1 else interrupts_deferred() as stopping:
-                while len(self._history) < self._config.epochs:
-                    self._train_epoch(stopping)
-                    val = self._evaluate(stopping)
-                    with interrupts_deferred():
-                        self._finish_epoch(val)
-        except KeyboardInterrupt:
-            with interrupts_deferred():  # people press it twice
-                self._write(self._directory.last)
-            raise
-
-    def close(self) -> None:
-        """Flush the events."""
-        if self._journal is not None:
-            self._journal.close()
-
-    def _train_epoch(self, stopping: Callable[[], bool]) -> None:
-        """Train on the rest of the epoch under way."""
-        loader, epoch = self._data.train, len(self._history)
-        name = f"train epoch {epoch + 1}/{self._config.epochs}"
-        if self._running.batches == 0:
-            loader.set_epoch(epoch)
-        elif self._running.batches < self._length:
-            loader.load_state_dict(self._loader_state)
-        else:
-            return
-        began = perf_counter()
-        for batch in self._ranks.in_lockstep(loader, stopping):
-            fetched = perf_counter()
-            with interrupts_deferred():
-                self._train_step(batch, fetched - began)
-                self._loader_state = loader.state_dict()
-                if self._config.save_steps and self._step % self._config.save_steps == 0:
-                    self._write(self._directory.last)
-            self._progress(name, self._running.batches, self._length)
-            began = perf_counter()
-
-    def _train_step(self, batch: Batch, wait: float) -> None:
-        began, lr = perf_counter(), self._learner.lr
-        with self._stop_at(f"in step {self._running.batches + 1} of epoch {len(self._history) + 1}"):
-            sums = self._learner.step(batch)
-        self._running = self._running.add(sums, lr=lr, wait=wait, work=perf_counter() - began)
-        if self._journal is not None:
-            self._journal.step(self._step, sums, lr)
-            if self._step == 1:
-                self._journal.begin(self._learner.model, batch)
-
-    def _evaluate(self, stopping: Callable[[], bool]) -> Metrics | None:
-        loader, epoch = self._data.val, len(self._history) + 1
-        if loader is None:
-            return None
-        sums = Sums()
-        for done, batch in enumerate(self._learner.evaluate(loader), start=1):
-            sums += batch
-            self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
-            if stopping():
-                break
-        *values, stopped = self._ranks.total([*sums.values(), stopping()])
-        if stopped:
-            raise KeyboardInterrupt
-        sums = Sums.from_values(values)
-        with self._stop_at(f"in the evaluation of epoch {epoch}"):
-            return sums.require_finite().metrics()
-
-    @contextmanager
-    def _stop_at(self, place: str) -> Generator[None, None, None]:
-        """Say where a loss that is not finite ended the run, and what is left of it."""
-        try:
-            yield
-        except NotFinite as error:
-            kept = f"{self._directory.last} keeps epoch {len(self._history)}" if self._history else "nothing is kept"
-            raise TrainingError(
-                f"{error} {place}; {kept}; train again with an --lr smaller than {self._config.lr:g}"
-            ) from error
-
-    def _finish_epoch(self, val: Metrics | None) -> None:
-        record = record_epoch(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
-        self._history, self._running, self._loader_state = (*self._history, record), Running(), {}
-        paths = [self._directory.last]
-        # The others first: whoever dies between two of them resumes before this epoch, and writes it again.
-        if is_best(self._history):
-            paths.insert(0, self._directory.best)
-        if self._config.save_epochs and record.epoch % self._config.save_epochs == 0:
-            paths.insert(0, self._directory.epoch(record.epoch))
-        self._write(*paths)
-        if self._journal is not None:
-            self._journal.epoch(record)
-            self._journal.publish(self._history)
-
-    def _about(self) -> About:
-        return About(
-            config=self._config,
-            classes=self._data.wnids,
-            epoch_steps=self._length,
-            ranks=self._ranks.size,
-            running=self._running,
-            history=self._history,
-        )
-
-    def _write(self, *paths: Path) -> None:
-        """Write a checkpoint of this moment to each of the paths."""
-        if self._ranks.rank == 0:
-            data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
-            for path in paths:
-                write_checkpoint(path, data)
-
-    def result(self) -> TrainResult:
-        """Return what the finished run reached."""
-        return summarise(
-            self._config,
-            self._history,
-            classes=len(self._data.wnids),
-            ranks=self._ranks.size,
-            last=self._directory.last,
-            best=self._directory.best,
-        )

@@ -16,7 +16,7 @@ from feedline.prep import (
 )
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import About, Checkpoint, read_checkpoint
-from feedline.train.history import Running
+from feedline.train.history import UnfinishedEpoch
 
 from .runs import last, make_root, records, same, weights
 
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_refused_or_reads_as_before(
         config=TrainConfig(root=Path("data"), out=Path("run"), stem="imagenet", device="cpu"),
         classes=("n01440764",),
         epoch_steps=1,
-        running=Running(),
+        running=UnfinishedEpoch(),
         history=(),
     )
     tensors = {"weight": torch.arange(4.0)}
@@ -162,7 +162,10 @@ def test_resuming_with_other_settings_is_refused(finished: TrainConfig, change: 
 
 @pytest.mark.parametrize(
     ("classes", "per_class", "message"),
-    [(4, 12, "6 classes in 3 steps an epoch, and .* has 4 others in 3"), (6, 16, "has 6 in 6")],
+    [
+        (4, 12, "6 classes in 3 steps an epoch, and .* has 4 other classes in 3 steps"),
+        (6, 16, "has 6 classes in 6 steps"),
+    ],
 )
 def test_resuming_on_other_data_is_refused(
     classes: int, per_class: int, message: str, finished: TrainConfig, tmp_path: Path

@@ -14,7 +14,7 @@ from feedline.benchmarks import Plan, bench, read_records, write_record
 from feedline.cli.train import train as train_command
 from feedline.loaders import Loader, LoaderSpec, open_loader
 from feedline.prep import TrainingError, read_document
-from feedline.train import TrainConfig, choose, result, train
+from feedline.train import TrainConfig, choose, data, result, train
 from feedline.train.choose import choose_loader
 from feedline.train.ranks import Ranks
 
@@ -51,11 +51,11 @@ def test_a_trial_finds_the_faster_loader(slow: str, config: TrainConfig, monkeyp
     def open_slowly(name: str, spec: LoaderSpec) -> object:
         return Slow(open_loader(name, spec)) if name == slow else open_loader(name, spec)
 
-    monkeypatch.setattr(choose, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(choose, "TRIAL_SECONDS", 0.2)
     monkeypatch.setattr(choose, "open_loader", open_slowly)
-    monkeypatch.setattr(choose, "readable_loaders", lambda root: ["imagefolder", "webdataset", "cached"])
+    monkeypatch.setattr(data, "readable_loaders", lambda root: ["imagefolder", "webdataset", "cached"])
     told: list[str] = []
-    trained = train(config, tell=told.append)
+    trained = train(config, notice=told.append)
     other = {"imagefolder": "webdataset", "webdataset": "imagefolder"}[slow]
     assert (trained.loader, trained.workers) == (other, 0)
     assert len(told) == 1
@@ -89,11 +89,11 @@ def test_nothing_is_tried_where_there_is_no_choice(config: TrainConfig, monkeypa
     named = choose_loader(replace(config, loader="webdataset"), Ranks(), look)
     train(replace(config, loader="webdataset"))
     again = choose_loader(replace(config, resume=config.out / "checkpoints" / "last.pt"), Ranks(), look)
-    monkeypatch.setattr(choose, "readable_loaders", lambda root: ["imagefolder", "cached"])
+    monkeypatch.setattr(data, "readable_loaders", lambda root: ["imagefolder", "cached"])
     alone = choose_loader(config, Ranks(), look)
-    assert (named.loader, named.reason) == ("webdataset", "as asked")
-    assert (again.loader, again.reason) == ("webdataset", "as the run began")
-    assert (alone.loader, alone.reason) == ("imagefolder", f"the only one that can read {config.root}")
+    assert (named.loader, named.reason) == ("webdataset", "as requested")
+    assert (again.loader, again.reason) == ("webdataset", "as in the resumed run")
+    assert (alone.loader, alone.reason) == ("imagefolder", f"the only loader that can read {config.root}")
     assert seen == []
 
 
@@ -133,7 +133,7 @@ def test_records_of_this_machine_and_data_decide(config: TrainConfig, tmp_path: 
 def test_the_closing_sentence_says_what_to_change(
     workers: int, wait: float, expected: str, config: TrainConfig
 ) -> None:
-    """Above a twentieth of the time the input starved the model: what it costs, and the next command."""
+    """Above a twentieth of the time the input was the bottleneck: what it costs, and the next command."""
     sentence = result.input_verdict(replace(config, loader="imagefolder", workers=workers), 100.0, wait)
     assert expected in sentence
     assert "\n" not in sentence

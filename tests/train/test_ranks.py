@@ -210,7 +210,7 @@ def test_a_rank_that_is_killed_ends_the_other_which_names_it(dead: int, root: Pa
         ranks[dead].kill()
         _, told = ranks[1 - dead].communicate(timeout=60)
         assert ranks[1 - dead].returncode == 1
-    assert f"rank {dead} died without a word" in told
+    assert f"rank {dead} died without an error message" in told
     assert "Traceback" not in told
 
 
@@ -239,6 +239,6 @@ def test_a_port_in_use_is_named(root: Path, tmp_path: Path) -> None:
         with two_ranks(str(root), "--out", str(tmp_path / "run"), *SETTINGS, port=port) as ranks:
             _, told = ranks[0].communicate(timeout=60)
             assert ranks[0].returncode == 1
-    assert f"the ranks cannot meet at 127.0.0.1:{port}" in told
+    assert f"the ranks cannot connect at 127.0.0.1:{port}" in told
     assert "--master-port" in told
     assert "Traceback" not in told

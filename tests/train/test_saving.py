@@ -166,12 +166,12 @@ def test_events_that_cannot_be_written_end_in_one_sentence(
         def __getattr__(self, name: str) -> object:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    original = Journal.begin
+    original = Journal.add_model
 
     def fill(self: Journal, *arguments: object) -> None:
         original(self, *arguments)
         self._events = Full()
 
-    monkeypatch.setattr(Journal, "begin", fill)
+    monkeypatch.setattr(Journal, "add_model", fill)
     with pytest.raises(OutputError, match=r"cannot write to .*run: No space left on device; make room .* --resume"):
         train(config)

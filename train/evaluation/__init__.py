@@ -1,4 +1,4 @@
-"""What a checkpoint makes of a split: metrics, disagreements between two checkpoints, and their gallery.
+"""Reading finished checkpoints: metrics on a split, disagreements of two checkpoints, and their gallery.
 
-Whatever reads a finished checkpoint and changes nothing belongs here. Training steps belong to the floor itself.
+Code that reads a finished checkpoint and changes nothing belongs here. Training steps belong to ``feedline.train``.
 """

@@ -1,8 +1,8 @@
-"""Two checkpoints on the same split: how often they disagree, and on which images most.
+"""The comparison of two checkpoints on one split: how often they disagree, and on which images most.
 
-Two accuracies that are close say little: the models may be right on the same images or on different ones. So
-every sample's two verdicts are laid side by side, and the images are listed on which the two differ most in the
-probability that they give to the true class.
+Two similar accuracies do not show whether the models are right on the same images or on different ones. So the two
+predictions for every sample are compared. Of the images on which they disagree, those are listed where the probability
+of the true class differs most.
 """
 
 from dataclasses import dataclass
@@ -11,43 +11,45 @@ from pathlib import Path
 import numpy as np
 
 from ...prep import ClassEntry, Progress, silent
+from ..checkpoint import About
 from .evaluate import EvaluateConfig, Predictions, predict
 from .image_files import ImageFile, read_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one checkpoint says of one image."""
+    """The prediction of one checkpoint for one image."""
 
     label: ClassEntry
     """The class with the highest score."""
     probability: float
-    """That it gives to this class, 0 to 1."""
+    """Probability of that class, 0 to 1."""
     truth_probability: float
-    """That it gives to the true class, 0 to 1."""
+    """Probability of the true class, 0 to 1."""
     correct: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """One image that the two put into different classes."""
+    """One image for which the two checkpoints predict different classes."""
 
     file: str
-    """Relative to the root, with forward slashes; inside a shard, the shard's name and the member's."""
+    """Path relative to the root, with forward slashes; for a shard, its path and the member's name."""
     truth: ClassEntry
     a: Prediction
     b: Prediction
     gap: float
-    """The probability that b gives to the truth, less that of a: -1 to 1."""
+    """Probability of the true class in b minus that in a, -1 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """One of the two checkpoints."""
+class ComparedCheckpoint:
+    """One of the two checkpoints, with its metrics on the split."""
 
     checkpoint: Path
     model: str
     epoch: int
+    """Finished epochs of the checkpoint."""
     loss: float
     top1: float
     top5: float
@@ -55,20 +57,20 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two checkpoints on one split."""
+    """The counts of a comparison, and the images on which the two checkpoints disagree most."""
 
     images: int
     disagreements: int
-    """Images whose highest score is of another class in a than in b."""
+    """Number of images for which a and b predict different classes."""
     split: str
-    a: Side
-    b: Side
+    a: ComparedCheckpoint
+    b: ComparedCheckpoint
     both_right: int
     only_a_right: int
     only_b_right: int
     both_wrong: int
     listed: tuple[Disagreement, ...]
-    """The widest gaps first."""
+    """The disagreements with the largest absolute gaps, the largest first."""
 
 
 def compare(
@@ -76,52 +78,57 @@ def compare(
 ) -> tuple[Comparison, list[ImageFile]]:
     """Return the comparison of two checkpoints and the images that it lists, at most ``limit``.
 
-    Each sees the images at its own image size. Raises TrainingError for a checkpoint that cannot be used or has
-    other classes than the data set, DatasetError and LoaderError for the data.
+    Each checkpoint is evaluated at its own image size. Raises TrainingError for a checkpoint that cannot be used or
+    has other classes than the data set, DatasetError and LoaderError for the data.
     """
     about_a, contents, a = predict(checkpoints[0], config, progress)
     about_b, _, b = predict(checkpoints[1], config, progress)
     differ = np.flatnonzero(a.best != b.best)
-    gaps = b.truth_probability - a.truth_probability
-    chosen = differ[np.argsort(-np.abs(gaps[differ]), kind="stable")][:limit].tolist()
+    gaps = np.abs(b.truth_probability - a.truth_probability)
+    chosen = differ[np.argsort(-gaps[differ], kind="stable")][:limit].tolist()
     images = read_images(config.root, config.split, chosen)
-    listed = tuple(
-        Disagreement(
-            file=image.name,
-            truth=contents.classes[int(a.labels[index])],
-            a=_verdict(a, index, contents.classes),
-            b=_verdict(b, index, contents.classes),
-            gap=float(gaps[index]),
-        )
-        for index, image in zip(chosen, images, strict=True)
-    )
     comparison = Comparison(
         images=len(a.labels),
         disagreements=len(differ),
         split=config.split,
-        a=_side(checkpoints[0], about_a.config.model, len(about_a.history), a),
-        b=_side(checkpoints[1], about_b.config.model, len(about_b.history), b),
+        a=_compared(checkpoints[0], about_a, a),
+        b=_compared(checkpoints[1], about_b, b),
         both_right=int((a.correct & b.correct).sum()),
         only_a_right=int((a.correct & ~b.correct).sum()),
         only_b_right=int((~a.correct & b.correct).sum()),
         both_wrong=int((~a.correct & ~b.correct).sum()),
-        listed=listed,
+        listed=tuple(
+            _disagreement(image.name, index, a, b, contents.classes)
+            for index, image in zip(chosen, images, strict=True)
+        ),
     )
     return comparison, images
 
 
-def _side(checkpoint: Path, model: str, epoch: int, found: Predictions) -> Side:
-    return Side(
+def _compared(checkpoint: Path, about: About, found: Predictions) -> ComparedCheckpoint:
+    return ComparedCheckpoint(
         checkpoint=checkpoint,
-        model=model,
-        epoch=epoch,
+        model=about.config.model,
+        epoch=len(about.history),
         loss=float(found.losses.mean()),
         top1=float(found.correct.mean()),
         top5=float(found.top5.mean()),
     )
 
 
-def _verdict(found: Predictions, index: int, classes: tuple[ClassEntry, ...]) -> Prediction:
+def _disagreement(
+    file: str, index: int, a: Predictions, b: Predictions, classes: tuple[ClassEntry, ...]
+) -> Disagreement:
+    return Disagreement(
+        file=file,
+        truth=classes[int(a.labels[index])],
+        a=_prediction(a, index, classes),
+        b=_prediction(b, index, classes),
+        gap=float(b.truth_probability[index] - a.truth_probability[index]),
+    )
+
+
+def _prediction(found: Predictions, index: int, classes: tuple[ClassEntry, ...]) -> Prediction:
     return Prediction(
         label=classes[int(found.best[index])],
         probability=float(found.best_probability[index]),

@@ -1,7 +1,7 @@
-"""What a checkpoint makes of a split: one verdict per image, and the figures that follow from all of them.
+"""The evaluation of a checkpoint on a split: one prediction per image, and the figures computed from them.
 
-Everything that is printed (accuracies, confusions, the images on which two checkpoints disagree) is computed
-from the same per-sample table, so no two of these figures can contradict each other.
+Accuracies, confusions, and the images on which two checkpoints disagree are computed from the same per-sample table.
+So no two of these figures can contradict each other.
 """
 
 import math
@@ -25,7 +25,7 @@ from ..engine import Normalise, autocast
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-WORST_PAIRS = 10
+LISTED_CONFUSIONS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,54 +42,54 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """One row per sample of the split, in the order of the sample indexes 0 to N - 1."""
+    """The predictions of one checkpoint: a value per sample, in the order of the sample indexes 0 to N - 1."""
 
     labels: I64
-    """int64 (N,): the class that the data set gives."""
+    """int64 (N,): the class index in the data set."""
     best: I64
-    """int64 (N,): the class with the highest score."""
+    """int64 (N,): the class index with the highest score."""
     best_probability: F64
-    """float64 (N,), 0 to 1: the softmax of that class."""
+    """float64 (N,), 0 to 1: the softmax of ``best``."""
     truth_probability: F64
-    """float64 (N,), 0 to 1: the softmax of the label's class."""
+    """float64 (N,), 0 to 1: the softmax of the label."""
     losses: F64
     """float64 (N,): cross-entropy, in nats."""
     top5: npt.NDArray[np.bool_]
     """bool (N,): whether the label is among the five highest scores."""
     seconds: float
-    """For the whole pass, waiting for data included."""
+    """Seconds of the whole pass, including the wait for data."""
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
-        """bool (N,): whether the highest score is the label's."""
+        """bool (N,): whether the label has the highest score."""
         return self.best == self.labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
-    """One class of the split."""
+    """The accuracy on the images of one class."""
 
     wnid: str
     name: str
     images: int
     top1: float | None
-    """Share, 0 to 1, of its images that were recognised; None for a class without any."""
+    """Share of the class's images that were recognised, 0 to 1; None for a class without images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Images of one class that were taken for another."""
+    """The images of one class that were predicted as another."""
 
     truth: ClassEntry
     taken_for: ClassEntry
     images: int
     share: float
-    """Of the images of ``truth``, 0 to 1."""
+    """Share of the images of ``truth``, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a checkpoint reaches on a split."""
+    """The metrics of a checkpoint on a split, in total and per class."""
 
     loss: float
     """Mean cross-entropy, in nats."""
@@ -111,7 +111,7 @@ class Evaluation:
 
 
 def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
-    """Return what the checkpoint reaches on a labelled split; EMA weights are used where the run kept them.
+    """Return the evaluation of the checkpoint on a labelled split, with the EMA weights if the run kept them.
 
     Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError
     and LoaderError for the data.
@@ -138,14 +138,14 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
 def predict(
     checkpoint: Path, config: EvaluateConfig, progress: Progress = silent
 ) -> tuple[About, Contents, Predictions]:
-    """Return what the checkpoint is, what the data set holds, and the verdict on every sample of the split."""
+    """Return the checkpoint's ``about``, the contents of the data set, and the predictions for the whole split."""
     check_device(config.device)
     read = read_checkpoint(checkpoint)
     contents = read_contents(config.root, config.loader)
     if read.about.classes != contents.wnids:
         raise TrainingError(
             f"{checkpoint} was trained on {len(read.about.classes)} classes, and {config.root} has "
-            f"{len(contents.wnids)}{' others' if len(read.about.classes) == len(contents.wnids) else ''}; "
+            f"{len(contents.wnids)} {'other ' if len(read.about.classes) == len(contents.wnids) else ''}classes; "
             "evaluate it on the data set that it was trained on"
         )
     model = load_model(checkpoint, read).to(config.device)
@@ -158,41 +158,46 @@ def predict(
         device=config.device,
     )
     step = f"evaluate {checkpoint}"
-    with autocast(config.device, read.about.config.amp):  # as the run computed, so that its figures repeat
-        return read.about, contents, _predict(model, config.loader, spec, step, progress)
+    with autocast(config.device, read.about.config.amp):  # the run's precision, so that the run's figures repeat
+        return read.about, contents, _predict_all(model, config.loader, spec, step, progress)
 
 
-def _predict(model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress) -> Predictions:
+def _predict_all(model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress) -> Predictions:
+    """Return the model's predictions for the split; raise TrainingError if it is empty or the loss is not finite."""
     model.eval()
     normalise = Normalise().to(spec.device)
     rows: list[F64] = []
     with open_split(loader, spec) as batches, torch.inference_mode():
         began = perf_counter()
         for done, batch in enumerate(batches, start=1):
-            rows.append(_judge(model(normalise(batch.images)), batch))
+            rows.append(_prediction_rows(model(normalise(batch.images)), batch))
             progress(step, done, len(batches))
         seconds = perf_counter() - began
     if not rows:
         raise TrainingError(f"the split {spec.split!r} of {spec.root} is empty; choose another --split")
-    table = np.concatenate(rows)
-    table = table[np.argsort(table[:, 0])]
-    losses = table[:, 5]
-    if not math.isfinite(losses.sum()):
+    found = _table_predictions(np.concatenate(rows), seconds)
+    if not math.isfinite(found.losses.sum()):
         raise TrainingError("the loss is not finite: the weights are broken; use an earlier checkpoint")
+    return found
+
+
+def _table_predictions(table: F64, seconds: float) -> Predictions:
+    """Return the predictions in a table of ``_prediction_rows``, sorted by sample index."""
+    table = table[np.argsort(table[:, 0])]
     return Predictions(
         labels=table[:, 1].astype(np.int64),
         best=table[:, 2].astype(np.int64),
         best_probability=table[:, 3],
         truth_probability=table[:, 4],
-        losses=losses,
+        losses=table[:, 5],
         top5=table[:, 6] > 0,
         seconds=seconds,
     )
 
 
-def _judge(logits: torch.Tensor, batch: Batch) -> F64:
+def _prediction_rows(logits: torch.Tensor, batch: Batch) -> F64:
     """Return float64 (N, 7): index, label, best class, its probability, the label's, loss, whether in the top 5."""
-    scores = logits.double()  # every index and count fits exactly, and the columns share one transfer
+    scores = logits.double()  # float64 holds every index and count exactly, and the columns share one transfer
     labels = batch.labels
     probabilities = scores.softmax(1)
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices
@@ -217,12 +222,12 @@ def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...])
 
 
 def _confusions(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[Confusion, ...]:
-    """Return the pairs with the most images; equal ones in the order of their classes."""
+    """Return the pairs of classes with the most images; pairs with equally many are in class order."""
     wrong = ~predictions.correct
     pairs, counts = np.unique(predictions.labels[wrong] * len(classes) + predictions.best[wrong], return_counts=True)
     images = np.bincount(predictions.labels, minlength=len(classes))
     found: list[Confusion] = []
-    for place in np.argsort(-counts, kind="stable")[:WORST_PAIRS].tolist():
+    for place in np.argsort(-counts, kind="stable")[:LISTED_CONFUSIONS].tolist():
         truth, taken_for = divmod(int(pairs[place]), len(classes))
         found.append(
             Confusion(

@@ -1,7 +1,7 @@
-"""A comparison to look at: one HTML page with everything inside it, one PNG contact sheet, one JSON.
+"""The gallery of a comparison: one self-contained HTML page, one PNG contact sheet, one JSON document.
 
-Both show what ``compare`` has decided and decide nothing. File and class names may come from a stranger, so the
-template escapes all of them, and the sheet draws them as they are instead of as mathematics.
+The page and the sheet show the images that ``compare`` lists, in its order. File and class names may be hostile input.
+So the template escapes all of them, and the sheet draws them as plain text, not as mathematics.
 """
 
 import base64
@@ -19,18 +19,18 @@ from ...prep import OutputError, write_atomically, write_document
 from .compare import Comparison, Disagreement
 from .image_files import ImageFile, thumbnail
 
-SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB an image in the page
+THUMBNAIL_SIDE = 224  # pixels: large enough to see why two models differ, and about 10 kB an image in the page
 COLUMNS = 5
 
 
 def write_gallery(out: Path, comparison: Comparison, images: Sequence[ImageFile]) -> dict[str, Path]:
     """Write ``comparison.json``, ``gallery.html`` and ``contact-sheet.png`` into ``out``; return their paths.
 
-    Raises OutputError where that is impossible.
+    Raises OutputError if ``out`` cannot be written.
     """
     paths = {"json": out / "comparison.json", "html": out / "gallery.html", "png": out / "contact-sheet.png"}
-    thumbnails = [thumbnail(image, SIDE) for image in images]
-    page, sheet = render_page(comparison, thumbnails), draw_sheet(comparison, thumbnails)
+    thumbnails = [thumbnail(image, THUMBNAIL_SIDE) for image in images]
+    page, sheet = _render_page(comparison, thumbnails), _draw_sheet(comparison, thumbnails)
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(paths["html"], page.encode())
@@ -41,8 +41,8 @@ def write_gallery(out: Path, comparison: Comparison, images: Sequence[ImageFile]
     return paths
 
 
-def render_page(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> str:
-    """Return the page, with the thumbnail of each listed image inside it."""
+def _render_page(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> str:
+    """Return the HTML page. It contains the thumbnail of each listed image."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -54,8 +54,8 @@ def render_page(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> st
     return templates.get_template("gallery.html.j2").render(comparison=comparison, rows=rows)
 
 
-def draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> bytes:
-    """Return a PNG with the thumbnails in rows of five, each with the truth and the two verdicts."""
+def _draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> bytes:
+    """Return a PNG with the thumbnails in rows of five, each with the truth and the two predictions."""
     rows = max(1, math.ceil(len(thumbnails) / COLUMNS))
     figure = Figure(figsize=(2.4 * COLUMNS, 0.5 + 3.1 * rows), dpi=110, layout="constrained")
     title = f"The checkpoints disagree on {comparison.disagreements} of {comparison.images} images"
@@ -75,8 +75,8 @@ def draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> byt
 
 def _caption(listed: Disagreement) -> str:
     lines = [f"truth: {_short(listed.truth.name)}"]
-    for side, verdict in (("a", listed.a), ("b", listed.b)):
-        lines.append(f"{side}: {_short(verdict.label.name)} {verdict.probability:.0%}")
+    for letter, prediction in (("a", listed.a), ("b", listed.b)):
+        lines.append(f"{letter}: {_short(prediction.label.name)} {prediction.probability:.0%}")
     return "\n".join(lines)
 
 

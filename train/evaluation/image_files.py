@@ -1,7 +1,7 @@
-"""From a sample index back to its file: a name that people can look up, and the image itself.
+"""The file of a sample index: its name, for the user to find it, and its bytes.
 
-Loaders hand out sample indexes, the same for class folders and shards, so the evaluation can name the images
-it talks about whichever loader it used.
+Loaders yield sample indexes, and these are the same for class folders and shards. So the evaluation can name the
+images in its result, whichever loader it used.
 """
 
 import warnings
@@ -15,25 +15,24 @@ import numpy as np
 from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
-from ...prep.archives.tar import read_member, walk
+from ...prep.archives.tar import Member, read_member, walk
 from ...prep.shards.read import IMAGES
-
-IMAGE_SUFFIXES = tuple(f".{extension}" for extension in IMAGES)
+from ...prep.shards.sidecars import split_key
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One file of a data set."""
+    """The name and the bytes of one image in a data set."""
 
     name: str
-    """Relative to the root, with forward slashes; inside a shard, the shard's name and the member's."""
+    """Path relative to the root, with forward slashes; for a shard, its path and the member's name."""
     data: bytes
 
 
 def read_images(root: Path, split: str, indexes: Sequence[int]) -> list[ImageFile]:
-    """Return the files of these samples: from the class folders where there are any, else from the shards.
+    """Return the images of these samples: from the class folders if the root has them, else from the shards.
 
-    Raises DatasetError where they are not what the manifest says, SourceError for a damaged shard.
+    Raises DatasetError if the files differ from the manifest, SourceError for a damaged shard.
     """
     if (root / MANIFEST).is_file():
         samples = list_samples(root, read_manifest(root), split)
@@ -45,7 +44,7 @@ def read_images(root: Path, split: str, indexes: Sequence[int]) -> list[ImageFil
 def thumbnail(image: ImageFile, side: int) -> Image.Image:
     """Return the whole image in RGB, at most ``side`` pixels wide and high; never enlarged.
 
-    EXIF orientation is ignored, as the loaders do: people see what the model saw.
+    EXIF orientation is ignored, as in the loaders, so that the thumbnail shows the model's input.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # broken EXIF, as in ImageNet: the pixels are fine
@@ -61,7 +60,7 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
     shards = manifest.splits[split].shards
     ends = np.cumsum([shard.samples for shard in shards])
     order = sample_order(manifest.splits[split].samples, manifest.order, manifest.seed)
-    places = np.argsort(order)  # the inverse permutation: where in the shards each sample stands
+    places = np.argsort(order)  # the inverse permutation: the place of each sample in the shards
     found: list[ImageFile] = []
     for place in places[list(indexes)].tolist():
         shard = int(np.searchsorted(ends, place, side="right"))
@@ -70,11 +69,17 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
 
 
 def _read_sample(path: Path, place: int) -> ImageFile:
-    """Return the ``place``-th image of a shard; beside each stand its label and its notes."""
+    """Return the image at ``place`` in a shard, counted from 0. The other members of each sample are skipped."""
     with path.open("rb") as file:
         members = walk(file, 0, path.stat().st_size, str(path))
-        images = (member for member in members if member.name.endswith(".jpg"))
+        images = (member for member in members if _is_image(member))
         member = next(islice(images, place, None), None)
         if member is None:
-            raise DatasetError(f"{path} has fewer samples than its manifest says; run: feedline verify {path.parent}")
+            raise DatasetError(f"{path} has fewer samples than its manifest lists; run: feedline verify {path.parent}")
         return ImageFile(f"{SHARDS}/{path.name}/{member.name}", read_member(file, member, str(path)))
+
+
+def _is_image(member: Member) -> bool:
+    """Return whether a member is the image of a sample. Hidden files and ``__notes__`` are not, as in every reader."""
+    hidden = member.name.rpartition("/")[2].startswith((".", "__"))
+    return not hidden and not member.is_directory and split_key(member.name)[1].lower() in IMAGES

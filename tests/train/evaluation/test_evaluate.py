@@ -154,7 +154,7 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, root: Path, 
     ("words", "code", "message"),
     [
         (["--split", "test"], 1, "no labelled split 'test'; use --split with one of: train, val"),
-        (["--loader", "cached"], 1, "does not hand out every sample once"),
+        (["--loader", "cached"], 1, "does not yield every sample once"),
         (["--device", "nosuch"], 1, "'nosuch' is not available"),
         (["--batch-size", "0"], 2, "--batch-size"),
     ],
