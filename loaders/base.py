@@ -5,7 +5,7 @@ ignores it, because only then can two loaders be compared or exchanged. ``Batch`
 so that a backend cannot hand on another layout or another dtype unnoticed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -111,6 +111,34 @@ class Loader(Protocol):
 
     def close(self) -> None:
         """End every worker and release every file and memory segment. Safe to call twice."""
+        ...
+
+
+class Stages(Protocol):
+    """The functions that a loader calls for each image, apart from each other, so that each can be timed.
+
+    A batch takes ``fetch``, ``decode`` and ``transform`` for each image, then ``collate`` once, all in the caller's
+    thread. ``draws`` are the image's numbers of ``draws_of``.
+    """
+
+    def fetch(self, index: int, /) -> Any:
+        """Return an encoded image: bytes, or an ``EncodedImage`` whose pages may not be in memory yet."""
+        ...
+
+    def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
+        """Return the pixels of what ``fetch`` returned."""
+        ...
+
+    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> Any:
+        """Return the sample of what ``decode`` returned, or write it to ``row``, uint8 (H, W, 3)."""
+        ...
+
+    def collate(self, samples: Sequence[Any], images: torch.Tensor) -> torch.Tensor:
+        """Return a batch, uint8 (N, H, W, 3): ``images``, whose rows ``transform`` had, or another tensor."""
+        ...
+
+    def close(self) -> None:
+        """Release every file and mapping. Safe to call twice."""
         ...
 
 

@@ -12,7 +12,6 @@ damaged image ends DALI's pipeline, and its message does not say which one it wa
 
 from collections import deque
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,7 +165,7 @@ class DaliLoader(ResumableLoader):
         index = batch.indexes.item(row)
         try:
             data = self._samples.read(index).data.tobytes()
-            images[row] = torch.from_numpy(read_pixels(BytesIO(data), batch.draws[row], self._spec))
+            images[row] = torch.from_numpy(read_pixels(data, batch.draws[row], self._spec))
         except UNREADABLE as error:
             return DamagedSample(self._samples.name(index), str(error), index)
         return None

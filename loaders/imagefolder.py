@@ -5,18 +5,20 @@ What differs from the recipe in torchvision's documentation is what the contract
 the images leave as uint8, to be normalised once, on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
-from .base import Batch, LoaderSpec
-from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .base import Batch, LoaderSpec, Stages
+from .pixels.reference import UNREADABLE, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
+from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
@@ -47,6 +49,31 @@ class ImageFolderLoader(ResumableLoader):
         end_data_loader(self._loader)
 
 
+class ImageFolderStages(Stages):
+    """Stages of ``ImageFolderLoader``: what a worker does with one image."""
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._read: Callable[[int], bytes] = (
+            (lambda index: read(index).data.tobytes()) if read else _ClassFolders(spec).read
+        )
+
+    def fetch(self, index: int, /) -> bytes:
+        return self._read(index)
+
+    def decode(self, encoded: bytes, draws: Sequence[float]) -> Image.Image:
+        return decode_rgb(encoded)
+
+    def transform(self, decoded: Image.Image, draws: Sequence[float], row: torch.Tensor) -> Item:
+        return torch.from_numpy(fit(decoded, draws, self._spec)), 0, 0
+
+    def collate(self, samples: Sequence[Item], images: torch.Tensor) -> torch.Tensor:
+        return _collate((list(samples), []))[0]
+
+    def close(self) -> None:
+        pass
+
+
 class _ClassFolders(ImageFolder):
     """torchvision's ImageFolder with the manifest's classes: a class without images keeps its index."""
 
@@ -71,6 +98,10 @@ class _ClassFolders(ImageFolder):
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
 
+    def read(self, index: int) -> bytes:
+        """Return the file of one image."""
+        return Path(self.samples[index][0]).read_bytes()
+
     def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
@@ -82,8 +113,7 @@ class _ClassFolders(ImageFolder):
         for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
             path, label = self.samples[index]
             try:
-                with Path(path).open("rb") as file:
-                    pixels = torch.from_numpy(read_pixels(file, draws, self._spec))
+                pixels = torch.from_numpy(read_pixels(self.read(index), draws, self._spec))
             except UNREADABLE as error:
                 pixels = torch.zeros((self._spec.image_size, self._spec.image_size, 3), dtype=torch.uint8)
                 failures.append(DamagedSample(path, str(error), index))

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
-from .base import Decode, Loader, LoaderSpec
+from .base import Decode, Loader, LoaderSpec, Stages
+from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 
 
@@ -22,6 +24,8 @@ class LoaderEntry:
 
     factory: str
     """The class in the module: called with a LoaderSpec, it is a Loader."""
+    stages: str | None = None
+    """The class in the module that is its Stages; None if its library does everything behind one call."""
     summary: str
     needs: Literal["folders", "shards", "either"]
     libraries: tuple[str, ...]
@@ -35,6 +39,8 @@ class LoaderEntry:
     """What it can honour as ``LoaderSpec.decode``."""
     dct_scaling: bool = False
     """Whether it can honour ``LoaderSpec.dct_scaling``."""
+    takes_samples: bool = False
+    """Whether it can read other ``EncodedSamples`` than those of its root."""
     linux_only: bool = False
     """Whether its library exists for no other system."""
 
@@ -53,6 +59,7 @@ class LoaderEntry:
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
         factory="ImageFolderLoader",
+        stages="ImageFolderStages",
         summary="torchvision ImageFolder and torch DataLoader: the baseline everyone knows",
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
@@ -60,6 +67,7 @@ LOADERS: dict[str, LoaderEntry] = {
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
+        stages="WebDatasetStages",
         summary="the webdataset library over the shards, worker processes",
         needs="shards",
         libraries=("webdataset", "torch", "pillow"),
@@ -76,12 +84,14 @@ LOADERS: dict[str, LoaderEntry] = {
     ),
     "threaded": LoaderEntry(
         factory="ThreadedLoader",
+        stages="ThreadedStages",
         summary="ours: threads in one process, decodes only the crop",
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
         decoders=("cpu", "gpu"),
         dct_scaling=True,
+        takes_samples=True,
     ),
     "cached": LoaderEntry(
         factory="CachedLoader",
@@ -95,9 +105,10 @@ LOADERS: dict[str, LoaderEntry] = {
 }
 
 
-def open_loader(name: str, spec: LoaderSpec) -> Loader:
+def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None = None) -> Loader:
     """Return the loader called ``name``.
 
+    ``samples`` are read instead of those of ``spec``, and closed with the loader; see ``LoaderEntry.takes_samples``.
     Raises LoaderError for an unknown name or a spec it cannot honour, LoaderUnavailable when its library is
     missing, DatasetError for a root it cannot read.
     """
@@ -105,7 +116,22 @@ def open_loader(name: str, spec: LoaderSpec) -> Loader:
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
         raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; take --device cpu")
     _require_honoured(name, spec)
-    return factory(spec)
+    if samples is None:
+        return factory(spec)
+    if not LOADERS[name].takes_samples:
+        able = ", ".join(other for other, entry in LOADERS.items() if entry.takes_samples)
+        raise LoaderError(f"{name} reads only the samples of its root; choose one of: {able}")
+    return factory(spec, samples=samples)
+
+
+def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> Stages | None:
+    """Return the stages of the loader called ``name``, or None if its library does everything behind one call.
+
+    ``read`` returns the image of a sample index and replaces the loader's own reading. Raises what ``open_loader``
+    raises.
+    """
+    stages = _entry(name).stages
+    return None if stages is None else getattr(_module(name), stages)(spec, read)
 
 
 def honours(name: str, spec: LoaderSpec) -> bool:
@@ -150,18 +176,27 @@ def readable_loaders(root: Path) -> list[str]:
     return names
 
 
-def _factory(name: str) -> Callable[[LoaderSpec], Loader]:
+def _entry(name: str) -> LoaderEntry:
     entry = LOADERS.get(name)
     if entry is None:
         raise LoaderError(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+    return entry
+
+
+def _factory(name: str) -> Callable[..., Loader]:
+    return getattr(_module(name), _entry(name).factory)
+
+
+def _module(name: str) -> ModuleType:
+    """Import the module of a loader. Raises LoaderUnavailable if its library is missing."""
+    entry = _entry(name)
     try:
-        module = import_module(f".{name}", __package__)
+        return import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "feedline"):  # a mistake of ours must not read as a missing library
             raise
         raise LoaderUnavailable(f"loader {name} needs {missing}; {entry.remedy}") from error
-    return getattr(module, entry.factory)
 
 
 def _require_honoured(name: str, spec: LoaderSpec) -> None:

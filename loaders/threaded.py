@@ -7,9 +7,9 @@ crops are pure functions of (seed, epoch, sample index), so threads, ranks and r
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from threading import Barrier
 from typing import NamedTuple
 
@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 
 from ..prep import SampleError, permutation
-from .base import Batch, LoaderSpec
-from .pixels.crop_decoding import decode_into
+from .base import Batch, LoaderSpec, Stages
+from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.cuts import Cut
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .pixels.reference import draws_of
 from .support.damage import DamagedSample
-from .support.encoded import EncodedSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 
@@ -169,6 +169,41 @@ class ThreadedLoader(ResumableLoader):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._samples.close()
+
+
+class ThreadedStages(Stages):
+    """Stages of ``ThreadedLoader``: what a thread does with one image, decoded on the CPU.
+
+    An image that libjpeg-turbo rejects is decoded and transformed by Pillow, and both count as decoding.
+    """
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._opened = ExitStack()
+        if read is None:
+            read = self._opened.enter_context(closing(open_samples(spec.root, spec.split))).read
+        self._read = read
+
+    def fetch(self, index: int, /) -> EncodedImage:
+        return self._read(index)
+
+    def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
+        try:
+            return decode_crop(encoded, draws, self._spec)
+        except ValueError:
+            return decode_by_pillow(encoded, draws, self._spec)
+
+    def transform(self, decoded: tuple[U8, Cut] | U8, draws: Sequence[float], row: torch.Tensor) -> None:
+        if isinstance(decoded, tuple):
+            fit_into(row.numpy(), *decoded)
+        else:
+            row.numpy()[:] = decoded
+
+    def collate(self, samples: Sequence[None], images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def close(self) -> None:
+        self._opened.close()
 
 
 def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:

@@ -6,9 +6,8 @@ ranks with uneven shares. Each stream is one pipeline of the library; a worker s
 shuffle buffer holds undecoded files, and the shards themselves are globally shuffled when written.
 """
 
-import io
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial as bind
 from itertools import chain, islice
 from tarfile import TarError
@@ -16,15 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
-from .base import Batch, LoaderSpec
-from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .base import Batch, LoaderSpec, Stages
+from .pixels.reference import UNREADABLE, Pixels, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
+from .support.encoded import EncodedImage
 from .support.epochs import batch_count
 from .support.resumable import ResumableLoader
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
@@ -64,6 +65,38 @@ class WebDatasetLoader(ResumableLoader):
         end_data_loader(self._loader)
 
 
+class WebDatasetStages(Stages):
+    """Stages of ``WebDatasetLoader``: what a worker does with one image.
+
+    ``fetch`` ignores the index, because a tar is read from front to back: it returns the next image of the shards.
+    """
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._stream = iter(()) if read else _Turns(spec).in_order()
+        self._read: Callable[[int], bytes] = (lambda index: read(index).data.tobytes()) if read else self._next_image
+
+    def fetch(self, index: int, /) -> bytes:
+        return self._read(index)
+
+    def decode(self, encoded: bytes, draws: Sequence[float]) -> Image.Image:
+        return decode_rgb(encoded)
+
+    def transform(self, decoded: Image.Image, draws: Sequence[float], row: torch.Tensor) -> Pixels:
+        return fit(decoded, draws, self._spec)
+
+    def collate(self, samples: Sequence[Pixels], images: torch.Tensor) -> torch.Tensor:
+        for row, pixels in enumerate(samples):
+            images[row] = torch.from_numpy(pixels)
+        return images
+
+    def close(self) -> None:
+        self._stream = iter(())  # ends the generator that holds the open shard
+
+    def _next_image(self, _: int) -> bytes:
+        return next(self._stream)["jpg"]
+
+
 class _Turns(IterableDataset[Answer]):
     """What a worker yields: its streams' turns, round after round.
 
@@ -92,6 +125,10 @@ class _Turns(IterableDataset[Answer]):
             )
         # Shared with the worker processes, which outlive an epoch: (epoch, samples already handed out).
         self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()
+
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """Yield the samples of all shards from front to back, undecoded, as a stream without a shuffle buffer does."""
+        return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes))
 
     def begin(self, epoch: int, skip: int) -> None:
         """Say what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
@@ -154,7 +191,7 @@ class _Turns(IterableDataset[Answer]):
         for row, draws in enumerate(draws_of(places, epoch, self._spec)):
             sample = samples[row]
             try:
-                images[row] = torch.from_numpy(read_pixels(io.BytesIO(sample["jpg"]), draws, self._spec))
+                images[row] = torch.from_numpy(read_pixels(sample["jpg"], draws, self._spec))
                 labels[row] = self._label(sample["cls"])
             except (KeyError, *UNREADABLE) as error:
                 reason = f"the sample has no {error.args[0]}" if isinstance(error, KeyError) else str(error)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...loaders import LOADERS, LoaderSpec
+from ...loaders import LOADERS, LoaderSpec, open_stages
 from ...loaders.support.encoded import EncodedImage, FolderSamples, Tiles, open_samples
 from ...prep import MANIFEST, SHARDS, read_shard_manifest
 from ...prep.base.manifest import Encode
 from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import LONGEST_ROW
-from .stages import PillowStages, StageTimes, ThreadedStages, time_stages
+from .stages import StageTimes, time_stages
 
 IMAGES = 64  # a restart marker costs 2 ms an image to write, a smaller image 10
 ROUNDS = 3
@@ -48,13 +48,19 @@ def time_encodings(loader: str, spec: LoaderSpec) -> dict[Encode, StageTimes]:
 
     Shards of smaller images cannot be made larger again: where there is nothing else, there is only "resize".
     """
-    if loader not in ("threaded", "imagefolder", "webdataset"):
+    held: list[EncodedImage] = []
+    stages = open_stages(loader, spec, held.__getitem__)
+    if stages is None:
         return {}
     source, images = _sample(spec)
     coded: tuple[Encode, ...] = ("copy", "restart", "resize") if source != "resize" else ("resize",)
     encoded = {encode: [_as(encode, image, source) for image in images] for encode in coded}
-    rounds = [{encode: _time(loader, encoded[encode], spec) for encode in coded} for _ in range(ROUNDS)]
-    return {encode: _quietest([times[encode] for times in rounds]) for encode in coded}
+    rounds: dict[Encode, list[StageTimes]] = {encode: [] for encode in coded}
+    with closing(stages):
+        for encode in coded * ROUNDS:
+            held[:] = encoded[encode]
+            rounds[encode].append(time_stages(loader, stages, range(len(held)), spec))
+    return {encode: _quietest(times) for encode, times in rounds.items()}
 
 
 def _sample(spec: LoaderSpec) -> tuple[Encode, list[bytes]]:
@@ -84,14 +90,6 @@ def _with_tiles(encoded: Encoded) -> EncodedImage:
         return EncodedImage(data, None)
     sizes = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
     return EncodedImage(data, Tiles(int(geometry.offsets[0]), rows.astype(np.uint16), *sizes))
-
-
-def _time(loader: str, images: list[EncodedImage], spec: LoaderSpec) -> StageTimes:
-    if loader == "threaded":
-        stages = ThreadedStages(spec, images.__getitem__)
-    else:
-        stages = PillowStages(spec, lambda index: images[index].data.tobytes())
-    return time_stages(loader, stages, range(len(images)), spec)
 
 
 def _quietest(rounds: list[StageTimes]) -> StageTimes:

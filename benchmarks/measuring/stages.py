@@ -9,25 +9,23 @@ The encoded sizes and the working time of each image are kept: a prediction for 
 too, not only their means.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...loaders import LoaderSpec, open_loader
+from ...loaders import LOADERS, LoaderSpec, Stages, open_loader, open_stages
 from ...loaders.base import to_batch
-from ...loaders.pixels.reference import decode_rgb, draws_of, fit
+from ...loaders.pixels.reference import draws_of
 from ...loaders.support.encoded import EncodedImage, open_samples
 from ...loaders.support.epochs import epoch_order
 from ...loaders.support.throttle import Throttle, ThrottledSamples
-from ...prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+from ...prep import MeasurementError
 
 IMAGES = 256
 SECONDS = 2.0
@@ -67,38 +65,26 @@ class StageTimes:
         return sum(self.work_seconds) / len(self.work_seconds)
 
 
-class Stages(Protocol):
-    """A loader's own functions, one image at a time."""
-
-    def fetch(self, index: int, /) -> Any:
-        """Return the encoded image, all of it in memory."""
-        ...
-
-    def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
-        """Return its pixels."""
-        ...
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> Any:
-        """Return the sample; a loader that can writes it to ``row``, uint8 (H, W, 3)."""
-        ...
-
-    def collate(self, samples: Sequence[Any], images: torch.Tensor) -> None:
-        """Put the samples into ``images``, uint8 (N, H, W, 3), where that is not done yet."""
-        ...
-
-
 def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
-    """Return the split of ``loader``. Raises what reading and decoding raise."""
+    """Return the split of ``loader``. Raises what reading and decoding raise, and what ``throttled_samples`` raises."""
     indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + IMAGES].tolist()
-    if loader == "threaded":
-        with closing(open_samples(spec.root, spec.split)) as samples:
-            slowed = samples if throttle is None else ThrottledSamples(samples, throttle)
-            return time_stages(loader, ThreadedStages(spec, slowed.read), indexes, spec)
-    if loader == "imagefolder":
-        return time_stages(loader, PillowStages(spec, _folder_reader(spec)), indexes, spec)
-    if loader == "webdataset":
-        return time_stages(loader, PillowStages(spec, _tar_reader(spec)), indexes, spec)
-    return _joined(loader, spec, indexes)
+    with ExitStack() as opened:
+        read = None
+        if throttle is not None:
+            read = opened.enter_context(closing(throttled_samples(loader, spec, throttle))).read
+        stages = open_stages(loader, spec, read)
+        if stages is None:
+            return _joined(loader, spec, indexes)
+        opened.enter_context(closing(stages))
+        return time_stages(loader, stages, indexes, spec)
+
+
+def throttled_samples(loader: str, spec: LoaderSpec, throttle: Throttle) -> ThrottledSamples:
+    """Return what ``loader`` reads, throttled. Raises MeasurementError for a loader whose library reads by itself."""
+    if not LOADERS[loader].takes_samples:
+        able = ", ".join(name for name, entry in LOADERS.items() if entry.takes_samples)
+        raise MeasurementError(f"only {able} can be throttled, not {loader}")
+    return ThrottledSamples(open_samples(spec.root, spec.split), throttle)
 
 
 def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> StageTimes:
@@ -139,14 +125,14 @@ def _time_batch(stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> lis
     for row, index, numbers in zip(images, indexes, draws, strict=True):
         asked = perf_counter()
         encoded = stages.fetch(index)
+        sizes.append(touch(encoded))
         fetched = perf_counter()
         decoded = stages.decode(encoded, numbers)
         unpacked = perf_counter()
         samples.append(stages.transform(decoded, numbers, row))
         seconds.append((fetched - asked, unpacked - fetched, perf_counter() - unpacked))
-        sizes.append(len(encoded.data) if isinstance(encoded, EncodedImage) else len(encoded))
     began = perf_counter()
-    stages.collate(samples, images)
+    images = stages.collate(samples, images)
     batch = to_batch(images, torch.zeros(len(indexes), dtype=torch.int64), torch.tensor(indexes), "cpu")
     collate = (perf_counter() - began + planning) / len(indexes)
     transfer = _transfer_seconds(batch.images, spec.device) / len(indexes)
@@ -162,74 +148,6 @@ def _transfer_seconds(images: torch.Tensor, device: str) -> float:
     pinned.to(device, non_blocking=True)
     torch.cuda.synchronize()
     return perf_counter() - began
-
-
-class ThreadedStages:
-    """What a thread of ``threaded`` does. Images that libjpeg-turbo refuses count as decoding, through Pillow."""
-
-    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage]) -> None:
-        # Imported here: numba and simplejpeg shall not weigh on processes that measure other loaders.
-        from ...loaders.pixels.crop_decoding import decode_crop, fit_into
-
-        self._spec, self._read = spec, read
-        self._decode_crop, self._fit_into = decode_crop, fit_into
-
-    def fetch(self, index: int, /) -> EncodedImage:
-        image = self._read(index)
-        touch(image)
-        return image
-
-    def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> Any:
-        try:
-            return self._decode_crop(encoded, draws, self._spec)
-        except ValueError:
-            return fit(decode_rgb(BytesIO(encoded.data.tobytes())), draws, self._spec)
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> None:
-        if isinstance(decoded, tuple):
-            self._fit_into(row.numpy(), *decoded)
-        else:
-            row.copy_(torch.from_numpy(decoded))
-
-    def collate(self, samples: Sequence[None], images: torch.Tensor) -> None:
-        """Do nothing: the rows of the batch are where the samples were written to."""
-
-
-class PillowStages:
-    """What a worker of ``imagefolder`` or ``webdataset`` does; ``read`` is where the two differ."""
-
-    def __init__(self, spec: LoaderSpec, read: Callable[[int], bytes]) -> None:
-        self._spec, self.fetch = spec, read
-
-    def decode(self, encoded: bytes, draws: Sequence[float]) -> Any:
-        return decode_rgb(BytesIO(encoded))
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(fit(decoded, draws, self._spec))
-
-    def collate(self, samples: Sequence[torch.Tensor], images: torch.Tensor) -> None:
-        torch.stack(list(samples), out=images)
-
-
-def _folder_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
-    paths = [sample.path for sample in list_samples(spec.root, read_manifest(spec.root), spec.split)]
-    return lambda index: paths[index].read_bytes()
-
-
-def _tar_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
-    """Return a reader that hands out the shards' images in their own order: tars are read from front to back."""
-    shards = read_shard_manifest(spec.root / SHARDS).splits[spec.split].shards
-    images = _tar_images([spec.root / SHARDS / shard.name for shard in shards])
-    return lambda _: next(images)
-
-
-def _tar_images(paths: Sequence[Path]) -> Iterator[bytes]:
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    for path in paths:
-        with path.open("rb") as file:
-            for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": file}])):
-                yield sample["jpg"]
 
 
 def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes:
@@ -253,8 +171,10 @@ def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes
     )
 
 
-def touch(image: EncodedImage) -> int:
+def touch(image: EncodedImage | bytes) -> int:
     """Have every page of an image in memory and return its bytes: a mapped file is fetched when it is touched."""
+    if isinstance(image, bytes):
+        return len(image)
     image.data[::PAGE].max()
     return len(image.data)
 

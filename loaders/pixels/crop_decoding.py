@@ -6,7 +6,6 @@ Everything that takes time runs without the GIL: the splice and the flip in numb
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from threading import local
 
 import numpy as np
@@ -37,10 +36,7 @@ def decode_into(row: U8, image: EncodedImage, draws: Sequence[float], spec: Load
     try:
         fit_into(row, *decode_crop(image, draws, spec))
     except ValueError:  # libjpeg-turbo will not have it
-        try:
-            row[:] = read_pixels(BytesIO(image.data.tobytes()), draws, spec)
-        except UNREADABLE as error:
-            raise SampleError(str(error)) from error
+        row[:] = decode_by_pillow(image, draws, spec)
 
 
 def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
@@ -62,6 +58,14 @@ def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
         _resize_box(pixels, cut, row)
     if cut.flip:
         mirror(row)
+
+
+def decode_by_pillow(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> U8:
+    """Return the sample, uint8 (H, W, 3), of an image that ``decode_crop`` rejects. Raises SampleError."""
+    try:
+        return read_pixels(image.data.tobytes(), draws, spec)
+    except UNREADABLE as error:
+        raise SampleError(str(error)) from error
 
 
 def _decode(data: U8, width: int, height: int) -> U8:

@@ -7,7 +7,6 @@ PIL images: bilinear, antialiased.
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +28,17 @@ def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[
     return draw_crops(np.array(indexes, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
 
 
-def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
-    """Return one sample as uint8 (H, W, 3), H = W = ``spec.image_size``.
+def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
+    """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size``.
 
     Raises one of UNREADABLE for an image that Pillow cannot read, or of more than 179 megapixels.
     """
-    return fit(decode_rgb(file), draws, spec)
+    return fit(decode_rgb(data), draws, spec)
 
 
-def decode_rgb(file: BinaryIO) -> Image.Image:
-    """Return the whole image; raises as ``read_pixels``."""
-    return Image.open(BytesIO(without_exif(file.read()))).convert("RGB")
+def decode_rgb(data: bytes) -> Image.Image:
+    """Return the whole image of a file's bytes. Raises what ``read_pixels`` raises."""
+    return Image.open(BytesIO(without_exif(data))).convert("RGB")
 
 
 def without_exif(data: bytes) -> bytes:
