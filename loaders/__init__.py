@@ -1,4 +1,4 @@
-"""Interchangeable loaders behind one interface: choose by name, change nothing else."""
+"""Interchangeable loaders behind one interface: a caller changes the name and nothing else."""
 
 from .base import Batch, Decode, Loader, LoaderSpec, Stages
 from .table import (

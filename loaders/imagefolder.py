@@ -1,8 +1,8 @@
-"""The baseline everyone knows: torchvision's ImageFolder, torch's DataLoader, Pillow. Reads class folders.
+"""The `imagefolder` loader, the usual baseline: torchvision's ImageFolder, torch's DataLoader and Pillow.
 
-What differs from the recipe in torchvision's documentation is what the contract asks: the order comes from
-(seed, epoch) and the crops from (seed, epoch, sample index) instead of from the workers' own generators, and
-the images leave as uint8, to be normalised once, on the device.
+It reads class folders. It differs from the recipe in torchvision's documentation only as the contract requires. The
+order comes from (seed, epoch) and the crops from (seed, epoch, sample index), instead of from the workers' own
+generators. The images are returned as uint8, so that they are normalised once, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample in
 
 
 class ImageFolderLoader(ResumableLoader):
-    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for a foreign root."""
+    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for other roots."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
@@ -50,7 +50,7 @@ class ImageFolderLoader(ResumableLoader):
 
 
 class ImageFolderStages(Stages):
-    """Stages of ``ImageFolderLoader``: what a worker does with one image."""
+    """The stages of ``ImageFolderLoader``, as its workers run them. The labels and indexes of its items are 0."""
 
     def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
         self._spec = spec
@@ -91,7 +91,7 @@ class _ClassFolders(ImageFolder):
         super().__init__(folder, allow_empty=True)
         if len(self.samples) != split.images:
             raise DatasetError(
-                f"{folder} has {len(self.samples)} images where the manifest says {split.images}; "
+                f"{folder} has {len(self.samples)} images, but the manifest lists {split.images}; "
                 f"run: feedline verify {spec.root}"
             )
 
@@ -99,13 +99,13 @@ class _ClassFolders(ImageFolder):
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
 
     def read(self, index: int) -> bytes:
-        """Return the file of one image."""
+        """Return the bytes of one image's file."""
         return Path(self.samples[index][0]).read_bytes()
 
     def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
-        A damaged sample keeps its place, as a black image, beside its Failure.
+        A damaged sample keeps its place as a black image, and is returned as a DamagedSample too.
         """
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []
@@ -122,7 +122,7 @@ class _ClassFolders(ImageFolder):
 
 
 class _Requests(Sampler[list[Request]]):
-    """The batches of requests that the workers are asked for, without the first ``done`` samples of ``epoch``."""
+    """The batches of requests to the workers, without the first ``done`` samples of ``epoch``."""
 
     def __init__(self, count: int, spec: LoaderSpec) -> None:
         self._count = count

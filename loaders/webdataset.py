@@ -1,9 +1,10 @@
-"""The webdataset library over the shards, with worker processes: sequential reads, Pillow decoding.
+"""The `webdataset` loader: the webdataset library over the shards, with worker processes and Pillow.
 
-The library reads, groups and shuffles; what to read comes from ``streams``, because the library's own splitting
-changes the order with the number of workers, repeats the shard order every epoch (version 1.0) and leaves
-ranks with uneven shares. Each stream is one pipeline of the library; a worker serves every W-th stream. The
-shuffle buffer holds undecoded files, and the shards themselves are globally shuffled when written.
+It reads the shards sequentially. The library reads, groups and shuffles. The module ``streams`` chooses what to read,
+because the library's own splitting changes the order with the number of workers, repeats the shard order every epoch
+(version 1.0) and gives ranks uneven shares. Each stream is one pipeline of the library, and a worker serves every
+W-th stream. The shuffle buffer holds undecoded files. The shards themselves are globally shuffled when they are
+written.
 """
 
 import random
@@ -31,11 +32,11 @@ from .support.resumable import ResumableLoader
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
-# Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
+# Undecoded files in the shuffle buffer of each stream: 16 streams of 64 files of 115 kB are 118 MB per rank.
 SHUFFLE_BUFFER = 64
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
-Answer = tuple[Item | None, list[DamagedSample]]  # None where a turn is over; a damaged sample keeps its place
+Answer = tuple[Item | None, list[DamagedSample]]  # None if a turn is over; a damaged sample keeps its place
 
 
 class WebDatasetLoader(ResumableLoader):
@@ -66,9 +67,10 @@ class WebDatasetLoader(ResumableLoader):
 
 
 class WebDatasetStages(Stages):
-    """Stages of ``WebDatasetLoader``: what a worker does with one image.
+    """The stages of ``WebDatasetLoader``, as its workers run them.
 
-    ``fetch`` ignores the index, because a tar is read from front to back: it returns the next image of the shards.
+    ``fetch`` ignores the index and returns the next image of the shards, because a tar is read from front to back.
+    With ``read``, it returns the image of the index.
     """
 
     def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
@@ -98,10 +100,10 @@ class WebDatasetStages(Stages):
 
 
 class _Turns(IterableDataset[Answer]):
-    """What a worker yields: its streams' turns, round after round.
+    """The items that a worker yields: the turns of its streams, round after round.
 
-    Worker w of W serves the streams w, w + W, w + 2W, ... and every worker yields equally many items, so torch's
-    DataLoader, which takes one item of each worker in turn, hands out the streams in order whatever W is.
+    Worker w of W serves the streams w, w + W, w + 2W, ... Every worker yields equally many items. torch's DataLoader
+    takes one item from each worker in turn, so it yields the streams in order, whatever W is.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
@@ -123,15 +125,15 @@ class _Turns(IterableDataset[Answer]):
                 f"{len(self._paths)} shards over {spec.world_size} ranks feed at most {self._streams} workers, "
                 f"got {spec.workers}; use --workers {self._streams}, or shard again with a smaller --shard-size"
             )
-        # Shared with the worker processes, which outlive an epoch: (epoch, samples already handed out).
+        # Shared with the worker processes, which outlive an epoch: (epoch, samples already yielded).
         self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()
 
     def in_order(self) -> Iterator[dict[str, Any]]:
-        """Yield the samples of all shards from front to back, undecoded, as a stream without a shuffle buffer does."""
+        """Yield the undecoded samples of all shards from front to back, without a shuffle buffer."""
         return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes))
 
     def begin(self, epoch: int, skip: int) -> None:
-        """Say what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
+        """Set what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
         self._place[0], self._place[1] = epoch, skip
 
     def __iter__(self) -> Iterator[Answer]:
@@ -162,12 +164,12 @@ class _Turns(IterableDataset[Answer]):
         return iter(DataPipeline(bind(self._read, found), mixed))
 
     def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
-        """Yield the samples of each range with their sample index, as the library groups them."""
+        """Yield the samples of each range as the library groups them, each with its sample index."""
         return chain.from_iterable(map(self._read_range, found))
 
     def _read_range(self, held: ShardRange) -> Iterator[dict[str, Any]]:
         path = self._paths[held.shard]
-        # Opened here: the library takes the drive letter of a Windows path for a URL scheme.
+        # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             members = tar_file_expander([{"url": str(path), "stream": file}])
             samples = islice(group_by_keys(members), held.start, held.stop)
@@ -179,7 +181,7 @@ class _Turns(IterableDataset[Answer]):
         try:
             samples = [next(stream) for _ in range(count)]
         except StopIteration:
-            reason = "a shard ends before the samples that the manifest promises"
+            reason = "a shard has fewer samples than the manifest lists"
             return None, [DamagedSample(str(self._paths[0].parent), reason, None)]
         except (TarError, *UNREADABLE) as error:
             # webdataset adds the shard and the member to the error's arguments.
@@ -206,7 +208,7 @@ class _Turns(IterableDataset[Answer]):
 
 
 def _rebatch(items: Iterator[Item], batch_size: int) -> Iterator[Item]:
-    """Yield the samples of ``items`` in batches of ``batch_size``, the last one smaller; whole items pass as is."""
+    """Yield the samples of ``items`` in batches of ``batch_size``, the last one smaller; whole items are not copied."""
     pending: list[Item] = []
     for item in items:
         pending.append(item)

@@ -1,12 +1,13 @@
-"""Where one image's time goes: fetch, decode, transform, collate and transfer, one after the other in one thread.
+"""The time of one image by stage: fetch, decode, transform, collate and transfer, one after the other in one thread.
 
-The functions are the loader's own, called in the loader's order on the images of its first epoch; only the clock
-between them is new. What a library does behind one call cannot be told apart from outside and is one part with a
-joined name. Threads and processes do all this side by side, so the parts add up to the time of one worker, never to
-that of the loader: the split says which part is large, the measured runs say how fast the whole is.
+The functions are the loader's own stages (``open_stages``), called in the loader's order on the images of its first
+epoch. This module only takes the times between them. Work that a library does behind one call cannot be separated from
+outside and is one part with a joined name. Threads and processes do all stages at the same time, so the parts add up
+to the time of one worker, never to that of the loader. The split shows which part is large, and the measured runs show
+how fast the whole loader is.
 
-The encoded sizes and the working time of each image are kept: a prediction for another disk needs their spread
-too, not only their means.
+The encoded size and the working time of each image are kept, because a prediction for another disk needs their spread
+and not only their means.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ from ...prep import MeasurementError
 
 IMAGES = 256
 SECONDS = 2.0
-"""After which no new batch is begun: a slow disk or decoder shows itself in fewer images."""
-WARM_UP = 16  # images: compiled functions are loaded, the allocator has its memory
+"""The time after which no new batch is begun: a slow disk or decoder gets fewer images."""
+WARM_UP = 16  # images: after them, compiled functions are loaded and the allocator has its memory
 PAGE = 4096
 
 FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER = "fetch", "decode", "transform", "collate", "transfer"
@@ -39,34 +40,34 @@ JOINED = "decode, transform and collate"
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """One image's way through a loader, one thread, in the order of the parts."""
+    """The times of one image in one thread of a loader, in the order of the stages."""
 
     loader: str
     parts: dict[str, float]
-    """Mean milliseconds per image by stage; transfer is 0 where the images stay in the CPU's memory."""
+    """Mean milliseconds per image by stage; transfer is 0 if the images stay in the CPU's memory."""
     sizes: tuple[int, ...]
-    """Encoded bytes of each image that was measured."""
+    """Encoded bytes of each measured image."""
     work_seconds: tuple[float, ...]
-    """Everything but fetch, for each of these images."""
+    """The time of all stages except fetch, for each of these images."""
 
     @property
     def fetch_share(self) -> float:
-        """Share of fetch in the whole, 0 to 1."""
+        """Share of fetch in the time of all stages, 0 to 1."""
         return self.parts[FETCH] / sum(self.parts.values())
 
     @property
     def bytes_per_image(self) -> float:
-        """Mean encoded bytes."""
+        """Mean encoded bytes of an image."""
         return sum(self.sizes) / len(self.sizes)
 
     @property
     def mean_work(self) -> float:
-        """Mean seconds of everything but fetch."""
+        """Mean seconds of all stages except fetch."""
         return sum(self.work_seconds) / len(self.work_seconds)
 
 
 def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
-    """Return the split of ``loader``. Raises what reading and decoding raise, and what ``throttled_samples`` raises."""
+    """Return the times of ``loader``. Raises what reading, decoding and ``throttled_samples`` raise."""
     indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + IMAGES].tolist()
     with ExitStack() as opened:
         read = None
@@ -80,7 +81,7 @@ def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = No
 
 
 def throttled_samples(loader: str, spec: LoaderSpec, throttle: Throttle) -> ThrottledSamples:
-    """Return what ``loader`` reads, throttled. Raises MeasurementError for a loader whose library reads by itself."""
+    """Return the samples of ``loader``, throttled. Raises MeasurementError for a loader that reads by itself."""
     if not LOADERS[loader].takes_samples:
         able = ", ".join(name for name, entry in LOADERS.items() if entry.takes_samples)
         raise MeasurementError(f"only {able} can be throttled, not {loader}")
@@ -88,7 +89,7 @@ def throttled_samples(loader: str, spec: LoaderSpec, throttle: Throttle) -> Thro
 
 
 def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> StageTimes:
-    """Return the split of ``stages`` over the images ``indexes``, the first of which warm up and do not count."""
+    """Return the times of ``stages`` over the images ``indexes``; the first of them warm up and do not count."""
     warm_up = min(WARM_UP, len(indexes) // 2)
     _time_batch(stages, indexes[:warm_up], spec)
     began, found = perf_counter(), list[_Timed]()
@@ -110,7 +111,7 @@ def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: Loade
 
 @dataclass(frozen=True)
 class _Timed:
-    """One image: its encoded bytes, and seconds of each stage."""
+    """The encoded bytes of one image, and the seconds of each stage."""
 
     size: int
     seconds: tuple[float, ...]
@@ -151,7 +152,7 @@ def _transfer_seconds(images: torch.Tensor, device: str) -> float:
 
 
 def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes:
-    """Return the split of a loader that does everything after reading behind one call."""
+    """Return the times of a loader that does everything after reading behind one call."""
     with closing(open_samples(spec.root, spec.split)) as samples:
         began = perf_counter()
         sizes = [touch(samples.read(index)) for index in indexes]
@@ -172,7 +173,7 @@ def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes
 
 
 def touch(image: EncodedImage | bytes) -> int:
-    """Have every page of an image in memory and return its bytes: a mapped file is fetched when it is touched."""
+    """Read every page of an image and return its number of bytes: a page of a mapped file is fetched on first use."""
     if isinstance(image, bytes):
         return len(image)
     image.data[::PAGE].max()
