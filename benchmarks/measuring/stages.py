@@ -2,7 +2,7 @@
 
 The functions are the loader's own stages (``open_stages``), called in the loader's order on the images of its first
 epoch. This module only takes the times between them. Work that a library does behind one call cannot be separated from
-outside and is one part with a joined name. Threads and processes do all stages at the same time, so the parts add up
+outside and is one part with a joined name. Threads and processes do all stages at the same time. So the parts add up
 to the time of one worker, never to that of the loader. The split shows which part is large, and the measured runs show
 how fast the whole loader is.
 

@@ -4,7 +4,7 @@ Work on a CUDA stream runs in order. A copy on the trainer's stream would wait f
 step would wait for the copy. On another stream, the copy runs at the same time as the step, and only the next step
 waits. Memory belongs to the stream on which it was allocated. ``record_stream`` marks it as used by another
 stream too; otherwise torch would reuse it too early. Pinned host memory comes from torch's pool. A block returns to the
-pool when its batch is dropped and is reused after its copy is done, so an epoch pins no more than the batches under
+pool when its batch is dropped and is reused after its copy is done. So an epoch pins no more than the batches under
 way.
 """
 
