@@ -1,7 +1,16 @@
-"""Interchangeable loaders behind one interface: choose by name, change nothing else."""
+"""Interchangeable loaders behind one interface: a caller changes the name and nothing else."""
 
-from .base import Batch, Decode, Loader, LoaderSpec
-from .table import LOADERS, LoaderEntry, honours, loader_versions, most_workers, open_loader, readable_loaders
+from .base import Batch, Decode, Loader, LoaderSpec, Stages
+from .table import (
+    LOADERS,
+    LoaderEntry,
+    honours,
+    loader_versions,
+    most_workers,
+    open_loader,
+    open_stages,
+    readable_loaders,
+)
 
 __all__ = [
     "LOADERS",
@@ -10,9 +19,11 @@ __all__ = [
     "Loader",
     "LoaderEntry",
     "LoaderSpec",
+    "Stages",
     "honours",
     "loader_versions",
     "most_workers",
     "open_loader",
+    "open_stages",
     "readable_loaders",
 ]

@@ -1,8 +1,8 @@
-"""The ceiling: a few real batches, decoded once and handed out again and again.
+"""The ceiling: a loader that decodes a few real batches once and yields them again and again.
 
-No loader can be faster than one that does nothing, so this tells how much is left to gain (SPDL calls it headspace
-analysis). It does not cover the epoch, and says so in the table of loaders; the trainer refuses it. The batches
-come from the first loader that can read the root.
+No loader can be faster than one that does nothing, so this measures how much is left to gain (SPDL calls it headspace
+analysis). It does not cover the epoch. Its entry in the table of loaders says so, and the trainer rejects it. The
+batches come from the first loader that can read the root.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from .base import Batch, LoaderSpec
 from .support.resumable import ResumableLoader
 from .table import open_loader, readable_loaders
 
-# Enough to keep one batch from staying in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.
+# Enough that the batches do not stay in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.
 BATCHES = 4
 
 
 class CachedLoader(ResumableLoader):
-    """A Loader that repeats its first batches; ``len`` is that of the loader they came from."""
+    """A Loader that repeats its first batches; ``len`` is that of the loader that made them."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)

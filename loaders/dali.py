@@ -1,18 +1,17 @@
-"""NVIDIA DALI: decodes only the crop and resizes it, on its own threads, or on the GPU where that is the device.
+"""The `dali` loader: NVIDIA DALI decodes only the crop and resizes it, on its own threads or on a CUDA device.
 
-DALI's readers shuffle within a buffer, pad the last batch and resume at whole shards. So the files are fed to it in
-the order of the epoch, without a copy (``external_source`` on the pages that the shards are mapped to), and
-``decoders.image_slice`` cuts the boxes that all loaders share. On the CPU its decoder gives Pillow's pixels, bit for
-bit. Its resize repeats the border where Pillow averages over what there is: one row or column of pixels on each side
-differs by some grey levels, the others by one at most.
+DALI's readers shuffle within a buffer, pad the last batch and resume at whole shards. So this loader feeds the files
+to DALI in the order of the epoch, without a copy (``external_source`` on the pages that the shards are mapped to).
+``decoders.image_slice`` cuts the boxes that all loaders share. On the CPU, DALI's decoder returns Pillow's pixels,
+bit for bit. DALI's resize repeats the border, and Pillow averages over the pixels that exist. One row or column of
+pixels on each side differs by some grey levels, the others by one at most.
 
-Pillow decodes what is no plain JPEG (a PNG in disguise, CMYK), and every image of a batch that DALI refuses: a
-damaged image ends DALI's pipeline, and its message does not say which one it was.
+Pillow decodes every file that is not a plain JPEG (a PNG named .JPEG, CMYK), and every image of a batch that DALI
+rejects. A damaged image ends DALI's pipeline, and DALI's message does not name the image.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,14 +32,14 @@ from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 
-# Batches under way beside the one handed out: DALI decodes one while the next waits, so its threads never do.
+# Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
 AHEAD = 2
 
-# DALI adds its operators and their options when it is imported; its stubs know them in part.
+# DALI adds its operators and their options when it is imported; its stubs contain only some of them.
 fn: Any = nvidia.dali.fn
 types: Any = nvidia.dali.types
 
-# As Pillow does: EXIF rotates nothing, and chroma is interpolated (on the GPU too) and not repeated.
+# These options follow Pillow: EXIF rotates nothing, and chroma is interpolated (on the GPU too) and not repeated.
 DECODING: dict[str, Any] = {
     "output_type": types.RGB,
     "adjust_orientation": False,
@@ -48,24 +47,24 @@ DECODING: dict[str, Any] = {
 }
 RESIZING: dict[str, Any] = {"interp_type": types.INTERP_LINEAR, "antialias": True, "subpixel_scale": False}
 
-BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.uint8)  # stands in for an odd file
+BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.uint8)  # replaces an odd file
 
 
 class _Pending(NamedTuple):
     indexes: npt.NDArray[np.int64]
     draws: list[list[float]]
     images: list[npt.NDArray[np.uint8]]
-    """What DALI reads from: it must live until the batch is done."""
+    """The memory that DALI reads: it must stay alive until the batch is done."""
     boxes: npt.NDArray[np.int32]
     odd: list[int]
-    """The rows that are Pillow's."""
+    """The rows that Pillow decodes."""
 
 
 class DaliLoader(ResumableLoader):
-    """A Loader over shards or class folders with ``spec.workers`` threads of DALI's.
+    """A Loader over shards or class folders with ``spec.workers`` threads of DALI.
 
-    DALI cannot work in the caller's own thread: with 0 workers, one thread of its own works while the caller waits.
-    A saved state may be of another batch size or world size.
+    DALI cannot work in the caller's own thread. With 0 workers, one thread of DALI works while the caller waits.
+    A saved state may have another batch size or world size.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
@@ -89,7 +88,7 @@ class DaliLoader(ResumableLoader):
             while self._pending:
                 yield self._finish()
         finally:
-            if self._pending:  # left early; a new pipeline costs 5 ms
+            if self._pending:  # the caller left early; a new pipeline costs 5 ms
                 self._stop()
 
     def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> None:
@@ -108,7 +107,7 @@ class DaliLoader(ResumableLoader):
         self._feed(batch)
 
     def _plain_jpeg(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
-        """Return a JPEG with its width and height; None for what Pillow shall decode or refuse."""
+        """Return a JPEG with its width and height, or None for an image that Pillow must decode or reject."""
         if index in self._damage.skipped:
             return None
         try:
@@ -140,24 +139,24 @@ class DaliLoader(ResumableLoader):
             images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
         failures = [failure for row in rows if (failure := self._decode_by_pillow(images, batch, row))]
         if refusal and not failures:
-            log.warning("DALI refused a batch that Pillow could decode: %s", refusal)
+            log.warning("DALI rejected a batch that Pillow decoded: %s", refusal)
         self._damage.admit(failures)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _take(self) -> torch.Tensor:
-        """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError where DALI does."""
+        """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError if DALI raises it."""
         pipeline = self._running()
         (images,) = pipeline.share_outputs()
-        pipeline.release_outputs()  # the dynamic executor leaves the memory to its last user
+        pipeline.release_outputs()  # the dynamic executor frees the memory after its last use
         return torch.from_dlpack(images.as_tensor())
 
     def _recover(self, error: RuntimeError) -> str:
-        """Start a new pipeline on the batches under way; return why an image ended the old one."""
+        """Start a new pipeline on the batches under way, and return why an image ended the old one."""
         self._pipeline = None
         reason = str(error).rpartition("encountered:")[2].strip().partition("\n")[0]
         if "fn.decoders" not in str(error):
-            raise LoaderError(f"DALI stopped: {reason}; take another loader, such as threaded") from error
+            raise LoaderError(f"DALI stopped: {reason}; use another loader, such as threaded") from error
         for batch in self._pending:
             self._feed(batch)
         return reason
@@ -166,13 +165,13 @@ class DaliLoader(ResumableLoader):
         index = batch.indexes.item(row)
         try:
             data = self._samples.read(index).data.tobytes()
-            images[row] = torch.from_numpy(read_pixels(BytesIO(data), batch.draws[row], self._spec))
+            images[row] = torch.from_numpy(read_pixels(data, batch.draws[row], self._spec))
         except UNREADABLE as error:
             return DamagedSample(self._samples.name(index), str(error), index)
         return None
 
     def _stop(self) -> None:
-        self._pipeline = None  # its destructor waits for what is under way, then ends the threads
+        self._pipeline = None  # its destructor waits for the batches under way, then ends the threads
         self._pending.clear()
 
     def close(self) -> None:
@@ -181,10 +180,10 @@ class DaliLoader(ResumableLoader):
 
 
 def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple[int, ...]:
-    """Return what the pipeline needs to know of an image.
+    """Return the numbers that the pipeline needs for one image.
 
-    For training: left, top, width and height of its crop, and whether it is flipped. For evaluation: height and
-    width after the resize, and the top and left of the centre crop.
+    For training they are left, top, width and height of its crop, and whether it is flipped. For evaluation they are
+    height and width after the resize, and the top and left of the centre crop.
     """
     if spec.transform == "train":
         return train_crop(draws, width, height)
@@ -200,7 +199,7 @@ def _build(spec: LoaderSpec) -> Pipeline:
         batch_size=spec.batch_size,
         num_threads=max(1, spec.workers),
         device_id=(device.index or 0) if on_gpu else None,
-        prefetch_queue_depth=1,  # each batch is scheduled by us; a deeper queue would ask for batches itself
+        prefetch_queue_depth=1,  # this loader schedules each batch; a deeper queue would request batches by itself
         exec_dynamic=True,
     )
     with pipeline:

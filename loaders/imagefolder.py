@@ -1,22 +1,24 @@
-"""The baseline everyone knows: torchvision's ImageFolder, torch's DataLoader, Pillow. Reads class folders.
+"""The `imagefolder` loader, the usual baseline: torchvision's ImageFolder, torch's DataLoader and Pillow.
 
-What differs from the recipe in torchvision's documentation is what the contract asks: the order comes from
-(seed, epoch) and the crops from (seed, epoch, sample index) instead of from the workers' own generators, and
-the images leave as uint8, to be normalised once, on the device.
+It reads class folders. It differs from the recipe in torchvision's documentation only as the contract requires. The
+order comes from (seed, epoch) and the crops from (seed, epoch, sample index), instead of from the workers' own
+generators. The images are returned as uint8, so that they are normalised once, on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
-from .base import Batch, LoaderSpec
-from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .base import Batch, LoaderSpec, Stages
+from .pixels.reference import UNREADABLE, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
+from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
@@ -26,7 +28,7 @@ Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample in
 
 
 class ImageFolderLoader(ResumableLoader):
-    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for a foreign root."""
+    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for other roots."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
@@ -47,6 +49,31 @@ class ImageFolderLoader(ResumableLoader):
         end_data_loader(self._loader)
 
 
+class ImageFolderStages(Stages):
+    """The stages of ``ImageFolderLoader``, as its workers run them. The labels and indexes of its items are 0."""
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._read: Callable[[int], bytes] = (
+            (lambda index: read(index).data.tobytes()) if read else _ClassFolders(spec).read
+        )
+
+    def fetch(self, index: int, /) -> bytes:
+        return self._read(index)
+
+    def decode(self, encoded: bytes, draws: Sequence[float]) -> Image.Image:
+        return decode_rgb(encoded)
+
+    def transform(self, decoded: Image.Image, draws: Sequence[float], row: torch.Tensor) -> Item:
+        return torch.from_numpy(fit(decoded, draws, self._spec)), 0, 0
+
+    def collate(self, samples: Sequence[Item], images: torch.Tensor) -> torch.Tensor:
+        return _collate((list(samples), []))[0]
+
+    def close(self) -> None:
+        pass
+
+
 class _ClassFolders(ImageFolder):
     """torchvision's ImageFolder with the manifest's classes: a class without images keeps its index."""
 
@@ -64,17 +91,21 @@ class _ClassFolders(ImageFolder):
         super().__init__(folder, allow_empty=True)
         if len(self.samples) != split.images:
             raise DatasetError(
-                f"{folder} has {len(self.samples)} images where the manifest says {split.images}; "
+                f"{folder} has {len(self.samples)} images, but the manifest lists {split.images}; "
                 f"run: feedline verify {spec.root}"
             )
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
 
+    def read(self, index: int) -> bytes:
+        """Return the bytes of one image's file."""
+        return Path(self.samples[index][0]).read_bytes()
+
     def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
-        A damaged sample keeps its place, as a black image, beside its Failure.
+        A damaged sample keeps its place as a black image, and is returned as a DamagedSample too.
         """
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []
@@ -82,8 +113,7 @@ class _ClassFolders(ImageFolder):
         for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
             path, label = self.samples[index]
             try:
-                with Path(path).open("rb") as file:
-                    pixels = torch.from_numpy(read_pixels(file, draws, self._spec))
+                pixels = torch.from_numpy(read_pixels(self.read(index), draws, self._spec))
             except UNREADABLE as error:
                 pixels = torch.zeros((self._spec.image_size, self._spec.image_size, 3), dtype=torch.uint8)
                 failures.append(DamagedSample(path, str(error), index))
@@ -92,7 +122,7 @@ class _ClassFolders(ImageFolder):
 
 
 class _Requests(Sampler[list[Request]]):
-    """The batches of requests that the workers are asked for, without the first ``done`` samples of ``epoch``."""
+    """The batches of requests to the workers, without the first ``done`` samples of ``epoch``."""
 
     def __init__(self, count: int, spec: LoaderSpec) -> None:
         self._count = count

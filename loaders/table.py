@@ -1,4 +1,4 @@
-"""The table of loaders: one line each, imported when used, so that a missing library never breaks the others."""
+"""The table of loaders. A loader is imported when it is used, so that a missing library never breaks the others."""
 
 import sys
 from collections.abc import Callable
@@ -6,37 +6,43 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
-from .base import Decode, Loader, LoaderSpec
+from .base import Decode, Loader, LoaderSpec, Stages
+from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderEntry:
-    """What is known of a loader before its library is imported. Its module bears its name."""
+    """The facts about a loader that are needed before its library is imported. Its module has its name."""
 
     factory: str
-    """The class in the module: called with a LoaderSpec, it is a Loader."""
+    """The class in the module that takes a LoaderSpec and is a Loader."""
+    stages: str | None = None
+    """The class in the module that is its Stages, or None if its library does everything behind one call."""
     summary: str
     needs: Literal["folders", "shards", "either"]
     libraries: tuple[str, ...]
-    """Distributions that it stands on, whose versions are worth knowing."""
+    """Distributions that it depends on and whose versions are recorded."""
     install: str
     covers_epoch: bool = True
-    """False where an epoch is not each sample exactly once: good to measure with, not to train with."""
+    """False if an epoch is not each sample exactly once: such a loader is for measuring, not for training."""
     workers: Literal["any", "streams", "none"] = "any"
-    """How many it can use: any number, at most one per stream of shards, or none."""
+    """How many workers it can use: any number, at most one per stream of shards, or none."""
     decoders: tuple[Decode, ...] = ("cpu",)
-    """What it can honour as ``LoaderSpec.decode``."""
+    """The values of ``LoaderSpec.decode`` that it can honour."""
     dct_scaling: bool = False
     """Whether it can honour ``LoaderSpec.dct_scaling``."""
+    takes_samples: bool = False
+    """Whether it can read ``EncodedSamples`` that the caller gives, instead of those of its root."""
     linux_only: bool = False
-    """Whether its library exists for no other system."""
+    """Whether its library exists for Linux only."""
 
     @property
     def uses_workers(self) -> bool:
@@ -44,23 +50,25 @@ class LoaderEntry:
 
     @property
     def remedy(self) -> str:
-        """What to do where its library is missing."""
+        """What the user can do if its library is missing."""
         if self.linux_only and sys.platform != "linux":
-            return "it exists for Linux only, the others do not need it"
+            return "it exists for Linux only; the other loaders do not need it"
         return f"install it with: {self.install}"
 
 
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
         factory="ImageFolderLoader",
-        summary="torchvision ImageFolder and torch DataLoader: the baseline everyone knows",
+        stages="ImageFolderStages",
+        summary="torchvision ImageFolder and torch DataLoader: the usual baseline",
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
         install="pip install feedline",
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
-        summary="the webdataset library over the shards, worker processes",
+        stages="WebDatasetStages",
+        summary="the webdataset library over the shards, with worker processes",
         needs="shards",
         libraries=("webdataset", "torch", "pillow"),
         install="pip install webdataset",
@@ -68,7 +76,7 @@ LOADERS: dict[str, LoaderEntry] = {
     ),
     "dali": LoaderEntry(
         factory="DaliLoader",
-        summary="NVIDIA DALI: decodes only the crop, on the GPU where there is one; Linux",
+        summary="NVIDIA DALI: decodes only the crop, on the GPU if there is one; Linux",
         needs="either",
         libraries=("nvidia-dali-cuda130", "simplejpeg", "torch", "pillow"),
         install="pip install 'feedline[dali]'",
@@ -76,16 +84,18 @@ LOADERS: dict[str, LoaderEntry] = {
     ),
     "threaded": LoaderEntry(
         factory="ThreadedLoader",
-        summary="ours: threads in one process, decodes only the crop",
+        stages="ThreadedStages",
+        summary="threads in one process: decodes only the crop",
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
         decoders=("cpu", "gpu"),
         dct_scaling=True,
+        takes_samples=True,
     ),
     "cached": LoaderEntry(
         factory="CachedLoader",
-        summary="replays a few decoded batches: the ceiling that a perfect loader would reach",
+        summary="replays a few decoded batches: the ceiling for all loaders",
         needs="either",
         libraries=("torch",),
         install="pip install feedline",
@@ -95,47 +105,64 @@ LOADERS: dict[str, LoaderEntry] = {
 }
 
 
-def open_loader(name: str, spec: LoaderSpec) -> Loader:
+def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None = None) -> Loader:
     """Return the loader called ``name``.
 
-    Raises LoaderError for an unknown name or a spec it cannot honour, LoaderUnavailable when its library is
-    missing, DatasetError for a root it cannot read.
+    The loader reads ``samples`` instead of those of ``spec``, and closes them; see ``LoaderEntry.takes_samples``.
+    Raises LoaderError for an unknown name or a spec that the loader cannot honour, LoaderUnavailable if its library is
+    missing, DatasetError for a root that it cannot read.
     """
     factory = _factory(name)
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
-        raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; take --device cpu")
+        raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; use --device cpu")
     _require_honoured(name, spec)
-    return factory(spec)
+    if samples is None:
+        return factory(spec)
+    if not LOADERS[name].takes_samples:
+        able = ", ".join(other for other, entry in LOADERS.items() if entry.takes_samples)
+        raise LoaderError(f"{name} reads only the samples of its root; choose one of: {able}")
+    return factory(spec, samples=samples)
+
+
+def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> Stages | None:
+    """Return the stages of the loader called ``name``, or None if its library does everything behind one call.
+
+    ``read``, if given, returns the image of a sample index and replaces the loader's own reading. Raises what
+    ``open_loader`` raises.
+    """
+    stages = _entry(name).stages
+    return None if stages is None else getattr(_module(name), stages)(spec, read)
 
 
 def honours(name: str, spec: LoaderSpec) -> bool:
-    """Return whether the loader can decode as the spec asks."""
+    """Return whether the loader can honour ``decode`` and ``dct_scaling`` of the spec."""
     entry = LOADERS[name]
     return spec.decode in entry.decoders and (entry.dct_scaling or not spec.dct_scaling)
 
 
 def loader_versions(name: str) -> dict[str, str]:
-    """Return {distribution: version} of an installed loader; raise LoaderUnavailable where it is not."""
+    """Return {distribution: version} of an installed loader. Raises LoaderUnavailable for one that is not installed."""
     _factory(name)
     return {library: _version(library) for library in LOADERS[name].libraries}
 
 
 def most_workers(name: str, spec: LoaderSpec) -> int | None:
-    """Return how many workers the loader can use for ``spec.root`` and ``spec.split``; None: any number.
+    """Return how many workers the loader can use for ``spec.root`` and ``spec.split``, or None for any number.
 
     Raises DatasetError or LoaderError for a root or split that it cannot read.
     """
     limit = LOADERS[name].workers
     if limit != "streams":
         return 0 if limit == "none" else None
-    split = read_shard_manifest(spec.root / SHARDS).splits.get(spec.split)
+    splits = read_shard_manifest(spec.root / SHARDS).splits
+    split = splits.get(spec.split)
     if split is None:
-        raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}")
+        raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}; choose one of: {', '.join(splits)}")
     return stream_count(len(split.shards), spec)
 
 
 def readable_loaders(root: Path) -> list[str]:
-    """Return the names that are installed and can read ``root``; raise DatasetError when none can."""
+    """Return the names of installed loaders that can read ``root``. Raises DatasetError if none can."""
     found = {
         "folders": (root / MANIFEST).is_file(),
         "shards": (root / SHARDS / MANIFEST).is_file(),
@@ -150,18 +177,27 @@ def readable_loaders(root: Path) -> list[str]:
     return names
 
 
-def _factory(name: str) -> Callable[[LoaderSpec], Loader]:
+def _entry(name: str) -> LoaderEntry:
     entry = LOADERS.get(name)
     if entry is None:
         raise LoaderError(f"there is no loader {name!r}; choose one of: {', '.join(LOADERS)}")
+    return entry
+
+
+def _factory(name: str) -> Callable[..., Loader]:
+    return getattr(_module(name), _entry(name).factory)
+
+
+def _module(name: str) -> ModuleType:
+    """Import the module of a loader. Raises LoaderUnavailable if its library is missing."""
+    entry = _entry(name)
     try:
-        module = import_module(f".{name}", __package__)
+        return import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in ("", "feedline"):  # a mistake of ours must not read as a missing library
+        if missing in ("", "feedline"):  # an error in feedline must not look like a missing library
             raise
         raise LoaderUnavailable(f"loader {name} needs {missing}; {entry.remedy}") from error
-    return getattr(module, entry.factory)
 
 
 def _require_honoured(name: str, spec: LoaderSpec) -> None:
@@ -170,7 +206,7 @@ def _require_honoured(name: str, spec: LoaderSpec) -> None:
         able = ", ".join(other for other in LOADERS if honours(other, spec))
         raise LoaderError(f"{name} cannot do {asked}; choose one of: {able}")
     if spec.decode == "gpu" and not spec.device.startswith("cuda"):
-        raise LoaderError(f"decode 'gpu' needs a CUDA device, got device {spec.device!r}; take --device cuda")
+        raise LoaderError(f"decode 'gpu' needs a CUDA device, got device {spec.device!r}; use --device cuda")
 
 
 def _is_installed(name: str) -> bool:
@@ -183,8 +219,8 @@ def _is_installed(name: str) -> bool:
 
 def _version(library: str) -> str:
     if library == "pillow":
-        # Pillow-SIMD is another distribution of the same module. pip installs both side by side, and the later one
-        # has overwritten the other's files: what counts is the version in them.
+        # Pillow-SIMD is another distribution of the same module. pip installs both, and the later one overwrites the
+        # other's files, so the version in the files is the one that runs.
         return f"{PIL.__version__} (SIMD)" if _metadata("pillow-simd") == PIL.__version__ else PIL.__version__
     return _metadata(library) or "unknown"
 

@@ -1,15 +1,16 @@
-"""Ours: threads in one process, one batch buffer, and only the crop decoded.
+"""The `threaded` loader: threads in one process fill one batch buffer and decode only the crop.
 
-No worker processes means no start-up, nothing pickled, no /dev/shm, and the same on Windows. The threads work on
-chunks of a few batches ahead and write into the batches themselves. From restart-marker shards each takes just
-the tiles that its crop touches; from other shards and from class folders it decodes the whole image. Order and
-crops are pure functions of (seed, epoch, sample index), so threads, ranks and resumes cannot change them.
+It has no worker processes, so there is no start-up, nothing is pickled, /dev/shm is not used, and Windows works the
+same way. The threads work on chunks of a few batches ahead and write into the batches themselves. From shards with
+restart markers, a thread takes only the tiles that its crop touches. From other shards and from class folders, it
+decodes the whole image. Order and crops are pure functions of (seed, epoch, sample index), so threads, ranks and
+resumes cannot change them.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from threading import Barrier
 from typing import NamedTuple
 
@@ -18,28 +19,28 @@ import numpy.typing as npt
 import torch
 
 from ..prep import SampleError, permutation
-from .base import Batch, LoaderSpec
-from .pixels.crop_decoding import decode_into
+from .base import Batch, LoaderSpec, Stages
+from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.cuts import Cut
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .pixels.reference import draws_of
 from .support.damage import DamagedSample
-from .support.encoded import EncodedSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 
-# Images per task: handing one over costs about 30 microseconds, decoding one about 500.
+# Images per task: submitting a task costs about 30 microseconds, decoding an image about 500.
 CHUNK = 8
-# Batches under way at least: one to hand out, one to fill meanwhile.
+# Least number of batches under way: one to yield, and one to fill meanwhile.
 AHEAD = 2
 
 
 class _Filled(NamedTuple):
-    """What became of some rows, beside those that hold their sample now."""
+    """The rows of a chunk that do not hold their sample yet."""
 
     failures: list[DamagedSample]
     cuts: dict[int, Cut]
-    """What the GPU shall decode, by row in the batch."""
+    """The cuts that the GPU must decode, by row in the batch."""
 
 
 class _Pending(NamedTuple):
@@ -47,17 +48,17 @@ class _Pending(NamedTuple):
     indexes: npt.NDArray[np.int64]
     draws: list[list[float]]
     done: list[_Filled]
-    """By the caller's own thread."""
+    """Filled by the caller's own thread."""
     tasks: list[Future[_Filled]]
 
 
 class ThreadedLoader(ResumableLoader):
     """A Loader over shards or class folders with ``spec.workers`` threads.
 
-    ``window`` is the number of shards to read at a time, for slow disks and object stores: their samples are mixed
-    among themselves, and the windows follow one another in random order. 0 means true random order. ``samples``
-    are read instead of those that ``spec`` names, and closed with the loader. ``decoder`` stands in for nvJPEG
-    where ``spec.decode`` is "gpu". A saved state may be of another batch size or world size.
+    ``window`` is the number of shards to read at a time, for slow disks and object stores: the samples of a window are
+    shuffled together, and the windows follow one another in random order. 0 means true random order. The loader reads
+    ``samples`` instead of those of ``spec``, and closes them. ``decoder`` replaces nvJPEG if ``spec.decode`` is
+    "gpu". A saved state may have another batch size or world size.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ThreadedLoader(ResumableLoader):
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
-        # Enough batches under way to give every thread two chunks; without threads there is nobody to work ahead.
+        # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
         ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
         self._ahead = ahead if spec.workers else 0
 
@@ -107,7 +108,7 @@ class ThreadedLoader(ResumableLoader):
         return np.concatenate(parts)
 
     def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Pending:
-        """Start filling a batch; without threads, fill it."""
+        """Start to fill a batch; without threads, fill it."""
         size, samples = self._spec.image_size, indexes.tolist()
         images = _buffer((len(samples), size, size, 3), self._spec.device)
         draws = draws_of(samples, epoch, self._spec)
@@ -121,7 +122,7 @@ class ThreadedLoader(ResumableLoader):
         return _Pending(images, indexes, draws, [], tasks)
 
     def _fill(self, images: torch.Tensor, samples: list[int], draws: list[list[float]], first: int) -> _Filled:
-        """Write samples to ``images``, the rows of a batch from ``first`` on, or leave them to the GPU."""
+        """Write samples to ``images``, the rows of a batch from ``first`` on, or return the cuts for the GPU."""
         filled = _Filled([], {})
         for row, (image, index, numbers) in enumerate(zip(images.numpy(), samples, draws, strict=True), first):
             try:
@@ -146,7 +147,7 @@ class ThreadedLoader(ResumableLoader):
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _decode_on_gpu(self, decoder: Decoder, batch: _Pending, cuts: dict[int, Cut]) -> torch.Tensor:
-        """Return the batch's images on the device; what the GPU refuses is decoded here."""
+        """Return the batch's images on the device; images that the GPU rejects are decoded on the CPU."""
         with self._transfer.beside():
             samples = decode_cuts(list(cuts.values()), self._spec.image_size, decoder)
             for row, sample in zip(cuts, samples, strict=True):
@@ -171,17 +172,52 @@ class ThreadedLoader(ResumableLoader):
         self._samples.close()
 
 
+class ThreadedStages(Stages):
+    """The stages of ``ThreadedLoader``, as its threads run them, always decoding on the CPU.
+
+    Pillow decodes an image that libjpeg-turbo rejects; its crop and resize then count as decoding.
+    """
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._opened = ExitStack()
+        if read is None:
+            read = self._opened.enter_context(closing(open_samples(spec.root, spec.split))).read
+        self._read = read
+
+    def fetch(self, index: int, /) -> EncodedImage:
+        return self._read(index)
+
+    def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
+        try:
+            return decode_crop(encoded, draws, self._spec)
+        except ValueError:
+            return decode_by_pillow(encoded, draws, self._spec)
+
+    def transform(self, decoded: tuple[U8, Cut] | U8, draws: Sequence[float], row: torch.Tensor) -> None:
+        if isinstance(decoded, tuple):
+            fit_into(row.numpy(), *decoded)
+        else:
+            row.numpy()[:] = decoded
+
+    def collate(self, samples: Sequence[None], images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def close(self) -> None:
+        self._opened.close()
+
+
 def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:
-    """Return uninitialised uint8 memory for a batch."""
-    if device.startswith("cuda"):  # from torch's pool: a batch that was dropped gives its pinned memory to the next
+    """Return uninitialised memory for a batch, uint8 of ``shape``."""
+    if device.startswith("cuda"):  # from torch's pool: the pinned memory of a dropped batch is used for the next
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
-    # numpy asks Linux for huge pages, torch does not: 4 us an image to touch them first, against 26.
+    # numpy requests huge pages from Linux, torch does not: first touching them takes 4 us per image, instead of 26.
     return torch.from_numpy(np.empty(shape, np.uint8))
 
 
 @contextmanager
 def _one_core() -> Generator[None, None, None]:
-    """Keep torch from splitting the resize of one image over threads: that costs more than it saves."""
+    """Keep torch from splitting the resize of one image over threads, which costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -191,7 +227,7 @@ def _one_core() -> Generator[None, None, None]:
 
 
 def _start_threads(count: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads are running, each with one core for torch; the caller keeps what it had."""
+    """Return a pool whose threads are running, each with one core for torch; the caller's number stays unchanged."""
     before = torch.get_num_threads()
     started = Barrier(count + 1)
     pool = ThreadPoolExecutor(count, "feedline", _use_one_core, (started,))
@@ -199,12 +235,12 @@ def _start_threads(count: int) -> ThreadPoolExecutor:
         pool.submit(started.wait)
     started.wait()
     started.wait()
-    # torch keeps the last number set for threads that have not asked yet, such as the trainer's own.
+    # torch uses the last number set for threads that have not read theirs yet, such as the trainer's own.
     torch.set_num_threads(before)
     return pool
 
 
 def _use_one_core(started: Barrier) -> None:
     torch.set_num_threads(1)
-    torch.get_num_threads()  # torch then leaves this thread's number alone
+    torch.get_num_threads()  # from here on torch does not change this thread's number
     started.wait()

@@ -1,14 +1,14 @@
-"""The webdataset library over the shards, with worker processes: sequential reads, Pillow decoding.
+"""The `webdataset` loader: the webdataset library over the shards, with worker processes and Pillow.
 
-The library reads, groups and shuffles; what to read comes from ``streams``, because the library's own splitting
-changes the order with the number of workers, repeats the shard order every epoch (version 1.0) and leaves
-ranks with uneven shares. Each stream is one pipeline of the library; a worker serves every W-th stream. The
-shuffle buffer holds undecoded files, and the shards themselves are globally shuffled when written.
+It reads the shards sequentially. The library reads, groups and shuffles. The module ``streams`` chooses what to read.
+The library's own splitting is not used, because it changes the order with the number of workers, repeats the shard
+order every epoch (version 1.0) and gives ranks uneven shares. Each stream is one pipeline of the library, and a worker
+serves every W-th stream. The shuffle buffer holds undecoded files. The shards themselves are globally shuffled when
+they are written.
 """
 
-import io
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial as bind
 from itertools import chain, islice
 from tarfile import TarError
@@ -16,25 +16,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
-from .base import Batch, LoaderSpec
-from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .base import Batch, LoaderSpec, Stages
+from .pixels.reference import UNREADABLE, Pixels, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
+from .support.encoded import EncodedImage
 from .support.epochs import batch_count
 from .support.resumable import ResumableLoader
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
-# Undecoded files held by each stream to shuffle within: 16 streams of 64 files of 115 kB are 118 MB a rank.
+# Undecoded files in the shuffle buffer of each stream: 16 streams of 64 files of 115 kB are 118 MB per rank.
 SHUFFLE_BUFFER = 64
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
-Answer = tuple[Item | None, list[DamagedSample]]  # None where a turn is over; a damaged sample keeps its place
+Answer = tuple[Item | None, list[DamagedSample]]  # None if a turn is over; a damaged sample keeps its place
 
 
 class WebDatasetLoader(ResumableLoader):
@@ -64,11 +66,44 @@ class WebDatasetLoader(ResumableLoader):
         end_data_loader(self._loader)
 
 
-class _Turns(IterableDataset[Answer]):
-    """What a worker yields: its streams' turns, round after round.
+class WebDatasetStages(Stages):
+    """The stages of ``WebDatasetLoader``, as its workers run them.
 
-    Worker w of W serves the streams w, w + W, w + 2W, ... and every worker yields equally many items, so torch's
-    DataLoader, which takes one item of each worker in turn, hands out the streams in order whatever W is.
+    ``fetch`` ignores the index and returns the next image of the shards, because a tar is read from front to back.
+    With ``read``, it returns the image of the index.
+    """
+
+    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
+        self._spec = spec
+        self._stream = iter(()) if read else _Turns(spec).in_order()
+        self._read: Callable[[int], bytes] = (lambda index: read(index).data.tobytes()) if read else self._next_image
+
+    def fetch(self, index: int, /) -> bytes:
+        return self._read(index)
+
+    def decode(self, encoded: bytes, draws: Sequence[float]) -> Image.Image:
+        return decode_rgb(encoded)
+
+    def transform(self, decoded: Image.Image, draws: Sequence[float], row: torch.Tensor) -> Pixels:
+        return fit(decoded, draws, self._spec)
+
+    def collate(self, samples: Sequence[Pixels], images: torch.Tensor) -> torch.Tensor:
+        for row, pixels in enumerate(samples):
+            images[row] = torch.from_numpy(pixels)
+        return images
+
+    def close(self) -> None:
+        self._stream = iter(())  # ends the generator that holds the open shard
+
+    def _next_image(self, _: int) -> bytes:
+        return next(self._stream)["jpg"]
+
+
+class _Turns(IterableDataset[Answer]):
+    """The items that a worker yields: the turns of its streams, round after round.
+
+    Worker w of W serves the streams w, w + W, w + 2W, ... Every worker yields equally many items. torch's DataLoader
+    takes one item from each worker in turn, so it yields the streams in order, whatever W is.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
@@ -90,11 +125,15 @@ class _Turns(IterableDataset[Answer]):
                 f"{len(self._paths)} shards over {spec.world_size} ranks feed at most {self._streams} workers, "
                 f"got {spec.workers}; use --workers {self._streams}, or shard again with a smaller --shard-size"
             )
-        # Shared with the worker processes, which outlive an epoch: (epoch, samples already handed out).
+        # Shared with the worker processes, which outlive an epoch: (epoch, samples already yielded).
         self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()
 
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """Yield the undecoded samples of all shards from front to back, without a shuffle buffer."""
+        return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes))
+
     def begin(self, epoch: int, skip: int) -> None:
-        """Say what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
+        """Set what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
         self._place[0], self._place[1] = epoch, skip
 
     def __iter__(self) -> Iterator[Answer]:
@@ -125,12 +164,12 @@ class _Turns(IterableDataset[Answer]):
         return iter(DataPipeline(bind(self._read, found), mixed))
 
     def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
-        """Yield the samples of each range with their sample index, as the library groups them."""
+        """Yield the samples of each range as the library groups them, each with its sample index."""
         return chain.from_iterable(map(self._read_range, found))
 
     def _read_range(self, held: ShardRange) -> Iterator[dict[str, Any]]:
         path = self._paths[held.shard]
-        # Opened here: the library takes the drive letter of a Windows path for a URL scheme.
+        # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             members = tar_file_expander([{"url": str(path), "stream": file}])
             samples = islice(group_by_keys(members), held.start, held.stop)
@@ -142,7 +181,7 @@ class _Turns(IterableDataset[Answer]):
         try:
             samples = [next(stream) for _ in range(count)]
         except StopIteration:
-            reason = "a shard ends before the samples that the manifest promises"
+            reason = "a shard has fewer samples than the manifest lists"
             return None, [DamagedSample(str(self._paths[0].parent), reason, None)]
         except (TarError, *UNREADABLE) as error:
             # webdataset adds the shard and the member to the error's arguments.
@@ -154,7 +193,7 @@ class _Turns(IterableDataset[Answer]):
         for row, draws in enumerate(draws_of(places, epoch, self._spec)):
             sample = samples[row]
             try:
-                images[row] = torch.from_numpy(read_pixels(io.BytesIO(sample["jpg"]), draws, self._spec))
+                images[row] = torch.from_numpy(read_pixels(sample["jpg"], draws, self._spec))
                 labels[row] = self._label(sample["cls"])
             except (KeyError, *UNREADABLE) as error:
                 reason = f"the sample has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
@@ -169,7 +208,7 @@ class _Turns(IterableDataset[Answer]):
 
 
 def _rebatch(items: Iterator[Item], batch_size: int) -> Iterator[Item]:
-    """Yield the samples of ``items`` in batches of ``batch_size``, the last one smaller; whole items pass as is."""
+    """Yield the samples of ``items`` in batches of ``batch_size``, the last one smaller; whole items are not copied."""
     pending: list[Item] = []
     for item in items:
         pending.append(item)

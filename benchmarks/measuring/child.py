@@ -13,16 +13,14 @@ from collections.abc import Callable
 from pydantic import TypeAdapter
 
 from ...loaders import LOADERS, Loader, loader_versions, open_loader
-from ...loaders.support.encoded import open_samples
-from ...loaders.support.throttle import ThrottledSamples
-from ...prep import FeedlineError, MeasurementError
+from ...prep import FeedlineError
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
 from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
 from .process import Answer, MeasuringJob
-from .stages import time_stages_of
+from .stages import throttled_samples, time_stages_of
 from .steps import Stepped, start_step
 
 
@@ -75,12 +73,7 @@ def answer_to(job: MeasuringJob) -> Answer:
 def _open(job: MeasuringJob) -> Loader:
     if job.throttle is None:
         return open_loader(job.loader, job.spec)
-    if job.loader != "threaded":
-        raise MeasurementError(f"only threaded can be throttled, not {job.loader}")
-    from ...loaders.threaded import ThreadedLoader
-
-    samples = open_samples(job.spec.root, job.spec.split)
-    return ThreadedLoader(job.spec, samples=ThrottledSamples(samples, job.throttle))
+    return open_loader(job.loader, job.spec, samples=throttled_samples(job.loader, job.spec, job.throttle))
 
 
 def _profile(job: MeasuringJob) -> Profile:

@@ -1,8 +1,8 @@
-"""What a loader would have to read and do if the images were encoded in another way: measured on a sample.
+"""The bytes and the working time of a loader's images in other encodings, measured on some images of a root.
 
-Some of ROOT's images are encoded anew in memory, as ``feedline shard --encode`` does it, and taken through the
-loader's own stages. Bytes and working time of each encoding come from the same images, so their ratios hold for
-the whole root; what the whole loader does with the images that are on the disk is measured anyway.
+Some of ROOT's images are encoded again in memory, as ``feedline shard --encode`` does, and pass through the loader's
+own stages. Bytes and working time of each encoding come from the same images, so their ratios hold for the whole
+root. The speed of the whole loader on the images on the disk is measured separately.
 """
 
 from contextlib import closing
@@ -10,32 +10,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...loaders import LOADERS, LoaderSpec
+from ...loaders import LOADERS, LoaderSpec, open_stages
 from ...loaders.support.encoded import EncodedImage, FolderSamples, Tiles, open_samples
 from ...prep import MANIFEST, SHARDS, read_shard_manifest
 from ...prep.base.manifest import Encode
 from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import LONGEST_ROW
-from .stages import PillowStages, StageTimes, ThreadedStages, time_stages
+from .stages import StageTimes, time_stages
 
-IMAGES = 64  # a restart marker costs 2 ms an image to write, a smaller image 10
+IMAGES = 64  # writing restart markers takes 2 ms per image, writing a smaller image 10 ms
 ROUNDS = 3
-"""Through all encodings in turn; the shortest time of an image is the one that nothing disturbed."""
+"""Rounds through all encodings in turn; the shortest time of an image is the least disturbed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The stages of a loader on the images of a root, and on some of them in every encoding."""
+    """The times of a loader's stages on the images of a root, and on some of them in every encoding."""
 
     as_is: StageTimes
     encode: Encode
-    """How the images that the loader reads are encoded."""
+    """The encoding of the images that the loader reads."""
     encodings: dict[Encode, StageTimes]
-    """From memory, so that fetching costs nothing; where the loader's stages can be told apart."""
+    """The times by encoding, from memory, so that fetching costs nothing; empty without separate stages."""
 
 
 def encoding_of(loader: str, spec: LoaderSpec) -> Encode:
-    """Return how the images are encoded that ``loader`` reads: the archive's own files are copies."""
+    """Return the encoding of the images that ``loader`` reads; the archive's own files are "copy"."""
     shards = spec.root / SHARDS
     if LOADERS[loader].needs == "folders" or not (shards / MANIFEST).is_file():
         return "copy"
@@ -44,21 +44,28 @@ def encoding_of(loader: str, spec: LoaderSpec) -> Encode:
 
 
 def time_encodings(loader: str, spec: LoaderSpec) -> dict[Encode, StageTimes]:
-    """Return the stages of ``loader`` on a sample of the images in each encoding that can be made of them.
+    """Return the times of ``loader`` on some of the images, in each encoding that can be made from them.
 
-    Shards of smaller images cannot be made larger again: where there is nothing else, there is only "resize".
+    Smaller images cannot be made larger again. If the root has only shards of smaller images, the only encoding is
+    "resize". A loader without separate stages has no encodings.
     """
-    if loader not in ("threaded", "imagefolder", "webdataset"):
+    held: list[EncodedImage] = []
+    stages = open_stages(loader, spec, held.__getitem__)
+    if stages is None:
         return {}
     source, images = _sample(spec)
     coded: tuple[Encode, ...] = ("copy", "restart", "resize") if source != "resize" else ("resize",)
     encoded = {encode: [_as(encode, image, source) for image in images] for encode in coded}
-    rounds = [{encode: _time(loader, encoded[encode], spec) for encode in coded} for _ in range(ROUNDS)]
-    return {encode: _quietest([times[encode] for times in rounds]) for encode in coded}
+    rounds: dict[Encode, list[StageTimes]] = {encode: [] for encode in coded}
+    with closing(stages):
+        for encode in coded * ROUNDS:
+            held[:] = encoded[encode]
+            rounds[encode].append(time_stages(loader, stages, range(len(held)), spec))
+    return {encode: _quietest(times) for encode, times in rounds.items()}
 
 
 def _sample(spec: LoaderSpec) -> tuple[Encode, list[bytes]]:
-    """Return some of the split's images, evenly spread, in the encoding nearest to the archive's."""
+    """Return some of the split's images, evenly spread, and their encoding, the nearest to the archive's."""
     has_folders = (spec.root / MANIFEST).is_file()
     with closing(FolderSamples(spec.root, spec.split) if has_folders else open_samples(spec.root, spec.split)) as held:
         places = np.linspace(0, len(held.labels) - 1, min(IMAGES, len(held.labels))).astype(int)
@@ -67,7 +74,7 @@ def _sample(spec: LoaderSpec) -> tuple[Encode, list[bytes]]:
 
 
 def _as(encode: Encode, image: bytes, source: Encode) -> EncodedImage:
-    if encode == "copy":  # restart markers are a few bytes and change no pixel: without tiles they are a copy
+    if encode == "copy":  # restart markers are a few bytes and change no pixel: no tiles, no difference
         return EncodedImage(np.frombuffer(image, np.uint8), None)
     if encode == source:
         encode = "copy"
@@ -75,7 +82,7 @@ def _as(encode: Encode, image: bytes, source: Encode) -> EncodedImage:
 
 
 def _with_tiles(encoded: Encoded) -> EncodedImage:
-    """Return an image as the index of a shard would describe it."""
+    """Return an image with the tiles that the index of a shard would list."""
     data, geometry = np.frombuffer(encoded.data, np.uint8), encoded.geometry
     if geometry is None:
         return EncodedImage(data, None)
@@ -86,16 +93,8 @@ def _with_tiles(encoded: Encoded) -> EncodedImage:
     return EncodedImage(data, Tiles(int(geometry.offsets[0]), rows.astype(np.uint16), *sizes))
 
 
-def _time(loader: str, images: list[EncodedImage], spec: LoaderSpec) -> StageTimes:
-    if loader == "threaded":
-        stages = ThreadedStages(spec, images.__getitem__)
-    else:
-        stages = PillowStages(spec, lambda index: images[index].data.tobytes())
-    return time_stages(loader, stages, range(len(images)), spec)
-
-
 def _quietest(rounds: list[StageTimes]) -> StageTimes:
-    """Return the round with the shortest time of each image; all rounds are over the same images."""
+    """Return the times with the shortest time of each image; all rounds are over the same images."""
     least = min(len(times.work_seconds) for times in rounds)
     work = tuple(min(times.work_seconds[place] for times in rounds) for place in range(least))
     return replace(rounds[0], sizes=rounds[0].sizes[:least], work_seconds=work)

@@ -1,38 +1,37 @@
-"""Where one image's time goes: fetch, decode, transform, collate and transfer, one after the other in one thread.
+"""The time of one image by stage: fetch, decode, transform, collate and transfer, one after the other in one thread.
 
-The functions are the loader's own, called in the loader's order on the images of its first epoch; only the clock
-between them is new. What a library does behind one call cannot be told apart from outside and is one part with a
-joined name. Threads and processes do all this side by side, so the parts add up to the time of one worker, never to
-that of the loader: the split says which part is large, the measured runs say how fast the whole is.
+The functions are the loader's own stages (``open_stages``), called in the loader's order on the images of its first
+epoch. This module only takes the times between them. Work that a library does behind one call cannot be separated from
+outside and is one part with a joined name. Threads and processes do all stages at the same time. So the parts add up
+to the time of one worker, never to that of the loader. The split shows which part is large, and the measured runs show
+how fast the whole loader is.
 
-The encoded sizes and the working time of each image are kept: a prediction for another disk needs their spread
-too, not only their means.
+The encoded size and the working time of each image are kept, because a prediction for another disk needs their spread
+and not only their means.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...loaders import LoaderSpec, open_loader
+from ...loaders import LOADERS, LoaderSpec, Stages, open_loader, open_stages
 from ...loaders.base import to_batch
-from ...loaders.pixels.reference import decode_rgb, draws_of, fit
+from ...loaders.pixels.reference import draws_of
 from ...loaders.support.encoded import EncodedImage, open_samples
 from ...loaders.support.epochs import epoch_order
 from ...loaders.support.throttle import Throttle, ThrottledSamples
-from ...prep import SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+from ...prep import MeasurementError
 
 IMAGES = 256
 SECONDS = 2.0
-"""After which no new batch is begun: a slow disk or decoder shows itself in fewer images."""
-WARM_UP = 16  # images: compiled functions are loaded, the allocator has its memory
+"""The time after which no new batch is begun: a slow disk or decoder gets fewer images."""
+WARM_UP = 16  # images: after them, compiled functions are loaded and the allocator has its memory
 PAGE = 4096
 
 FETCH, DECODE, TRANSFORM, COLLATE, TRANSFER = "fetch", "decode", "transform", "collate", "transfer"
@@ -41,68 +40,56 @@ JOINED = "decode, transform and collate"
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """One image's way through a loader, one thread, in the order of the parts."""
+    """The times of one image in one thread of a loader, in the order of the stages."""
 
     loader: str
     parts: dict[str, float]
-    """Mean milliseconds per image by stage; transfer is 0 where the images stay in the CPU's memory."""
+    """Mean milliseconds per image by stage; transfer is 0 if the images stay in the CPU's memory."""
     sizes: tuple[int, ...]
-    """Encoded bytes of each image that was measured."""
+    """Encoded bytes of each measured image."""
     work_seconds: tuple[float, ...]
-    """Everything but fetch, for each of these images."""
+    """The time of all stages except fetch, for each of these images."""
 
     @property
     def fetch_share(self) -> float:
-        """Share of fetch in the whole, 0 to 1."""
+        """Share of fetch in the time of all stages, 0 to 1."""
         return self.parts[FETCH] / sum(self.parts.values())
 
     @property
     def bytes_per_image(self) -> float:
-        """Mean encoded bytes."""
+        """Mean encoded bytes of an image."""
         return sum(self.sizes) / len(self.sizes)
 
     @property
     def mean_work(self) -> float:
-        """Mean seconds of everything but fetch."""
+        """Mean seconds of all stages except fetch."""
         return sum(self.work_seconds) / len(self.work_seconds)
 
 
-class Stages(Protocol):
-    """A loader's own functions, one image at a time."""
-
-    def fetch(self, index: int, /) -> Any:
-        """Return the encoded image, all of it in memory."""
-        ...
-
-    def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
-        """Return its pixels."""
-        ...
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> Any:
-        """Return the sample; a loader that can writes it to ``row``, uint8 (H, W, 3)."""
-        ...
-
-    def collate(self, samples: Sequence[Any], images: torch.Tensor) -> None:
-        """Put the samples into ``images``, uint8 (N, H, W, 3), where that is not done yet."""
-        ...
-
-
 def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
-    """Return the split of ``loader``. Raises what reading and decoding raise."""
+    """Return the times of ``loader``. Raises what reading, decoding and ``throttled_samples`` raise."""
     indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + IMAGES].tolist()
-    if loader == "threaded":
-        with closing(open_samples(spec.root, spec.split)) as samples:
-            slowed = samples if throttle is None else ThrottledSamples(samples, throttle)
-            return time_stages(loader, ThreadedStages(spec, slowed.read), indexes, spec)
-    if loader == "imagefolder":
-        return time_stages(loader, PillowStages(spec, _folder_reader(spec)), indexes, spec)
-    if loader == "webdataset":
-        return time_stages(loader, PillowStages(spec, _tar_reader(spec)), indexes, spec)
-    return _joined(loader, spec, indexes)
+    with ExitStack() as opened:
+        read = None
+        if throttle is not None:
+            read = opened.enter_context(closing(throttled_samples(loader, spec, throttle))).read
+        stages = open_stages(loader, spec, read)
+        if stages is None:
+            return _joined(loader, spec, indexes)
+        opened.enter_context(closing(stages))
+        return time_stages(loader, stages, indexes, spec)
+
+
+def throttled_samples(loader: str, spec: LoaderSpec, throttle: Throttle) -> ThrottledSamples:
+    """Return the samples of ``loader``, throttled. Raises MeasurementError for a loader that reads by itself."""
+    if not LOADERS[loader].takes_samples:
+        able = ", ".join(name for name, entry in LOADERS.items() if entry.takes_samples)
+        raise MeasurementError(f"only {able} can be throttled, not {loader}")
+    return ThrottledSamples(open_samples(spec.root, spec.split), throttle)
 
 
 def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> StageTimes:
-    """Return the split of ``stages`` over the images ``indexes``, the first of which warm up and do not count."""
+    """Return the times of ``stages`` over the images ``indexes``; the first of them warm up and do not count."""
     warm_up = min(WARM_UP, len(indexes) // 2)
     _time_batch(stages, indexes[:warm_up], spec)
     began, found = perf_counter(), list[_Timed]()
@@ -124,7 +111,7 @@ def time_stages(loader: str, stages: Stages, indexes: Sequence[int], spec: Loade
 
 @dataclass(frozen=True)
 class _Timed:
-    """One image: its encoded bytes, and seconds of each stage."""
+    """The encoded bytes of one image, and the seconds of each stage."""
 
     size: int
     seconds: tuple[float, ...]
@@ -139,14 +126,14 @@ def _time_batch(stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> lis
     for row, index, numbers in zip(images, indexes, draws, strict=True):
         asked = perf_counter()
         encoded = stages.fetch(index)
+        sizes.append(touch(encoded))
         fetched = perf_counter()
         decoded = stages.decode(encoded, numbers)
         unpacked = perf_counter()
         samples.append(stages.transform(decoded, numbers, row))
         seconds.append((fetched - asked, unpacked - fetched, perf_counter() - unpacked))
-        sizes.append(len(encoded.data) if isinstance(encoded, EncodedImage) else len(encoded))
     began = perf_counter()
-    stages.collate(samples, images)
+    images = stages.collate(samples, images)
     batch = to_batch(images, torch.zeros(len(indexes), dtype=torch.int64), torch.tensor(indexes), "cpu")
     collate = (perf_counter() - began + planning) / len(indexes)
     transfer = _transfer_seconds(batch.images, spec.device) / len(indexes)
@@ -164,76 +151,8 @@ def _transfer_seconds(images: torch.Tensor, device: str) -> float:
     return perf_counter() - began
 
 
-class ThreadedStages:
-    """What a thread of ``threaded`` does. Images that libjpeg-turbo refuses count as decoding, through Pillow."""
-
-    def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage]) -> None:
-        # Imported here: numba and simplejpeg shall not weigh on processes that measure other loaders.
-        from ...loaders.pixels.crop_decoding import decode_crop, fit_into
-
-        self._spec, self._read = spec, read
-        self._decode_crop, self._fit_into = decode_crop, fit_into
-
-    def fetch(self, index: int, /) -> EncodedImage:
-        image = self._read(index)
-        touch(image)
-        return image
-
-    def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> Any:
-        try:
-            return self._decode_crop(encoded, draws, self._spec)
-        except ValueError:
-            return fit(decode_rgb(BytesIO(encoded.data.tobytes())), draws, self._spec)
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> None:
-        if isinstance(decoded, tuple):
-            self._fit_into(row.numpy(), *decoded)
-        else:
-            row.copy_(torch.from_numpy(decoded))
-
-    def collate(self, samples: Sequence[None], images: torch.Tensor) -> None:
-        """Do nothing: the rows of the batch are where the samples were written to."""
-
-
-class PillowStages:
-    """What a worker of ``imagefolder`` or ``webdataset`` does; ``read`` is where the two differ."""
-
-    def __init__(self, spec: LoaderSpec, read: Callable[[int], bytes]) -> None:
-        self._spec, self.fetch = spec, read
-
-    def decode(self, encoded: bytes, draws: Sequence[float]) -> Any:
-        return decode_rgb(BytesIO(encoded))
-
-    def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(fit(decoded, draws, self._spec))
-
-    def collate(self, samples: Sequence[torch.Tensor], images: torch.Tensor) -> None:
-        torch.stack(list(samples), out=images)
-
-
-def _folder_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
-    paths = [sample.path for sample in list_samples(spec.root, read_manifest(spec.root), spec.split)]
-    return lambda index: paths[index].read_bytes()
-
-
-def _tar_reader(spec: LoaderSpec) -> Callable[[int], bytes]:
-    """Return a reader that hands out the shards' images in their own order: tars are read from front to back."""
-    shards = read_shard_manifest(spec.root / SHARDS).splits[spec.split].shards
-    images = _tar_images([spec.root / SHARDS / shard.name for shard in shards])
-    return lambda _: next(images)
-
-
-def _tar_images(paths: Sequence[Path]) -> Iterator[bytes]:
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    for path in paths:
-        with path.open("rb") as file:
-            for sample in group_by_keys(tar_file_expander([{"url": str(path), "stream": file}])):
-                yield sample["jpg"]
-
-
 def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes:
-    """Return the split of a loader that does everything after reading behind one call."""
+    """Return the times of a loader that does everything after reading behind one call."""
     with closing(open_samples(spec.root, spec.split)) as samples:
         began = perf_counter()
         sizes = [touch(samples.read(index)) for index in indexes]
@@ -253,8 +172,10 @@ def _joined(loader: str, spec: LoaderSpec, indexes: Sequence[int]) -> StageTimes
     )
 
 
-def touch(image: EncodedImage) -> int:
-    """Have every page of an image in memory and return its bytes: a mapped file is fetched when it is touched."""
+def touch(image: EncodedImage | bytes) -> int:
+    """Read every page of an image and return its number of bytes: a page of a mapped file is fetched on first use."""
+    if isinstance(image, bytes):
+        return len(image)
     image.data[::PAGE].max()
     return len(image.data)
 

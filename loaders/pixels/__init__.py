@@ -1,4 +1,4 @@
-"""From encoded images to the pixels of a sample: crops, decoders and resizes, and the Pillow reference.
+"""Crops, decoders and resizes, which turn encoded images into the pixels of a sample, and the Pillow reference.
 
-A new image augmentation or decoder belongs here. Where the encoded bytes come from belongs to ``support``.
+A new image augmentation or decoder belongs here. Code that reads the encoded bytes belongs in ``support``.
 """

@@ -1,12 +1,11 @@
-"""From an undecoded image straight into its row of the batch: splice, decode, resize, flip.
+"""Decoding of an encoded image directly into its row of the batch: splice, decode, resize, flip.
 
-Everything that takes time runs without the GIL: the splice and the flip in numba, decoding in libjpeg-turbo
-(simplejpeg), the antialiased resize in torch, which writes into the batch itself. What libjpeg-turbo does not take
-(a PNG named .JPEG, CMYK, damage that Pillow tolerates) goes the way of the other loaders, through Pillow.
+All work that takes time runs without the GIL: the splice and the flip in numba, decoding in libjpeg-turbo
+(simplejpeg), the antialiased resize in torch, which writes into the batch itself. An image that libjpeg-turbo rejects
+(a PNG named .JPEG, CMYK, damage that Pillow tolerates) is decoded by Pillow, as in the other loaders.
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from threading import local
 
 import numpy as np
@@ -24,7 +23,7 @@ from .reference import UNREADABLE, read_pixels
 
 U8 = npt.NDArray[np.uint8]
 
-SCRATCH = 4 * 2**20  # bytes of decoded pixels that a thread keeps ready: an image of 1.4 megapixels
+SCRATCH = 4 * 2**20  # bytes of reusable memory per thread for decoded pixels: an image of 1.4 megapixels
 
 _thread = local()
 
@@ -32,22 +31,19 @@ _thread = local()
 def decode_into(row: U8, image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> None:
     """Write one sample to ``row``, uint8 (H, W, 3) and contiguous, H = W = ``spec.image_size``.
 
-    ``draws`` are the sample's numbers of ``draws_of``. Raises SampleError without the sample's name.
+    ``draws`` are the sample's numbers from ``draws_of``. Raises SampleError, whose message has no sample name.
     """
     try:
         fit_into(row, *decode_crop(image, draws, spec))
-    except ValueError:  # libjpeg-turbo will not have it
-        try:
-            row[:] = read_pixels(BytesIO(image.data.tobytes()), draws, spec)
-        except UNREADABLE as error:
-            raise SampleError(str(error)) from error
+    except ValueError:  # libjpeg-turbo rejects it
+        row[:] = decode_by_pillow(image, draws, spec)
 
 
 def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
     """Return the pixels of a cut, uint8 (h, w, 3) at 1 / ``cut.scale``, and the cut.
 
-    The pixels lie in memory of this thread that the next call uses again. Raises ValueError for what libjpeg-turbo
-    does not take, SampleError for tiles that are not where the index says.
+    The pixels are in this thread's memory, and the next call overwrites them. Raises ValueError for an image that
+    libjpeg-turbo rejects, SampleError for tiles that are not where the index says.
     """
     cut = cut_out(image, draws, spec)
     width, height = (-(-length // cut.scale) for length in cut.size)
@@ -55,7 +51,7 @@ def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -
 
 
 def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
-    """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous, and mirror it on request."""
+    """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous; mirror it if ``cut.flip``."""
     if cut.scale > 1:
         resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row)
     else:
@@ -64,12 +60,20 @@ def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
         mirror(row)
 
 
+def decode_by_pillow(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> U8:
+    """Return the sample, uint8 (H, W, 3), of an image that ``decode_crop`` rejects. Raises SampleError."""
+    try:
+        return read_pixels(image.data.tobytes(), draws, spec)
+    except UNREADABLE as error:
+        raise SampleError(str(error)) from error
+
+
 def _decode(data: U8, width: int, height: int) -> U8:
-    """Return a JPEG's pixels, uint8 (height, width, 3): its own size or, if they say so, 1/2, 1/4 or 1/8 of it."""
+    """Return a JPEG's pixels, uint8 (height, width, 3), at the JPEG's size or at 1/2, 1/4 or 1/8 of it."""
     size = width * height * 3
     if size > SCRATCH:
         return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
-    # Fresh memory would cost a page fault per 4 kB, as much as a tenth of the decoding.
+    # New memory would cost a page fault per 4 kB, up to a tenth of the decoding time.
     scratch: U8 | None = getattr(_thread, "scratch", None)
     if scratch is None:
         scratch = _thread.scratch = np.empty(SCRATCH, np.uint8)
@@ -90,12 +94,12 @@ def _resize_box(pixels: U8, cut: Cut, row: U8) -> None:
 
 
 def _resize(pixels: U8, out: U8) -> None:
-    """Resize uint8 (h, w, 3) to ``out`` uint8 (H, W, 3): bilinear, antialiased, as torchvision on uint8 tensors."""
+    """Resize uint8 (h, w, 3) to ``out`` uint8 (H, W, 3), bilinear, antialiased, like torchvision on uint8 tensors."""
     height, width, _ = out.shape
-    # As (1, 3, H, W). Views are made by numpy: 5 us an image less than torch takes, all of it under the GIL.
+    # As (1, 3, H, W). numpy makes the views in 5 us per image less than torch, and all of that time holds the GIL.
     source = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
     target = torch.from_numpy(out.transpose(2, 0, 1)[None])
-    # The public torch.nn.functional.interpolate calls this too, but cannot write into the batch.
+    # The public torch.nn.functional.interpolate calls this function too, but cannot write into the batch.
     torch._C._nn._upsample_bilinear2d_aa(source, [height, width], False, None, None, out=target)  # pyright: ignore
 
 

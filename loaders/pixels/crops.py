@@ -1,12 +1,13 @@
-"""Which part of each image becomes the sample: crop boxes and flips.
+"""Crop boxes and flips: which part of each image becomes the sample.
 
-The same boxes serve every loader, so two loaders differ in speed and in nothing else. Each box is a pure function
-of (seed, epoch, sample index) and the image's size: workers, ranks and resumes cannot change it. The random
-numbers of a whole batch are drawn at once, because numpy costs 50 us a call and next to nothing per sample.
+Every loader uses the same boxes, so two loaders differ only in speed. Each box is a pure function of (seed, epoch,
+sample index) and the image's size. Workers, ranks and resumes cannot change it. The random numbers of a whole batch
+are drawn at once, because numpy takes 50 us per call and almost nothing per sample.
 
-The train transform is torchvision's RandomResizedCrop (from Szegedy et al., Going Deeper with Convolutions,
-2014): up to ten tries at an area of 8 to 100 % and an aspect ratio of 3/4 to 4/3, else the largest centred box
-within those ratios. Rounding and order follow torchvision.transforms.RandomResizedCrop.get_params.
+The train transform is torchvision's RandomResizedCrop (from Szegedy et al., Going Deeper with Convolutions, 2014).
+It tries up to ten boxes with an area of 8 to 100 % and an aspect ratio of 3/4 to 4/3. If none fits, it takes the
+largest centred box within those ratios. Rounding and order follow
+torchvision.transforms.RandomResizedCrop.get_params.
 """
 
 import math
@@ -25,7 +26,7 @@ DRAWS = 4 * TRIES + 1  # area, ratio, left and top of each try, and the flip
 
 
 class Crop(NamedTuple):
-    """A box within an image, in pixels, and whether it is mirrored left to right."""
+    """A box in an image, in pixels, and whether it is mirrored left to right."""
 
     left: int
     top: int
@@ -40,7 +41,7 @@ def draw_crops(indexes: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.
 
 
 def train_crop(draws: Sequence[float], width: int, height: int) -> Crop:
-    """Return the crop that one row of ``draw_crops`` gives an image of ``width`` x ``height`` pixels."""
+    """Return the crop of an image of ``width`` x ``height`` pixels for one row of ``draw_crops``."""
     flip = draws[-1] < 0.5
     log_low, log_high = math.log(RATIO[0]), math.log(RATIO[1])
     for first in range(0, 4 * TRIES, 4):
@@ -56,7 +57,7 @@ def train_crop(draws: Sequence[float], width: int, height: int) -> Crop:
 
 
 def eval_size(width: int, height: int, image_size: int) -> tuple[int, int]:
-    """Return (width, height) in pixels after the eval resize: short side image_size * 256 / 224, aspect kept."""
+    """Return (width, height) in pixels after the eval resize: short side image_size * 256 / 224, same aspect ratio."""
     short = round(image_size * 256 / 224)
     if width <= height:
         return short, int(short * height / width)

@@ -1,7 +1,7 @@
-"""What to decode of an undecoded image, and which part of the pixels becomes the sample.
+"""The cut of an encoded image: which part to decode, and which of its pixels become the sample.
 
-This is the plan alone, the same wherever the pixels are then made: by libjpeg-turbo on the CPU, DCT-scaled or not,
-or by nvJPEG on the GPU. From an image with tiles only those that the crop touches are taken.
+A cut is only a plan. It is the same for every decoder: libjpeg-turbo on the CPU, with or without DCT scaling, or
+nvJPEG on the GPU. From an image with tiles, a cut takes only the tiles that the crop touches.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class Cut(NamedTuple):
     size: tuple[int, int]
     """Width and height of the JPEG."""
     box: Box
-    """The part of it that is resized, alone."""
+    """The part of the JPEG that is resized; the other pixels are ignored."""
     scale: int
-    """By how much smaller to decode it: 1, or 2, 4 or 8 within the DCT."""
+    """The factor by which the decoder makes it smaller: 1, or 2, 4 or 8 in the DCT."""
     target: tuple[int, int]
     """Width and height that the box is resized to."""
     offset: tuple[int, int]
@@ -40,10 +40,10 @@ class Cut(NamedTuple):
 
 
 def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
-    """Return the cut of one sample; ``draws`` are its numbers of ``draws_of``.
+    """Return the cut of one sample; ``draws`` are its numbers from ``draws_of``.
 
-    Raises ValueError for an image that libjpeg-turbo does not know, which Pillow may know, and SampleError for
-    tiles that are not where the index says.
+    Raises ValueError for an image that libjpeg-turbo rejects and Pillow may accept, and SampleError for tiles that
+    are not where the index says.
     """
     if spec.transform == "train":
         return _train(image, draws, spec)
@@ -85,9 +85,9 @@ def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
 
 
 def jpeg_size(data: U8) -> tuple[int, int]:
-    """Return a JPEG's width and height; raise ValueError for what is none, or is too large for Pillow too."""
+    """Return a JPEG's width and height. Raises ValueError for another file, and for an image too large for Pillow."""
     height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
-    # A header may claim 65,535 x 65,535 pixels, 13 GB; Pillow, which gets the image next, refuses it by name.
+    # A header may claim 65,535 x 65,535 pixels, 13 GB. Pillow, which reads the image next, rejects it by name.
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"{width} x {height} pixels")
     return width, height

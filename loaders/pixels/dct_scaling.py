@@ -1,14 +1,14 @@
-"""Decoding at 1/2, 1/4 or 1/8 of the size within the inverse DCT, and the resize that takes the rest.
+"""Decoding at 1/2, 1/4 or 1/8 of the size in the inverse DCT, and the resize to the final size.
 
 libjpeg-turbo can compute 4x4, 2x2 or 1x1 pixels of a block of 8x8 from its low frequencies (the scaled IDCT of
-jidctred.c), which saves most of the IDCT, of the colour conversion and of the resize, and none of the entropy
-decoding. It is worth it where the crop is at least that much larger than the sample in both directions.
+jidctred.c). This saves most of the IDCT, of the colour conversion and of the resize, and none of the entropy
+decoding. It applies if the crop is at least that much larger than the sample in both directions.
 
-A crop begins and ends anywhere within a scaled pixel. Snapping it to whole ones would move the image by up to half
-an output pixel (measured at 64 pixels: 2.4 grey levels in the mean and 92 at most, against 1.0 and 33 here). Torch's
-resize takes no box, so this one does: bilinear and antialiased as Pillow's, each scaled pixel weighted by the
-reference's triangle at its centre, times how much of it lies in the crop. What is left of the error is the decoder's:
-its low-pass is not the mean of the pixels that the reference sees.
+A crop can begin and end anywhere in a scaled pixel. Rounding it to whole scaled pixels would move the image by up to
+half an output pixel (measured at 64 pixels: 2.4 grey levels in the mean and 92 at most, against 1.0 and 33 here).
+Torch's resize takes no box, but the resize of this module does. It is bilinear and antialiased as Pillow's. The
+weight of a scaled pixel is the reference's triangle at its centre, times the part of the pixel that lies in the crop.
+The remaining error comes from the decoder: its low-pass is not the mean of the pixels that the reference reads.
 """
 
 import numpy as np
@@ -21,14 +21,14 @@ F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 SCALES = (8, 4, 2)
-# Below, two of libjpeg-turbo's sixteen scales round to the same size, and it could take the other.
+# Below this, two of libjpeg-turbo's sixteen scales round to the same size, and it could use the wrong one.
 LEAST_SIDE = 8
 
 
 def dct_scale(box: tuple[int, int, int, int], target: tuple[int, int]) -> int:
     """Return the largest of 8, 4, 2 and 1 by which a box (left, top, width, height) may shrink before its resize.
 
-    The box shrunk by it is at least as large as ``target``, (width, height), in both directions.
+    The box divided by it is at least as large as ``target``, (width, height), in both directions.
     """
     _, _, width, height = box
     if min(width, height) < LEAST_SIDE:
@@ -40,10 +40,10 @@ def dct_scale(box: tuple[int, int, int, int], target: tuple[int, int]) -> int:
 def resize_scaled(
     pixels: U8, scale: int, box: tuple[int, int, int, int], target: tuple[int, int], offset: tuple[int, int], out: U8
 ) -> None:
-    """Resize a box to ``target`` and write what lies at ``offset`` of it to ``out``, uint8 (H, W, 3).
+    """Resize a box to ``target`` and write the part at ``offset`` to ``out``, uint8 (H, W, 3).
 
-    ``pixels``, uint8 (h, w, 3), are an image decoded at 1 / ``scale``; the box (left, top, width, height) counts
-    in pixels of the image itself and lies within it. ``target`` is (width, height), ``offset`` (left, top).
+    ``pixels``, uint8 (h, w, 3), are an image decoded at 1 / ``scale``. The box (left, top, width, height) is in
+    pixels of the full-size image and lies in it. ``target`` is (width, height), ``offset`` (left, top).
     """
     rows, columns, _ = out.shape
     lefts, across = _weights(box[0], box[2], target[0], offset[0], columns, scale)
@@ -60,17 +60,17 @@ def resize_scaled(
 
 @compiled
 def _weights(start: int, length: int, target: int, first: int, count: int, scale: int) -> tuple[I64, F32]:
-    """Return, along one side, the first scaled pixel of each output pixel, int64 (count,), and the weights from there.
+    """Return the first scaled pixel of each output pixel along one side, int64 (count,), and the weights from there on.
 
-    The weights are float32 (count, taps) and sum to 1; those of scaled pixels outside of the box are 0.
+    The weights are float32 (count, taps) and sum to 1. The weights of scaled pixels outside the box are 0.
     """
-    step = length / target  # of the output in pixels; the triangle reaches as far on each side
+    step = length / target  # distance of output pixels in image pixels, and the half width of the triangle
     taps, used = int(2 * step / scale) + 3, 1
     firsts = np.empty(count, np.int64)
     weights = np.zeros((count, taps), np.float32)
     for i in range(count):
         centre = start + (first + i + 0.5) * step
-        low = max(int(centre - step + scale / 2), start) // scale  # of which the centre is within reach
+        low = max(int(centre - step + scale / 2), start) // scale  # the first whose centre is in the triangle
         high = min(int(centre + step), start + length - 1) // scale
         firsts[i] = low
         total = 0.0
@@ -94,12 +94,12 @@ def _add(row: U8, weight: np.float32, line: F32) -> None:
 
 @compiled
 def _pick(line: F32, lefts: I64, across: F32, row: U8) -> None:
-    """Write one row of weighted sums, rounded: a weighted mean of 0 to 255 stays there."""
+    """Write one row of weighted sums, rounded; a weighted mean of values from 0 to 255 stays in that range."""
     taps = across.shape[1]
     for x in range(len(row)):
         place = 3 * lefts[x]
         red = green = blue = np.float32(0.5)
-        for tap in range(min(taps, (len(line) - place) // 3)):  # the last taps may lie outside, without weight
+        for tap in range(min(taps, (len(line) - place) // 3)):  # the last taps may lie outside the line, with weight 0
             weight = across[x, tap]
             red += weight * line[place + 3 * tap]
             green += weight * line[place + 3 * tap + 1]

@@ -1,9 +1,9 @@
-"""JPEGs to samples on the GPU: nvJPEG decodes a batch of cuts, torch crops, resizes and mirrors them there.
+"""Decoding on the GPU: nvJPEG decodes a batch of cuts, and torch crops, resizes and mirrors them there.
 
-What travels to the device is the compressed tiles of the crop, a tenth of its pixels. nvJPEG takes what nearly every
-photograph is: a JPEG in YCbCr. The rest (greyscale, CMYK, PNG, what libjpeg-turbo does not know) and what nvJPEG
-refuses is decoded on the CPU as ever. None of this depends on the decoder being nvJPEG: given one that runs on the
-CPU, the same code makes the same samples there, which is how it is tested where there is no GPU.
+Only the compressed tiles of the crop are copied to the device, a tenth of the size of its pixels. nvJPEG decodes JPEGs
+in YCbCr, which nearly every photograph is. The other images (greyscale, CMYK, PNG, files that libjpeg-turbo rejects)
+and the images that nvJPEG rejects are decoded on the CPU. The code does not depend on nvJPEG: with a decoder that runs
+on the CPU, it makes the same samples there. It is tested that way without a GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,23 +21,23 @@ from .cuts import Cut, cut_out
 from .reference import without_exif
 
 Decoder = Callable[[list[torch.Tensor]], list[torch.Tensor]]
-"""From JPEGs, each uint8 (bytes,) on the CPU, to RGB images, each uint8 (3, h, w) on the decoder's device.
+"""Returns RGB images, each uint8 (3, h, w) on the decoder's device, for JPEGs, each uint8 (bytes,) on the CPU.
 
-Raises RuntimeError when it refuses one of them."""
+Raises RuntimeError if it rejects one of them."""
 
 
 def nvjpeg(device: str) -> Decoder:
-    """Return torchcodec's nvJPEG decoder for a CUDA device; raise LoaderUnavailable without torchcodec."""
+    """Return torchcodec's nvJPEG decoder for a CUDA device. Raises LoaderUnavailable without torchcodec."""
     try:
         from torchcodec.decoders import decode_jpeg  # pyright: ignore[reportMissingImports]
-    except (ImportError, RuntimeError) as error:  # its libraries may not fit torch's
+    except (ImportError, RuntimeError) as error:  # its libraries may not match torch's
         raise LoaderUnavailable(
             "decode 'gpu' needs torchcodec; install it with: pip install 'feedline[gpu]'"
         ) from error
 
     def decode(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:
-        # The hardware decoder of an H100 was seen to write into memory that work launched before still reads
-        # (torchcodec pull request 1634). So that work has to be over; it is only that of our own stream.
+        # The hardware decoder of an H100 was observed to write into memory that work launched before still reads
+        # (torchcodec pull request 1634). So that work must have ended; it is only the work of this stream.
         torch.cuda.current_stream(torch.device(device)).synchronize()
         return decode_jpeg(jpegs, mode="RGB", device=device)
 
@@ -45,7 +45,7 @@ def nvjpeg(device: str) -> Decoder:
 
 
 def cut_for_gpu(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut | None:
-    """Return the cut of a sample, or None for what is left to the CPU. Raises SampleError as ``cut_out`` does."""
+    """Return the cut of a sample, or None if the CPU must decode it. Raises SampleError as ``cut_out`` does."""
     try:
         cut = cut_out(image, draws, spec)
         colours = simplejpeg.decode_jpeg_header(cut.data)[2]
@@ -55,15 +55,15 @@ def cut_for_gpu(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -
 
 
 def decode_cuts(cuts: Sequence[Cut], size: int, decoder: Decoder) -> list[torch.Tensor | None]:
-    """Return the samples, each uint8 (size, size, 3) on the decoder's device; None for what it refuses."""
-    # torchcodec rotates as EXIF says, which no loader here does; a splice has no EXIF any more.
+    """Return the samples, each uint8 (size, size, 3) on the decoder's device, or None for an image that it rejects."""
+    # torchcodec rotates as EXIF says, which no loader here does. A splice has no EXIF.
     jpegs = [torch.frombuffer(bytearray(without_exif(cut.data.tobytes())), dtype=torch.uint8) for cut in cuts]
     images = _decode(jpegs, decoder)
     return [None if image is None else _fit(image, cut, size) for image, cut in zip(images, cuts, strict=True)]
 
 
 def _decode(jpegs: list[torch.Tensor], decoder: Decoder) -> Sequence[torch.Tensor | None]:
-    """Decode at once; a batch that is refused does not tell which image it was, so then each on its own."""
+    """Decode all JPEGs at once, or each on its own if the batch is rejected: the error does not name the image."""
     try:
         return decoder(jpegs)
     except RuntimeError as error:
@@ -77,8 +77,8 @@ def _decode(jpegs: list[torch.Tensor], decoder: Decoder) -> Sequence[torch.Tenso
 
 @lru_cache(maxsize=1)
 def _warn_once(reason: str) -> None:
-    """Say that the GPU is of no use, so that it is not mistaken for a slow one."""
-    log.warning("the GPU decoded no image of a batch, the CPU does instead: %s", reason)
+    """Warn that the GPU decodes nothing, so that it is not mistaken for a slow one."""
+    log.warning("the GPU decoded no image of a batch; the CPU decodes them instead: %s", reason)
 
 
 def _fit(image: torch.Tensor, cut: Cut, size: int) -> torch.Tensor:

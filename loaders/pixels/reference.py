@@ -1,13 +1,12 @@
-"""From file bytes to the pixels of one sample, with Pillow: the reference that all loaders are held against.
+"""The reference for the pixels of all loaders: Pillow turns the bytes of a file into the pixels of one sample.
 
-Pillow (or Pillow-SIMD, its drop-in) decodes what ImageNet really holds: CMYK and greyscale JPEGs, a PNG named
-.JPEG and files with broken EXIF all come out as RGB. Crop and resize are those of torchvision's transforms on
-PIL images: bilinear, antialiased.
+Pillow (or its replacement Pillow-SIMD) decodes every file that ImageNet contains. It returns CMYK and greyscale JPEGs,
+a PNG named .JPEG and files with broken EXIF as RGB. Crop and resize are those of torchvision's transforms on PIL
+images: bilinear, antialiased.
 """
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,35 +17,35 @@ from .crops import draw_crops, eval_offset, eval_size, train_crop
 
 Pixels = npt.NDArray[np.uint8]
 
-# What Pillow raises for a damaged or oversized image.
+# The errors that Pillow raises for a damaged or oversized image.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
-    """Return what ``read_pixels`` needs for each sample of a batch: its crop's random numbers, none for eval."""
+    """Return the random numbers of the crop for each sample of a batch, 41 each, or none for eval."""
     if spec.transform == "eval":
         return [[] for _ in indexes]
     return draw_crops(np.array(indexes, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
 
 
-def read_pixels(file: BinaryIO, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
-    """Return one sample as uint8 (H, W, 3), H = W = ``spec.image_size``.
+def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
+    """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size``.
 
     Raises one of UNREADABLE for an image that Pillow cannot read, or of more than 179 megapixels.
     """
-    return fit(decode_rgb(file), draws, spec)
+    return fit(decode_rgb(data), draws, spec)
 
 
-def decode_rgb(file: BinaryIO) -> Image.Image:
-    """Return the whole image; raises as ``read_pixels``."""
-    return Image.open(BytesIO(without_exif(file.read()))).convert("RGB")
+def decode_rgb(data: bytes) -> Image.Image:
+    """Return the whole image of a file's bytes. Raises what ``read_pixels`` raises."""
+    return Image.open(BytesIO(without_exif(data))).convert("RGB")
 
 
 def without_exif(data: bytes) -> bytes:
-    """Return a file whose EXIF, if any, is not recognised as such; its length and its pixels are the same.
+    """Return the file with its EXIF made unrecognisable; its length and its pixels stay the same.
 
-    ImageNet has files with broken EXIF, about which Pillow warns, and no loader rotates as EXIF asks. Silencing
-    the warning instead would change Python's filters for all threads.
+    ImageNet has files with broken EXIF, about which Pillow warns, and no loader rotates as EXIF says. Silencing the
+    warning instead would change Python's warning filters for all threads.
     """
     return data.replace(b"Exif\0\0", bytes(6))
 

@@ -1,4 +1,4 @@
-"""What several loaders share beside pixels: order, place in the epoch, encoded images, workers, transfer to the device.
+"""Code that several loaders share: order and position in the epoch, encoded images, workers, transfer to the device.
 
-A module belongs here when it moves samples or keeps count of them. Decoding and transforms belong to ``pixels``.
+A module belongs here if it moves samples or counts them. Decoding and transforms belong in ``pixels``.
 """

@@ -1,8 +1,8 @@
-"""What becomes of a sample that cannot be decoded: a clear error or, with ``on_error="skip"``, a report.
+"""Damaged samples: a sample that cannot be decoded is an error or, with ``on_error="skip"``, skipped and logged.
 
-Workers do not decide: they hand a Failure to the loader, and the loader, in the caller's thread, raises or skips.
-A skipped sample makes its batch one smaller and moves nothing else: the number of batches, the order and the place
-to resume from stay as they were, so that all ranks still take the same number of steps.
+Workers do not decide between the two. They return a DamagedSample to the loader, and the loader raises or skips in the
+caller's thread. A skipped sample makes its batch one smaller and changes nothing else. The number of batches, the
+order and the position to resume from stay the same, so that all ranks still take the same number of steps.
 """
 
 import logging
@@ -14,33 +14,33 @@ import torch
 from ...prep import SampleError
 from ..base import LoaderSpec
 
-# Without any set-up, logging writes a warning's text to stderr, and to nothing else.
+# Without any configuration, logging writes a warning's text to stderr only.
 log = logging.getLogger("feedline.loaders")
 
 
 @dataclass(frozen=True)
 class DamagedSample:
-    """A sample that cannot be decoded: what a worker sends beside its batch, or in place of it.
+    """A sample that cannot be decoded, which a worker returns in addition to its batch or in place of it.
 
-    An exception raised in a DataLoader worker reaches the user as a traceback inside a message.
+    The worker does not raise: the user would see an exception of a DataLoader worker as a traceback inside a message.
     """
 
     name: str
     reason: str
     index: int | None
-    """The sample's index; None where more is lost than one sample, which is never skipped."""
+    """The sample's index, or None if more than one sample is lost; such damage is never skipped."""
 
 
 class Damage:
-    """Raises or skips, as ``spec.on_error`` says, and remembers what was skipped."""
+    """Raises or skips, as ``spec.on_error`` says, and keeps a list of the skipped samples."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         self._spec = spec
         self.skipped: dict[int, str] = {}
-        """Name and reason by sample index, each sample once, however many epochs."""
+        """Name and reason by sample index; each sample is listed once, however many epochs are loaded."""
 
     def admit(self, failures: Iterable[DamagedSample]) -> None:
-        """Note each failure and log it once. Raises SampleError for the first that must not be skipped."""
+        """Store each failure and log it once. Raises SampleError for the first that must not be skipped."""
         for failure in failures:
             if failure.index is None or self._spec.on_error == "raise":
                 raise SampleError(
@@ -54,11 +54,11 @@ class Damage:
     def without_skipped(
         self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the rows of a batch that were not skipped. Raises SampleError when none is left."""
+        """Return the rows of a batch that were not skipped. Raises SampleError if none is left."""
         kept = [row for row, index in enumerate(indexes.tolist()) if index not in self.skipped]
         if not kept:
             raise SampleError(
-                f"all {len(indexes)} samples of a batch are damaged, nothing is left to hand out; "
+                f"all {len(indexes)} samples of a batch are damaged, and none is left to load; "
                 f"check the data with: feedline verify {self._spec.root} --decode"
             )
         if len(kept) < len(indexes):

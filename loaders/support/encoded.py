@@ -1,10 +1,10 @@
-"""Where ``threaded`` gets undecoded images: from shards through their indexes, or from class folders.
+"""The encoded images of a split: from shards through their indexes, or from class folders.
 
-Shards are mapped, not read: the page cache is the only copy, and the threads share it. One array of index rows for
-all shards makes finding an image cheap; the row lengths stay mapped in the sidecars.
+Shards are mapped, not read. The page cache is the only copy, and the threads share it. One array of index rows for
+all shards makes finding an image cheap. The row lengths stay mapped in the index files.
 
-Pages that were touched count as memory of the process, on a large data set all of it in the end. So they are let go
-again and again; what is still in the page cache is mapped anew at next to no cost.
+Touched pages count as memory of the process, which on a large data set is all of it in the end. So they are released
+repeatedly. Mapping a page again that is still in the page cache costs almost nothing.
 """
 
 import mmap
@@ -30,8 +30,8 @@ from ...prep.shards.index import read_index
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 
-# Bytes of images between two times that the mapped pages are let go. Mapping an image of 110 kB anew takes two
-# or three faults, some microseconds, because Linux maps 16 pages around each.
+# Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
+# faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
 
 
@@ -48,22 +48,22 @@ class Tiles(NamedTuple):
 
 
 class EncodedImage(NamedTuple):
-    """One undecoded image."""
+    """One encoded image."""
 
     data: U8
     tiles: Tiles | None
 
 
 class EncodedSamples(Protocol):
-    """A split's undecoded images by sample index. Reading is safe from many threads."""
+    """A split's encoded images by sample index. Many threads can read at the same time."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """Class indexes, int64 (samples,)."""
+        """The class index of each sample, int64 (samples,)."""
         ...
 
     def windows(self) -> Sequence[npt.NDArray[np.int64]]:
-        """Return the sample indexes of each shard, or of all images where there are no shards."""
+        """Return the sample indexes of each shard, or of all images in one array without shards."""
         ...
 
     def read(self, index: int) -> EncodedImage:
@@ -71,7 +71,7 @@ class EncodedSamples(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """Return where a sample lies, for messages."""
+        """Return the location of a sample, for messages."""
         ...
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class EncodedSamples(Protocol):
 
 
 class FolderSamples:
-    """The images of ``ROOT/<split>/<wnid>/``; they have no tiles and are decoded whole."""
+    """The images of ``ROOT/<split>/<wnid>/``, which have no tiles and are decoded whole."""
 
     def __init__(self, root: Path, split: str) -> None:
         manifest = read_manifest(root)
@@ -106,7 +106,7 @@ class FolderSamples:
 
 
 class ShardSamples:
-    """The images of ``ROOT/shards``, through their sidecars."""
+    """The images of ``ROOT/shards``, read through the index files."""
 
     def __init__(self, root: Path, split: str) -> None:
         directory = root / SHARDS
@@ -122,7 +122,7 @@ class ShardSamples:
                     f"the index of {path} is stale; rebuild it with: feedline shard --index-only {directory}"
                 )
         counts = [shard.samples for shard in held.shards]
-        # Plain arrays: indexing a memmap costs ten times as much.
+        # These are plain arrays, because indexing a memmap costs ten times as much.
         self._rows = np.concatenate([index.samples for index in indexes])
         self._row_lengths = [np.asarray(index.row_lengths) for index in indexes]
         self._shard = np.repeat(np.arange(len(counts)), counts)
@@ -153,8 +153,8 @@ class ShardSamples:
         return EncodedImage(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
     def _count_touched(self, size: int) -> None:
-        """Let all mapped pages go when enough bytes were touched since the last time."""
-        self._touched += size  # roughly: threads may overwrite each other's sum
+        """Release all mapped pages after enough bytes were touched since the last release."""
+        self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
             self._touched = 0
             for mapped in filter(None, self._maps):
@@ -166,20 +166,20 @@ class ShardSamples:
         return f"{key.decode('ascii', 'replace')} in {self._paths[self._shard.item(place)]}"
 
     def close(self) -> None:
-        # The mappings end with the last array that looks into them.
+        # A mapping ends with the last array that views it.
         self._maps = [None] * len(self._maps)
         self._row_lengths.clear()
 
 
 def open_samples(root: Path, split: str) -> EncodedSamples:
-    """Return the shards' samples where there are finished shards of this split, else the folders'."""
+    """Return the samples of the shards if there are finished shards of this split, else those of the class folders."""
     if (root / SHARDS / MANIFEST).is_file() and split in read_shard_manifest(root / SHARDS).splits:
         return ShardSamples(root, split)
     return FolderSamples(root, split)
 
 
 class _Mapped:
-    """A shard in the address space; the mapping ends with the last array that looks into it."""
+    """A mapped shard. The mapping ends with the last array that views it."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -187,6 +187,6 @@ class _Mapped:
         self.data: U8 = np.frombuffer(self._map, np.uint8)
 
     def let_go(self) -> None:
-        """Give the pages back to the page cache alone; whoever looks at them gets them again."""
-        if sys.platform != "win32":  # Windows takes them back itself when memory is short
+        """Release the pages of this process; they stay in the page cache, and the next access maps them again."""
+        if sys.platform != "win32":  # Windows releases them itself when memory is short
             self._map.madvise(mmap.MADV_DONTNEED)

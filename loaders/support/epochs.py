@@ -1,4 +1,4 @@
-"""Who gets which sample when: the order of an epoch, the share of a rank, and the place within an epoch."""
+"""The order of an epoch, the share of a rank, and the position in an epoch."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from ..base import Batch, LoaderSpec
 
 
 def share_length(count: int, spec: LoaderSpec) -> int:
-    """Return how many of ``count`` samples this rank hands out in an epoch.
+    """Return how many of ``count`` samples this rank yields in an epoch.
 
     Shares differ by one sample at most. With ``drop_last`` they are equal and a whole number of batches, so
     that all ranks take the same number of steps.
@@ -22,12 +22,12 @@ def share_length(count: int, spec: LoaderSpec) -> int:
 
 
 def batch_count(samples: int, batch_size: int) -> int:
-    """Return the batches that ``samples`` make; the last one may be smaller."""
+    """Return the number of batches that ``samples`` make, including a smaller last one."""
     return -(-samples // batch_size)
 
 
 def epoch_share(order: npt.NDArray[np.int64], spec: LoaderSpec) -> npt.NDArray[np.int64]:
-    """Return this rank's part of the samples that an epoch has left, int64: every ``world_size``-th of ``order``."""
+    """Return this rank's share of the rest of an epoch, int64: every ``world_size``-th sample of ``order``."""
     return order[spec.rank :: spec.world_size][: share_length(len(order), spec)]
 
 
@@ -37,15 +37,15 @@ def epoch_order(count: int, spec: LoaderSpec, epoch: int) -> npt.NDArray[np.int6
 
 
 class Cursor:
-    """The epoch and the place in it that a loader is at, in memory and as a state to resume from.
+    """The epoch of a loader and the position in it, in memory and as a state to resume from.
 
-    The place is the number of samples that all ranks together have handed out. A finished epoch moves the cursor to
-    the next one, so forgetting ``set_epoch`` never repeats an epoch. An iteration that was left early starts its
+    The position is the number of samples that all ranks together have yielded. A finished epoch moves the cursor to
+    the next one, so that an epoch is never repeated without ``set_epoch``. An iteration that was left early starts its
     epoch again, unless the cursor was loaded from a state.
     """
 
     def __init__(self, spec: LoaderSpec, *, elastic: bool = False) -> None:
-        """``elastic`` loaders can continue with another batch size or world size; the others refuse."""
+        """Begin at epoch 0. ``elastic`` loaders can resume with another batch size or world size; the others raise."""
         self._promise = {"seed": spec.seed}
         if not elastic:
             self._promise |= {"batch_size": spec.batch_size, "world_size": spec.world_size}
@@ -61,20 +61,22 @@ class Cursor:
         return {"epoch": self._epoch, "samples": self._samples, **self._promise}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raise LoaderError when the state belongs to another seed, or to a batch or world size that matters."""
+        """Continue from ``state``. Raises LoaderError for another seed, or batch or world size if not elastic."""
         for name, value in self._promise.items():
             if state.get(name, value) != value:
                 raise LoaderError(
-                    f"cannot resume: the state has {name} {state[name]}, the loader {value}; "
+                    f"cannot resume: the state has {name} {state[name]}, the loader has {value}; "
                     f"open the loader with the same {name}"
                 )
         try:
             self._epoch, self._samples, self._resumed = int(state["epoch"]), int(state["samples"]), True
         except (KeyError, TypeError, ValueError) as error:
-            raise LoaderError(f"cannot resume: {state} is not the state of a loader") from error
+            raise LoaderError(
+                f"cannot resume: {state} is not the state of a loader; pass what state_dict() returned"
+            ) from error
 
     def run(self, batches: Callable[[int, int], Iterator[Batch]]) -> Iterator[Batch]:
-        """Yield ``batches(epoch, samples already handed out by all ranks)`` and keep count."""
+        """Yield ``batches(epoch, samples already yielded by all ranks)`` and count the samples."""
         epoch = self._epoch
         self._samples = self._samples if self._resumed else 0
         self._resumed = False

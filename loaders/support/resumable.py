@@ -1,4 +1,4 @@
-"""What every loader keeps beside its images: its place in the epoch, what it skipped, and the way to the device."""
+"""The base class of all loaders: position in the epoch, skipped samples, and transfer to the device."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,10 @@ from .transfer import Transfer
 
 
 class ResumableLoader(ABC):
-    """The part of a Loader that is the same for all; a subclass says what comes when, how many, and how it ends."""
+    """The part of a Loader that is the same for all; a subclass adds ``_batches``, ``__len__`` and ``close``."""
 
     def __init__(self, spec: LoaderSpec, *, elastic: bool = False) -> None:
-        """``elastic`` loaders can continue with another batch size or world size; the others refuse."""
+        """Begin at epoch 0. ``elastic`` loaders can resume with another batch size or world size; the others raise."""
         self._spec = spec
         self._cursor = Cursor(spec, elastic=elastic)
         self._damage = Damage(spec)
@@ -30,7 +30,7 @@ class ResumableLoader(ABC):
 
     @abstractmethod
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        """Yield what ``epoch`` has left after the ``done`` samples that all ranks have handed out."""
+        """Yield the rest of ``epoch`` after the ``done`` samples that all ranks have yielded."""
 
     def __iter__(self) -> Iterator[Batch]:
         return self._cursor.run(self._batches)
@@ -49,7 +49,7 @@ class ResumableLoader(ABC):
         self._cursor.load_state_dict(state)
 
     def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch`` of what is not damaged, on the spec's device."""
+        """Return ``base.to_batch`` of the samples that are not damaged, on the spec's device."""
         with self._transfer.beside():
             kept = self._damage.without_skipped(images, labels, indexes)
         return self._transfer.to_batch(*kept)

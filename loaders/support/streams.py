@@ -1,9 +1,10 @@
-"""How one rank's share of the shards is cut into streams that workers read side by side.
+"""Streams: the parts of one rank's share of the shards, which workers read at the same time.
 
-A loader that deals whole shards to its workers changes its order with the number of workers, and its ranks get
-uneven shares. Here the shards, in the epoch's order, are laid end to end and cut into equal runs: first one
-per rank, then one per stream, a fixed number whatever the workers. A run may begin or end inside a shard; both
-neighbours then read that shard, each its own part. The epoch's order takes one batch of each stream in turn.
+A loader that gives whole shards to its workers changes its order with the number of workers, and its ranks get uneven
+shares. This module joins the shards end to end in the epoch's order and cuts them into equal ranges. First it cuts one
+range per rank, then one per stream. The number of streams does not depend on the number of workers. A range may begin
+or end inside a shard; both neighbours then read that shard, each its own part. The epoch's order takes one batch of
+each stream in turn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,13 @@ import numpy.typing as npt
 
 from ..base import LoaderSpec
 
-# More streams mix better and let more workers share a rank's shards, but each holds a shuffle buffer.
+# More streams shuffle better and allow more workers per rank, but each has a shuffle buffer.
 STREAMS = 16
 
 
 @dataclass(frozen=True)
 class ShardRange:
-    """Samples ``start`` to ``stop`` - 1 of one shard, both counted within that shard."""
+    """Samples ``start`` to ``stop`` - 1 of one shard, both counted in that shard."""
 
     shard: int
     start: int
@@ -29,7 +30,7 @@ class ShardRange:
 
 @dataclass(frozen=True)
 class Turn:
-    """One stream's part of one round: its samples ``start`` to ``stop`` - 1, counted within the stream."""
+    """One stream's part of one round: its samples ``start`` to ``stop`` - 1, counted in the stream."""
 
     stream: int
     start: int
@@ -37,7 +38,7 @@ class Turn:
 
 
 def share_of(samples: int, spec: LoaderSpec) -> range:
-    """Return this rank's places among ``samples``: contiguous, sizes equal within one."""
+    """Return this rank's contiguous range of ``samples``; the sizes of the ranks differ by one sample at most."""
     first = spec.rank * samples // spec.world_size
     if spec.drop_last:
         return range(first, first + samples // spec.world_size // spec.batch_size * spec.batch_size)
@@ -45,18 +46,18 @@ def share_of(samples: int, spec: LoaderSpec) -> range:
 
 
 def stream_count(shards: int, spec: LoaderSpec) -> int:
-    """Return the number of streams of a rank: one per shard of its share, at most 16."""
+    """Return the number of streams of a rank: one per shard of its share, at least 1 and at most 16."""
     return max(1, min(STREAMS, shards // spec.world_size))
 
 
 def stream_ranges(share: range, streams: int) -> list[range]:
-    """Cut a share into ``streams`` runs of equal size within one."""
+    """Cut a share into ``streams`` ranges whose sizes differ by one sample at most."""
     cuts = [share.start + k * len(share) // streams for k in range(streams + 1)]
     return [range(cuts[k], cuts[k + 1]) for k in range(streams)]
 
 
 def ranges_of(places: range, sizes: Sequence[int], order: npt.NDArray[np.int64]) -> list[ShardRange]:
-    """Return the parts of shards that cover ``places`` when the shards are laid end to end in ``order``.
+    """Return the parts of shards that cover ``places`` if the shards are joined end to end in ``order``.
 
     ``sizes`` are the samples of each shard; ``order`` is int64 (shards,).
     """
@@ -73,8 +74,8 @@ def ranges_of(places: range, sizes: Sequence[int], order: npt.NDArray[np.int64])
 def rounds(lengths: Sequence[int], batch_size: int, skip: int) -> Iterator[list[Turn]]:
     """Yield the rounds of an epoch, each with one turn of up to ``batch_size`` samples per stream.
 
-    ``lengths`` are the samples of each stream, and ``skip`` the samples already handed out. Turns that are
-    over have ``start`` == ``stop``, so every round has one turn per stream.
+    ``lengths`` are the numbers of samples of each stream, and ``skip`` is the number of samples already yielded. A turn
+    that is over has ``start`` == ``stop``, so every round has one turn per stream.
     """
     for begin in range(0, max(lengths, default=0), batch_size):
         turns: list[Turn] = []

@@ -1,9 +1,9 @@
-"""A slow disk, made on purpose: what reads ``threaded``'s images, held to a bandwidth and a latency.
+"""A simulated slow disk: it limits the reads of a loader to a bandwidth and a latency.
 
-Predictions for other storage are only worth something when they are checked, and nobody has every disk at hand.
-This stands where the disk stands, in the loader's own read path, under its real threads: one link of so many bytes
-per second that all of them share, first come first served, and for each request a delay that they need not share.
-A seam for measuring; no option of the command line leads here.
+Predictions for other storage must be checked, and no machine has every disk. The throttle replaces the disk in the
+loader's own read path, under its real threads. All threads share one link of so many bytes per second, first come
+first served. Each request also has a delay, and the delays of several requests overlap. The throttle is for measuring
+only; no option of the command line uses it.
 """
 
 import threading
@@ -20,12 +20,12 @@ from .encoded import EncodedImage, EncodedSamples
 
 @dataclass(frozen=True, kw_only=True)
 class Throttle:
-    """How slow. Raises LoaderError for values that make no sense."""
+    """The limits. Raises LoaderError for invalid values."""
 
     bytes_per_second: float
-    """Of the link that all threads share."""
+    """The bandwidth of the link that all threads share."""
     seconds_per_request: float = 0.0
-    """From the request of an image until its bytes begin to move; requests wait side by side."""
+    """The time from the request of an image until its bytes begin to move; requests wait at the same time."""
 
     def __post_init__(self) -> None:
         if not (self.bytes_per_second > 0 and self.seconds_per_request >= 0):
@@ -36,14 +36,14 @@ class Throttle:
 
 
 class ThrottledSamples:
-    """EncodedSamples that come no faster than ``throttle`` allows. Reading is safe from many threads."""
+    """EncodedSamples that are read no faster than ``throttle`` allows. Many threads can read at the same time."""
 
     def __init__(self, samples: EncodedSamples, throttle: Throttle) -> None:
         self._samples = samples
         self._throttle = throttle
         self._lock = threading.Lock()
         self._free_at = 0.0
-        """When the link has moved all that it was asked for so far."""
+        """The time at which the link has moved all bytes requested so far."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -53,7 +53,7 @@ class ThrottledSamples:
         return self._samples.windows()
 
     def read(self, index: int) -> EncodedImage:
-        """Return one image when its bytes would have arrived."""
+        """Return one image at the time when its bytes would have arrived."""
         image = self._samples.read(index)
         asked = time.perf_counter()
         with self._lock:

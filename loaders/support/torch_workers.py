@@ -1,7 +1,7 @@
-"""What the loaders on top of torch's DataLoader share: how worker processes are started, fed and ended.
+"""Start, iterate and end torch's DataLoader and its worker processes, for the loaders that use it.
 
-Workers persist between epochs: starting one imports torch, a second or more under spawn (Windows). So whatever
-changes with the epoch must travel with the requests, never in the pickled data set.
+Workers persist between epochs, because starting one imports torch, which takes a second or more under spawn (Windows).
+So all data that change with the epoch must be sent with the requests, never in the pickled data set.
 """
 
 import warnings
@@ -27,14 +27,14 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
 
 
 def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yield what the workers send."""
+    """Yield the items that the workers return."""
     with _no_advice():
         iterator = iter(loader)
     yield from iterator
 
 
 def end_data_loader(loader: DataLoader[Any]) -> None:
-    """End the worker processes now, not whenever the garbage collector comes by."""
+    """End the worker processes now, and not when the garbage collector runs."""
     # torch has no public call for this; a test checks that no process is left.
     iterator: Any = loader._iterator  # pyright: ignore[reportPrivateUsage]
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
@@ -44,7 +44,7 @@ def end_data_loader(loader: DataLoader[Any]) -> None:
 
 @contextmanager
 def _no_advice() -> Generator[None, None, None]:
-    """Silence torch's warning above one worker per CPU: how many pay off is measured, by `feedline bench`."""
+    """Silence torch's warning about more than one worker per CPU: `feedline bench` measures how many are useful."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
         yield

@@ -1,10 +1,11 @@
-"""The way to the device: on a CUDA stream of its own, so that a batch travels while the last one is computed on.
+"""The transfer of batches to the device, on a CUDA stream of its own: a batch is copied during the step on the last.
 
-Work on a CUDA stream is done in order. A copy on the trainer's stream would wait for the step before it, and the
-next step for the copy; on another stream it runs beside the step, and only the next step waits. Memory belongs to
-the stream that it was allocated on, so it is told who uses it then (``record_stream``), or torch would give it away
-too early. Host memory that is pinned comes from torch's pool: a block goes back there when its batch is dropped and
-is given out again once its copy is done, so an epoch pins no more than the batches under way.
+Work on a CUDA stream runs in order. A copy on the trainer's stream would wait for the step before it, and the next
+step would wait for the copy. On another stream, the copy runs at the same time as the step, and only the next step
+waits. Memory belongs to the stream on which it was allocated. ``record_stream`` marks it as used by another
+stream too; otherwise torch would reuse it too early. Pinned host memory comes from torch's pool. A block returns to the
+pool when its batch is dropped and is reused after its copy is done. So an epoch pins no more than the batches under
+way.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -15,22 +16,22 @@ from ..base import Batch, to_batch
 
 
 class Transfer:
-    """Makes batches on a device. On the CPU it is ``base.to_batch`` and nothing more."""
+    """Makes batches on a device. On the CPU it only calls ``base.to_batch``."""
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def beside(self) -> AbstractContextManager[object]:
-        """Launch what comes within on the stream that batches travel on."""
+        """Return a context that launches CUDA work on the stream of the copies."""
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch``; the caller's stream, not the caller, waits for it."""
+        """Return ``base.to_batch``. The caller's stream waits for the copy; the caller does not."""
         if self._stream is None:
             return to_batch(images, labels, indexes, str(self.device))
         with self.beside():
-            # From memory that is not pinned, the caller would wait for the images ahead on this stream.
+            # Labels in unpinned memory would make the caller wait for the images ahead on this stream.
             batch = to_batch(images, labels.pin_memory(), indexes, str(self.device))
         caller = torch.cuda.current_stream(self.device)
         caller.wait_stream(self._stream)

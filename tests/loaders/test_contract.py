@@ -136,7 +136,7 @@ def test_a_state_of_another_batch_size_is_refused(name: str, root: Path, opened:
     loader, other = open_named(name, spec_of(root)), open_named(name, spec_of(root, batch_size=7))
     opened += [loader, other]
 
-    with pytest.raises(LoaderError, match="batch_size 10, the loader 7"):
+    with pytest.raises(LoaderError, match="batch_size 10, the loader has 7; open the loader with the same batch_size"):
         other.load_state_dict(loader.state_dict())
 
 

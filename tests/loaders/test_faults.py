@@ -134,7 +134,7 @@ def test_a_gpu_that_is_not_there_is_refused(name: str, root: Path) -> None:
     """Before the loader's library fails in its own words."""
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(LoaderError, match="no GPU here for device 'cuda'; take --device cpu"):
+    with pytest.raises(LoaderError, match="no GPU here for device 'cuda'; use --device cpu"):
         open_loader(name, spec_of(root, device="cuda"))
 
 

@@ -110,7 +110,7 @@ def test_a_decoder_that_refuses_everything_is_not_silent(root: Path, caplog: pyt
 
     assert all(torch.equal(a.images, b.images) for a, b in zip(actual, expected, strict=True))
     assert [record.getMessage() for record in caplog.records] == [
-        "the GPU decoded no image of a batch, the CPU does instead: no such device"
+        "the GPU decoded no image of a batch; the CPU decodes them instead: no such device"
     ]
 
 
@@ -152,7 +152,7 @@ def test_loaders_that_cannot_decode_on_the_gpu_so_refuse(name: str, root: Path) 
 
 def test_the_gpu_needs_a_gpu(root: Path) -> None:
     """Asked for on the CPU, it is refused with the option that helps."""
-    with pytest.raises(LoaderError, match="decode 'gpu' needs a CUDA device, got device 'cpu'; take --device cuda"):
+    with pytest.raises(LoaderError, match="decode 'gpu' needs a CUDA device, got device 'cpu'; use --device cuda"):
         open_loader("threaded", spec_of(root))
 
 
