@@ -13,7 +13,7 @@ from .console import echo_json, json_option, progress_bars, say, seed_option, st
 if TYPE_CHECKING:
     from ..benchmarks.diagnose.diagnose import Diagnosis
     from ..benchmarks.diagnose.verdict import Rate
-    from ..benchmarks.measuring.steps import Step
+    from ..benchmarks.measuring.model_step import ModelStep
 
 
 @click.command("diagnose")
@@ -48,8 +48,8 @@ def diagnose(
              feedline diagnose data --step-ms 26        ... or a model that takes 26 ms for a batch
     """
     from ..benchmarks.diagnose.diagnose import diagnose as run, write_diagnosis
+    from ..benchmarks.diagnose.diagnosis_runs import DiagnosisPlan
     from ..benchmarks.diagnose.hardware import GPUS
-    from ..benchmarks.diagnose.runs import DiagnosisPlan
     from ..loaders import LOADERS
 
     for name in loaders:
@@ -73,21 +73,21 @@ def diagnose(
     _show(found)
 
 
-def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
+def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[ModelStep, str]":
     """Return the model's part, and the device that the images go to."""
     from ..benchmarks.diagnose.hardware import GPUS
-    from ..benchmarks.measuring.steps import Step
+    from ..benchmarks.measuring.model_step import ModelStep
     from ..train import MODELS, default_device
 
     if sum(value is not None for value in (model, step_ms, gpu)) > 1:
         raise click.UsageError("give one of --model, --step-ms and --gpu: each says how fast the model is")
     if step_ms is not None:
-        return Step(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
+        return ModelStep(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
     if gpu is not None:
-        return Step(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
+        return ModelStep(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
     if model is not None and model not in MODELS:
         raise click.BadParameter(f"there is no model {model!r}; choose one of: {', '.join(MODELS)}")
-    return Step(model=model or "resnet18"), default_device()
+    return ModelStep(model=model or "resnet18"), default_device()
 
 
 def _command(root: Path, loaders: tuple[str, ...], *model: Any) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ..measuring.record import BESIDE, Code, Record, read_record, read_records, 
 from ..results.plot import PLOT, write_plot
 from ..results.ranking import Ranking, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from .plan import Configuration, Plan, covers_epoch, in_order
+from .plan import Configuration, Plan, covers_epoch, ordered_runs
 
 STACKS = "stacks-of-"
 """How the names of files begin that hold the stacks of a run that hung."""
@@ -60,7 +60,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     holds something else than records or is full, DatasetError or LoaderError when the root or a loader cannot be
     used at all, MeasurementError when no run succeeded.
     """
-    plan = replace(plan, loaders=plan.loaders or _able(plan))
+    plan = replace(plan, loaders=plan.loaders or _default_loaders(plan))
     run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
     session = _Session(
@@ -73,7 +73,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     )
     records: list[Record] = []
     failures: dict[Configuration, FailedConfiguration] = {}
-    order = list(in_order(plan))
+    order = list(ordered_runs(plan))
     for number, (repeat, configuration) in enumerate(order):
         if configuration not in failures:
             try:
@@ -91,7 +91,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
 
 
-def _able(plan: Plan) -> tuple[str, ...]:
+def _default_loaders(plan: Plan) -> tuple[str, ...]:
     """Return the loaders that are installed, can read the root and decode as asked."""
     asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
     return tuple(name for name in readable_loaders(plan.root) if honours(name, asked))

@@ -90,7 +90,7 @@ def covers_epoch(loader: str) -> bool:
     return loader not in LOADERS or LOADERS[loader].covers_epoch
 
 
-def in_order(plan: Plan) -> Iterator[tuple[int, Configuration]]:
+def ordered_runs(plan: Plan) -> Iterator[tuple[int, Configuration]]:
     """Yield (repeat, configuration): there and back again, until all repeats are done."""
     configurations = list(_configurations(plan))
     for repeat in range(plan.repeats):

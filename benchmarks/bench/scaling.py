@@ -10,7 +10,7 @@ COLUMNS = ("device", "loader", "workers", "images/s", "of the ceiling", "scaling
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedSpeed:
     """A row beside the rows that it is judged by."""
 
     speed: Speed
@@ -20,20 +20,20 @@ class Compared:
     """Images/s per rank over those of one rank alone; None for one rank, or where it was not measured."""
 
 
-def compare_speeds(speeds: Sequence[Speed]) -> list[Compared]:
+def compare_speeds(speeds: Sequence[Speed]) -> list[ComparedSpeed]:
     """Return each row with its share of the ceiling and its scaling."""
     rates = {(speed.device, speed.ranks, speed.loader): speed.images_per_second for speed in speeds}
-    found: list[Compared] = []
+    found: list[ComparedSpeed] = []
     for speed in speeds:
         ceiling = rates.get((speed.device, speed.ranks, CEILING))
         one = rates.get((speed.device, 1, speed.loader)) if speed.ranks > 1 else None
         of_ceiling = speed.images_per_second / ceiling if ceiling else None
         scaling = speed.images_per_second / one / speed.ranks if one else None
-        found.append(Compared(speed=speed, of_ceiling=of_ceiling, scaling=scaling))
+        found.append(ComparedSpeed(speed=speed, of_ceiling=of_ceiling, scaling=scaling))
     return found
 
 
-def cells(row: Compared) -> tuple[str, ...]:
+def cells(row: ComparedSpeed) -> tuple[str, ...]:
     """Return what a table shows of a row, in the order of COLUMNS."""
     speed = row.speed
     return (

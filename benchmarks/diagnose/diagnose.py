@@ -13,10 +13,10 @@ from ...prep import FeedlineError, MeasurementError, OutputError, Progress, read
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
 from ..measuring.record import DIAGNOSIS, Code, running_code
+from .diagnosis_runs import DiagnosisPlan, DiagnosisRun, MeasuredRates, measure_rates
 from .hardware import Gpu
-from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .runs import DiagnosisPlan, MeasuredRates, MeasuredRun, measure_all
-from .verdict import DifferentialRates, Rate, State, Verdict, judge
+from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, training_rate
+from .verdict import DifferentialRates, Rate, State, Verdict, decide_verdict
 from .what_if import WhatIf, what_ifs
 
 
@@ -63,7 +63,7 @@ class Diagnosis:
     curve: tuple[CurvePoint, ...]
     what_if: tuple[WhatIf, ...]
     problems: tuple[str, ...]
-    runs: tuple[MeasuredRun, ...]
+    runs: tuple[DiagnosisRun, ...]
 
     @property
     def epoch_sentence(self) -> str:
@@ -82,11 +82,11 @@ class Diagnosis:
 def diagnose(
     plan: DiagnosisPlan, *, command: tuple[str, ...] = (), gpu: Gpu | None = None, progress: Progress = silent
 ) -> Diagnosis:
-    """Measure ``plan`` and return what it says. Raises what ``measure_all`` raises."""
-    return conclude(plan, measure_all(plan, progress), command=command, gpu=gpu)
+    """Measure ``plan`` and return what it says. Raises what ``measure_rates`` raises."""
+    return build_diagnosis(plan, measure_rates(plan, progress), command=command, gpu=gpu)
 
 
-def conclude(
+def build_diagnosis(
     plan: DiagnosisPlan, found: MeasuredRates, *, command: tuple[str, ...] = (), gpu: Gpu | None = None
 ) -> Diagnosis:
     """Return the diagnosis of what was measured."""
@@ -103,7 +103,7 @@ def conclude(
     model = found.model.images_per_second
     usual = baseline(found.curve, cpus)
     rates = [
-        trained(point.rate.images_per_second, model, shares_cpus=shares_cpus, workers=point.workers)
+        training_rate(point.rate.images_per_second, model, shares_cpus=shares_cpus, workers=point.workers)
         for point in (usual, chosen)
     ]
     predicted = what_ifs(
@@ -120,7 +120,7 @@ def conclude(
         environment=environment,
         plan=plan,
         gpu=gpu,
-        verdict=judge(measured),
+        verdict=decide_verdict(measured),
         loader=chosen.loader,
         workers=chosen.workers,
         enough_workers=enough_workers(found.curve, chosen.loader, model),

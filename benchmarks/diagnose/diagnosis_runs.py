@@ -21,8 +21,8 @@ from ..machine.cache import evict, files_read, warm
 from ..machine.environment import granted_memory
 from ..measuring.encodings import Profile
 from ..measuring.measure import Measurement
+from ..measuring.model_step import ModelStep
 from ..measuring.process import MeasuringJob, MeasuringRun, profile_in_fresh_process, run_in_fresh_process
-from ..measuring.steps import Step
 from ..results.ranking import CEILING
 from .recommend import CurvePoint, recommend
 from .verdict import Rate, State, rate_of, state_that_counts
@@ -38,7 +38,7 @@ class DiagnosisPlan:
     """What to diagnose. Raises MeasurementError for values that make no sense."""
 
     root: Path
-    step: Step
+    step: ModelStep
     """The model."""
     loaders: tuple[str, ...] = ()
     """Names of loaders; empty: all that are installed and can read the root. The fastest is diagnosed."""
@@ -74,7 +74,7 @@ class DiagnosisPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredRun:
+class DiagnosisRun:
     """One run as it was measured."""
 
     name: str
@@ -100,12 +100,12 @@ class MeasuredRates:
     cold: Rate | None
     together: Rate
     profile: Profile
-    runs: tuple[MeasuredRun, ...]
+    runs: tuple[DiagnosisRun, ...]
     problems: tuple[str, ...]
     """What could not be measured, and why."""
 
 
-def measure_all(
+def measure_rates(
     plan: DiagnosisPlan,
     progress: Progress = silent,
     run: Runner = run_in_fresh_process,
@@ -147,7 +147,7 @@ class _Session:
 
     def __init__(self, plan: DiagnosisPlan, progress: Progress, run: Runner) -> None:
         self._plan, self._progress, self._run = plan, progress, run
-        self.runs: list[MeasuredRun] = []
+        self.runs: list[DiagnosisRun] = []
         self.problems: list[str] = []
 
     def curve(self) -> list[CurvePoint]:
@@ -205,7 +205,7 @@ class _Session:
         found = self._run(job, self._plan.timeout).measurement
         spec = job.spec
         self.runs.append(
-            MeasuredRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)
+            DiagnosisRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)
         )
         return found
 

@@ -63,7 +63,7 @@ def baseline(curve: Sequence[CurvePoint], cpus: int) -> CurvePoint:
     return min(points, key=lambda point: (abs(point.workers - cpus), point.workers))
 
 
-def trained(load: float, model: float, *, shares_cpus: bool, workers: int) -> float:
+def training_rate(load: float, model: float, *, shares_cpus: bool, workers: int) -> float:
     """Return the images/s of a training whose loader and model alone reach ``load`` and ``model``.
 
     Side by side the slower of the two decides. One after the other their times add up: without workers, and where

@@ -99,7 +99,7 @@ class Verdict:
     """Share of the training's time, 0 to 1, that is lost to loading: 1 - together / model."""
 
 
-def judge(measured: DifferentialRates) -> Verdict:
+def decide_verdict(measured: DifferentialRates) -> Verdict:
     """Return the verdict on ``measured``. Pure: the same numbers, the same verdict."""
     times = _milliseconds(measured)
     name = _decided(measured)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...prep.base.manifest import Encode
 from ..measuring.encodings import Profile
 from .hardware import DISKS
-from .recommend import trained
+from .recommend import training_rate
 from .storage_model import Load, predict
 
 IMAGENET = 1_281_167
@@ -60,7 +60,7 @@ def what_ifs(
     for encode, load in loads(profile, rates, workers).items():
         for disk in DISKS:
             alone = predict(load, disk)
-            both = alone if model is None else trained(alone, model, shares_cpus=shares_cpus, workers=workers)
+            both = alone if model is None else training_rate(alone, model, shares_cpus=shares_cpus, workers=workers)
             found.append(
                 WhatIf(
                     disk=disk.name,

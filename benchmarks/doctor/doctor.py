@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from . import machine_checks as machine, software_checks as software
 from .finding import Finding
-from .machine_state import MachineState
+from .machine_facts import MachineFacts
 
-CHECKS: tuple[Callable[[MachineState], Finding | None], ...] = (
+CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     software.python,
     machine.cpus,
     machine.threads,
@@ -31,7 +31,7 @@ CHECKS: tuple[Callable[[MachineState], Finding | None], ...] = (
 )
 
 
-def examine(facts: MachineState) -> tuple[Finding, ...]:
+def run_checks(facts: MachineFacts) -> tuple[Finding, ...]:
     """Return what there is to say about a machine, at most one finding of each check."""
     found = (check(facts) for check in CHECKS)
     return tuple(finding for finding in found if finding is not None)

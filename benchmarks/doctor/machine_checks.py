@@ -4,7 +4,7 @@ A check says nothing where its facts are unknown, or where there is no such thin
 """
 
 from .finding import Finding
-from .machine_state import MachineState
+from .machine_facts import MachineFacts
 
 BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 images, as a worker hands it over
 PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
@@ -15,7 +15,7 @@ LITTLE_SPACE, NO_SPACE = 10 * 10**9, 10**9
 LITTLE_MEMORY_GIB = 4
 
 
-def cpus(facts: MachineState) -> Finding:
+def cpus(facts: MachineFacts) -> Finding:
     """CPUs that may be used against those of the machine."""
     cpus, quota = facts.environment.machine.cpus, facts.cpu_quota
     name = facts.environment.machine.cpu or "unknown CPU"
@@ -37,7 +37,7 @@ def cpus(facts: MachineState) -> Finding:
     )
 
 
-def threads(facts: MachineState) -> Finding:
+def threads(facts: MachineFacts) -> Finding:
     """OpenMP threads against usable CPUs."""
     threads, cpus = facts.torch.threads, facts.environment.machine.cpus
     found = f"torch computes with {threads} threads on {cpus} CPUs"
@@ -52,7 +52,7 @@ def threads(facts: MachineState) -> Finding:
     )
 
 
-def load(facts: MachineState) -> Finding | None:
+def load(facts: MachineFacts) -> Finding | None:
     """Other work on the machine."""
     load, cpus = facts.environment.load_average, facts.machine_cpus
     if load is None or cpus is None or load < cpus / 2:
@@ -66,7 +66,7 @@ def load(facts: MachineState) -> Finding | None:
     )
 
 
-def governor(facts: MachineState) -> Finding | None:
+def governor(facts: MachineFacts) -> Finding | None:
     """How readily the CPUs clock up."""
     governor = facts.environment.governor
     if governor is None:
@@ -82,7 +82,7 @@ def governor(facts: MachineState) -> Finding | None:
     )
 
 
-def memory(facts: MachineState) -> Finding:
+def memory(facts: MachineFacts) -> Finding:
     """Memory granted."""
     size = facts.environment.machine.memory_gib
     if size >= LITTLE_MEMORY_GIB:
@@ -96,7 +96,7 @@ def memory(facts: MachineState) -> Finding:
     )
 
 
-def shm(facts: MachineState) -> Finding | None:
+def shm(facts: MachineFacts) -> Finding | None:
     """Shared memory against what DataLoader's workers hand over through it."""
     size, workers = facts.environment.shm_bytes, facts.environment.machine.cpus
     if size is None:
@@ -113,7 +113,7 @@ def shm(facts: MachineState) -> Finding | None:
     )
 
 
-def open_files(facts: MachineState) -> Finding | None:
+def open_files(facts: MachineFacts) -> Finding | None:
     """The limit on open files."""
     limit, hard = facts.open_files, facts.open_files_hard
     if limit is None:
@@ -131,7 +131,7 @@ def open_files(facts: MachineState) -> Finding | None:
     )
 
 
-def space(facts: MachineState) -> Finding | None:
+def space(facts: MachineFacts) -> Finding | None:
     """Free space for a data set."""
     free, path = facts.place.free_bytes, facts.place.path
     if free is None:
@@ -151,7 +151,7 @@ def space(facts: MachineState) -> Finding | None:
     return Finding(subject="space", level="ok", found=found)
 
 
-def storage(facts: MachineState) -> Finding | None:
+def storage(facts: MachineFacts) -> Finding | None:
     """What single files cost where the data lies."""
     storage, filesystem, path = facts.place.storage, facts.place.filesystem, facts.place.path
     if storage is None and filesystem is None:

@@ -50,7 +50,7 @@ class DataFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineState:
+class MachineFacts:
     """What was found. None: not known, or there is no such thing on this system."""
 
     environment: Environment
@@ -83,11 +83,11 @@ class MachineState:
         return self.environment.machine.system.startswith("Windows")
 
 
-def gather(place: Path) -> MachineState:
+def collect_facts(place: Path) -> MachineFacts:
     """Return the facts, those about storage for the folder ``place``. Never raises."""
     environment = capture()
     soft, hard = _open_files()
-    return MachineState(
+    return MachineFacts(
         environment=environment,
         machine_cpus=os.cpu_count(),
         affinity_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,

@@ -5,7 +5,7 @@ on the system.
 """
 
 from .finding import Finding, Level
-from .machine_state import MachineState
+from .machine_facts import MachineFacts
 
 # The oldest driver, first number, that runs programs built with a CUDA of this first number: NVIDIA's "CUDA
 # Compatibility", minor version compatibility. A newer driver runs all older ones.
@@ -16,14 +16,14 @@ ENGINE_AMPERE, ENGINE_SINCE = (8, 0), (8, 9)
 FOREIGN_TORCH = "pip install uv && uv pip install --reinstall torch torchvision --torch-backend="
 
 
-def python(facts: MachineState) -> Finding:
+def python(facts: MachineFacts) -> Finding:
     """Python and how it starts processes."""
     environment = facts.environment
     found = f"Python {environment.python} on {environment.platform}, processes start by {environment.start_method}"
     return Finding(subject="python", level="ok", found=found)
 
 
-def gpu(facts: MachineState) -> Finding:
+def gpu(facts: MachineFacts) -> Finding:
     """The chain GPU, driver, torch's CUDA build, GPU generation: the first broken link is the finding."""
     gpu, driver, built = facts.environment.machine.gpu, facts.environment.driver, facts.torch.cuda
     if gpu is None:
@@ -64,14 +64,14 @@ def _unused_gpu(found: str, consequence: str, mend: str) -> Finding:
     return Finding(subject="gpu", level="warning", found=found, consequence=consequence, mend=mend)
 
 
-def _has_code(facts: MachineState, capability: tuple[int, int]) -> bool:
+def _has_code(facts: MachineFacts, capability: tuple[int, int]) -> bool:
     """A GPU runs code of its own generation, of the same or a smaller second number."""
     compiled = [name.partition("_")[2].rstrip("af") for name in facts.torch.architectures]
     versions = [(int(text[:-1]), int(text[-1])) for text in compiled if text.isdecimal()]
     return not versions or any(major == capability[0] and minor <= capability[1] for major, minor in versions)
 
 
-def decoder(facts: MachineState) -> Finding | None:
+def decoder(facts: MachineFacts) -> Finding | None:
     """Engines for JPEG on the GPU."""
     if not facts.torch.capabilities:
         return None
@@ -87,7 +87,7 @@ def decoder(facts: MachineState) -> Finding | None:
     )
 
 
-def pillow(facts: MachineState) -> Finding:
+def pillow(facts: MachineFacts) -> Finding:
     """Who decodes for imagefolder and webdataset, and how fast."""
     if not facts.pillow_reads_jpeg:
         consequence = "images cannot be verified, resized or loaded"
@@ -108,13 +108,13 @@ def pillow(facts: MachineState) -> Finding:
     )
 
 
-def _weak_pillow(facts: MachineState, level: Level, what: str, consequence: str) -> Finding:
+def _weak_pillow(facts: MachineFacts, level: Level, what: str, consequence: str) -> Finding:
     mend = "pip install --force-reinstall --only-binary :all: pillow"
     found = f"Pillow {facts.pillow} {what}"
     return Finding(subject="pillow", level=level, found=found, consequence=consequence, mend=mend)
 
 
-def simplejpeg(facts: MachineState) -> Finding | None:
+def simplejpeg(facts: MachineFacts) -> Finding | None:
     """Who decodes for threaded."""
     version = facts.environment.libraries.get("simplejpeg")
     if version is None:
@@ -122,7 +122,7 @@ def simplejpeg(facts: MachineState) -> Finding | None:
     return Finding(subject="simplejpeg", level="ok", found=f"simplejpeg {version}, with its own libjpeg-turbo")
 
 
-def loaders(facts: MachineState) -> Finding:
+def loaders(facts: MachineFacts) -> Finding:
     """Loaders that lack a library."""
     missing = facts.missing_loaders
     if not missing:
@@ -139,7 +139,7 @@ def loaders(facts: MachineState) -> Finding:
     )
 
 
-def console(facts: MachineState) -> Finding:
+def console(facts: MachineFacts) -> Finding:
     """Whether messages arrive as they are written."""
     if facts.console.lower().replace("-", "") == "utf8":
         return Finding(subject="console", level="ok", found=facts.console)
@@ -152,7 +152,7 @@ def console(facts: MachineState) -> Finding:
     )
 
 
-def long_paths(facts: MachineState) -> Finding | None:
+def long_paths(facts: MachineFacts) -> Finding | None:
     """Windows' limit on paths."""
     if not facts.windows or facts.long_paths is None:
         return None
@@ -168,7 +168,7 @@ def long_paths(facts: MachineState) -> Finding | None:
     )
 
 
-def antivirus(facts: MachineState) -> Finding | None:
+def antivirus(facts: MachineFacts) -> Finding | None:
     """Windows' scanner, whose exclusions only an administrator may read."""
     if not facts.windows:
         return None

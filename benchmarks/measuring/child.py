@@ -19,16 +19,16 @@ from ...prep import FeedlineError, MeasurementError
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
-from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
+from .model_step import SteppedEpochs, step_function
 from .process import Answer, MeasuringJob
+from .stacks import cancel_dump, dump_stacks_at
 from .stages import time_stages_of
-from .steps import Stepped, start_step
 
 
 def main() -> None:
     """Answer one job."""
-    answer_job(answer_to)
+    answer_job(measure_job)
 
 
 def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
@@ -36,18 +36,18 @@ def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
-    if job.tell_at is not None:
-        tell_at(job.tell_at)
+    if job.dump_stacks_at is not None:
+        dump_stacks_at(job.dump_stacks_at)
     try:
         answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
-    tell_nothing()
+    cancel_dump()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
 
-def answer_to(job: MeasuringJob) -> Answer:
+def measure_job(job: MeasuringJob) -> Answer:
     """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
     if job.profile:
         return Answer(profile=_profile(job))
@@ -62,7 +62,7 @@ def answer_to(job: MeasuringJob) -> Answer:
     started = time.perf_counter()
     loader = _open(job)
     opened = time.perf_counter()
-    epochs = loader if job.step is None else Stepped(loader, start_step(job.step, spec))
+    epochs = loader if job.step is None else SteppedEpochs(loader, step_function(job.step, spec))
     try:
         measurement = measure(
             epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read

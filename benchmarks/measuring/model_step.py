@@ -18,7 +18,7 @@ STEPS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class ModelStep:
     """What happens to each batch: exactly one of the two."""
 
     model: str | None = None
@@ -33,7 +33,7 @@ class Step:
             raise MeasurementError(f"a step takes 0 to 60 s per image, got {self.seconds_per_image}")
 
 
-class Stepped:
+class SteppedEpochs:
     """Epochs whose batches are handed out when the model is done with them."""
 
     def __init__(self, epochs: Epochs, step: Callable[[Batch], None]) -> None:
@@ -49,7 +49,7 @@ class Stepped:
             yield batch
 
 
-def start_step(step: Step, spec: LoaderSpec) -> Callable[[Batch], None]:
+def step_function(step: ModelStep, spec: LoaderSpec) -> Callable[[Batch], None]:
     """Return what does the step to a batch. Raises TrainingError for a model that does not exist."""
     if step.model is not None:
         return _training(step.model, spec)

@@ -27,9 +27,9 @@ from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
 from .encodings import Profile
-from .hang import deadline, hung_at, stacks
 from .measure import Measurement
-from .steps import Step
+from .model_step import ModelStep
+from .stacks import dump_time, innermost_frames, stacks_in
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -43,7 +43,7 @@ class MeasuringJob:
     loader: str
     spec: LoaderSpec
     seconds: float
-    step: Step | None = None
+    step: ModelStep | None = None
     """What the model does with each batch; None: nothing."""
     throttle: Throttle | None = None
     """Holds ``threaded`` to a slow disk; other loaders refuse it."""
@@ -51,7 +51,7 @@ class MeasuringJob:
     """Time the loader's stages, which takes some seconds, instead of the loader."""
     one_epoch: bool = False
     """Read nothing twice: the data are cold."""
-    tell_at: float | None = None
+    dump_stacks_at: float | None = None
     """When the process shall write where its threads are, by ``time.time``: it should have ended by then."""
 
 
@@ -101,7 +101,7 @@ def _ask(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tuple[Ans
     ``timeout`` seconds; then the sentence says where it hung, and a note of the error has every thread's stack.
     No process of the run is left behind, whatever happens.
     """
-    job = replace(job, tell_at=deadline(timeout))
+    job = replace(job, dump_stacks_at=dump_time(timeout))
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -129,8 +129,8 @@ def _last_words(process: "subprocess.Popen[bytes]") -> str:
 
 
 def _hang(timeout: float, stderr: str) -> MeasurementError:
-    dump = stacks(stderr)
-    where = f" in {hung_at(dump)}" if dump else ", before it had opened the loader"
+    dump = stacks_in(stderr)
+    where = f" in {innermost_frames(dump)}" if dump else ", before it had opened the loader"
     error = MeasurementError(f"the run took more than {timeout:g} s and was ended{where}")
     if dump:
         error.add_note(dump)

@@ -22,29 +22,29 @@ _TOP = Path(__file__).resolve().parents[2]
 _OURS = tuple(_TOP / folder for folder in ("prep", "loaders", "benchmarks"))
 
 
-def deadline(timeout: float) -> float:
+def dump_time(timeout: float) -> float:
     """Return the time, by ``time.time``, at which a run that may take ``timeout`` seconds tells where it is."""
     return time.time() + timeout - min(HEADSTART, timeout / 5)
 
 
-def tell_at(moment: float) -> None:
-    """Write every thread's stack to stderr at ``moment`` (by ``time.time``), unless ``tell_nothing`` comes first."""
+def dump_stacks_at(moment: float) -> None:
+    """Write every thread's stack to stderr at ``moment`` (by ``time.time``), unless ``cancel_dump`` comes first."""
     faulthandler.dump_traceback_later(max(0.05, moment - time.time()), file=sys.stderr)
 
 
-def tell_nothing() -> None:
+def cancel_dump() -> None:
     """Forget about it."""
     faulthandler.cancel_dump_traceback_later()
 
 
-def stacks(stderr: str) -> str:
+def stacks_in(stderr: str) -> str:
     """Return the part of ``stderr`` that faulthandler wrote, "" where there is none."""
     lines = stderr.splitlines()
     return "\n".join(line for line in lines if _THREAD.match(line) or _FRAME.match(line))
 
 
-def hung_at(dump: str) -> str:
-    """Return where the threads of a dump of ``stacks`` are: each one's innermost frame, the main thread's first.
+def innermost_frames(dump: str) -> str:
+    """Return where the threads of a dump of ``stacks_in`` are: each one's innermost frame, the main thread's first.
 
     Where that frame is a library's, the innermost of ours is named with it. Threads at the same place count once.
     """

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from feedline.benchmarks import Plan, bench, read_records
-from feedline.benchmarks.measuring.hang import hung_at, stacks
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
+from feedline.benchmarks.measuring.stacks import innermost_frames, stacks_in
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError, OutputError
@@ -20,7 +20,8 @@ import faulthandler, json, sys, threading, time
 print("a library says something", file=sys.stderr)
 def waits_for_ever(): time.sleep(60)
 def main():
-    faulthandler.dump_traceback_later(max(0.05, json.load(sys.stdin)["tell_at"] - time.time()), file=sys.stderr)
+    moment = json.load(sys.stdin)["dump_stacks_at"]
+    faulthandler.dump_traceback_later(max(0.05, moment - time.time()), file=sys.stderr)
     threading.Thread(target=waits_for_ever).start()
     time.sleep(60)
 main()
@@ -66,10 +67,10 @@ def test_a_run_that_hangs_before_it_has_its_work_says_so(tmp_path: Path) -> None
 def test_many_threads_are_named_briefly() -> None:
     """Three places, and how many more; threads at the same place count once."""
     threads = [f'Thread 0x{n:x} (most recent call first):\n  File "/lib/a.py", line {n // 2}, in f' for n in range(12)]
-    dump = stacks("noise\n" + "\n".join(thread.replace(", in", " in") for thread in threads))
+    dump = stacks_in("noise\n" + "\n".join(thread.replace(", in", " in") for thread in threads))
 
-    assert hung_at(dump) == "f (lib/a.py:5); f (lib/a.py:4); f (lib/a.py:3); and at 3 more places"
-    assert stacks("no stack here\n") == "" and hung_at("") == ""
+    assert innermost_frames(dump) == "f (lib/a.py:5); f (lib/a.py:4); f (lib/a.py:3); and at 3 more places"
+    assert stacks_in("no stack here\n") == "" and innermost_frames("") == ""
 
 
 def test_the_stacks_of_a_hanging_loader_are_kept_beside_the_records(root: Path, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ import pytest
 import simplejpeg
 
 from feedline.benchmarks import Plan, bench
-from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, build_diagnosis, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, MeasuredRates, measure_rates
 from feedline.benchmarks.diagnose.recommend import CurvePoint
-from feedline.benchmarks.diagnose.runs import DiagnosisPlan, MeasuredRates, measure_all
 from feedline.benchmarks.diagnose.verdict import rate_of
-from feedline.benchmarks.measuring.child import answer_to
+from feedline.benchmarks.measuring.child import measure_job
 from feedline.benchmarks.measuring.encodings import Profile, time_encodings
+from feedline.benchmarks.measuring.model_step import ModelStep
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
-from feedline.benchmarks.measuring.steps import Step
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.support.throttle import Throttle
@@ -27,7 +27,7 @@ from feedline.prep import MeasurementError
 
 from ..runs import run_at
 
-FAST_STEP = Step(seconds_per_image=0.001)
+FAST_STEP = ModelStep(seconds_per_image=0.001)
 SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much
 
 
@@ -35,7 +35,7 @@ def in_this_process(throttle: Throttle | None = None) -> Callable[[MeasuringJob,
     """Return a runner that measures as a fresh process does, without the seconds that starting one takes."""
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
-        measurement = answer_to(throttled(job, throttle)).measurement
+        measurement = measure_job(throttled(job, throttle)).measurement
         assert measurement is not None
         return MeasuringRun(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
 
@@ -46,7 +46,7 @@ def throttled(job: MeasuringJob, throttle: Throttle | None) -> MeasuringJob:
     return replace(job, throttle=throttle) if job.loader == "threaded" else job
 
 
-def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
+def diagnosed(root: Path, step: ModelStep = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
     """Diagnose two threads on small images; whatever is measured, the rest is the real machinery."""
     plan = DiagnosisPlan(
         root=root, step=step, loaders=("threaded",), workers=(2,), batch_size=8, image_size=64, seconds=0.3, repeats=1
@@ -56,7 +56,7 @@ def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = No
         stages = time_stages_of(job.loader, job.spec, throttle)
         return Profile(as_is=stages, encode="restart", encodings={})
 
-    return conclude(plan, measure_all(plan, run=in_this_process(throttle), profile=profile))
+    return build_diagnosis(plan, measure_rates(plan, run=in_this_process(throttle), profile=profile))
 
 
 def slow_disk(root: Path) -> Throttle:
@@ -96,7 +96,7 @@ def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
 @pytest.mark.slow
 def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
     """A model that takes 20 ms an image, on a loader that does many more."""
-    verdicts = [diagnosed(root, step=Step(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
+    verdicts = [diagnosed(root, step=ModelStep(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
 
     assert verdicts == ["compute-bound"] * 10
 
@@ -132,7 +132,7 @@ def test_a_real_training_step_can_be_the_model(root: Path) -> None:
         loader="cached",
         spec=LoaderSpec(root=root, batch_size=8, image_size=32),
         seconds=0.2,
-        step=Step(model="resnet18"),
+        step=ModelStep(model="resnet18"),
     )
     with_model = run_in_fresh_process(job, 300).measurement.images_per_second
     without = run_in_fresh_process(replace(job, step=None), 300).measurement.images_per_second
@@ -219,7 +219,9 @@ def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
         runs=(),
         problems=(problem,) if problem else (),
     )
-    return conclude(DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root)))
+    return build_diagnosis(
+        DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root))
+    )
 
 
 def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:

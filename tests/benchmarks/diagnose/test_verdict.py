@@ -12,9 +12,16 @@ from feedline.benchmarks.diagnose.recommend import (
     break_even,
     enough_workers,
     recommend,
-    trained,
+    training_rate,
 )
-from feedline.benchmarks.diagnose.verdict import BALANCED, DifferentialRates, Rate, judge, rate_of, state_that_counts
+from feedline.benchmarks.diagnose.verdict import (
+    BALANCED,
+    DifferentialRates,
+    Rate,
+    decide_verdict,
+    rate_of,
+    state_that_counts,
+)
 from feedline.prep import MeasurementError
 
 
@@ -60,12 +67,12 @@ def evidence(
 )
 def test_known_numbers_give_known_verdicts(found: DifferentialRates, verdict: str) -> None:
     """Far apart is decided however much it wavers; close together is balanced when quiet, open when noisy."""
-    assert judge(found).name == verdict
+    assert decide_verdict(found).name == verdict
 
 
 def test_the_verdict_says_the_numbers_behind_it() -> None:
     """Both rates, the state of the cache, the share of the guilty stage, and how much of the training is lost."""
-    verdict = judge(evidence(model=2000, warm=1000))
+    verdict = decide_verdict(evidence(model=2000, warm=1000))
 
     assert "1,000 images/s (warm data)" in verdict.sentence and "2,000" in verdict.sentence
     assert verdict.stall == pytest.approx(0.5)
@@ -76,18 +83,18 @@ def test_runs_that_contradict_each_other_decide_nothing() -> None:
     """A model that takes 1,000 images/s alone cannot take 2,500 from a loader, where that would be balanced."""
     found = replace(evidence(model=1000, warm=2400), together=rate(2500))
 
-    assert judge(found).name == "inconclusive"
-    assert "together, more than one of them alone" in judge(found).sentence
+    assert decide_verdict(found).name == "inconclusive"
+    assert "together, more than one of them alone" in decide_verdict(found).sentence
 
 
 def test_a_contradiction_that_changes_nothing_is_let_pass() -> None:
     """Short runs differ: 110 images/s together where the loader alone had 100 do not excuse the loader."""
-    assert judge(replace(evidence(model=1000, warm=100), together=rate(110))).name == "decode-bound"
+    assert decide_verdict(replace(evidence(model=1000, warm=100), together=rate(110))).name == "decode-bound"
 
 
 def test_an_inconclusive_verdict_names_the_candidates_and_the_next_command() -> None:
     """Wavering by 60 %, a loader of 1.1 times the model's speed may be anything."""
-    sentence = judge(evidence(model=1000, warm=1100, spread=0.6)).sentence
+    sentence = decide_verdict(evidence(model=1000, warm=1100, spread=0.6)).sentence
 
     assert "60%" in sentence and "compute-bound or decode-bound" in sentence and "--repeats" in sentence
 
@@ -119,7 +126,7 @@ def test_a_machine_twice_as_fast_in_everything_has_the_same_bottleneck(found: Di
     rates = {name: scaled(getattr(found, name), factor) for name in ("model", "warm", "together")}
     other = replace(found, **rates, cold=None if found.cold is None else scaled(found.cold, factor))
 
-    assert judge(other).name == judge(found).name
+    assert decide_verdict(other).name == decide_verdict(found).name
 
 
 @given(found_evidence(), RUNS, st.integers(min_value=1, max_value=7))
@@ -128,13 +135,13 @@ def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: DifferentialR
     before = replace(found, cold=cold, state="cold")
     after = replace(before, cold=scaled(cold, 0.5**power))
 
-    assert judge(after).name != "compute-bound" or judge(before).name == "compute-bound"
+    assert decide_verdict(after).name != "compute-bound" or decide_verdict(before).name == "compute-bound"
 
 
 @given(found_evidence())
 def test_the_times_of_a_verdict_add_up(found: DifferentialRates) -> None:
     """Fetch and decode make the loader's time per image, and none is negative."""
-    verdict = judge(found)
+    verdict = decide_verdict(found)
     loader = 1000 / found.loader.images_per_second
 
     assert verdict.milliseconds["fetch"] + verdict.milliseconds["decode"] == pytest.approx(loader)
@@ -203,9 +210,9 @@ def test_the_gain_is_told_against_what_most_people_run() -> None:
 
 def test_side_by_side_the_slower_decides_and_in_turn_the_times_add_up() -> None:
     """1000 and 1000 images/s give 1000 with workers on CPUs of their own, and 500 otherwise."""
-    assert trained(1000, 1000, shares_cpus=False, workers=2) == 1000
-    assert trained(1000, 1000, shares_cpus=False, workers=0) == pytest.approx(500)
-    assert trained(1000, 1000, shares_cpus=True, workers=2) == pytest.approx(500)
+    assert training_rate(1000, 1000, shares_cpus=False, workers=2) == 1000
+    assert training_rate(1000, 1000, shares_cpus=False, workers=0) == pytest.approx(500)
+    assert training_rate(1000, 1000, shares_cpus=True, workers=2) == pytest.approx(500)
 
 
 def test_the_break_even_is_where_the_verdict_really_turns() -> None:
@@ -216,8 +223,8 @@ def test_the_break_even_is_where_the_verdict_really_turns() -> None:
     assert turns.cpus == pytest.approx(4)  # 1 ms of CPU time an image
     assert turns.disk_bytes_per_second == pytest.approx(2000 * 110_000)
     at = turns.model_images_per_second
-    assert judge(replace(found, model=rate(at), together=rate(at))).name == "balanced"
-    assert judge(replace(found, model=rate(at * 1.2))).name == "decode-bound"
+    assert decide_verdict(replace(found, model=rate(at), together=rate(at))).name == "balanced"
+    assert decide_verdict(replace(found, model=rate(at * 1.2))).name == "decode-bound"
     slower = rate(at / (BALANCED * 1.1))
-    assert judge(replace(found, model=slower, together=slower)).name == "compute-bound"
+    assert decide_verdict(replace(found, model=slower, together=slower)).name == "compute-bound"
     assert break_even(found, point("threaded", 2, 2000), 110_000, shares_cpus=True).cpus is None

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from feedline.benchmarks import Environment, Machine
-from feedline.benchmarks.doctor.doctor import examine, usable
+from feedline.benchmarks.doctor.doctor import run_checks, usable
 from feedline.benchmarks.doctor.finding import Finding
-from feedline.benchmarks.doctor.machine_state import DataFolder, MachineState, Torch, gather
+from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, Torch, collect_facts
 from feedline.cli.main import run as feedline
 
-HEALTHY = MachineState(
+HEALTHY = MachineFacts(
     environment=Environment(
         machine=Machine(cpu="Xeon", cpus=16, memory_gib=128, gpu="NVIDIA H100", system="Linux x86_64"),
         platform="Linux-6.8",
@@ -68,30 +68,30 @@ WINDOWS = replace(
 )
 
 
-def machine(**changes: Any) -> MachineState:
+def machine(**changes: Any) -> MachineFacts:
     """The healthy machine with another environment."""
     return replace(HEALTHY, environment=replace(HEALTHY.environment, **changes))
 
 
-def torch(**changes: Any) -> MachineState:
+def torch(**changes: Any) -> MachineFacts:
     """The healthy machine with another torch."""
     return replace(HEALTHY, torch=replace(HEALTHY.torch, **changes))
 
 
-def place(**changes: Any) -> MachineState:
+def place(**changes: Any) -> MachineFacts:
     """The healthy machine with another disk."""
     return replace(HEALTHY, place=replace(HEALTHY.place, **changes))
 
 
-def about(facts: MachineState, subject: str) -> Finding:
+def about(facts: MachineFacts, subject: str) -> Finding:
     """The one finding about ``subject``."""
-    (finding,) = (finding for finding in examine(facts) if finding.subject == subject)
+    (finding,) = (finding for finding in run_checks(facts) if finding.subject == subject)
     return finding
 
 
 def test_a_healthy_machine_has_nothing_to_mend() -> None:
     """Every finding is ok, and needs no command."""
-    found = examine(HEALTHY)
+    found = run_checks(HEALTHY)
 
     assert {finding.level for finding in found} == {"ok"}
     assert not any(finding.mend for finding in found)
@@ -102,12 +102,12 @@ def test_every_other_finding_says_what_follows() -> None:
     """A finding that is not ok has a consequence, on the worst machine of all too."""
     worst = replace(WINDOWS, pillow_reads_jpeg=False, torch=replace(WINDOWS.torch, threads=99), libjpeg_turbo=None)
 
-    assert all(finding.consequence for finding in examine(worst) if finding.level != "ok")
+    assert all(finding.consequence for finding in run_checks(worst) if finding.level != "ok")
 
 
 def test_windows_is_told_of_long_paths_antivirus_and_code_page() -> None:
     """With commands that Windows knows; and nothing of /dev/shm, governors or ulimit, which it does not."""
-    subjects = {finding.subject: finding for finding in examine(WINDOWS)}
+    subjects = {finding.subject: finding for finding in run_checks(WINDOWS)}
 
     assert "LongPathsEnabled /t REG_DWORD /d 1" in (subjects["long paths"].mend or "")
     assert "Add-MpPreference -ExclusionPath 'D:\\data'" in (subjects["antivirus"].mend or "")
@@ -115,7 +115,7 @@ def test_windows_is_told_of_long_paths_antivirus_and_code_page() -> None:
     assert subjects["loaders"].level == "ok" and "Linux" in subjects["loaders"].found
     assert subjects["pillow"].level == "ok"  # Pillow-SIMD would need a compiler there
     assert not {"/dev/shm", "clock", "load", "open files"} & set(subjects)
-    assert usable(examine(WINDOWS))
+    assert usable(run_checks(WINDOWS))
 
 
 def test_a_container_with_half_a_cpu_is_warned_of_its_quota_and_threads() -> None:
@@ -209,7 +209,7 @@ def test_slow_storage_asks_for_shards_and_a_full_disk_stops() -> None:
     assert about(place(storage="virtual"), "storage").level == "ok"
     levels = [about(place(free_bytes=size), "space").level for size in (10**8, 5 * 10**9, 10**11, 10**12)]
     assert levels == ["problem", "warning", "note", "ok"]
-    assert not usable(examine(place(free_bytes=10**8)))
+    assert not usable(run_checks(place(free_bytes=10**8)))
 
 
 def test_pillow_is_judged_by_what_it_decodes_with() -> None:
@@ -218,7 +218,7 @@ def test_pillow_is_judged_by_what_it_decodes_with() -> None:
     assert about(replace(HEALTHY, libjpeg_turbo=None), "pillow").level == "warning"
     broken = replace(HEALTHY, pillow_reads_jpeg=False, libjpeg_turbo=None)
     assert about(broken, "pillow").level == "problem"
-    assert not usable(examine(broken))
+    assert not usable(run_checks(broken))
 
 
 def test_unknown_facts_bring_no_finding() -> None:
@@ -230,7 +230,7 @@ def test_unknown_facts_bring_no_finding() -> None:
         machine_cpus=None,
         torch=replace(HEALTHY.torch, capabilities=()),
     )
-    subjects = {finding.subject for finding in examine(unknown)}
+    subjects = {finding.subject for finding in run_checks(unknown)}
 
     silent = {"/dev/shm", "clock", "load", "simplejpeg", "space", "storage", "open files", "gpu decoder"}
     assert not subjects & silent
@@ -256,9 +256,9 @@ def test_a_machine_on_which_feedline_cannot_work_leaves_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here by a disk that is full."""
-    facts = gather(tmp_path)
+    facts = collect_facts(tmp_path)
     full = replace(facts, place=replace(facts.place, free_bytes=0))
-    monkeypatch.setattr("feedline.benchmarks.doctor.machine_state.gather", lambda place: full)
+    monkeypatch.setattr("feedline.benchmarks.doctor.machine_facts.collect_facts", lambda place: full)
 
     assert feedline(["doctor", str(tmp_path)]) == 1
     assert "problem" in capsys.readouterr().err
