@@ -8,7 +8,6 @@ impatient user loses nothing that was measured before.
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,8 @@ from ...prep import MeasurementError, OutputError, Progress, silent, write_atomi
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
-from ..measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
-from ..measuring.record import BESIDE, Code, Record, read_record, read_records, running_code, write_record
+from ..measuring.process import MeasuringJob, Runner, run_in_fresh_process
+from ..measuring.record import OTHER_DOCUMENTS, Code, Record, read_record, read_records, running_code, write_record
 from ..results.plot import PLOT, write_plot
 from ..results.ranking import Ranking, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
@@ -27,10 +26,8 @@ from .plan import Configuration, Plan, covers_epoch, ordered_runs
 
 STACKS = "stacks-of-"
 """How the names of files begin that hold the stacks of a run that hung."""
-OURS = (PLOT, SPREADSHEET, *BESIDE, "report.html")
+KNOWN_FILES = (PLOT, SPREADSHEET, *OTHER_DOCUMENTS, "report.html")
 """What an output directory may hold besides records and stacks."""
-
-Runner = Callable[[MeasuringJob, float], MeasuringRun]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     plan = replace(plan, loaders=plan.loaders or _default_loaders(plan))
     run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
-    session = _Session(
+    session = _BenchSession(
         plan=plan,
         command=plan.command(out),
         code=running_code(),
@@ -98,7 +95,7 @@ def _default_loaders(plan: Plan) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Session:
+class _BenchSession:
     """What all runs of one bench have in common."""
 
     plan: Plan
@@ -181,7 +178,7 @@ def _open_output(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in out.iterdir():
-            _require_ours(path)
+            _require_known(path)
         probe = out / "records.partial"
         probe.write_bytes(b"")
         probe.unlink()
@@ -189,8 +186,8 @@ def _open_output(out: Path) -> None:
         raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
 
 
-def _require_ours(path: Path) -> None:
-    if path.name in OURS or path.name.startswith(STACKS) or path.suffix == ".partial":
+def _require_known(path: Path) -> None:
+    if path.name in KNOWN_FILES or path.name.startswith(STACKS) or path.suffix == ".partial":
         return
     try:
         read_record(path)

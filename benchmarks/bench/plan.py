@@ -8,6 +8,7 @@ from pathlib import Path
 from ...loaders import LOADERS, LoaderSpec, most_workers
 from ...prep import MeasurementError, usable_cpus
 from ..machine.cache import AskedCache
+from ..measuring.interleaving import interleaved
 from ..peers import Contest
 
 
@@ -37,10 +38,7 @@ class Plan:
     """Other projects' loaders to measure in between, on the train split."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.seconds < self.timeout):
-            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
-        if self.repeats < 1:
-            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        require_run_settings(self.seconds, self.repeats, self.timeout)
         if not self.batch_sizes or not self.caches:
             raise MeasurementError("a plan needs at least one batch size and one state of the cache")
         if self.peers and self.split != "train":
@@ -79,6 +77,14 @@ class Configuration:
         return f"{self.loader}-w{self.workers}-b{self.batch_size}-{self.cache}"
 
 
+def require_run_settings(seconds: float, repeats: int, timeout: float) -> None:
+    """Raise MeasurementError if no run can be made with these settings."""
+    if not 0 < seconds < timeout:
+        raise MeasurementError(f"seconds must be more than 0 and less than {timeout:g}, got {seconds}")
+    if repeats < 1:
+        raise MeasurementError(f"repeats must be at least 1, got {repeats}")
+
+
 def default_workers() -> tuple[int, ...]:
     """Return 0 and the powers of two up to the usable CPUs, and these themselves."""
     cpus = usable_cpus()
@@ -92,10 +98,7 @@ def covers_epoch(loader: str) -> bool:
 
 def ordered_runs(plan: Plan) -> Iterator[tuple[int, Configuration]]:
     """Yield (repeat, configuration): there and back again, until all repeats are done."""
-    configurations = list(_configurations(plan))
-    for repeat in range(plan.repeats):
-        for configuration in configurations if repeat % 2 == 0 else reversed(configurations):
-            yield repeat, configuration
+    return interleaved(list(_configurations(plan)), plan.repeats)
 
 
 def _configurations(plan: Plan) -> Iterator[Configuration]:

@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
-from ...prep import MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ...prep import MeasurementError, Progress, read_document, silent, write_document
 from ...train import TrainConfig, default_workers
 from ...train.config import resolved
 from ...train.data import read_contents
@@ -32,7 +32,7 @@ from ...train.engine import build_learner
 from ...train.models import build_model
 from ...train.ranks import Ranks, joined_ranks
 from ..machine.environment import Environment, capture
-from ..measuring.record import TRAINING_SPEED, Code, running_code
+from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
 from ..results.ranking import CEILING
 
 WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
@@ -196,7 +196,8 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
         steps=plan.steps,
         speeds=(),
     )
-    _write(record)
+    path = plan.config.out / TRAINING_SPEED
+    write_beside_records(path, record)
     sets = [("cpu", ranks) for ranks in plan.ranks] or device_sets()
     rows = [(device, ranks, name) for device, ranks in sets for name in plan.loaders or readable]
     failures: list[str] = []
@@ -210,20 +211,11 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
             failures.append(str(error))
         else:
             record = replace(record, speeds=(*record.speeds, speed))
-            _write(record)
+            write_beside_records(path, record)
         progress("train", number + 1, len(rows))
     if not record.speeds:
         raise MeasurementError(failures[0])
     return record, failures
-
-
-def _write(record: SpeedRecord) -> None:
-    out = record.config.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_document(out / TRAINING_SPEED, record)
-    except OSError as error:
-        raise OutputError(f"cannot write {out / TRAINING_SPEED}: {error.strerror}; choose another --out") from error
 
 
 def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ...prep import FeedlineError, MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ...prep import FeedlineError, MeasurementError, Progress, read_document, silent
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
-from ..measuring.record import DIAGNOSIS, Code, running_code
+from ..measuring.record import DIAGNOSIS, Code, running_code, write_beside_records
 from .diagnosis_runs import DiagnosisPlan, DiagnosisRun, MeasuredRates, measure_rates
 from .hardware import Gpu
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, training_rate
@@ -144,11 +144,7 @@ def build_diagnosis(
 def write_diagnosis(directory: Path, diagnosis: Diagnosis) -> Path:
     """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError where that fails."""
     path = directory / DIAGNOSIS
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_document(path, diagnosis)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    write_beside_records(path, diagnosis)
     return path
 
 

@@ -6,31 +6,24 @@ on warm data, the same on cold data, and loader and model together in the state 
 process times the loader's stages. A cold run is made cold just before it begins, and its state is checked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
-
-import psutil
 
 from ...loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
 from ...prep import MeasurementError, Progress, silent
-from ..bench.plan import default_workers
+from ..bench.plan import default_workers, require_run_settings
 from ..machine.cache import evict, files_read, warm
-from ..machine.environment import granted_memory
+from ..machine.environment import free_memory
 from ..measuring.encodings import Profile
+from ..measuring.interleaving import interleaved
 from ..measuring.measure import Measurement
 from ..measuring.model_step import ModelStep
-from ..measuring.process import MeasuringJob, MeasuringRun, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.process import MeasuringJob, Profiler, Runner, profile_in_fresh_process, run_in_fresh_process
 from ..results.ranking import CEILING
 from .recommend import CurvePoint, recommend
 from .verdict import Rate, State, rate_of, state_that_counts
-
-T = TypeVar("T")
-
-Runner = Callable[[MeasuringJob, float], MeasuringRun]
-Profiler = Callable[[MeasuringJob, float], Profile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +48,7 @@ class DiagnosisPlan:
     """Seconds after which a run that has not ended is given up."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < self.timeout:
-            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
-        if self.repeats < 1:
-            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        require_run_settings(self.seconds, self.repeats, self.timeout)
 
     def job(self, loader: str, workers: int) -> MeasuringJob:
         """Return the job that measures a loader alone."""
@@ -117,12 +107,12 @@ def measure_rates(
     be measured, and what reading the root raises.
     """
     plan = replace(plan, loaders=plan.loaders or _trainable(plan.root))
-    session = _Session(plan, progress, run)
+    session = _DiagnosisSession(plan, progress, run)
     warm(files_read(plan.root, "train", plan.loaders), progress)
     curve = session.curve()
     chosen = recommend(curve)
     files = files_read(plan.root, "train", [chosen.loader])
-    data_bytes, free_bytes = sum(path.stat().st_size for path in files), _free_memory()
+    data_bytes, free_bytes = sum(path.stat().st_size for path in files), free_memory()
     state = state_that_counts(data_bytes, free_bytes)
     rates = session.differences(chosen, files, state)
     job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))
@@ -142,7 +132,7 @@ def measure_rates(
     )
 
 
-class _Session:
+class _DiagnosisSession:
     """The runs of one diagnosis, as they are made."""
 
     def __init__(self, plan: DiagnosisPlan, progress: Progress, run: Runner) -> None:
@@ -154,7 +144,7 @@ class _Session:
         """Measure every loader with every worker count."""
         settings = [(name, count) for name in self._plan.loaders for count in _worker_counts(self._plan, name)]
         found: dict[tuple[str, int], list[Measurement]] = {setting: [] for setting in settings}
-        for done, (repeat, (loader, workers)) in enumerate(_there_and_back(settings, self._plan.repeats), 1):
+        for done, (repeat, (loader, workers)) in enumerate(interleaved(settings, self._plan.repeats), 1):
             if (loader, workers) in found:
                 try:
                     found[loader, workers].append(self._measure("curve", self._plan.job(loader, workers), repeat))
@@ -176,7 +166,7 @@ class _Session:
             "together": replace(alone, step=self._plan.step, one_epoch=state == "cold"),
         }
         found: dict[str, list[Measurement]] = {}
-        for done, (repeat, name) in enumerate(_there_and_back(list(jobs), self._plan.repeats), 1):
+        for done, (repeat, name) in enumerate(interleaved(list(jobs), self._plan.repeats), 1):
             if name == "cold":
                 self._cold(jobs[name], repeat, files, found)
             else:
@@ -221,13 +211,6 @@ def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:
     return [count for count in counts if most is None or count <= most] or [0]
 
 
-def _there_and_back(things: Sequence[T], repeats: int) -> Iterator[tuple[int, T]]:
-    """Yield (repeat, thing), turning round after each repeat: a drift of the machine then touches all alike."""
-    for repeat in range(repeats):
-        for thing in things if repeat % 2 == 0 else reversed(things):
-            yield repeat, thing
-
-
 def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint:
     cpu = [run.cpu_seconds / run.samples for run in runs if run.cpu_seconds is not None]
     return CurvePoint(
@@ -251,7 +234,3 @@ def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
     halves = [half for half in (windows[: len(windows) // 2], windows[len(windows) // 2 :]) if half]
     ends = [rates[0], *(sum(w.samples for w in half) / sum(w.seconds for w in half) for half in halves)]
     return Rate(images_per_second=rates[0], lowest=min(ends), highest=max(ends))
-
-
-def _free_memory() -> int:
-    return min(psutil.virtual_memory().available, granted_memory())

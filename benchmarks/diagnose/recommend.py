@@ -17,11 +17,6 @@ class CurvePoint:
     cpu_seconds_per_image: float | None
     """Over all processes; None where it cannot be known."""
 
-    @property
-    def name(self) -> str:
-        """How sentences call it."""
-        return f"{self.loader} with {self.workers} worker{'s' if self.workers != 1 else ''}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:

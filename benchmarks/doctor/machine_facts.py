@@ -20,6 +20,7 @@ from ...loaders import LOADERS, loader_versions
 from ...prep import LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
 from ..machine.environment import Environment, capture
+from ..machine.registry import registry_value
 from ..machine.storage import Storage, filesystem_of, storage_of
 
 
@@ -147,10 +148,5 @@ def _missing_loaders() -> dict[str, str]:
 
 
 def _long_paths() -> bool | None:
-    if sys.platform == "win32":
-        import winreg
-
-        place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
-        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
-            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    return None
+    enabled = registry_value(r"SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled")
+    return None if enabled is None else bool(enabled)

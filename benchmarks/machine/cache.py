@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 
 from ...loaders import LOADERS
 from ...prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
-from .environment import granted_memory
+from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
 AskedCache = Literal["warm", "cold"]
@@ -104,7 +103,7 @@ def warm(files: Sequence[Path], progress: Progress = silent) -> CacheState:
         return "warm"
     with _named_errors():
         sizes = [path.stat().st_size for path in files]
-    if sum(sizes) > min(psutil.virtual_memory().available, granted_memory()) // 2:
+    if sum(sizes) > free_memory() // 2:
         return "unknown"
     done, total, buffer = 0, sum(sizes), bytearray(MIB)
     for path, size in zip(files, sizes, strict=True):

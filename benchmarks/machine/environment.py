@@ -21,6 +21,7 @@ import psutil
 from PIL import features
 
 from ...prep import usable_cpus
+from .registry import registry_value
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
 
@@ -89,24 +90,20 @@ def granted_memory() -> int:
     return min(limits)
 
 
+def free_memory() -> int:
+    """Return the bytes of memory that are free now, at most what ``granted_memory`` returns."""
+    return min(psutil.virtual_memory().available, granted_memory())
+
+
 def _cpu() -> str | None:
     if sys.platform == "win32":
-        return _cpu_of_registry() or platform.processor() or None
+        # ``platform.processor`` does not return the marketing name on Windows.
+        name = registry_value(r"HARDWARE\DESCRIPTION\System\CentralProcessor\0", "ProcessorNameString")
+        return str(name or "").strip() or platform.processor() or None
     for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or None
-
-
-def _cpu_of_registry() -> str | None:
-    """Return the marketing name, which ``platform.processor`` does not know on Windows."""
-    if sys.platform == "win32":
-        import winreg
-
-        place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
-            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    return None
 
 
 def _gpu() -> tuple[str | None, str | None]:

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -72,6 +72,12 @@ class MeasuringRun:
     open_seconds: float
     measurement: Measurement
     peak_rss_bytes: int | None
+
+
+Runner = Callable[[MeasuringJob, float], MeasuringRun]
+"""Measures a job, within a timeout in seconds."""
+Profiler = Callable[[MeasuringJob, float], Profile]
+"""Times the stages of a job's loader, within a timeout in seconds."""
 
 
 def run_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[str] = CHILD) -> MeasuringRun:

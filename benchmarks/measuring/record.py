@@ -27,7 +27,7 @@ from .measure import Measurement
 
 FORMAT = "feedline-bench"
 DIAGNOSIS, TRAINING_SPEED = "diagnosis.json", "training-speed.json"
-BESIDE = (DIAGNOSIS, TRAINING_SPEED)
+OTHER_DOCUMENTS = (DIAGNOSIS, TRAINING_SPEED)
 """What may lie beside the records in their directory: what ``feedline diagnose`` and ``bench --train`` leave."""
 SCHEMA = 2
 
@@ -115,11 +115,20 @@ def write_record(directory: Path, record: Record) -> Path:
     return path
 
 
+def write_beside_records(path: Path, document: object) -> None:
+    """Write a document of OTHER_DOCUMENTS, and its directory if that is missing. Raises OutputError when it fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_document(path, document)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
 def read_records(places: Sequence[Path]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
-    In a directory every ``*.json`` but those of BESIDE must be a record. Raises MeasurementError where one is not, and
-    where there is none at all.
+    In a directory every ``*.json`` except OTHER_DOCUMENTS must be a record. Raises MeasurementError if one is not, and
+    if there are none.
     """
     paths = [path for place in places for path in _files(place)]
     if not paths:
@@ -160,8 +169,8 @@ def _files(place: Path) -> list[Path]:
     if not place.exists():
         raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
     if not place.is_dir():
-        return [] if place.name in BESIDE else [place]
-    return sorted(path for path in place.glob("*.json") if path.name not in BESIDE)
+        return [] if place.name in OTHER_DOCUMENTS else [place]
+    return sorted(path for path in place.glob("*.json") if path.name not in OTHER_DOCUMENTS)
 
 
 def _schema_of(path: Path) -> int | None:
