@@ -51,7 +51,7 @@ def bytes_read() -> BytesRead | None:
     for number, process in enumerate(_tree()):
         try:
             counters = process.io_counters()
-        except (psutil.Error, OSError, RuntimeError, ValueError):  # no counters in this kernel, or the process has ended
+        except (psutil.Error, OSError, RuntimeError, ValueError):  # the kernel has no counters, or the process ended
             if number == 0:
                 return None
             continue

@@ -1,8 +1,8 @@
-"""One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.measuring.child``.
+"""The program of a measuring process: ``python -m feedline.benchmarks.measuring.child``.
 
-Reads a MeasuringJob as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
-library or one of the loader's workers, prints to stderr: stdout is handed over before anything is imported
-that could. The guard at the bottom lets Windows start worker processes, which import this module again.
+It reads a MeasuringJob as JSON from stdin, measures it, and writes an Answer as JSON to stdout. All other output, of
+libraries and of the loader's workers, goes to stderr: stdout is redirected before the job is read and the loader is
+opened. The guard at the bottom lets Windows start worker processes, which import this module again.
 """
 
 import os
@@ -27,12 +27,12 @@ from .stages import time_stages_of
 
 
 def main() -> None:
-    """Answer one job."""
+    """Measure one job."""
     answer_job(measure_job)
 
 
 def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
-    """Read a job from stdin, ``run`` it, and write its answer to stdout; a FeedlineError is an answer too."""
+    """Read a job from stdin, ``run`` it, and write its answer to stdout. A FeedlineError becomes an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
@@ -48,7 +48,7 @@ def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
 
 
 def measure_job(job: MeasuringJob) -> Answer:
-    """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
+    """Measure ``job`` in this process. Raises the errors of the loader, the model and ``measure``."""
     if job.profile:
         return Answer(profile=_profile(job))
     spec = job.spec
@@ -58,7 +58,7 @@ def measure_job(job: MeasuringJob) -> Answer:
         image_size=spec.image_size,
         replays=not LOADERS[job.loader].covers_epoch,
     )
-    loader_versions(job.loader)  # imports its library, which is no part of opening data: torchvision takes 1.2 s
+    loader_versions(job.loader)  # imports its library, which is not part of opening data: torchvision takes 1.2 s
     started = time.perf_counter()
     loader = _open(job)
     opened = time.perf_counter()
@@ -76,7 +76,7 @@ def _open(job: MeasuringJob) -> Loader:
     if job.throttle is None:
         return open_loader(job.loader, job.spec)
     if job.loader != "threaded":
-        raise MeasurementError(f"only threaded can be throttled, not {job.loader}")
+        raise MeasurementError(f"only threaded can be throttled, not {job.loader}; choose the loader threaded")
     from ...loaders.threaded import ThreadedLoader
 
     samples = open_samples(job.spec.root, job.spec.split)

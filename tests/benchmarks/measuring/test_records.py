@@ -111,7 +111,7 @@ def test_another_schema_is_refused_by_its_number(records: Path) -> None:
     path = next(records.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema": 99}))
 
-    with pytest.raises(MeasurementError, match="schema 99, this feedline reads schemas 1 to 2"):
+    with pytest.raises(MeasurementError, match="schema 99, and this feedline reads schemas 1 to 2"):
         read_record(path)
 
 
