@@ -1,4 +1,4 @@
-"""The rows of ``feedline bench --train`` beside each other: share of the ceiling, and scaling over ranks."""
+"""The rows of ``feedline bench --train`` compared with each other: share of the ceiling, and scaling over ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ COLUMNS = ("device", "loader", "workers", "images/s", "of the ceiling", "scaling
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedSpeed:
-    """A row beside the rows that it is judged by."""
+    """A row, compared with the ceiling and with one rank."""
 
     speed: Speed
     of_ceiling: float | None
-    """Share of what ``cached`` reaches on the same devices; None where that was not measured."""
+    """Share of the rate of ``cached`` on the same devices; None if that was not measured."""
     scaling: float | None
-    """Images/s per rank over those of one rank alone; None for one rank, or where it was not measured."""
+    """Images/s per rank divided by those of one rank alone; None for one rank, or if one rank was not measured."""
 
 
 def compare_speeds(speeds: Sequence[Speed]) -> list[ComparedSpeed]:
@@ -34,7 +34,7 @@ def compare_speeds(speeds: Sequence[Speed]) -> list[ComparedSpeed]:
 
 
 def cells(row: ComparedSpeed) -> tuple[str, ...]:
-    """Return what a table shows of a row, in the order of COLUMNS."""
+    """Return the cells of a row, in the order of COLUMNS."""
     speed = row.speed
     return (
         f"{speed.ranks} x {speed.device}",
@@ -48,7 +48,7 @@ def cells(row: ComparedSpeed) -> tuple[str, ...]:
 
 
 def tabulate_speeds(speeds: Sequence[Speed]) -> str:
-    """Return the rows in Markdown."""
+    """Return the rows as a Markdown table."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in compare_speeds(speeds)]
     return "\n".join(lines)

@@ -96,7 +96,7 @@ def test_a_slow_loader_still_fills_three_windows() -> None:
     ("loader", "complaint"),
     [
         (FakeLoader(indexes=[[0, 1, 2, 3], [0, 1, 2, 3]]), "8 samples, 4 of them different"),
-        (FakeLoader(indexes=[[0, 1, 2, 3]]), "where 12 different ones were due"),
+        (FakeLoader(indexes=[[0, 1, 2, 3]]), "instead of 12 different samples"),
         (FakeLoader(indexes=[[0, 1, 2, 12]]), "samples 0 to 12"),
         (FakeLoader(wrong_label=True), "sample 0 as class 1"),
         (FakeLoader(size=9), r"images of \(9, 9\)"),

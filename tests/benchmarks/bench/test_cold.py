@@ -98,7 +98,7 @@ def test_a_cold_run_of_many_images_ends_by_the_clock() -> None:
 
 def test_an_epoch_over_before_the_first_window_is_one_sentence() -> None:
     """How many there were, how long they lasted, and which --seconds would do."""
-    with pytest.raises(MeasurementError, match=r"40 samples were over after 6 s.*--seconds 6$"):
+    with pytest.raises(MeasurementError, match=r"40 samples ended after 6 s.*--seconds 6$"):
         measured(FakeLoader(), seconds=100)
 
 

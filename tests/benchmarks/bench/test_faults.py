@@ -124,9 +124,9 @@ def test_a_directory_with_records_of_the_future_is_left_alone(
     record.write_text(json.dumps({**json.loads(record.read_text("utf-8")), "schema": 99}))
 
     assert feedline(["bench", str(root), "--out", str(out)]) == 1
-    assert f"holds {record.name}, which is no bench record" in capfd.readouterr().err
+    assert f"holds {record.name}, which is not a bench record" in capfd.readouterr().err
     assert feedline(["report", str(out), "--out", str(tmp_path / "report.html")]) == 1
-    assert "schema 99, this feedline reads schemas 1 to 2" in capfd.readouterr().err
+    assert "schema 99, and this feedline reads schemas 1 to 2" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("sizes", ["", "0", "64,", "64;256", "-1", "many"])
