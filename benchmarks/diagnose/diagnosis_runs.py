@@ -1,9 +1,10 @@
-"""The runs behind a diagnosis, each in a fresh process, interleaved over repeats, there and back.
+"""The runs behind a diagnosis: each in a fresh process, interleaved over the repeats.
 
-First every loader alone on warm data with every worker count: the curve that the recommendation is read from. Then,
-for one loader at its knee, the four differential runs side by side: the model on replayed batches, the loader alone
-on warm data, the same on cold data, and loader and model together in the state that a real epoch finds. One more
-process times the loader's stages. A cold run is made cold just before it begins, and its state is checked.
+The first runs measure every loader alone on warm data with every worker count. They give the curve from which the
+recommendation is made. The next runs are the four differential runs of one loader at its knee, interleaved: the model
+on replayed batches, the loader alone on warm data, the loader alone on cold data, and loader and model together in
+the state that a real epoch finds. One more process times the loader's stages. The data are made cold just before each
+cold run, and their state is checked.
 """
 
 from collections.abc import Sequence
@@ -28,15 +29,15 @@ from .verdict import Rate, State, rate_of, state_that_counts
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosisPlan:
-    """What to diagnose. Raises MeasurementError for values that make no sense."""
+    """What to diagnose. Raises MeasurementError for values that cannot be measured."""
 
     root: Path
     step: ModelStep
     """The model."""
     loaders: tuple[str, ...] = ()
-    """Names of loaders; empty: all that are installed and can read the root. The fastest is diagnosed."""
+    """Names of loaders. If empty, all that are installed and can read the root. The fastest is diagnosed."""
     workers: tuple[int, ...] = ()
-    """Worker counts of the curve; empty: the powers of two up to the usable CPUs."""
+    """Worker counts of the curve. If empty, the powers of two up to the usable CPUs, and these."""
     batch_size: int = 64
     image_size: int = 224
     seconds: float = 1.5
@@ -45,7 +46,7 @@ class DiagnosisPlan:
     seed: int = 0
     device: str = "cpu"
     timeout: float = 600.0
-    """Seconds after which a run that has not ended is given up."""
+    """Seconds after which a run is ended."""
 
     def __post_init__(self) -> None:
         require_run_settings(self.seconds, self.repeats, self.timeout)
@@ -65,7 +66,7 @@ class DiagnosisPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosisRun:
-    """One run as it was measured."""
+    """One measuring run of a diagnosis."""
 
     name: str
     """``curve``, ``model``, ``warm``, ``cold`` or ``together``."""
@@ -77,7 +78,7 @@ class DiagnosisRun:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRates:
-    """Everything that was measured, before anyone judges."""
+    """Everything that was measured for a diagnosis, without a verdict."""
 
     curve: tuple[CurvePoint, ...]
     chosen: CurvePoint
@@ -92,7 +93,7 @@ class MeasuredRates:
     profile: Profile
     runs: tuple[DiagnosisRun, ...]
     problems: tuple[str, ...]
-    """What could not be measured, and why."""
+    """What could not be measured, with the reason."""
 
 
 def measure_rates(
@@ -101,10 +102,10 @@ def measure_rates(
     run: Runner = run_in_fresh_process,
     profile: Profiler = profile_in_fresh_process,
 ) -> MeasuredRates:
-    """Return what all the runs found.
+    """Make all runs of ``plan`` and return their rates.
 
-    A loader that fails is left out and named. Raises MeasurementError when no loader is left, when the model cannot
-    be measured, and what reading the root raises.
+    A loader that fails is left out and named in ``problems``. Raises MeasurementError if no loader or if the model
+    cannot be measured, and the errors of reading the root.
     """
     plan = replace(plan, loaders=plan.loaders or _trainable(plan.root))
     session = _DiagnosisSession(plan, progress, run)
@@ -133,7 +134,7 @@ def measure_rates(
 
 
 class _DiagnosisSession:
-    """The runs of one diagnosis, as they are made."""
+    """Makes the runs of one diagnosis and collects them."""
 
     def __init__(self, plan: DiagnosisPlan, progress: Progress, run: Runner) -> None:
         self._plan, self._progress, self._run = plan, progress, run
@@ -153,11 +154,11 @@ class _DiagnosisSession:
                     self.problems.append(f"{loader} with {workers} workers could not be measured: {error}")
             self._progress("loaders alone", done, len(settings) * self._plan.repeats)
         if not found:
-            raise MeasurementError(f"no loader could be measured; {self.problems[0]}")
+            raise MeasurementError(f"no loader could be measured; the first problem was: {self.problems[0]}")
         return [_point(loader, workers, runs) for (loader, workers), runs in found.items()]
 
     def differences(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
-        """Measure the four differential runs; the cold one is missing where no cold cache can be made."""
+        """Measure the four differential runs; without the cold one if the data cannot be made cold."""
         alone = self._plan.job(chosen.loader, chosen.workers)
         jobs = {
             "model": replace(self._plan.job(CEILING, 0), step=self._plan.step),
@@ -179,7 +180,7 @@ class _DiagnosisSession:
         return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
     def _cold(self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
-        problem = "the page cache cannot be emptied or checked here"
+        problem = "the page cache cannot be emptied or checked on this machine"
         if evict(files) == "cold":
             try:
                 found.setdefault("cold", []).append(self._measure("cold", job, repeat))
@@ -205,7 +206,7 @@ def _trainable(root: Path) -> tuple[str, ...]:
 
 
 def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:
-    """Return the counts of the curve that the loader can use; by default without 0, which nobody is advised to take."""
+    """Return the counts of the curve that the loader can use; by default without 0, which is not recommended."""
     most = most_workers(loader, LoaderSpec(root=plan.root))
     counts = plan.workers or [count for count in default_workers() if count]
     return [count for count in counts if most is None or count <= most] or [0]
@@ -222,10 +223,10 @@ def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint
 
 
 def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
-    """Return the median and the range of several runs; the range of a single one is that of its halves.
+    """Return the median and the range of several runs. The range of a single run is that of its halves.
 
-    Cold runs count as a whole, from asking for the first batch: the kernel reads ahead, and windows later on may
-    find in memory what was read at the beginning.
+    With ``whole`` a run counts from the request for the first batch. This is right for cold runs: the kernel reads
+    ahead, so that later windows may find in memory what was read before them.
     """
     rates = [run.whole_images_per_second if whole else run.images_per_second for run in runs]
     if len(runs) > 1:

@@ -152,7 +152,7 @@ def test_the_times_of_a_verdict_add_up(found: DifferentialRates) -> None:
 def test_what_is_no_rate_is_refused(rates: tuple[float, float, float]) -> None:
     """Zero, infinity, NaN and a median outside its own range."""
     lowest, median, highest = rates
-    with pytest.raises(MeasurementError, match="no rates"):
+    with pytest.raises(MeasurementError, match="are not the lowest, median and highest of any rates"):
         Rate(images_per_second=median, lowest=lowest, highest=highest)
 
 
