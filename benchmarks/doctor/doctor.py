@@ -1,6 +1,6 @@
-"""The doctor: every check over the facts about a machine, in the order in which one would ask.
+"""The list of checks, in the order of the report, and the functions that run them.
 
-The checks are pure functions, so that machines which nobody has at hand are tested with made-up facts.
+The checks are pure functions, so that other machines can be tested with invented facts.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,11 @@ CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
 
 
 def run_checks(facts: MachineFacts) -> tuple[Finding, ...]:
-    """Return what there is to say about a machine, at most one finding of each check."""
+    """Return the findings about a machine, at most one of each check."""
     found = (check(facts) for check in CHECKS)
     return tuple(finding for finding in found if finding is not None)
 
 
 def usable(findings: Sequence[Finding]) -> bool:
-    """Return whether feedline can work there: no finding is a problem."""
+    """Return whether feedline can work on the machine, that is, whether no finding is a problem."""
     return all(finding.level != "problem" for finding in findings)
