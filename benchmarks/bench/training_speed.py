@@ -107,7 +107,7 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
     learner = build_learner(model, config, WARM_UP + job.steps, ranks)
     wait = 0.0
     with closing(open_loader(config.loader, spec)) as loader:
-        batches = _endless(loader)
+        batches = _batches_without_end(loader)
         for batch in itertools.islice(batches, WARM_UP):
             learner.step(batch)
         began = asked = perf_counter()
@@ -126,7 +126,7 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
     )
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _batches_without_end(loader: Loader) -> Iterator[Batch]:
     if len(loader) == 0:
         raise MeasurementError(
             "a rank's share of the train split is smaller than one batch; use a smaller --batch-size"
@@ -143,9 +143,9 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
     """
     name = f"{job.config.loader} on {ranks} x {job.config.device}"
     with tempfile.TemporaryDirectory() as place:
-        asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
-        write_document(asked, job)
-        words = ["-m", "feedline.benchmarks.bench.training_speed", str(asked), str(answered)]
+        job_path, speed_path = Path(place) / "job.json", Path(place) / "speed.json"
+        write_document(job_path, job)
+        words = ["-m", "feedline.benchmarks.bench.training_speed", str(job_path), str(speed_path)]
         if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
             words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
         command = [sys.executable, *words]
@@ -161,7 +161,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
         if process.returncode != 0:
             sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
             raise MeasurementError(f"{name} could not be measured: {sentences[0].strip()}")
-        return read_document(answered, Speed)
+        return read_document(speed_path, Speed)
 
 
 def _end(pid: int) -> None:
@@ -228,13 +228,13 @@ def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
     return max(found, key=lambda record: record.date, default=None)
 
 
-def rank_main(asked: Path, answered: Path) -> None:
+def rank_main(job_path: Path, speed_path: Path) -> None:
     """Run one rank of a row. This module is the program that torchrun starts for each rank."""
-    job = read_document(asked, SpeedJob)
+    job = read_document(job_path, SpeedJob)
     with joined_ranks(job.config.device) as ranks:
         speed = time_steps(job, ranks)
         if ranks.rank == 0:
-            write_document(answered, speed)
+            write_document(speed_path, speed)
 
 
 if __name__ == "__main__":

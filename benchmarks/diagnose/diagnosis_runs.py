@@ -115,7 +115,7 @@ def measure_rates(
     files = files_read(plan.root, "train", [chosen.loader])
     data_bytes, free_bytes = sum(path.stat().st_size for path in files), free_memory()
     state = state_that_counts(data_bytes, free_bytes)
-    rates = session.differences(chosen, files, state)
+    rates = session.differential_rates(chosen, files, state)
     job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))
     return MeasuredRates(
         curve=tuple(curve),
@@ -157,7 +157,7 @@ class _DiagnosisSession:
             raise MeasurementError(f"no loader could be measured; the first problem was: {self.problems[0]}")
         return [_point(loader, workers, runs) for (loader, workers), runs in found.items()]
 
-    def differences(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
+    def differential_rates(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
         """Measure the four differential runs; without the cold one if the data cannot be made cold."""
         alone = self._plan.job(chosen.loader, chosen.workers)
         jobs = {
@@ -169,7 +169,7 @@ class _DiagnosisSession:
         found: dict[str, list[Measurement]] = {}
         for done, (repeat, name) in enumerate(interleaved(list(jobs), self._plan.repeats), 1):
             if name == "cold":
-                self._cold(jobs[name], repeat, files, found)
+                self._measure_cold(jobs[name], repeat, files, found)
             else:
                 if jobs[name].one_epoch:
                     evict(files)
@@ -179,7 +179,9 @@ class _DiagnosisSession:
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
         return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
-    def _cold(self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
+    def _measure_cold(
+        self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]
+    ) -> None:
         problem = "the page cache cannot be emptied or checked on this machine"
         if evict(files) == "cold":
             try:

@@ -103,8 +103,8 @@ class Verdict:
 def decide_verdict(measured: DifferentialRates) -> Verdict:
     """Return the verdict on ``measured``. The function is pure: equal rates give equal verdicts."""
     times = _milliseconds(measured)
-    name = _decided(measured)
-    doubt = _doubt(measured)
+    name = _verdict_name(measured)
+    doubt = _reason_for_doubt(measured)
     if doubt is not None:
         name, sentence = "inconclusive", doubt
     else:
@@ -133,7 +133,7 @@ def _milliseconds(measured: DifferentialRates) -> dict[str, float]:
     }
 
 
-def _decided(measured: DifferentialRates) -> VerdictName:
+def _verdict_name(measured: DifferentialRates) -> VerdictName:
     times = _milliseconds(measured)
     ratio = (times["fetch"] + times["decode"]) / times["model"]
     if ratio > BALANCED:
@@ -141,12 +141,12 @@ def _decided(measured: DifferentialRates) -> VerdictName:
     return "balanced" if ratio > 1 / BALANCED else "compute-bound"
 
 
-def _doubt(measured: DifferentialRates) -> str | None:
+def _reason_for_doubt(measured: DifferentialRates) -> str | None:
     """Return the sentence of an inconclusive verdict, None if the verdict is conclusive."""
     # Neither is slower alone than with the other, so the rate together is a lower bound of both.
     proven = measured.together.lowest
     least = [max(proven, rate.images_per_second) for rate in (measured.model, measured.warm, measured.loader)]
-    if _decided(_at(measured, *least)) != _decided(measured):
+    if _verdict_name(_with_rates(measured, *least)) != _verdict_name(measured):
         return (
             f"Inconclusive: loader and model reached {proven:,.0f} images/s together, more than one of them alone, "
             f"and that would change the verdict. Other work disturbed the runs; diagnose again."
@@ -155,7 +155,7 @@ def _doubt(measured: DifferentialRates) -> str | None:
     if worst <= BALANCED - 1:  # with so little spread, two verdicts at their border are equally true
         return None
     ends = product(measured.model.ends, measured.warm.ends, measured.loader.ends)
-    names = {_decided(_at(measured, *rates)) for rates in ends}
+    names = {_verdict_name(_with_rates(measured, *rates)) for rates in ends}
     if len(names) == 1:
         return None
     return (
@@ -164,7 +164,7 @@ def _doubt(measured: DifferentialRates) -> str | None:
     )
 
 
-def _at(measured: DifferentialRates, model: float, warm: float, loader: float) -> DifferentialRates:
+def _with_rates(measured: DifferentialRates, model: float, warm: float, loader: float) -> DifferentialRates:
     """Return ``measured`` with these rates, each without spread."""
     exact = {"model": rate_of([model]), "warm": rate_of([warm])}
     if measured.loader is not measured.warm:

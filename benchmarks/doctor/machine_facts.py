@@ -26,7 +26,7 @@ from ..machine.storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Torch:
+class TorchBuild:
     """What torch was built for, and what it can use on this machine."""
 
     cuda: str | None
@@ -62,7 +62,7 @@ class MachineFacts:
     """CPUs that this process may run on."""
     cpu_quota: float | None
     """CPU time that its cgroup grants, in CPUs."""
-    torch: Torch
+    torch: TorchBuild
     visible_devices: str | None
     """Value of CUDA_VISIBLE_DEVICES."""
     open_files: int | None
@@ -111,10 +111,10 @@ def collect_facts(place: Path) -> MachineFacts:
     )
 
 
-def _torch() -> Torch:
+def _torch() -> TorchBuild:
     sees_gpu = torch.cuda.is_available()
     gpus = range(torch.cuda.device_count() if sees_gpu else 0)
-    return Torch(
+    return TorchBuild(
         cuda=torch.version.cuda,
         sees_gpu=sees_gpu,
         architectures=tuple(torch.cuda.get_arch_list()),

@@ -20,7 +20,7 @@ MOST_NAMED = 3
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*:$")
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.+)$')
 _TOP = Path(__file__).resolve().parents[2]
-_OURS = tuple(_TOP / folder for folder in ("prep", "loaders", "benchmarks"))
+_FEEDLINE = tuple(_TOP / folder for folder in ("prep", "loaders", "benchmarks"))
 
 
 def dump_time(timeout: float) -> float:
@@ -62,13 +62,13 @@ def innermost_frames(dump: str) -> str:
 
 
 def _place(frames: list[re.Match[str]]) -> str:
-    ours = next((frame for frame in frames if _is_ours(Path(frame["file"]))), None)
+    own = next((frame for frame in frames if _is_feedline(Path(frame["file"]))), None)
     inner = _named(frames[0])
-    return inner if ours is None or ours is frames[0] else f"{inner}, called from {_named(ours)}"
+    return inner if own is None or own is frames[0] else f"{inner}, called from {_named(own)}"
 
 
-def _is_ours(file: Path) -> bool:
-    return any(file.is_relative_to(folder) for folder in _OURS)
+def _is_feedline(file: Path) -> bool:
+    return any(file.is_relative_to(folder) for folder in _FEEDLINE)
 
 
 def _named(frame: re.Match[str]) -> str:

@@ -55,7 +55,7 @@ def test_the_error_for_a_loader_that_hangs_names_the_frame_of_feedline(root: Pat
     with pytest.raises(MeasurementError, match=r"ended in opens_for_ever \(<string>:3\), called from _open") as caught:
         run_in_fresh_process(job(root), 30, [sys.executable, "-c", REALLY_STUCK])
 
-    assert "benchmarks/child.py:" in str(caught.value)
+    assert "measuring/child.py:" in str(caught.value)
 
 
 def test_a_run_that_hangs_before_it_has_its_job_has_an_error_of_its_own(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from feedline.benchmarks import Environment, Machine
 from feedline.benchmarks.doctor.doctor import run_checks, usable
 from feedline.benchmarks.doctor.finding import Finding
-from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, Torch, collect_facts
+from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, TorchBuild, collect_facts
 from feedline.cli.main import run as feedline
 
 HEALTHY = MachineFacts(
@@ -30,7 +30,7 @@ HEALTHY = MachineFacts(
     machine_cpus=16,
     affinity_cpus=16,
     cpu_quota=None,
-    torch=Torch(
+    torch=TorchBuild(
         cuda="13.0", sees_gpu=True, architectures=("sm_80", "sm_90", "sm_120"), capabilities=((9, 0),), threads=16
     ),
     visible_devices=None,
@@ -57,7 +57,7 @@ WINDOWS = replace(
         load_average=None,
     ),
     affinity_cpus=None,
-    torch=Torch(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
+    torch=TorchBuild(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
     open_files=None,
     open_files_hard=None,
     place=DataFolder(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
