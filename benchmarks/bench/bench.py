@@ -53,8 +53,8 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     """Measure ``plan``; write to ``out`` a record of each run, and a plot and a spreadsheet of all records.
 
     A configuration that fails is not measured again and is reported; the others continue. Raises OutputError if
-    ``out`` holds other files or is full, DatasetError or LoaderError if the root or a loader cannot be used, and
-    MeasurementError if no run succeeded.
+    ``out`` holds other files or is full. Raises DatasetError or LoaderError if the root or a loader cannot be used,
+    and MeasurementError if no run succeeded.
     """
     plan = replace(plan, loaders=plan.loaders or _default_loaders(plan))
     run = run or (plan.peers.run if plan.peers else run_in_fresh_process)

@@ -1,10 +1,10 @@
 """The runs behind a diagnosis: each in a fresh process, interleaved over the repeats.
 
 The first runs measure every loader alone on warm data with every worker count. They give the curve from which the
-recommendation is made. The next runs are the four differential runs of one loader at its knee, interleaved: the model
-on replayed batches, the loader alone on warm data, the loader alone on cold data, and loader and model together in
-the state that a real epoch finds. One more process times the loader's stages. The data are made cold just before each
-cold run, and their state is checked.
+recommendation is made. The next runs are the four differential runs of one loader at its knee, interleaved. These
+measure the model on replayed batches, the loader alone on warm and on cold data, and both together in the state that a
+real epoch finds. One more process times the loader's stages. The data are made cold just before each cold run, and
+their state is checked.
 """
 
 from collections.abc import Sequence

@@ -10,9 +10,9 @@ and both together. Each stage has a time per image, and the longest one is the b
       fetch    that share, and the time that a cold cache adds
 
 A loader and a model within 10 % of each other are balanced. NVIDIA's DALI uses the same limit: its loader evaluator
-reports a potential bottleneck above 1.1 and a detected one above 1.5. The verdict is inconclusive in two cases: if the
-lowest and the highest rates of the runs give different verdicts, and if loader and model together were faster than one
-of them alone by so much that the verdict would change.
+reports a potential bottleneck above 1.1 and a detected one above 1.5. The verdict is inconclusive if the runs of one
+rate spread so far that its lowest and its highest give different verdicts. It is also inconclusive if loader and model
+together were so much faster than one of them alone that the verdict would change.
 """
 
 import math
@@ -97,7 +97,7 @@ class Verdict:
     milliseconds: dict[str, float]
     """Time per image of fetch, decode and model, at the measured worker count."""
     stall: float
-    """Share of the training's time, 0 to 1, that is spent waiting for images: 1 - together / model."""
+    """Share of the training's time, 0 to 1, that is lost to loading: 1 - together / model."""
 
 
 def decide_verdict(measured: DifferentialRates) -> Verdict:

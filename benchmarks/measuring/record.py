@@ -7,8 +7,8 @@ needs no new measurement. The configuration is the resolved LoaderSpec, defaults
 number. A record of an unknown, later schema is rejected by its number. Records of older schemas are read with None for
 the fields that they lack.
 
-Schema history: 1, the first. 2 added the requested state of the cache, the share of the data that was resident before
-and after the run, the bytes read, and the storage below the data.
+Schema 1 was the first. Schema 2 added the requested state of the cache, the share of resident data before and after
+the run, the bytes read, and the storage below the data.
 """
 
 import subprocess
