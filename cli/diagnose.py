@@ -22,7 +22,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..benchmarks.diagnose.diagnose import Diagnosis
     from ..benchmarks.diagnose.verdict import Rate
-    from ..benchmarks.measuring.steps import Step
+    from ..benchmarks.measuring.model_step import ModelStep
 
 
 @click.command("diagnose")
@@ -67,8 +67,8 @@ def diagnose(
     predicts whether this machine can feed that GPU. --step-ms does so for a model that takes that time for a batch.
     """
     from ..benchmarks.diagnose.diagnose import diagnose as run, write_diagnosis
+    from ..benchmarks.diagnose.diagnosis_runs import DiagnosisPlan
     from ..benchmarks.diagnose.hardware import GPUS
-    from ..benchmarks.diagnose.runs import DiagnosisPlan
 
     if gpu is not None and gpu not in GPUS:
         raise click.BadParameter(f"there is no GPU {gpu!r} in the table; choose one of: {', '.join(GPUS)}")
@@ -87,21 +87,21 @@ def diagnose(
     _show(found)
 
 
-def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[Step, str]":
+def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size: int) -> "tuple[ModelStep, str]":
     """Return what stands for the model, and the device of its batches."""
     from ..benchmarks.diagnose.hardware import GPUS
-    from ..benchmarks.measuring.steps import Step
+    from ..benchmarks.measuring.model_step import ModelStep
     from ..train import MODELS, default_device
 
     if sum(value is not None for value in (model, step_ms, gpu)) > 1:
         raise click.UsageError("--model, --step-ms and --gpu exclude each other; give one of them")
     if step_ms is not None:
-        return Step(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
+        return ModelStep(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
     if gpu is not None:
-        return Step(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
+        return ModelStep(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
     if model is not None and model not in MODELS:
         raise click.BadParameter(f"there is no model {model!r}; choose one of: {', '.join(MODELS)}")
-    return Step(model=model or "resnet18"), default_device()
+    return ModelStep(model=model or "resnet18"), default_device()
 
 
 def _command(root: Path, loaders: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:

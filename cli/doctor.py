@@ -31,15 +31,15 @@ def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
     code is 1 if feedline cannot work on this machine, else 0.
     """
     try:
-        from ..benchmarks.doctor.doctor import examine, usable
-        from ..benchmarks.doctor.machine_state import gather
+        from ..benchmarks.doctor.doctor import run_checks, usable
+        from ..benchmarks.doctor.machine_facts import collect_facts
     except (ImportError, OSError) as error:  # Windows raises OSError for a DLL that does not load
         raise LoaderUnavailable(
             f"a library that feedline needs cannot be loaded ({error}); "
             f"install it again with: pip install --force-reinstall torch torchvision numpy pillow psutil"
         ) from error
-    facts = gather(root)
-    found = examine(facts)
+    facts = collect_facts(root)
+    found = run_checks(facts)
     if as_json:
         echo_json({"ok": usable(found), "findings": [to_json(finding) for finding in found], "facts": to_json(facts)})
     _show(found)

@@ -1,4 +1,4 @@
-"""``feedline bench``: which runs to make, in which order, with which loaders, workers and devices.
+"""``feedline bench``: which runs are made, in which order, with which loaders, workers and devices.
 
-Plans of measurements belong here. The measurement itself belongs to ``measuring``.
+A module belongs here if it plans measurements. The measurement itself belongs to ``measuring``.
 """

@@ -1,14 +1,12 @@
-"""The bench: which runs to make, in which order, and where their records go.
+"""The bench: it makes the runs of a plan and writes their records.
 
-Runs are interleaved: every configuration once, then every configuration again in the opposite order, so that a
-machine that slowly warms up, or a neighbour that comes and goes, touches all of them alike. The state of the page
-cache is made anew before each run, just before its process starts. The output directory is opened before the
-first run, and each record is written as soon as its run has ended: a run that fails, a disk that is full, or an
-impatient user loses nothing that was measured before.
+Runs are interleaved: every configuration once, then every configuration again in the opposite order. So a machine that
+slowly heats up, or other work that starts and stops, affects all configurations alike. The state of the page cache is
+made before each run, just before its process starts. The output directory is opened before the first run. Each record
+is written as soon as its run has ended, so a failed run, a full disk or an interrupt loses no earlier result.
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +16,17 @@ from ...prep import MeasurementError, OutputError, Progress, silent, write_atomi
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
-from ..measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
-from ..measuring.record import BESIDE, Code, Record, read_record, read_records, running_code, write_record
+from ..measuring.process import MeasuringJob, Runner, run_in_fresh_process
+from ..measuring.record import OTHER_DOCUMENTS, Code, Record, read_record, read_records, running_code, write_record
 from ..results.plot import PLOT, write_plot
 from ..results.ranking import Ranking, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from .plan import Configuration, Plan, covers_epoch, in_order
+from .plan import Configuration, Plan, covers_epoch, ordered_runs
 
 STACKS = "stacks-of-"
-"""How the names of files begin that hold the stacks of a run that hung."""
-OURS = (PLOT, SPREADSHEET, *BESIDE, "report.html")
-"""What an output directory may hold besides records and stacks."""
-
-Runner = Callable[[MeasuringJob, float], MeasuringRun]
+"""Start of the names of the files with the stacks of a run that hung."""
+KNOWN_FILES = (PLOT, SPREADSHEET, *OTHER_DOCUMENTS, "report.html")
+"""Names of the files that an output directory may hold in addition to records and stacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +42,7 @@ class FailedConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What one bench found."""
+    """The result of one bench."""
 
     table: Ranking
     records: tuple[Record, ...]
@@ -54,16 +50,16 @@ class BenchResult:
 
 
 def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
-    """Measure ``plan`` and leave in ``out`` a record of each run, and a plot and a spreadsheet of all.
+    """Measure ``plan``; write to ``out`` a record of each run, and a plot and a spreadsheet of all records.
 
-    A configuration that fails is given up and reported; the others go on. Raises OutputError when ``out``
-    holds something else than records or is full, DatasetError or LoaderError when the root or a loader cannot be
-    used at all, MeasurementError when no run succeeded.
+    A configuration that fails is not measured again and is reported; the others continue. Raises OutputError if
+    ``out`` holds other files or is full. Raises DatasetError or LoaderError if the root or a loader cannot be used,
+    and MeasurementError if no run succeeded.
     """
-    plan = replace(plan, loaders=plan.loaders or _able(plan))
+    plan = replace(plan, loaders=plan.loaders or _default_loaders(plan))
     run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
-    session = _Session(
+    session = _BenchSession(
         plan=plan,
         command=plan.command(out),
         code=running_code(),
@@ -73,7 +69,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     )
     records: list[Record] = []
     failures: dict[Configuration, FailedConfiguration] = {}
-    order = list(in_order(plan))
+    order = list(ordered_runs(plan))
     for number, (repeat, configuration) in enumerate(order):
         if configuration not in failures:
             try:
@@ -84,22 +80,22 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
                 write_record(out, records[-1])
         progress("measure", number + 1, len(order))
     if not records:
-        raise MeasurementError(f"no run succeeded; the first failed with: {next(iter(failures.values())).problem}")
+        raise MeasurementError(f"no run succeeded; the first problem was: {next(iter(failures.values())).problem}")
     table = tabulate(records)[0]
     write_spreadsheet(out / SPREADSHEET, read_records([out]))
     write_plot(out / PLOT, table)
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
 
 
-def _able(plan: Plan) -> tuple[str, ...]:
-    """Return the loaders that are installed, can read the root and decode as asked."""
-    asked = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
-    return tuple(name for name in readable_loaders(plan.root) if honours(name, asked))
+def _default_loaders(plan: Plan) -> tuple[str, ...]:
+    """Return the loaders that are installed, can read the root and honour the plan's decoding."""
+    spec = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
+    return tuple(name for name in readable_loaders(plan.root) if honours(name, spec))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Session:
-    """What all runs of one bench have in common."""
+class _BenchSession:
+    """The values that all runs of one bench share."""
 
     plan: Plan
     command: tuple[str, ...]
@@ -107,7 +103,7 @@ class _Session:
     environment: Environment
     data: MeasuredData
     files: dict[str, list[Path]]
-    """What each of our loaders reads."""
+    """The files that each of feedline's loaders reads."""
 
     def measure(self, repeat: int, configuration: Configuration, progress: Progress, run: Runner) -> Record:
         plan, files, name = self.plan, self._files(configuration.loader), configuration.loader
@@ -115,7 +111,7 @@ class _Session:
         spec = self._spec(configuration)
         cache = evict(files) if cold else warm(files, progress)
         before = resident_fraction(files)
-        # A loader that only replays batches reads nothing while it is measured: there is no first epoch to end with.
+        # A loader that only replays batches reads nothing while it is measured, so it needs no end after one epoch.
         job = MeasuringJob(loader=name, spec=spec, seconds=plan.seconds, one_epoch=cold and covers_epoch(name))
         found = run(job, plan.timeout)
         return Record(
@@ -138,7 +134,7 @@ class _Session:
         )
 
     def _files(self, loader: str) -> list[Path]:
-        """Return what a loader reads; what a peer reads may have to be converted first."""
+        """Return the files that a loader reads. A peer's files are converted first if necessary."""
         if loader in self.files or not self.plan.peers:
             return self.files[loader]
         return self.plan.peers.files(loader, self.plan.root)
@@ -160,13 +156,13 @@ class _Session:
 
 
 def _environment(plan: Plan) -> Environment:
-    """Return the surroundings; the peers' libraries, which this environment need not have, are among them."""
+    """Return the environment with the versions of the peers' libraries, which need not be installed here."""
     found = capture()
     return replace(found, libraries=found.libraries | plan.peers.versions()) if plan.peers else found
 
 
 def _failure(configuration: Configuration, error: MeasurementError, out: Path) -> FailedConfiguration:
-    """Return what went wrong; the stacks of a run that hung are kept beside the records, where there is room."""
+    """Return the failure. The stacks of a run that hung are written next to the records, if that is possible."""
     problem, stacks = str(error), "\n".join(getattr(error, "__notes__", ()))
     if stacks:
         path = out / f"{STACKS}{configuration}.txt"
@@ -177,11 +173,11 @@ def _failure(configuration: Configuration, error: MeasurementError, out: Path) -
 
 
 def _open_output(out: Path) -> None:
-    """Make ``out`` ready for records, or raise OutputError: now, not after an hour of measuring."""
+    """Prepare ``out`` for records. Raises OutputError before the first run instead of after the measurements."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path in out.iterdir():
-            _require_ours(path)
+            _require_known(path)
         probe = out / "records.partial"
         probe.write_bytes(b"")
         probe.unlink()
@@ -189,12 +185,13 @@ def _open_output(out: Path) -> None:
         raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
 
 
-def _require_ours(path: Path) -> None:
-    if path.name in OURS or path.name.startswith(STACKS) or path.suffix == ".partial":
+def _require_known(path: Path) -> None:
+    if path.name in KNOWN_FILES or path.name.startswith(STACKS) or path.suffix == ".partial":
         return
     try:
         read_record(path)
     except MeasurementError as error:
         raise OutputError(
-            f"{path.parent} holds {path.name}, which is no bench record that this feedline reads; choose another --out"
+            f"{path.parent} holds {path.name}, which is not a bench record that this feedline reads; "
+            f"choose another --out"
         ) from error

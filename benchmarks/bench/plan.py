@@ -1,4 +1,4 @@
-"""What to measure: the plan of a bench, and the order of its runs."""
+"""The plan of a bench, and the order of its runs."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,46 +8,45 @@ from pathlib import Path
 from ...loaders import LOADERS, LoaderSpec, most_workers
 from ...prep import MeasurementError, usable_cpus
 from ..machine.cache import AskedCache
+from ..measuring.interleaving import interleaved
 from ..peers import Contest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to measure. Raises MeasurementError for a value that makes no sense."""
+    """What a bench measures. Raises MeasurementError for values that cannot be measured."""
 
     root: Path
     loaders: tuple[str, ...] = ()
-    """Names of loaders; empty: all that are installed and can read the root."""
+    """Names of loaders. If empty, all loaders that are installed and can read the root."""
     workers: tuple[int, ...] = ()
-    """Worker counts; empty: 0 and the powers of two up to the usable CPUs. A loader without workers runs once."""
+    """Worker counts. If empty, 0, the powers of two up to the usable CPUs, and these. A loader without workers runs
+    once."""
     batch_sizes: tuple[int, ...] = (64,)
     caches: tuple[AskedCache, ...] = ("warm",)
-    """States of the page cache. A loader that only replays batches is measured in the first one alone."""
+    """States of the page cache. A loader that only replays batches is measured in the first state only."""
     image_size: int = 224
     split: str = "train"
     dct_scaling: bool = False
-    """As ``LoaderSpec.dct_scaling``. Without names, the loaders that can do it are measured."""
+    """As ``LoaderSpec.dct_scaling``. If ``loaders`` is empty, the loaders that support it are measured."""
     seconds: float = 3.0
     """Measuring time of each run, after a warm-up of a third of it; a cold run ends with its first epoch."""
     repeats: int = 3
     seed: int = 0
     timeout: float = 600.0
-    """Seconds after which a run that has not ended is given up: a folder of a million files opens slowly."""
+    """Seconds after which a run is ended. The default is long, because a folder of a million files opens slowly."""
     peers: Contest | None = None
-    """Other projects' loaders to measure in between, on the train split."""
+    """Other projects' loaders, whose runs are interleaved with the others, on the train split."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.seconds < self.timeout):
-            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
-        if self.repeats < 1:
-            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        require_run_settings(self.seconds, self.repeats, self.timeout)
         if not self.batch_sizes or not self.caches:
-            raise MeasurementError("a plan needs at least one batch size and one state of the cache")
+            raise MeasurementError("a plan needs at least one batch size and one state of the cache; give both")
         if self.peers and self.split != "train":
             raise MeasurementError(f"peers are measured on the train split, not on {self.split!r}; leave --peers out")
 
     def command(self, out: Path) -> tuple[str, ...]:
-        """Return the command line that measures this plan again."""
+        """Return the words of the command line that measures this plan again."""
         loaders = [word for name in self.loaders for word in ("--loader", name)]
         options = {
             **({"--workers": ",".join(map(str, self.workers))} if self.workers else {}),
@@ -68,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """One row of the table to be."""
+    """What one run measures: one row of the ranking."""
 
     loader: str
     workers: int
@@ -79,23 +78,28 @@ class Configuration:
         return f"{self.loader}-w{self.workers}-b{self.batch_size}-{self.cache}"
 
 
+def require_run_settings(seconds: float, repeats: int, timeout: float) -> None:
+    """Raise MeasurementError if no run can be made with these settings; times are in seconds."""
+    if not 0 < seconds < timeout:
+        raise MeasurementError(f"seconds must be more than 0 and less than {timeout:g}, got {seconds}")
+    if repeats < 1:
+        raise MeasurementError(f"repeats must be at least 1, got {repeats}")
+
+
 def default_workers() -> tuple[int, ...]:
-    """Return 0 and the powers of two up to the usable CPUs, and these themselves."""
+    """Return 0, the powers of two up to the usable CPUs, and the number of usable CPUs."""
     cpus = usable_cpus()
     return (0, *sorted({cpus, *(2**power for power in range(cpus.bit_length()))}))
 
 
 def covers_epoch(loader: str) -> bool:
-    """Return whether a loader reads its data epoch after epoch: every peer does, and all of ours but the ceiling."""
+    """Return whether a loader reads its data in every epoch: all peers do, and all loaders except ``cached``."""
     return loader not in LOADERS or LOADERS[loader].covers_epoch
 
 
-def in_order(plan: Plan) -> Iterator[tuple[int, Configuration]]:
-    """Yield (repeat, configuration): there and back again, until all repeats are done."""
-    configurations = list(_configurations(plan))
-    for repeat in range(plan.repeats):
-        for configuration in configurations if repeat % 2 == 0 else reversed(configurations):
-            yield repeat, configuration
+def ordered_runs(plan: Plan) -> Iterator[tuple[int, Configuration]]:
+    """Yield (repeat, configuration) for all runs of the plan, interleaved over the repeats."""
+    return interleaved(list(_configurations(plan)), plan.repeats)
 
 
 def _configurations(plan: Plan) -> Iterator[Configuration]:
@@ -106,7 +110,7 @@ def _configurations(plan: Plan) -> Iterator[Configuration]:
 
 
 def _worker_counts(plan: Plan, loader: str) -> tuple[int, ...]:
-    """Return the asked counts, or by default those that the loader can use: shards feed one worker per stream."""
+    """Return the requested counts, or by default those that the loader can use: shards feed one worker per stream."""
     if loader not in LOADERS and plan.peers:
         return plan.peers.worker_counts(loader, plan.workers or default_workers())
     if not LOADERS[loader].uses_workers:

@@ -1,4 +1,4 @@
-"""The rows of ``feedline bench --train`` beside each other: share of the ceiling, and scaling over ranks."""
+"""The rows of ``feedline bench --train`` compared with each other: share of the ceiling, and scaling over ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ COLUMNS = ("device", "loader", "workers", "images/s", "of the ceiling", "scaling
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """A row beside the rows that it is judged by."""
+class ComparedSpeed:
+    """A row, compared with the ceiling and with one rank."""
 
     speed: Speed
     of_ceiling: float | None
-    """Share of what ``cached`` reaches on the same devices; None where that was not measured."""
+    """Share of the rate of ``cached`` on the same devices; None if that was not measured."""
     scaling: float | None
-    """Images/s per rank over those of one rank alone; None for one rank, or where it was not measured."""
+    """Images/s per rank divided by those of one rank alone; None for one rank, or if one rank was not measured."""
 
 
-def compare_speeds(speeds: Sequence[Speed]) -> list[Compared]:
+def compare_speeds(speeds: Sequence[Speed]) -> list[ComparedSpeed]:
     """Return each row with its share of the ceiling and its scaling."""
     rates = {(speed.device, speed.ranks, speed.loader): speed.images_per_second for speed in speeds}
-    found: list[Compared] = []
+    found: list[ComparedSpeed] = []
     for speed in speeds:
         ceiling = rates.get((speed.device, speed.ranks, CEILING))
         one = rates.get((speed.device, 1, speed.loader)) if speed.ranks > 1 else None
         of_ceiling = speed.images_per_second / ceiling if ceiling else None
         scaling = speed.images_per_second / one / speed.ranks if one else None
-        found.append(Compared(speed=speed, of_ceiling=of_ceiling, scaling=scaling))
+        found.append(ComparedSpeed(speed=speed, of_ceiling=of_ceiling, scaling=scaling))
     return found
 
 
-def cells(row: Compared) -> tuple[str, ...]:
-    """Return what a table shows of a row, in the order of COLUMNS."""
+def cells(row: ComparedSpeed) -> tuple[str, ...]:
+    """Return the cells of a row, in the order of COLUMNS."""
     speed = row.speed
     return (
         f"{speed.ranks} x {speed.device}",
@@ -48,7 +48,7 @@ def cells(row: Compared) -> tuple[str, ...]:
 
 
 def tabulate_speeds(speeds: Sequence[Speed]) -> str:
-    """Return the rows in Markdown."""
+    """Return the rows as a Markdown table."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in compare_speeds(speeds)]
     return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""How fast a model trains on each set of devices, fed by each loader, and how far that is from never waiting.
+"""The training speed of a model on each set of devices with each loader, and its distance from the ceiling.
 
     feedline bench ROOT --train --out DIR
 
-Every row is measured in processes of its own, several ranks by torchrun: the CPU, one GPU and all GPUs of this machine,
-each with every loader that can read ROOT and with ``cached``, which replays a few decoded batches: what a perfect
-loader would allow. Steps are whole training steps, some to warm up and then a fixed number.
+The sets of devices are the CPU, one GPU and all GPUs of this machine. Each set trains with every loader that can read
+ROOT, and with ``cached``, which replays a few decoded batches and gives the ceiling. Every row is measured in processes
+of its own; torchrun starts several ranks. Steps are whole training steps: some to warm up, then a fixed number.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
-from ...prep import MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ...prep import MeasurementError, Progress, read_document, silent, write_document
 from ...train import TrainConfig, default_workers
 from ...train.config import resolved
 from ...train.data import read_contents
@@ -32,29 +32,29 @@ from ...train.engine import build_learner
 from ...train.models import build_model
 from ...train.ranks import Ranks, joined_ranks
 from ..machine.environment import Environment, capture
-from ..measuring.record import TRAINING_SPEED, Code, running_code
+from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
 from ..results.ranking import CEILING
 
-WARM_UP = 3  # steps: memory is allocated, kernels are chosen, workers have started
+WARM_UP = 3  # steps, in which memory is allocated, kernels are chosen and workers start
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One row."""
+    """The training speed with one loader on one set of devices."""
 
     device: str
     ranks: int
     loader: str
     workers: int
     images_per_second: float
-    """Of all ranks together."""
+    """The sum over all ranks."""
     data_wait: float
     """Share of the time, 0 to 1, that rank 0 waited for its batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRecord:
-    """All rows, and everything needed to measure them again."""
+    """The document of all rows, with everything that is needed to measure them again."""
 
     format: Literal["feedline-training-speed"] = "feedline-training-speed"
     schema: Literal[1] = 1
@@ -62,28 +62,28 @@ class SpeedRecord:
     code: Code
     environment: Environment
     config: TrainConfig
-    """Of every row, but for loader, workers and device."""
+    """The settings of every row, except loader, workers and device."""
     steps: int
     speeds: tuple[Speed, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedPlan:
-    """What to measure."""
+    """What ``measure_speeds`` measures."""
 
     config: TrainConfig
-    """Of every row, but for loader, workers and device; ``out`` gets the record."""
+    """The settings of every row, except loader, workers and device. The record is written to its ``out``."""
     loaders: tuple[str, ...] = ()
-    """Names of loaders; empty: all that are installed and can read the root, ``cached`` among them."""
+    """Names of loaders. If empty, all that are installed and can read the root, including ``cached``."""
     ranks: tuple[int, ...] = ()
-    """Numbers of ranks on the CPU, instead of the sets of devices that the machine has."""
+    """Numbers of ranks on the CPU, to measure instead of the machine's sets of devices."""
     steps: int = 30
     """Timed training steps of each row, after the warm-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedJob:
-    """What one row's ranks are asked for."""
+    """What the ranks of one row measure."""
 
     config: TrainConfig
     classes: int
@@ -91,7 +91,7 @@ class SpeedJob:
 
 
 def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
-    """Train for the job's steps on this rank; return the speed of all ranks."""
+    """Train for the job's steps on this rank; return the speed of all ranks together."""
     config = resolved(job.config, ranks.size)
     spec = LoaderSpec(
         root=config.root,
@@ -107,13 +107,13 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
     learner = build_learner(model, config, WARM_UP + job.steps, ranks)
     wait = 0.0
     with closing(open_loader(config.loader, spec)) as loader:
-        batches = _endless(loader)
+        batches = _batches_without_end(loader)
         for batch in itertools.islice(batches, WARM_UP):
             learner.step(batch)
         began = asked = perf_counter()
         for batch in itertools.islice(batches, job.steps):
             wait += perf_counter() - asked
-            learner.step(batch)  # ends when its sums have reached the CPU, so nothing is left to wait for
+            learner.step(batch)  # returns after its sums have reached the CPU, so no synchronisation is needed
             asked = perf_counter()
     seconds = asked - began
     return Speed(
@@ -126,7 +126,7 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
     )
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _batches_without_end(loader: Loader) -> Iterator[Batch]:
     if len(loader) == 0:
         raise MeasurementError(
             "a rank's share of the train split is smaller than one batch; use a smaller --batch-size"
@@ -137,16 +137,16 @@ def _endless(loader: Loader) -> Iterator[Batch]:
 
 
 def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
-    """Return the speed of a job with so many ranks, each in a process of its own.
+    """Return the speed of a job on ``ranks`` ranks, each in a process of its own.
 
-    Raises MeasurementError when a rank fails, and when they take more than ``timeout`` seconds; none is left behind.
+    Raises MeasurementError if a rank fails, and if the ranks take more than ``timeout`` seconds. All ranks are ended.
     """
     name = f"{job.config.loader} on {ranks} x {job.config.device}"
     with tempfile.TemporaryDirectory() as place:
-        asked, answered = Path(place) / "job.json", Path(place) / "speed.json"
-        write_document(asked, job)
-        words = ["-m", "feedline.benchmarks.bench.training_speed", str(asked), str(answered)]
-        if ranks > 1:  # alone it needs no torchrun, which torch's wheels for Windows cannot start
+        job_path, speed_path = Path(place) / "job.json", Path(place) / "speed.json"
+        write_document(job_path, job)
+        words = ["-m", "feedline.benchmarks.bench.training_speed", str(job_path), str(speed_path)]
+        if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
             words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
         command = [sys.executable, *words]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -159,13 +159,13 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
             finally:
                 _end(process.pid)
         if process.returncode != 0:
-            sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it says nothing"]
+            sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
             raise MeasurementError(f"{name} could not be measured: {sentences[0].strip()}")
-        return read_document(answered, Speed)
+        return read_document(speed_path, Speed)
 
 
 def _end(pid: int) -> None:
-    """End a process that still runs, and its descendants: torchrun's ranks outlive it when it is killed."""
+    """End a process if it still runs, and its descendants: the ranks of torchrun continue if torchrun is killed."""
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         for one in (*process.children(recursive=True), process):
@@ -174,16 +174,16 @@ def _end(pid: int) -> None:
 
 
 def device_sets() -> list[tuple[str, int]]:
-    """Return the CPU, one GPU and all GPUs, as far as they are there: (torch device, ranks)."""
+    """Return the sets of devices of this machine, the CPU, one GPU and all GPUs, as (torch device, ranks)."""
     gpus = torch.cuda.device_count()
     return [("cpu", 1)] + [("cuda", ranks) for ranks in sorted({1, gpus}) if gpus]
 
 
 def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedRecord, list[str]]:
-    """Measure every row of the plan; return the record, which lies in ``plan.config.out``, and what failed.
+    """Measure every row of the plan and write the record to ``plan.config.out``; return (record, problems).
 
-    The record is written after each row, so that an interruption loses one row at most. Raises OutputError when it
-    cannot be written, DatasetError for a root that no loader can read, MeasurementError when no row could be measured.
+    The record is written after each row, so that an interrupt loses at most one row. Raises OutputError if it cannot
+    be written, DatasetError for a root that no loader can read, MeasurementError if no row could be measured.
     """
     config = replace(plan.config, root=plan.config.root.resolve())
     readable = readable_loaders(config.root)
@@ -196,7 +196,8 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
         steps=plan.steps,
         speeds=(),
     )
-    _write(record)
+    path = plan.config.out / TRAINING_SPEED
+    write_beside_records(path, record)
     sets = [("cpu", ranks) for ranks in plan.ranks] or device_sets()
     rows = [(device, ranks, name) for device, ranks in sets for name in plan.loaders or readable]
     failures: list[str] = []
@@ -210,39 +211,30 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
             failures.append(str(error))
         else:
             record = replace(record, speeds=(*record.speeds, speed))
-            _write(record)
+            write_beside_records(path, record)
         progress("train", number + 1, len(rows))
     if not record.speeds:
         raise MeasurementError(failures[0])
     return record, failures
 
 
-def _write(record: SpeedRecord) -> None:
-    out = record.config.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_document(out / TRAINING_SPEED, record)
-    except OSError as error:
-        raise OutputError(f"cannot write {out / TRAINING_SPEED}: {error.strerror}; choose another --out") from error
-
-
 def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
-    """Return the newest record that lies in one of the directories, None where there is none.
+    """Return the newest record in the directories, None if there is none.
 
-    Raises DatasetError for a file of that name that is no such record.
+    Raises DatasetError for a file of that name that is not such a record.
     """
     paths = [place / TRAINING_SPEED for place in places]
     found = [read_document(path, SpeedRecord) for path in paths if path.is_file()]
     return max(found, key=lambda record: record.date, default=None)
 
 
-def rank_main(asked: Path, answered: Path) -> None:
-    """Be one rank of a row: this module is the program that torchrun starts for each."""
-    job = read_document(asked, SpeedJob)
+def rank_main(job_path: Path, speed_path: Path) -> None:
+    """Run one rank of a row. This module is the program that torchrun starts for each rank."""
+    job = read_document(job_path, SpeedJob)
     with joined_ranks(job.config.device) as ranks:
         speed = time_steps(job, ranks)
         if ranks.rank == 0:
-            write_document(answered, speed)
+            write_document(speed_path, speed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""``feedline diagnose``: what holds training back here, and what would change it.
+"""``feedline diagnose``: what limits training on this machine, and what would change it.
 
-Verdicts, predictions and the runs behind them belong here. Faults of the machine belong to the doctor.
+A module belongs here if it makes verdicts or predictions, or the runs behind them. Faults of the machine belong to
+``doctor``.
 """

@@ -1,6 +1,7 @@
-"""``feedline diagnose`` from beginning to end: measure, judge, recommend, predict, and keep it in one document.
+"""The diagnosis: it combines the measured rates, the verdict, the recommendation and the predictions in one document.
 
-The document holds the verdict, the numbers behind it and every raw run, so that a page or a doubt needs nothing else.
+The document stores the verdict, the numbers behind it and every raw run, so that a report or a check needs no other
+file.
 """
 
 from collections.abc import Sequence
@@ -9,31 +10,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ...prep import FeedlineError, MeasurementError, OutputError, Progress, read_document, silent, write_document
+from ...prep import FeedlineError, MeasurementError, Progress, read_document, silent
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
-from ..measuring.record import DIAGNOSIS, Code, running_code
+from ..measuring.record import DIAGNOSIS, Code, running_code, write_beside_records
+from .diagnosis_runs import DiagnosisPlan, DiagnosisRun, MeasuredRates, measure_rates
 from .hardware import Gpu
-from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, trained
-from .runs import DiagnosisPlan, MeasuredRates, MeasuredRun, measure_all
-from .verdict import DifferentialRates, Rate, State, Verdict, judge
+from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, training_rate
+from .verdict import DifferentialRates, Rate, State, Verdict, decide_verdict
 from .what_if import WhatIf, what_ifs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What the recommendation is worth, in images/s of a training."""
+    """What the recommendation gains, in images/s of a training."""
 
     loader: str
     workers: int
-    """What it is compared with: the first measured loader of the table, one worker per usable CPU."""
+    """The baseline: the first measured loader of the table, with one worker per usable CPU."""
     before: float
+    """With the baseline."""
     after: float
+    """With the recommendation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """One diagnosis: ``diagnosis.json``."""
+    """The document of one diagnosis, ``diagnosis.json``."""
 
     format: Literal["feedline-diagnosis"] = "feedline-diagnosis"
     schema: Literal[1] = 1
@@ -43,13 +46,13 @@ class Diagnosis:
     environment: Environment
     plan: DiagnosisPlan
     gpu: Gpu | None
-    """The GPU whose published rate stands for the model, and who published it."""
+    """The GPU whose published rate is used for the model, and the source of the rate."""
     verdict: Verdict
     loader: str
-    """Diagnosed and recommended: the fastest that was measured, at its knee."""
+    """The loader that is diagnosed and recommended: the fastest that was measured, at its knee."""
     workers: int
     enough_workers: int | None
-    """Fewest workers of it that feed this model with 10 % to spare; None: not even the most that were measured."""
+    """Fewest workers of this loader that feed the model with 10 % to spare; None if no measured count does."""
     gain: Gain
     break_even: BreakEven
     state: State
@@ -63,33 +66,33 @@ class Diagnosis:
     curve: tuple[CurvePoint, ...]
     what_if: tuple[WhatIf, ...]
     problems: tuple[str, ...]
-    runs: tuple[MeasuredRun, ...]
+    runs: tuple[DiagnosisRun, ...]
 
     @property
     def epoch_sentence(self) -> str:
-        """Which state of the page cache counts, and why."""
+        """The state of the page cache that the verdict is for, and the reason."""
         data, free = f"{self.data_bytes / 2**20:,.0f} MiB", f"{self.free_bytes / 2**20:,.0f} MiB"
         if self.state == "warm":
-            return f"The data ({data}) fit into free memory ({free}): only the first epoch reads from the disk."
+            return f"The data ({data}) fit into free memory ({free}), so only the first epoch reads from the disk."
         if self.cold is None:
             return (
-                f"The data ({data}) do not fit into free memory ({free}), so every epoch reads from the disk, but "
-                f"here that cannot be measured: the verdict is for warm data, and the disk may be slower."
+                f"The data ({data}) do not fit into free memory ({free}), so every epoch reads from the disk. "
+                f"This machine cannot measure that: the verdict is for warm data, and the disk may be slower."
             )
-        return f"The data ({data}) do not fit into free memory ({free}): every epoch reads from the disk (cold)."
+        return f"The data ({data}) do not fit into free memory ({free}), so every epoch reads from the disk (cold)."
 
 
 def diagnose(
     plan: DiagnosisPlan, *, command: tuple[str, ...] = (), gpu: Gpu | None = None, progress: Progress = silent
 ) -> Diagnosis:
-    """Measure ``plan`` and return what it says. Raises what ``measure_all`` raises."""
-    return conclude(plan, measure_all(plan, progress), command=command, gpu=gpu)
+    """Measure ``plan`` and return the diagnosis. Raises the errors of ``measure_rates``."""
+    return build_diagnosis(plan, measure_rates(plan, progress), command=command, gpu=gpu)
 
 
-def conclude(
+def build_diagnosis(
     plan: DiagnosisPlan, found: MeasuredRates, *, command: tuple[str, ...] = (), gpu: Gpu | None = None
 ) -> Diagnosis:
-    """Return the diagnosis of what was measured."""
+    """Return the diagnosis that follows from the measured rates."""
     chosen, cpus = found.chosen, (environment := capture()).machine.cpus
     measured = DifferentialRates(
         model=found.model,
@@ -103,7 +106,7 @@ def conclude(
     model = found.model.images_per_second
     usual = baseline(found.curve, cpus)
     rates = [
-        trained(point.rate.images_per_second, model, shares_cpus=shares_cpus, workers=point.workers)
+        training_rate(point.rate.images_per_second, model, shares_cpus=shares_cpus, workers=point.workers)
         for point in (usual, chosen)
     ]
     predicted = what_ifs(
@@ -120,7 +123,7 @@ def conclude(
         environment=environment,
         plan=plan,
         gpu=gpu,
-        verdict=judge(measured),
+        verdict=decide_verdict(measured),
         loader=chosen.loader,
         workers=chosen.workers,
         enough_workers=enough_workers(found.curve, chosen.loader, model),
@@ -142,18 +145,14 @@ def conclude(
 
 
 def write_diagnosis(directory: Path, diagnosis: Diagnosis) -> Path:
-    """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError where that fails."""
+    """Write ``diagnosis.json`` into ``directory`` and return its path; raise OutputError if it cannot be written."""
     path = directory / DIAGNOSIS
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_document(path, diagnosis)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    write_beside_records(path, diagnosis)
     return path
 
 
 def read_diagnosis(path: Path) -> Diagnosis:
-    """Return the diagnosis at ``path``; raise MeasurementError when it is none of this schema."""
+    """Return the diagnosis at ``path``; raise MeasurementError if the file is not a diagnosis of this schema."""
     try:
         return read_document(path, Diagnosis)
     except FeedlineError as error:
@@ -163,9 +162,9 @@ def read_diagnosis(path: Path) -> Diagnosis:
 
 
 def find_diagnosis(places: Sequence[Path]) -> Diagnosis | None:
-    """Return the newest diagnosis among the files and in the directories, None where there is none.
+    """Return the newest diagnosis among the files and in the directories, None if there is none.
 
-    Raises MeasurementError for a file of that name that is none.
+    Raises MeasurementError for a ``diagnosis.json`` that is not a diagnosis.
     """
     named = [place / DIAGNOSIS if place.is_dir() else place for place in places]
     found = [read_diagnosis(path) for path in named if path.name == DIAGNOSIS and path.is_file()]
@@ -173,54 +172,56 @@ def find_diagnosis(places: Sequence[Path]) -> Diagnosis | None:
 
 
 def advice(found: Diagnosis) -> list[str]:
-    """Return what to do next, most useful first: each a sentence with its number or its command."""
+    """Return the next steps, most useful first, each as sentences with a number or a command."""
     turns, disk = found.break_even, found.break_even.disk_bytes_per_second / 1e6
     root = found.plan.root
     more = turns.cpus is not None and turns.cpus > found.environment.machine.cpus
     steps = {
         "fetch-bound": [
-            f"Read from a disk of more than {disk:,.0f} MB/s, or keep the data in memory: beyond that the disk is not "
-            f"the limit.",
-            *_smaller(found),
+            f"Read from a disk of more than {disk:,.0f} MB/s, or keep the data in memory; the disk is then not the "
+            f"limit.",
+            *_smaller_images(found),
         ],
         "decode-bound": [
-            *([f"With {turns.cpus:,.1f} usable CPUs decoding keeps up with this model."] if more else []),
-            *_encode(found),
+            *([f"Use {turns.cpus:,.1f} usable CPUs; decoding is then as fast as this model."] if more else []),
+            *_faster_encodings(found),
         ],
         "compute-bound": [
-            f"Leave the loading as it is: a model that takes up to {turns.model_images_per_second:,.0f} images/s would "
-            f"be fed too. A faster GPU, mixed precision or a larger batch is what helps.",
+            f"Use a faster GPU, mixed precision or a larger batch. The loader needs no change: it is fast enough for a "
+            f"model that takes up to {turns.model_images_per_second:,.0f} images/s.",
         ],
         "balanced": [
-            "Loader and model hold each other back equally: a faster training needs both to be faster.",
+            "Make both the loader and the model faster; they limit the training equally.",
         ],
-        "inconclusive": [f"End other programs, then: feedline diagnose {root} --seconds 5 --repeats 5"],
+        "inconclusive": [f"Close other programs, then run: feedline diagnose {root} --seconds 5 --repeats 5"],
     }[found.verdict.name]
     if found.enough_workers is not None and found.enough_workers < found.workers:
-        steps.append(f"--workers {found.enough_workers} of {found.loader} are enough for this model already.")
-    return [*steps, f"Train with it: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
+        steps.append(f"{found.loader} with --workers {found.enough_workers} is already fast enough for this model.")
+    return [*steps, f"Train with: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
 
 
-def _encode(found: Diagnosis) -> list[str]:
-    """Advise the encoding that loads faster than the present one, as far as the sample says."""
+def _faster_encodings(found: Diagnosis) -> list[str]:
+    """Return advice to use the encodings whose measured images take less work than those of the current one."""
     times = found.profile.encodings
     here = times.get(found.profile.encode)
     if here is None:
         return []
     ratios = {name: here.mean_work / times[name].mean_work for name in times if name != found.profile.encode}
     return [
-        f"feedline shard {found.plan.root} --encode {name} makes an image cost {ratio:.2f} times less to decode"
-        + (", from smaller images: check the accuracy." if name == "resize" else ", without losing a pixel.")
+        f"Make decoding {ratio:.2f} times cheaper "
+        + ("with smaller images, and check the accuracy" if name == "resize" else "without losing a pixel")
+        + f": feedline shard {found.plan.root} --encode {name}"
         for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
         if ratio > 1.1 and name != "copy"
     ]
 
 
-def _smaller(found: Diagnosis) -> list[str]:
+def _smaller_images(found: Diagnosis) -> list[str]:
+    """Return advice to resize the images, if they are not resized already."""
     resized, here = found.profile.encodings.get("resize"), found.profile.encodings.get(found.profile.encode)
     if resized is None or here is None or found.profile.encode == "resize":
         return []
     return [
-        f"feedline shard {found.plan.root} --encode resize makes an image "
-        f"{here.bytes_per_image / resized.bytes_per_image:.1f} times smaller; check the accuracy."
+        f"Make images {here.bytes_per_image / resized.bytes_per_image:.1f} times smaller, and check the accuracy: "
+        f"feedline shard {found.plan.root} --encode resize"
     ]

@@ -1,32 +1,33 @@
-"""Storage and GPUs that one may have elsewhere: what they can do, and who says so.
+"""The speed of common storage and GPUs, with the source of each number.
 
-Every constant is a published figure or an assumption that is called one. They are round numbers of a class, not of a
-product: a what-if answers "would another disk help?", not "which of two NVMe drives?".
+Every constant is a published figure, or an assumption that is marked as one. They are round numbers for a class and
+not for a product: a what-if answers "would another disk help?", not "which of two NVMe drives?".
 """
 
 import math
 from dataclasses import dataclass
 
-# 1448 bytes of payload in each 1538 bytes on the wire: IPv4, TCP with timestamps, an MTU of 1500, preamble and gap.
+# 1448 bytes of payload in 1538 bytes on the wire: IPv4, TCP with timestamps, an MTU of 1500, preamble and gap.
 TCP = 1448 / 1538
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """A class of storage as a client sees it: a link that all requests share, and what each request costs besides."""
+    """A class of storage, as its client sees it: a link that all requests share, and the cost of each request."""
 
     name: str
     bytes_per_second: float
-    """Of the link, shared by all requests under way."""
+    """Bandwidth of the link, which all current requests share."""
     waiting_seconds: float
-    """Of each request before its bytes move; requests wait side by side."""
+    """Wait of each request before its bytes move; requests wait at the same time."""
     moving_seconds: float = 0.0
-    """Of each random request, one after the other: the head of a disk can be in one place."""
+    """Time of each random request in which no other can move, because a disk has one head."""
     request_bytes: float = 128 * 1024
-    """Most that one request brings: Linux reads ahead by 128 KiB unless told otherwise, an object is read at once."""
+    """Most bytes of one request. Linux reads ahead by 128 KiB by default; an object is read in one request."""
     request_bytes_per_second: float = math.inf
-    """Most that one request gets of the link."""
+    """Most of the link's bandwidth that one request gets."""
     source: str
+    """Where the numbers come from, and which are assumed."""
 
 
 DISKS = (
@@ -35,25 +36,25 @@ DISKS = (
         bytes_per_second=200e6,
         waiting_seconds=0.0,
         moving_seconds=0.0127,
-        source="7200 rpm: half a turn is 4.17 ms; assumed: 8.5 ms average seek, 200 MB/s in sequence",
+        source="7200 rpm: half a turn takes 4.17 ms; assumed: 8.5 ms average seek, 200 MB/s in sequence",
     ),
     Disk(
         name="SATA SSD",
         bytes_per_second=550e6,
         waiting_seconds=0.0001,
-        source="SATA 3: 6 Gb/s in 8b/10b code are 600 MB/s, about 550 without framing; assumed: 0.1 ms a read",
+        source="SATA 3: 6 Gb/s in 8b/10b code is 600 MB/s, about 550 without framing; assumed: 0.1 ms per read",
     ),
     Disk(
         name="NVMe SSD",
         bytes_per_second=3500e6,
         waiting_seconds=0.0001,
-        source="PCIe 3.0 x4: 3.94 GB/s in 128b/130b code, about 3.5 without framing; assumed: 0.1 ms a read",
+        source="PCIe 3.0 x4: 3.94 GB/s in 128b/130b code, about 3.5 without framing; assumed: 0.1 ms per read",
     ),
     Disk(
         name="1 Gb network",
         bytes_per_second=1e9 / 8 * TCP,
         waiting_seconds=0.0005,
-        source="IEEE 802.3: 94 % of the line is TCP payload; assumed: 0.5 ms a read from a server's SSD or memory",
+        source="IEEE 802.3: 94 % of the line is TCP payload; assumed: 0.5 ms per read from a server's SSD or memory",
     ),
     Disk(
         name="10 Gb network",
@@ -73,15 +74,15 @@ DISKS = (
         waiting_seconds=0.1,
         request_bytes=math.inf,
         request_bytes_per_second=87.5e6,
-        source="Amazon S3 User Guide, performance design patterns: first byte after 100 to 200 ms, 85 to 90 MB/s a "
-        "request; assumed: 100 ms, a 10 Gb link",
+        source="Amazon S3 User Guide, performance design patterns: first byte after 100 to 200 ms, 85 to 90 MB/s "
+        "per request; assumed: 100 ms, a 10 Gb link",
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """What one GPU trains, images/s of 224 pixels."""
+    """The training rate of a model on one GPU, in images/s of 224 pixels."""
 
     model: str
     images_per_second: float
@@ -110,4 +111,4 @@ GPUS = {
         source="NVIDIA DeepLearningExamples, PyTorch ResNet-50 v1.5, one V100 16 GB, mixed precision",
     ),
 }
-"""By the names that ``--gpu`` takes. MLPerf's H100 is slower than NVIDIA's A100: another framework and recipe."""
+"""By the names that ``--gpu`` accepts. MLPerf's H100 is slower than NVIDIA's A100: framework and recipe differ."""

@@ -1,4 +1,7 @@
-"""Which loader with how many workers, what that gains, and where the verdict would turn: pure functions of rates."""
+"""The recommendation from measured rates: loader and workers, the gain, and the break-even of the verdict.
+
+All functions are pure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,41 +12,37 @@ from .verdict import BALANCED, DifferentialRates, Rate
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """One measured setting: a loader alone on warm data."""
+    """The rate of a loader alone on warm data, with one number of workers."""
 
     loader: str
     workers: int
     rate: Rate
     cpu_seconds_per_image: float | None
-    """Over all processes; None where it cannot be known."""
-
-    @property
-    def name(self) -> str:
-        """How sentences call it."""
-        return f"{self.loader} with {self.workers} worker{'s' if self.workers != 1 else ''}"
+    """CPU seconds per image over all processes; None if they cannot be determined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """Where the verdict would be another one, all else being equal."""
+    """The values at which the verdict changes, if everything else stays equal."""
 
     model_images_per_second: float
-    """A model that takes more than this waits for the loader; one that takes less makes it wait."""
+    """A model that takes more than this waits for the loader; the loader waits for a model that takes less."""
     cpus: float | None
-    """Usable CPUs at which decoding keeps up with the model, if it scales with them; None where the CPU time is
-    unknown, or where the model computes on the same CPUs and would gain from more of them too."""
+    """Usable CPUs at which decoding is as fast as the model, if decoding scales with them. None if the CPU time is
+    unknown, or if the model computes on the same CPUs and would become faster too."""
     disk_bytes_per_second: float
     """Bandwidth below which reading is slower than both decoding and the model."""
 
 
 def recommend(curve: Sequence[CurvePoint]) -> CurvePoint:
-    """Return the knee of the fastest loader: the fewest workers that are within the spread of its best.
+    """Return the knee of the fastest loader: the fewest workers whose rate is within the spread of its best.
 
-    More workers than that cost memory and CPU time and gain nothing that was measured. No workers at all are left
-    out where there is a choice: nothing is loaded then while the model computes.
+    More workers cost memory and CPU time without a measured gain. A setting without workers is only recommended if
+    there is no other, because then no image is loaded while the model computes. Raises MeasurementError for an empty
+    curve.
     """
     if not curve:
-        raise MeasurementError("there is no measured loader to recommend; see: feedline loaders")
+        raise MeasurementError("there is no measured loader to recommend; list the loaders with: feedline loaders")
     best = max(_with_workers(curve), key=lambda point: point.rate.images_per_second)
     rivals = [point for point in _with_workers(curve) if point.loader == best.loader]
     good = [point for point in rivals if point.rate.images_per_second >= best.rate.lowest]
@@ -51,23 +50,23 @@ def recommend(curve: Sequence[CurvePoint]) -> CurvePoint:
 
 
 def enough_workers(curve: Sequence[CurvePoint], loader: str, demand: float) -> int | None:
-    """Return the fewest workers of ``loader`` that feed ``demand`` images/s with 10 % to spare; None: none do."""
+    """Return the fewest workers of ``loader`` that load ``demand`` images/s with 10 % to spare, None if none do."""
     points = [point for point in _with_workers(curve) if point.loader == loader]
     enough = [point.workers for point in points if point.rate.images_per_second >= BALANCED * demand]
     return min(enough, default=None)
 
 
 def baseline(curve: Sequence[CurvePoint], cpus: int) -> CurvePoint:
-    """Return what most people run: the first measured loader of the table, one worker per usable CPU."""
+    """Return the usual setting: the first measured loader of the table, with one worker per usable CPU."""
     points = [point for point in curve if point.loader == curve[0].loader]
     return min(points, key=lambda point: (abs(point.workers - cpus), point.workers))
 
 
-def trained(load: float, model: float, *, shares_cpus: bool, workers: int) -> float:
-    """Return the images/s of a training whose loader and model alone reach ``load`` and ``model``.
+def training_rate(load: float, model: float, *, shares_cpus: bool, workers: int) -> float:
+    """Return the images/s of a training whose loader and model alone reach ``load`` and ``model`` images/s.
 
-    Side by side the slower of the two decides. One after the other their times add up: without workers, and where
-    both want the same CPUs.
+    If loader and model run at the same time, the slower one limits the training. If they run one after the other,
+    their times add up. That is the case without workers, and if both use the same CPUs.
     """
     return 1 / (1 / load + 1 / model) if shares_cpus or workers == 0 else min(load, model)
 
@@ -75,7 +74,7 @@ def trained(load: float, model: float, *, shares_cpus: bool, workers: int) -> fl
 def break_even(
     measured: DifferentialRates, point: CurvePoint, bytes_per_image: float, *, shares_cpus: bool
 ) -> BreakEven:
-    """Return where the verdict on ``measured``, measured at ``point``, turns."""
+    """Return the values at which the verdict on ``measured``, measured at ``point``, changes."""
     demand, warm = measured.model.images_per_second, measured.warm.images_per_second
     cpu = point.cpu_seconds_per_image
     return BreakEven(
@@ -86,5 +85,6 @@ def break_even(
 
 
 def _with_workers(curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Return the points with workers, and all points of a loader that was only measured without."""
     able = {point.loader for point in curve if point.workers}
     return [point for point in curve if point.workers or point.loader not in able]

@@ -1,13 +1,13 @@
-"""How fast a loader would be on another disk: a simulation of its threads, from measured images.
+"""A simulation of a loader's threads on another disk, from measured images.
 
-Each thread asks for an image, waits for it, works on it and asks for the next: a closed queueing network of one
-link, that all requests share first come first served, and of CPUs that threads at work share. Bounds are easy to
-write down (bandwidth over bytes, threads over latency) and wrong where two of them meet, which is where one wants to
-know; the exact solutions assume exponential times. So the network is simply run, some thousand images of the sizes
-and working times that were measured. It takes milliseconds.
+Each thread requests an image, waits for it, works on it and requests the next. This is a closed queueing network of one
+link and of the CPUs that working threads share. All requests share the link, first come, first served. Simple bounds
+(bandwidth over bytes, threads over latency) are wrong where two of them meet, and exact solutions assume exponential
+times. So the network is simulated with some thousand images of the measured sizes and working times. This takes
+milliseconds.
 
-How fast k threads work at the same time is not modelled but measured: it is the loader's own curve on warm data.
-Threads that wait for a slow disk leave the CPUs to the others, and the simulation takes the rate of fewer threads.
+The rate of k threads at work is measured and not modelled: it is the loader's own curve on warm data. Threads that
+wait for a slow disk do not use the CPUs, and the simulation then takes the rate of fewer threads.
 """
 
 import heapq
@@ -20,7 +20,7 @@ from itertools import count, cycle, pairwise
 from .hardware import Disk
 
 IMAGES = 2000
-FILL = 4  # a quarter of the images passes before the time is taken: all threads begin at once
+FILL = 4  # a quarter of the images passes before the time is taken, because all threads start at once
 
 Image = tuple[float, float]
 """Encoded bytes, and the work as a multiple of the mean."""
@@ -28,21 +28,21 @@ Image = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a loader does, as measured without waiting for a disk."""
+    """The work of a loader, as measured without waiting for a disk."""
 
     sizes: tuple[float, ...]
     """Encoded bytes of each measured image."""
     work_seconds: tuple[float, ...]
-    """One thread's time for each of them, but for fetching; only their ratios count."""
+    """One thread's time for each image without fetching; only the ratios are used."""
     rates: Mapping[int, float]
-    """Images/s of the whole loader on warm data, by the workers that it has."""
+    """Images/s of the whole loader on warm data, by number of workers."""
     workers: int
     sequential: bool = False
-    """Reads shards from front to back, so that the system can read ahead."""
+    """Whether it reads shards from front to back, so that the system can read ahead."""
 
     def rate(self, active: int) -> float:
-        """Return the images/s of so many threads at work, between measured numbers by proportion."""
-        # No workers are the caller's thread: one that works, where one worker was not measured.
+        """Return the images/s of ``active`` threads at work, interpolated between the measured numbers of workers."""
+        # Without workers the caller's thread works; its rate counts for one thread if one worker was not measured.
         known = sorted({max(1, workers): self.rates[workers] for workers in sorted(self.rates)}.items())
         least, most = known[0], known[-1]
         if active <= least[0]:
@@ -61,21 +61,21 @@ def predict(load: Load, disk: Disk) -> float:
     speeds = [math.inf, *(load.rate(active) / active for active in range(1, threads + 1))]
     if not load.sequential:
         return _simulate(images, disk, threads, speeds)
-    # A stream asks for what comes next while its worker works: nothing is waited for but the link. The head of a
-    # disk still moves from stream to stream.
+    # A stream requests the next image while its worker works, so it only waits for the link. The head of a disk still
+    # moves from stream to stream.
     link = min(disk.bytes_per_second, threads * disk.request_bytes_per_second)
     streams = replace(disk, waiting_seconds=0.0, bytes_per_second=link, request_bytes_per_second=math.inf)
     return _simulate(images, streams, 2 * threads, speeds)
 
 
 def _simulate(images: Iterator[Image], disk: Disk, requests: int, speeds: list[float]) -> float:
-    """Return the rate of ``requests`` images under way at any time.
+    """Return the images/s with ``requests`` images in progress at any time.
 
-    ``speeds[k]`` is the work per second of each of k threads at work. All of them being equally fast, one clock
-    counts the work that each has done, and an image is finished when that clock has moved on by its work.
+    ``speeds[k]`` is the work per second of each of k threads at work. All of them are equally fast, so one clock counts
+    the work that each has done. An image is finished when that clock has advanced by the image's work.
     """
     total, order, link_free = max(IMAGES, 10 * requests), count(), 0.0
-    arriving: list[tuple[float, int, bool, Image]] = []  # when, a number that settles ties, on the link, image
+    arriving: list[tuple[float, int, bool, Image]] = []  # time, order of ties, past the link, image
     ready, working = deque[Image](), list[tuple[float, int]]()
     now = worked = filled_at = 0.0
     done, waiting = 0, requests

@@ -1,8 +1,8 @@
-"""What if the data lay on another disk, or were encoded in another way: predicted from what was measured here.
+"""The what-if: predicted rates for data on another disk or in another encoding, from what was measured.
 
-The prediction takes the loader's measured rate on warm data, the sizes and working times of a sample of images in
-each encoding, and a disk from the table (``hardware``) through a simulation (``storage_model``).
-``prediction_check`` checks it behind a throttle.
+The prediction simulates (``storage_model``) the loader on a disk of the table (``hardware``). Its inputs are the
+loader's measured rate on warm data, and the sizes and working times of a sample of images in each encoding.
+``claims.prediction_check`` compares it with runs behind a throttle.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from ...prep.base.manifest import Encode
 from ..measuring.encodings import Profile
 from .hardware import DISKS
-from .recommend import trained
+from .recommend import training_rate
 from .storage_model import Load, predict
 
 IMAGENET = 1_281_167
 """Images of ImageNet's train split."""
 SEQUENTIAL = ("webdataset",)
+"""Loaders that read shards from front to back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """One disk and one encoding."""
+    """The prediction for one disk and one encoding."""
 
     disk: str
     encode: Encode
@@ -29,16 +30,16 @@ class WhatIf:
     workers: int
     bytes_per_image: float
     loader_images_per_second: float
-    """Of the loader alone."""
+    """The rate of the loader alone."""
     images_per_second: float
-    """Of a training: the loader feeding the model, or the loader alone where there is no model."""
+    """The rate of a training with the loader and the model, or of the loader alone if there is no model."""
     epoch_seconds: float
-    """Of ImageNet's 1,281,167 images at this rate."""
+    """Time of an epoch of ImageNet's 1,281,167 images at this rate."""
     source: str
 
     @property
     def epoch_time(self) -> str:
-        """The epoch's time for people, in hours and minutes."""
+        """The time of the epoch as text, in hours and minutes."""
         minutes = round(self.epoch_seconds / 60)
         return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{self.epoch_seconds / 60:.1f} min"
 
@@ -53,14 +54,14 @@ def what_ifs(
 ) -> list[WhatIf]:
     """Return a prediction for each disk of the table and each encoding of ``profile``.
 
-    ``rates`` are the loader's, images/s on warm data by workers, of which it shall have ``workers``; ``model`` is what
-    the model takes, on the same CPUs where ``shares_cpus`` says so.
+    ``rates`` are the loader's images/s on warm data by number of workers. The prediction is for ``workers`` workers and
+    for a model that takes ``model`` images/s, on the same CPUs as the loader if ``shares_cpus``.
     """
     found: list[WhatIf] = []
     for encode, load in loads(profile, rates, workers).items():
         for disk in DISKS:
             alone = predict(load, disk)
-            both = alone if model is None else trained(alone, model, shares_cpus=shares_cpus, workers=workers)
+            both = alone if model is None else training_rate(alone, model, shares_cpus=shares_cpus, workers=workers)
             found.append(
                 WhatIf(
                     disk=disk.name,
@@ -78,9 +79,9 @@ def what_ifs(
 
 
 def loads(profile: Profile, rates: Mapping[int, float], workers: int) -> dict[Encode, Load]:
-    """Return what the loader does in each encoding, the measured one first.
+    """Return the work of the loader in each encoding, the measured one first.
 
-    An encoding's bytes and working time are those of the root's images, times the ratio found in the sample.
+    Bytes and working time of an encoding are those of the root's images, times the ratio measured in the sample.
     """
     measured = profile.as_is
     sequential = measured.loader in SEQUENTIAL

@@ -1,15 +1,15 @@
-"""The doctor: every check over the facts about a machine, in the order in which one would ask.
+"""The list of checks, in the order of the report, and the functions that run them.
 
-The checks are pure functions, so that machines which nobody has at hand are tested with made-up facts.
+The checks are pure functions, so that other machines can be tested with invented facts.
 """
 
 from collections.abc import Callable, Sequence
 
 from . import machine_checks as machine, software_checks as software
 from .finding import Finding
-from .machine_state import MachineState
+from .machine_facts import MachineFacts
 
-CHECKS: tuple[Callable[[MachineState], Finding | None], ...] = (
+CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     software.python,
     machine.cpus,
     machine.threads,
@@ -31,12 +31,12 @@ CHECKS: tuple[Callable[[MachineState], Finding | None], ...] = (
 )
 
 
-def examine(facts: MachineState) -> tuple[Finding, ...]:
-    """Return what there is to say about a machine, at most one finding of each check."""
+def run_checks(facts: MachineFacts) -> tuple[Finding, ...]:
+    """Return the findings about a machine, at most one of each check."""
     found = (check(facts) for check in CHECKS)
     return tuple(finding for finding in found if finding is not None)
 
 
 def usable(findings: Sequence[Finding]) -> bool:
-    """Return whether feedline can work there: no finding is a problem."""
+    """Return whether feedline can work on the machine, that is, whether no finding is a problem."""
     return all(finding.level != "problem" for finding in findings)

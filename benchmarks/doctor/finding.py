@@ -1,20 +1,20 @@
-"""One thing that ``feedline doctor`` has to say: what was found, what follows, and the command that mends it."""
+"""The finding of one check: what was found, what follows from it, and the command that fixes it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "note", "warning", "problem"]
-"""ok: nothing to do. note: works, and something could be better or should be known. warning: costs speed, or breaks
-one way of working. problem: feedline cannot work."""
+"""ok: nothing to do. note: feedline works; something can be improved, or the user should know it. warning: feedline is
+slower, or one way to use it fails. problem: feedline cannot work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing about this machine."""
+    """One finding about a machine."""
 
     subject: str
     level: Level
     found: str
     consequence: str | None = None
     mend: str | None = None
-    """The command, or where there is none, what to do."""
+    """The command that fixes it, or what to do if there is no command."""

@@ -1,22 +1,23 @@
-"""What the hardware and the operating system's limits mean for feedline. Every check is pure: facts in, finding out.
+"""Checks of the hardware and of the operating system's limits.
 
-A check says nothing where its facts are unknown, or where there is no such thing on the system.
+Every check is a pure function from facts to a finding. It returns None if its facts are unknown or do not exist on the
+system.
 """
 
 from .finding import Finding
-from .machine_state import MachineState
+from .machine_facts import MachineFacts
 
-BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 images, as a worker hands it over
+BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 images, as a worker passes it
 PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
-# torch's workers hand over each tensor as an open file; the default of macOS, 256, is soon spent.
+# torch's workers pass each tensor as an open file, and soon reach the default of macOS, 256.
 FEW_FILES = 1024
-IMAGENET_BYTES = 155 * 10**9  # class folders of train and val; shards take as much again
+IMAGENET_BYTES = 155 * 10**9  # class folders of train and val; shards take the same again
 LITTLE_SPACE, NO_SPACE = 10 * 10**9, 10**9
 LITTLE_MEMORY_GIB = 4
 
 
-def cpus(facts: MachineState) -> Finding:
-    """CPUs that may be used against those of the machine."""
+def cpus(facts: MachineFacts) -> Finding:
+    """Compare the usable CPUs with those of the machine."""
     cpus, quota = facts.environment.machine.cpus, facts.cpu_quota
     name = facts.environment.machine.cpu or "unknown CPU"
     limits = [f"a quota of {quota:g}"] if quota is not None and quota < (facts.affinity_cpus or cpus) else []
@@ -30,15 +31,15 @@ def cpus(facts: MachineState) -> Finding:
         subject="cpu",
         level="warning" if starved else "note",
         found=found,
-        consequence="less than one CPU: loader and model take turns in bursts, and no measured rate is steady"
+        consequence="loader and model share less than one CPU in turns, so no measured rate is stable"
         if starved
-        else "feedline starts workers for the usable ones; other programs may start one per CPU of the machine",
+        else "feedline starts workers for the usable CPUs; other programs may start one per CPU of the machine",
         mend="docker run --cpus=2 ... (Kubernetes: resources.limits.cpu; Slurm: --cpus-per-task)",
     )
 
 
-def threads(facts: MachineState) -> Finding:
-    """OpenMP threads against usable CPUs."""
+def threads(facts: MachineFacts) -> Finding:
+    """Compare the OpenMP threads with the usable CPUs."""
     threads, cpus = facts.torch.threads, facts.environment.machine.cpus
     found = f"torch computes with {threads} threads on {cpus} CPUs"
     if threads <= cpus:
@@ -47,13 +48,13 @@ def threads(facts: MachineState) -> Finding:
         subject="threads",
         level="warning",
         found=found,
-        consequence="they wait for each other; training on the CPU becomes several times slower",
+        consequence="the threads wait for each other, and training on the CPU becomes several times slower",
         mend=f"{'set' if facts.windows else 'export'} OMP_NUM_THREADS={cpus}",
     )
 
 
-def load(facts: MachineState) -> Finding | None:
-    """Other work on the machine."""
+def load(facts: MachineFacts) -> Finding | None:
+    """Check the load of other work on the machine."""
     load, cpus = facts.environment.load_average, facts.machine_cpus
     if load is None or cpus is None or load < cpus / 2:
         return None
@@ -61,13 +62,13 @@ def load(facts: MachineState) -> Finding | None:
         subject="load",
         level="note",
         found=f"{load:.1f} processes were runnable over the last minute, on {cpus} CPUs",
-        consequence="other work shares the machine: what is measured now is too low",
-        mend="feedline bench ROOT --repeats 5 --out bench  (when it is quiet)",
+        consequence="other work uses the machine, so rates that are measured now are too low",
+        mend="feedline bench ROOT --repeats 5 --out bench  (after the other work has ended)",
     )
 
 
-def governor(facts: MachineState) -> Finding | None:
-    """How readily the CPUs clock up."""
+def governor(facts: MachineFacts) -> Finding | None:
+    """Check the CPU governor, which sets the clock."""
     governor = facts.environment.governor
     if governor is None:
         return None
@@ -77,13 +78,13 @@ def governor(facts: MachineState) -> Finding | None:
         subject="clock",
         level="note",
         found="governor powersave",
-        consequence="CPUs may clock up late, so that short measurements come out low",
+        consequence="the CPUs may raise their clock late, so that short measurements give low rates",
         mend="sudo cpupower frequency-set -g performance",
     )
 
 
-def memory(facts: MachineState) -> Finding:
-    """Memory granted."""
+def memory(facts: MachineFacts) -> Finding:
+    """Check the granted memory."""
     size = facts.environment.machine.memory_gib
     if size >= LITTLE_MEMORY_GIB:
         return Finding(subject="memory", level="ok", found=f"{size} GiB")
@@ -96,8 +97,8 @@ def memory(facts: MachineState) -> Finding:
     )
 
 
-def shm(facts: MachineState) -> Finding | None:
-    """Shared memory against what DataLoader's workers hand over through it."""
+def shm(facts: MachineFacts) -> Finding | None:
+    """Compare shared memory with the batches that DataLoader's workers pass through it."""
     size, workers = facts.environment.shm_bytes, facts.environment.machine.cpus
     if size is None:
         return None
@@ -108,13 +109,13 @@ def shm(facts: MachineState) -> Finding | None:
         subject="/dev/shm",
         level="warning",
         found=f"{_size(size)}, but {workers} worker processes with batches of 256 need {_size(need)}",
-        consequence='workers of imagefolder and webdataset die with "bus error"; threaded needs none of it',
+        consequence='workers of imagefolder and webdataset end with "bus error"; threaded does not use shared memory',
         mend=f"docker run --shm-size={_gib_up(need)}g ... (or sudo mount -o remount,size={_gib_up(need)}G /dev/shm)",
     )
 
 
-def open_files(facts: MachineState) -> Finding | None:
-    """The limit on open files."""
+def open_files(facts: MachineFacts) -> Finding | None:
+    """Check the limit on open files."""
     limit, hard = facts.open_files, facts.open_files_hard
     if limit is None:
         return None
@@ -131,8 +132,8 @@ def open_files(facts: MachineState) -> Finding | None:
     )
 
 
-def space(facts: MachineState) -> Finding | None:
-    """Free space for a data set."""
+def space(facts: MachineFacts) -> Finding | None:
+    """Check the free space for a data set."""
     free, path = facts.place.free_bytes, facts.place.path
     if free is None:
         return None
@@ -142,29 +143,29 @@ def space(facts: MachineState) -> Finding | None:
         consequence = "no data set, checkpoint or report can be written"
         return Finding(subject="space", level="problem", found=found, consequence=consequence, mend=mend)
     if free < LITTLE_SPACE:
-        consequence = "enough for Tiny-ImageNet and checkpoints, not for ImageNet"
+        consequence = "the space is enough for Tiny-ImageNet and checkpoints, but not for ImageNet"
         return Finding(subject="space", level="warning", found=found, consequence=consequence, mend=mend)
     if free < IMAGENET_BYTES:
-        consequence = f"ImageNet's class folders take {_size(IMAGENET_BYTES)}; shards alone can be written instead"
+        consequence = f"ImageNet's class folders take {_size(IMAGENET_BYTES)}; you can write only shards instead"
         mend = "feedline shard ARCHIVES --out FOLDER"
         return Finding(subject="space", level="note", found=found, consequence=consequence, mend=mend)
     return Finding(subject="space", level="ok", found=found)
 
 
-def storage(facts: MachineState) -> Finding | None:
-    """What single files cost where the data lies."""
+def storage(facts: MachineFacts) -> Finding | None:
+    """Check the cost of single files on the storage of the data."""
     storage, filesystem, path = facts.place.storage, facts.place.filesystem, facts.place.path
     if storage is None and filesystem is None:
         return None
     kind = {"hdd": "a hard disk", "network": "a network file system", "memory": "memory", "virtual": "a virtual disk"}
-    found = f"{path} lies on {kind.get(storage or '', storage or 'a disk of unknown kind')} ({filesystem})"
+    found = f"{path} is on {kind.get(storage or '', storage or 'a disk of unknown kind')} ({filesystem})"
     if storage not in ("hdd", "network"):
         return Finding(subject="storage", level="ok", found=found)
     return Finding(
         subject="storage",
         level="warning",
         found=found,
-        consequence="single files cost a seek or a round trip each: class folders load slowly, shards do not",
+        consequence="each file costs a seek or a round trip, so class folders load slowly; shards do not",
         mend=f"feedline shard {path}",
     )
 

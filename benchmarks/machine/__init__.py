@@ -1,5 +1,4 @@
-"""What a measurement runs on: the environment, the storage, the page cache, and what a process has used.
+"""The machine below a measurement: its environment, storage and page cache, and what a process has used.
 
-A module belongs here when it reads the state of the machine. What that state means for feedline is said by the
-doctor.
+A module belongs here if it reads the state of the machine. ``doctor`` decides what that state means for feedline.
 """

@@ -1,15 +1,15 @@
-"""The operating system's page cache: which files a bench reads, whether they are in memory, and making that so.
+"""The operating system's page cache: which files a bench reads, and how to make and check their state.
 
-Loaders are compared on data in an equal state, and the state is made and checked, not assumed. Warm: every file is
-read before the run, so that nothing comes from the disk. Cold: every file is dropped from memory, which needs no
-root: ``posix_fadvise(POSIX_FADV_DONTNEED)`` lets go of a file's clean pages, and ``fdatasync`` cleans dirty ones
-first. ``mincore`` then says what is resident (all three: Linux manual pages 2). What cannot be checked is "unknown",
-never a guess: on Windows and macOS always, elsewhere for files that another user owns and we may not write (since
-Linux 5.2 mincore calls those resident, so that nobody can spy on what others read).
+Loaders are compared on data in an equal state. The state is made and checked before each run. Warm: every file is
+read before the run, so that no read reaches the disk. Cold: every file is dropped from memory, without root rights.
+``posix_fadvise(POSIX_FADV_DONTNEED)`` drops a file's clean pages, and ``fdatasync`` first writes dirty pages to the
+disk. ``mincore`` then reports the resident pages (all three: Linux manual pages, section 2). A state that cannot be
+checked is "unknown". That is always so on Windows and macOS. On Linux it is so for files that another user owns and
+that this process may not write: since Linux 5.2 ``mincore`` reports those as resident, to hide what others read.
 
-Eviction is a request. Pages that some process has mapped stay, and so does everything in tmpfs, which has no disk
-to read it from again; the files then count as "unknown". The data alone are made cold: folders, indexes of shards
-and the libraries' own files stay warm, as they soon are in any training.
+Eviction is a request. Pages that a process has mapped stay. Files in tmpfs stay too, because there is no disk to
+read them from again. Such files count as "unknown". Only the data are made cold: folders, indexes of shards and the
+libraries' own files stay warm, as they are in a training after a short time.
 """
 
 import contextlib
@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 
 from ...loaders import LOADERS
 from ...prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
-from .environment import granted_memory
+from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
 AskedCache = Literal["warm", "cold"]
@@ -34,21 +33,22 @@ AskedCache = Literal["warm", "cold"]
 MOST_COLD = 0.01
 """Largest share of resident bytes that still counts as cold."""
 LEAST_WARM = 0.99
+"""Smallest share of resident bytes that still counts as warm."""
 SAMPLE = 10_000
-"""Files that are looked at, evenly spread: a look costs 35 microseconds, and ImageNet has 1.3 million files."""
+"""Most files that are checked, evenly spread: a check costs 35 microseconds, and ImageNet has 1.3 million files."""
 MIB = 2**20
 
 
 def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
-    """Return the files with the images of ``split`` that these loaders read: class folders, shards, or both.
+    """Return the files with the images of ``split`` that these loaders read: from class folders, shards, or both.
 
-    Raises MeasurementError where they cannot be listed, DatasetError for unfinished shards.
+    Raises MeasurementError if they cannot be listed, DatasetError for unfinished shards.
     """
     has_folders, has_shards = (root / MANIFEST).is_file(), (root / SHARDS / MANIFEST).is_file()
     part = read_shard_manifest(root / SHARDS).splits.get(split) if has_shards else None
     shards = [root / SHARDS / shard.name for shard in part.shards] if part else []
     entries = [LOADERS[name] for name in loaders]
-    # A loader that reads either takes the shards where there are some; ``cached`` asks the first loader of the table.
+    # A loader that reads both uses the shards if there are any; ``cached`` uses the first loader of the table.
     takes_folders = any(
         e.needs == "folders" or (e.needs == "either" and not (shards and e.covers_epoch)) for e in entries
     )
@@ -59,9 +59,9 @@ def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
 
 
 def resident_fraction(files: Sequence[Path]) -> float | None:
-    """Return which share of the files' bytes, 0 to 1, lies in the page cache; None where that cannot be known.
+    """Return the share of the files' bytes, 0 to 1, that is in the page cache; None if it cannot be determined.
 
-    Of more than 10,000 files, every n-th is looked at.
+    Of more than 10,000 files, every n-th is checked.
     Raises MeasurementError for a file that cannot be read.
     """
     if sys.platform != "linux":
@@ -77,7 +77,7 @@ def resident_fraction(files: Sequence[Path]) -> float | None:
 
 
 def evict(files: Sequence[Path]) -> CacheState:
-    """Drop the files from the page cache; return "cold" where mincore confirms it, else "unknown".
+    """Drop the files from the page cache; return "cold" if mincore confirms it, else "unknown".
 
     Files that were just written are first flushed to the disk. Raises MeasurementError for a file that cannot be read.
     """
@@ -87,7 +87,7 @@ def evict(files: Sequence[Path]) -> CacheState:
         with _opened(path) as descriptor:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             found = _resident_pages(descriptor)
-            if found is not None and found[0]:  # dirty; flushing every file instead would cost milliseconds for each
+            if found is not None and found[0]:  # dirty; flushing every file would cost milliseconds each
                 os.fdatasync(descriptor)
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     fraction = resident_fraction(files)
@@ -95,16 +95,16 @@ def evict(files: Sequence[Path]) -> CacheState:
 
 
 def warm(files: Sequence[Path], progress: Progress = silent) -> CacheState:
-    """Read the files into the page cache; return "warm" where mincore confirms it, else "unknown".
+    """Read the files into the page cache; return "warm" if mincore confirms it, else "unknown".
 
-    Nothing is read where all is resident already, nor where the files are larger than half of the memory that is
-    free: then the state is unknown. Raises MeasurementError for a file that cannot be read.
+    Nothing is read if all files are resident already. Files larger than half of the free memory are not read either;
+    their state is then "unknown". Raises MeasurementError for a file that cannot be read.
     """
     if _is_warm(files):
         return "warm"
     with _named_errors():
         sizes = [path.stat().st_size for path in files]
-    if sum(sizes) > min(psutil.virtual_memory().available, granted_memory()) // 2:
+    if sum(sizes) > free_memory() // 2:
         return "unknown"
     done, total, buffer = 0, sum(sizes), bytearray(MIB)
     for path, size in zip(files, sizes, strict=True):
@@ -124,11 +124,11 @@ def _is_warm(files: Sequence[Path]) -> bool:
 def _images(folder: Path) -> Iterator[Path]:
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         with os.scandir(place) as files:
-            yield from (Path(file.path) for file in files if file.is_file())  # opening a pipe would wait for ever
+            yield from (Path(file.path) for file in files if file.is_file())  # opening a pipe would never return
 
 
 def _resident_pages(descriptor: int) -> tuple[int, int] | None:
-    """Return (resident, all) pages of an open file; None where the kernel or the file system does not tell."""
+    """Return (resident, all) pages of an open file; None if the kernel or the file system does not report them."""
     status = os.fstat(descriptor)
     if not status.st_size:
         return 0, 0
@@ -137,13 +137,13 @@ def _resident_pages(descriptor: int) -> tuple[int, int] | None:
     flags = np.zeros(-(-status.st_size // mmap.PAGESIZE), np.uint8)
     try:
         mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ)
-    except OSError:  # FUSE without a cache, some network file systems
+    except OSError:  # FUSE without a cache, and some network file systems
         return None
     with mapping:
         view = np.frombuffer(mapping, np.uint8)
         where, length = ctypes.c_void_p(view.ctypes.data), ctypes.c_size_t(status.st_size)
         answer = ctypes.CDLL(None).mincore(where, length, ctypes.c_void_p(flags.ctypes.data))
-        del view  # a mapping that is looked into cannot be closed
+        del view  # a mapping cannot be closed while an array views it
     return (int((flags & 1).sum()), len(flags)) if answer == 0 else None
 
 
@@ -156,10 +156,10 @@ def _opened(path: Path) -> Generator[int, None, None]:
 
 @contextlib.contextmanager
 def _named_errors() -> Generator[None, None, None]:
-    """Turn an OSError into a sentence."""
+    """Turn an OSError into a MeasurementError that names the file."""
     try:
         yield
     except OSError as error:
         raise MeasurementError(
-            f"cannot read {error.filename}: {error.strerror}; look at the data with: feedline verify ROOT"
+            f"cannot read {error.filename}: {error.strerror}; check the data with: feedline verify ROOT"
         ) from error

@@ -1,8 +1,8 @@
-"""What a measurement ran on: the machine, the software, and what else the machine was doing.
+"""The environment of a measurement: the machine, the software, and what else the machine was doing.
 
-A throughput without this is a rumour. Each fact has a small collector of its own that gives None when its
-source is missing: nothing here guesses, and nothing here raises. ``Machine`` is the part that must be equal
-before two records may stand in one table; the rest explains differences between them.
+A throughput can only be interpreted together with its environment. Each fact has a collector of its own, which
+returns None if its source is missing. No collector guesses or raises. ``Machine`` is the part that must be equal
+before two records may be in one table; the rest explains differences between them.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import psutil
 from PIL import features
 
 from ...prep import usable_cpus
+from .registry import registry_value
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
 
@@ -31,9 +32,9 @@ class Machine:
 
     cpu: str | None
     cpus: int
-    """Usable CPUs: by affinity and cgroup quota, not the machine's count."""
+    """Usable CPUs by affinity and cgroup quota, not the machine's count."""
     memory_gib: int
-    """Memory granted, rounded to GiB: the kernel's own share changes a little from boot to boot."""
+    """Memory granted, rounded to GiB because the kernel's own share changes a little from boot to boot."""
     gpu: str | None
     system: str
     """Operating system and architecture, such as "Linux x86_64"."""
@@ -41,7 +42,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Everything about the surroundings that can explain a number."""
+    """Everything about the machine and the software that can explain a number."""
 
     machine: Machine
     platform: str
@@ -50,7 +51,7 @@ class Environment:
     """How Python starts worker processes here: fork, forkserver or spawn."""
     driver: str | None
     shm_bytes: int | None
-    """Size of /dev/shm, through which worker processes hand over batches; None where there is none."""
+    """Size of /dev/shm, through which worker processes pass batches; None if the system has none."""
     governor: str | None
     load_average: float | None
     """Runnable processes over the last minute, taken before the first measurement."""
@@ -58,7 +59,7 @@ class Environment:
 
 
 def capture() -> Environment:
-    """Return this process's surroundings, unknown facts as None. Never raises."""
+    """Return the environment of this process, unknown facts as None. Never raises."""
     gpu, driver = _gpu()
     return Environment(
         machine=Machine(
@@ -89,28 +90,24 @@ def granted_memory() -> int:
     return min(limits)
 
 
+def free_memory() -> int:
+    """Return the bytes of memory that are free now, at most what ``granted_memory`` returns."""
+    return min(psutil.virtual_memory().available, granted_memory())
+
+
 def _cpu() -> str | None:
     if sys.platform == "win32":
-        return _cpu_of_registry() or platform.processor() or None
+        # ``platform.processor`` does not return the marketing name on Windows.
+        name = registry_value(r"HARDWARE\DESCRIPTION\System\CentralProcessor\0", "ProcessorNameString")
+        return str(name or "").strip() or platform.processor() or None
     for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or None
 
 
-def _cpu_of_registry() -> str | None:
-    """Return the marketing name, which ``platform.processor`` does not know on Windows."""
-    if sys.platform == "win32":
-        import winreg
-
-        place = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
-            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    return None
-
-
 def _gpu() -> tuple[str | None, str | None]:
-    """Return the GPUs' names and the driver's version, as nvidia-smi knows both."""
+    """Return the GPUs' names and the driver's version, as nvidia-smi reports them."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None, None
@@ -133,15 +130,15 @@ def _shm() -> int | None:
 
 
 def _load_average() -> float | None:
-    """Return the one-minute load. psutil's imitation on Windows only starts counting when asked, so None."""
+    """Return the one-minute load; None on Windows, where psutil's emulation only starts counting at the first call."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _libraries() -> dict[str, str]:
-    """Return the versions of what decodes and loads; "pillow-simd" instead of "pillow" where that is in use.
+    """Return the versions of the libraries that decode and load; "pillow-simd" instead of "pillow" if it is in use.
 
-    Pillow-SIMD takes Pillow's place under the same import name. Both may be installed, and the later one has
-    overwritten the other's files: the version in them tells which. simplejpeg does not tell its libjpeg-turbo.
+    Pillow-SIMD replaces Pillow under the same import name. If both are installed, the later one has overwritten the
+    other's files, and the version in them shows which one it is. simplejpeg does not report its libjpeg-turbo.
     """
     found: dict[str, str] = {}
     for name in (*LIBRARIES, "pillow-simd"):

@@ -1,8 +1,9 @@
-"""What this process and its descendants have used so far: CPU time, and bytes read.
+"""The usage of this process and its descendants so far: CPU time and bytes read.
 
-Taken by the measuring process itself, once before and once after the windows: sampling from outside would miss
-workers that come and go. A worker that ended and was waited for lives on in its parent's account, for CPU time by
-POSIX and for bytes by Linux (proc(5), /proc/pid/io); elsewhere it would be lost, and None is said instead.
+The measuring process reads its own usage, once before and once after the windows. Sampling from outside would miss
+workers that start and end in between. The usage of a worker that has ended, and that its parent has waited for, is
+added to the parent's: CPU time by POSIX, bytes by Linux (proc(5), /proc/pid/io). Where the system does not do that,
+the functions return None.
 """
 
 import contextlib
@@ -14,23 +15,23 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True)
 class BytesRead:
-    """Two accounts of the same reading; neither alone tells the whole."""
+    """Two counts of the same reads; neither is complete alone."""
 
     disk: int
-    """Fetched from storage, read-ahead included. What the page cache had costs nothing here."""
+    """Bytes fetched from storage, read-ahead included. Reads from the page cache do not count."""
     calls: int
-    """Returned by read calls, from the page cache and pipes too. What is read through a mapping is not in it."""
+    """Bytes that read calls returned, from the page cache and pipes too. Reads through a mapping do not count."""
 
     def since(self, before: "BytesRead") -> "BytesRead":
-        """Return what was read after ``before`` was taken."""
+        """Return the bytes that were read after ``before``."""
         return BytesRead(disk=self.disk - before.disk, calls=self.calls - before.calls)
 
 
 def cpu_seconds() -> float | None:
-    """Return the CPU time of this process and its descendants so far, those that ended included.
+    """Return the CPU seconds of this process and its descendants so far, including those that have ended.
 
-    None on Windows, which keeps no account of processes that ended: there a loader that starts its workers
-    again for each epoch would seem to cost next to nothing.
+    Returns None on Windows, which does not count processes that have ended. A loader that starts its workers again
+    for each epoch would appear to cost almost nothing there.
     """
     if sys.platform == "win32":
         return None
@@ -43,14 +44,14 @@ def cpu_seconds() -> float | None:
 
 
 def bytes_read() -> BytesRead | None:
-    """Return what this process and its descendants have read so far; None where no such account is kept."""
+    """Return the bytes that this process and its descendants have read so far; None if the system does not count."""
     if sys.platform != "linux":
         return None
     disk = calls = 0
     for number, process in enumerate(_tree()):
         try:
             counters = process.io_counters()
-        except (psutil.Error, OSError, RuntimeError, ValueError):  # a kernel without the account; a process that ended
+        except (psutil.Error, OSError, RuntimeError, ValueError):  # the kernel has no counters, or the process ended
             if number == 0:
                 return None
             continue

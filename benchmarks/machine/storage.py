@@ -1,9 +1,8 @@
-"""What kind of device a directory lies on: it decides what a cold run can reach.
+"""The kind of storage below a directory, which limits the rate of a cold run.
 
-Linux tells through sysfs: every block device has ``queue/rotational``, a partition finds it at its parent, and a
-device that is mapped onto others (LVM, dm-crypt, software RAID) has them under ``slaves``. A virtual machine's disk
-says whatever its host wants it to say, so it is called virtual and nothing more. See the kernel's
-Documentation/ABI/stable/sysfs-block.
+Linux reports it in sysfs. Every block device has ``queue/rotational``; a partition has it at its parent. A device that
+is mapped onto others (LVM, dm-crypt, software RAID) lists them under ``slaves``. A virtual machine's disk reports what
+its host is configured to report, so it is only called "virtual". See the kernel's Documentation/ABI/stable/sysfs-block.
 """
 
 import os
@@ -24,13 +23,13 @@ SLOWEST_FIRST: tuple[Storage, ...] = ("hdd", "virtual", "ssd", "nvme")
 
 
 def filesystem_of(path: Path) -> str | None:
-    """Return the type of the file system that holds ``path``, such as ext4, ntfs or nfs4; None where unknown."""
+    """Return the type of the file system that holds ``path``, such as ext4, ntfs or nfs4; None if unknown."""
     mount = _mount(path)
     return mount[1] if mount else None
 
 
 def storage_of(path: Path, sysfs: Path = Path("/sys")) -> Storage | None:
-    """Return what kind of device holds ``path``; None where that cannot be known, and outside of Linux."""
+    """Return the kind of device that holds ``path``; None if it cannot be determined, and outside Linux."""
     mount = _mount(path)
     if sys.platform != "linux" or mount is None:
         return None
@@ -39,7 +38,7 @@ def storage_of(path: Path, sysfs: Path = Path("/sys")) -> Storage | None:
         return "network"
     if filesystem in MEMORY:
         return "memory"
-    try:  # btrfs and ZFS give files a device number of their own: the mounted device is what counts
+    try:  # btrfs and ZFS give files a device number of their own, so the number of the mounted device is used
         number = Path(source).stat().st_rdev if source.startswith("/dev/") else path.stat().st_dev
     except OSError:
         return None
@@ -47,7 +46,7 @@ def storage_of(path: Path, sysfs: Path = Path("/sys")) -> Storage | None:
 
 
 def storage_of_device(device: Path) -> Storage | None:
-    """Return what kind of device a folder of sysfs describes: the slowest one, where it is mapped onto several."""
+    """Return the kind of device that a sysfs folder describes; the slowest one if it is mapped onto several."""
     place = device.resolve()
     below = [storage_of_device(slave) for slave in place.glob("slaves/*")]
     if below:

@@ -1,5 +1,5 @@
-"""One measurement: the loop, the fresh process around it, and the record that it leaves.
+"""One measurement: the loop, the fresh process around it, and the record that it writes.
 
-Code that runs while the clock runs, or writes down what it showed, belongs here. Choosing what to measure belongs to
-``bench`` and ``diagnose``, and reading records to ``results``.
+A module belongs here if it runs while the time is taken, or if it stores the result. ``bench`` and ``diagnose`` choose
+what to measure, and ``results`` makes tables from records.
 """

@@ -1,8 +1,8 @@
-"""One measuring run in a fresh process, seen from inside: ``python -m feedline.benchmarks.measuring.child``.
+"""The program of a measuring process: ``python -m feedline.benchmarks.measuring.child``.
 
-Reads a MeasuringJob as JSON from stdin, measures it, and writes an Answer as JSON to stdout. Whatever else prints, a
-library or one of the loader's workers, prints to stderr: stdout is handed over before anything is imported
-that could. The guard at the bottom lets Windows start worker processes, which import this module again.
+It reads a MeasuringJob as JSON from stdin, measures it, and writes an Answer as JSON to stdout. All other output, of
+libraries and of the loader's workers, goes to stderr: stdout is redirected before the job is read and the loader is
+opened. The guard at the bottom lets Windows start worker processes, which import this module again.
 """
 
 import os
@@ -17,36 +17,36 @@ from ...prep import FeedlineError
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
-from .hang import tell_at, tell_nothing
 from .measure import Expected, measure
+from .model_step import SteppedEpochs, step_function
 from .process import Answer, MeasuringJob
+from .stacks import cancel_dump, dump_stacks_at
 from .stages import throttled_samples, time_stages_of
-from .steps import Stepped, start_step
 
 
 def main() -> None:
-    """Answer one job."""
-    answer_job(answer_to)
+    """Measure one job."""
+    answer_job(measure_job)
 
 
 def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
-    """Read a job from stdin, ``run`` it, and write its answer to stdout; a FeedlineError is an answer too."""
+    """Read a job from stdin, ``run`` it, and write its answer to stdout. A FeedlineError becomes an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
     job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
-    if job.tell_at is not None:
-        tell_at(job.tell_at)
+    if job.dump_stacks_at is not None:
+        dump_stacks_at(job.dump_stacks_at)
     try:
         answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
-    tell_nothing()
+    cancel_dump()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
 
 
-def answer_to(job: MeasuringJob) -> Answer:
-    """Measure ``job`` in this process. Raises what the loader, the model and the measuring raise."""
+def measure_job(job: MeasuringJob) -> Answer:
+    """Measure ``job`` in this process. Raises the errors of the loader, the model and ``measure``."""
     if job.profile:
         return Answer(profile=_profile(job))
     spec = job.spec
@@ -56,11 +56,11 @@ def answer_to(job: MeasuringJob) -> Answer:
         image_size=spec.image_size,
         replays=not LOADERS[job.loader].covers_epoch,
     )
-    loader_versions(job.loader)  # imports its library, which is no part of opening data: torchvision takes 1.2 s
+    loader_versions(job.loader)  # imports its library, which is not part of opening data: torchvision takes 1.2 s
     started = time.perf_counter()
     loader = _open(job)
     opened = time.perf_counter()
-    epochs = loader if job.step is None else Stepped(loader, start_step(job.step, spec))
+    epochs = loader if job.step is None else SteppedEpochs(loader, step_function(job.step, spec))
     try:
         measurement = measure(
             epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read

@@ -1,7 +1,7 @@
-"""What is measured on: which images, and which class each has.
+"""The data of a measurement: which images they are, and the class of each.
 
-Loaders are compared on equal data: that is a matter of the manifest's checksum. In an equal state, too: that is
-made in ``cache``.
+Loaders are compared on equal data, which the manifest's checksum identifies, and in an equal state of the page cache,
+which ``machine.cache`` makes.
 """
 
 import hashlib
@@ -17,21 +17,24 @@ from ..machine.storage import Storage, filesystem_of, storage_of
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredData:
-    """What was loaded."""
+    """The split that was loaded."""
 
     dataset: str
     samples: int
     bytes: int
-    """Size of the split's images as files, or of its shards where there are no class folders."""
+    """Size of the split's images as files, or of its shards if there are no class folders."""
     manifest_sha256: str
-    """Of the manifest that describes the split: equal means the same images."""
+    """Checksum of the manifest that describes the split. Equal checksums mean the same images."""
     filesystem: str | None
     storage: Storage | None = None
-    """The device below it; None where unknown, and before schema 2."""
+    """The device below the file system; None if unknown, and before schema 2."""
 
 
 def describe(root: Path, split: str) -> MeasuredData:
-    """Return what ``split`` of ``root`` is; raise DatasetError or MeasurementError where there is no such thing."""
+    """Return the description of ``split`` of ``root``.
+
+    Raises DatasetError for a directory that is no root, MeasurementError for a split without images.
+    """
     if (root / MANIFEST).is_file():
         manifest = read_manifest(root)
         dataset = manifest.dataset
@@ -45,7 +48,7 @@ def describe(root: Path, split: str) -> MeasuredData:
         }
         described_by = root / SHARDS / MANIFEST
     if sizes.get(split, (0, 0))[0] == 0:
-        raise MeasurementError(f"{root} has no images in split {split!r}; it has: {', '.join(sizes) or 'none'}")
+        raise MeasurementError(f"{root} has no images in split {split!r}; choose one of: {', '.join(sizes) or 'none'}")
     samples, size = sizes[split]
     return MeasuredData(
         dataset=dataset,
@@ -58,7 +61,7 @@ def describe(root: Path, split: str) -> MeasuredData:
 
 
 def classes_of(root: Path, split: str) -> npt.NDArray[np.int64] | None:
-    """Return int64 (samples,): each sample's class by the manifest, or None for a root of shards alone."""
+    """Return int64 (samples,): the class index of each sample by the manifest; None for a root of only shards."""
     if not (root / MANIFEST).is_file():
         return None
     per_class = read_manifest(root).splits[split].per_class

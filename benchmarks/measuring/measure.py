@@ -1,22 +1,22 @@
-"""The measuring loop: it takes batches as a trainer would, and says how fast they came and whether they were right.
+"""The measuring loop: it takes batches as a trainer does, times them, and checks that they are correct.
 
-It knows only "epochs of batches" and a clock, so that every loader, ours or a peer's, is timed by the same
-lines, and so that tests can time a fake loader with a fake clock. Time is taken on the consumer's side:
+Its only inputs are epochs of batches and a clock. Every loader, feedline's or a peer's, is timed by the same lines,
+and tests can time a fake loader with a fake clock. Time is taken on the consumer's side:
 
     iter() ---- first batch ---- warm-up windows ---- windows of the steady state ---- seconds are over
 
-A window is closed by the first batch that arrives after ``seconds / WINDOWS``, and a run has at least three,
-so that one run alone shows how much it wavers. Small data sets run several epochs: the gap from an epoch's
-last batch to the next one's first (starting worker processes again, mostly) belongs to the window it falls
-into, because a training run pays it too, and is kept apart as well, because a large data set hardly has any.
+The first batch that arrives after ``seconds / WINDOWS`` closes a window. A run has at least three windows, so that one
+run alone shows its spread. On a small data set a run takes several epochs. The gap from the last batch of an epoch to
+the first batch of the next is mostly the time to start worker processes again. It counts in the window in which it
+falls, because a training has it too. It is also stored separately, because a large data set has almost none.
 
-A cold run is one epoch at most: what was read once is warm. So it may end before the seconds are over, its last
-window may be shorter than the others, and its warm-up is one window of the same epoch rather than a third of the
-time. Nothing is read twice.
+A cold run takes one epoch at most, because data that were read once are warm. It may therefore end before the seconds
+are over, and its last window may be shorter than the others. Its warm-up is one window of the same epoch instead of a
+third of the time. No sample is read twice.
 
-The consumer copies each batch once, as sending it to a device would. So every pixel must really be there, and
-the ceiling that ``cached`` reaches is what memory can carry rather than how fast Python passes a pointer on.
-Every batch is checked while it is counted: a run that moved the wrong samples is an error, not a number.
+The consumer copies each batch once, as sending it to a device would. So every pixel must exist, and the ceiling that
+``cached`` reaches is the bandwidth of memory and not the time in which Python passes a pointer. Every batch is checked
+while it is counted. A run that moved the wrong samples ends with an error and has no rate.
 """
 
 import itertools
@@ -34,15 +34,15 @@ from ...loaders import Batch
 from ...prep import MeasurementError
 from ..machine.process_usage import BytesRead
 
-WINDOWS = 10  # enough to see a run waver, few enough that each holds several batches
+WINDOWS = 10  # enough to show the spread of a run, few enough that each has several batches
 LEAST_WINDOWS = 3
-WARMUP = 1 / 3  # of the asked seconds: fills the workers' queues and the allocator's caches
+WARMUP = 1 / 3  # of the requested seconds: fills the workers' queues and the allocator's caches
 
 Clock = Callable[[], float]
 
 
 class Epochs(Protocol):
-    """What is measured: a loader, or anything else that yields epochs of batches."""
+    """A loader, or anything else that yields epochs of batches."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields."""
@@ -55,19 +55,19 @@ class Epochs(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """The work that a loader has to do for its time to count."""
+    """The work that a loader must do for its time to count."""
 
     classes: npt.NDArray[np.int64] | None
-    """int64 (samples,): the class of each sample of the split; None where the manifest does not say."""
+    """int64 (samples,): the class index of each sample of the split; None if the manifest does not list the classes."""
     samples: int
     image_size: int
     replays: bool = False
-    """The loader hands out the same few samples again and again (``cached``): do not count each once."""
+    """Whether the loader repeats the same few samples (``cached``), so that each may come more than once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """One stretch of time and the samples that arrived in it."""
+    """A period of time and the samples that arrived in it."""
 
     seconds: float
     samples: int
@@ -75,40 +75,40 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The raw result of one run; statistics are made from it when a report is made, never before."""
+    """The raw result of one measuring run. Statistics are only computed from it when a report is made."""
 
     first_batch_seconds: float
-    """From asking for the first epoch until its first batch was there: starting workers, opening files."""
+    """From the request for the first epoch to its first batch: starting workers, opening files."""
     warmup: tuple[Window, ...]
     windows: tuple[Window, ...]
     gap_seconds: tuple[float, ...]
-    """From an epoch's last batch to the next one's first, for each epoch that began inside the windows."""
+    """From the last batch of an epoch to the first of the next, for each epoch that began inside the windows."""
     samples_seen: int
     label_sum: int
-    """Sum of all labels handed out, warm-up included: equal for loaders that did equal work."""
+    """Sum of all labels that the loader yielded, warm-up included; equal for loaders that did equal work."""
     cpu_seconds: float | None
-    """CPU time that the windows cost, over all processes; None where it cannot be known."""
+    """CPU time of the windows, over all processes; None if it cannot be determined."""
     bytes_read: BytesRead | None = None
-    """What the run read after opening the loader, first batch and warm-up included, by all processes; None where it
-    cannot be known, and before schema 2."""
+    """Bytes that all processes of the run read after the loader was opened, first batch and warm-up included; None if
+    they cannot be determined, and before schema 2."""
     bytes_read_in_windows: BytesRead | None = None
-    """The part of it that fell into the windows: far less than its share where the kernel read ahead before them."""
+    """The part of these bytes that was read inside the windows; small if the kernel read ahead before them."""
 
     def __post_init__(self) -> None:
         seconds = [window.seconds for window in (*self.windows, *self.warmup)]
         if not self.windows or not all(math.isfinite(value) and value > 0 for value in seconds):
-            raise MeasurementError("a measurement needs windows of more than 0 seconds each")
+            raise MeasurementError("a measurement needs windows of more than 0 seconds each; measure again")
         if min(window.samples for window in self.windows) < 1:
-            raise MeasurementError("a measurement needs at least one sample in each window")
+            raise MeasurementError("a measurement needs at least one sample in each window; measure again")
 
     @property
     def images_per_second(self) -> float:
-        """Samples of all windows over their seconds."""
+        """Samples of all windows divided by their seconds."""
         return self.samples / sum(w.seconds for w in self.windows)
 
     @property
     def whole_images_per_second(self) -> float:
-        """All samples over all seconds since the first batch was asked for: nothing read ahead is left out."""
+        """All samples divided by all seconds since the request for the first batch, so that read-ahead counts too."""
         seconds = sum(window.seconds for window in (*self.warmup, *self.windows))
         return self.samples_seen / (self.first_batch_seconds + seconds)
 
@@ -128,11 +128,11 @@ def measure(
     cpu_seconds: Callable[[], float | None] = lambda: None,
     bytes_read: Callable[[], BytesRead | None] = lambda: None,
 ) -> Measurement:
-    """Take batches for ``seconds`` after a warm-up of a third of that, epoch after epoch.
+    """Take batches for ``seconds``, epoch after epoch, after a warm-up of a third of ``seconds``; return the result.
 
     With ``one_epoch`` the run ends with its first epoch at the latest, after a warm-up of a tenth of ``seconds``.
-    Raises MeasurementError when a batch is not the work that ``expected`` describes, and when the one epoch is
-    over before there is a window.
+    Raises MeasurementError if a batch is not the work that ``expected`` describes, and if the one epoch ends before
+    the first window is closed.
     """
     consumer = _Consumer(epochs, expected, clock, one_epoch)
     read = [bytes_read()]
@@ -148,8 +148,8 @@ def measure(
     consumer.stop()
     if not windows:
         raise MeasurementError(
-            f"the {expected.samples} samples were over after {consumer.elapsed:.2g} s, and a cold run reads nothing "
-            f"twice; measure more images, or take shorter windows with --seconds {consumer.elapsed:.1g}"
+            f"the epoch of {expected.samples} samples ended after {consumer.elapsed:.2g} s, and a cold run reads no "
+            f"sample twice; measure more images, or use shorter windows with --seconds {consumer.elapsed:.1g}"
         )
     return Measurement(
         first_batch_seconds=consumer.gaps[0],
@@ -169,7 +169,7 @@ def _between(before: BytesRead | None, after: BytesRead | None) -> BytesRead | N
 
 
 class _Consumer:
-    """Takes batch after batch, epoch after epoch, and notes when they came."""
+    """Takes batch after batch, epoch after epoch, and stores when they arrived."""
 
     def __init__(self, epochs: Epochs, expected: Expected, clock: Clock, one_epoch: bool) -> None:
         self.audit = _Audit(expected)
@@ -182,11 +182,11 @@ class _Consumer:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the beginning to the last batch."""
+        """Seconds from the start to the last batch."""
         return self._at - self._began
 
     def take(self) -> int:
-        """Wait for the next batch and return its samples; 0 when the one epoch is over."""
+        """Wait for the next batch and return its number of samples; 0 if the one epoch is over."""
         samples = next(self._batches, 0)
         self._ended = samples == 0
         return samples
@@ -194,7 +194,7 @@ class _Consumer:
     def windows(self, length: float, seconds: float, *, least: int) -> tuple[Window, ...]:
         """Take batches for ``seconds`` and at least ``least`` windows, each at least ``length`` seconds long.
 
-        The end of the one epoch closes the last window early and leaves out the rest.
+        The end of the one epoch closes the last window early, and no more windows follow.
         """
         begin, closed = self._at, list[Window]()
         while not self._ended and (self._at - begin < seconds or len(closed) < least):
@@ -206,7 +206,7 @@ class _Consumer:
         return tuple(closed)
 
     def stop(self) -> None:
-        """Leave the running epoch."""
+        """Close the running epoch."""
         self._batches.close()
         self.audit.end_run()
 
@@ -230,15 +230,15 @@ class _Consumer:
 
 
 class _Audit:
-    """Checks that the loader hands out the images, labels and samples that it should.
+    """Checks that the loader yields the images, labels and samples that it should.
 
-    That each sample comes once is a matter of counting: as many handed out as the split has, and all seen.
+    Each sample came once if the loader yielded as many samples as the split has and every sample was seen.
     """
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
         self._seen = np.zeros(expected.samples, np.bool_)
-        self._handed_out = 0
+        self._yielded = 0
         self.samples_seen = 0
         self.label_sum = 0
 
@@ -246,27 +246,29 @@ class _Audit:
         indexes, labels = batch.indexes.numpy(), batch.labels.cpu().numpy()
         size, shape = self._expected.image_size, tuple(batch.images.shape[2:])
         if shape != (size, size):
-            raise MeasurementError(f"the loader hands out images of {shape}, asked were {(size, size)}")
+            raise MeasurementError(
+                f"the loader yields images of {shape} instead of {(size, size)}; the run does not count"
+            )
         if len(indexes) and not 0 <= indexes.min() <= indexes.max() < self._expected.samples:
             raise MeasurementError(
-                f"the loader hands out samples {indexes.min()} to {indexes.max()}, "
-                f"the split has 0 to {self._expected.samples - 1}"
+                f"the loader yields samples {indexes.min()} to {indexes.max()}, and the split has samples 0 to "
+                f"{self._expected.samples - 1}; the run does not count"
             )
         self._check_labels(indexes, labels)
         self._seen[indexes] = True
-        self._handed_out += len(indexes)
+        self._yielded += len(indexes)
         self.samples_seen += len(indexes)
         self.label_sum += int(labels.sum())
 
     def end_epoch(self) -> None:
-        """Judge a whole epoch: every sample of the split exactly once."""
+        """Check a whole epoch: every sample of the split exactly once."""
         self._check_count(self._expected.samples)
         self._seen[:] = False
-        self._handed_out = 0
+        self._yielded = 0
 
     def end_run(self) -> None:
-        """Judge an epoch that was left early: no sample twice."""
-        self._check_count(self._handed_out)
+        """Check an epoch that was closed early: no sample twice."""
+        self._check_count(self._yielded)
 
     def _check_labels(self, indexes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> None:
         if self._expected.classes is None:
@@ -275,16 +277,16 @@ class _Audit:
         if len(wrong):
             sample, label = indexes[wrong[0]], labels[wrong[0]]
             raise MeasurementError(
-                f"the loader labels sample {sample} as class {label}, "
-                f"the manifest as class {self._expected.classes[sample]}"
+                f"the loader labels sample {sample} as class {label}, and the manifest as class "
+                f"{self._expected.classes[sample]}; check the data with: feedline verify ROOT"
             )
 
-    def _check_count(self, owed: int) -> None:
+    def _check_count(self, due: int) -> None:
         distinct = int(self._seen.sum())
-        if self._handed_out == 0 and owed:
-            raise MeasurementError("the loader's epoch has no batch at all")
-        if not self._expected.replays and not self._handed_out == distinct == owed:
+        if self._yielded == 0 and due:
+            raise MeasurementError("the loader's epoch has no batch; use a smaller batch size or more images")
+        if not self._expected.replays and not self._yielded == distinct == due:
             raise MeasurementError(
-                f"the loader handed out {self._handed_out} samples, {distinct} of them different, "
-                f"where {owed} different ones were due; the run does not count"
+                f"the loader yielded {self._yielded} samples, {distinct} of them different, instead of {due} "
+                f"different samples; the run does not count"
             )

@@ -1,15 +1,15 @@
-"""One measuring run in a fresh process, seen from outside: start it, watch it, and bring back what it found.
+"""A measuring run in a fresh process: start the process, watch it, and return its answer.
 
-A fresh process per run keeps one run's caches, threads and shared memory from colouring the next. It is the
-interpreter itself with ``-m``, a job as JSON on its stdin and an answer as JSON on its stdout: no shell, no
-fork, no pickle, so it is the same on Windows.
+Each run has a process of its own, so that caches, threads and shared memory of one run do not affect the next. The
+process is the interpreter with ``-m``. It gets a job as JSON on stdin and writes an answer as JSON to stdout. No
+shell, fork or pickle is used, so it works in the same way on Windows.
 
-Every process of a run computes with one thread (OMP_NUM_THREADS=1). Torch otherwise gives the caller's thread
-a pool as wide as the machine but DataLoader's workers one thread each, and "0 workers" would mean "all CPUs".
+Every process of a run computes with one thread (OMP_NUM_THREADS=1). Otherwise torch gives the caller's thread a pool
+as wide as the machine but each of DataLoader's workers one thread, and "0 workers" would mean "all CPUs".
 
-Memory is sampled from here, every 0.2 s, so that the measured process does nothing but load. Resident sizes
-are summed; what forked workers share is counted once for each, because the exact share (PSS) costs walking
-the page tables of the very processes that are being timed.
+Memory is sampled in the parent, every 0.2 s, so that the measured process only loads. Resident sizes are summed.
+Pages that forked workers share count once for each worker: the exact share (PSS) requires a walk through the page
+tables of the processes that are being timed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -27,9 +27,9 @@ from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
 from .encodings import Profile
-from .hang import deadline, hung_at, stacks
 from .measure import Measurement
-from .steps import Step
+from .model_step import ModelStep
+from .stacks import dump_time, innermost_frames, stacks_in
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -38,26 +38,26 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringJob:
-    """What the fresh process shall measure."""
+    """What the fresh process measures."""
 
     loader: str
     spec: LoaderSpec
     seconds: float
-    step: Step | None = None
-    """What the model does with each batch; None: nothing."""
+    step: ModelStep | None = None
+    """What the model does with each batch; None for no model."""
     throttle: Throttle | None = None
-    """Holds ``threaded`` to a slow disk; other loaders refuse it."""
+    """Limits ``threaded`` to the speed of a slow disk; other loaders reject it."""
     profile: bool = False
-    """Time the loader's stages, which takes some seconds, instead of the loader."""
+    """Whether to time the loader's stages, which takes some seconds, instead of the loader."""
     one_epoch: bool = False
-    """Read nothing twice: the data are cold."""
-    tell_at: float | None = None
-    """When the process shall write where its threads are, by ``time.time``: it should have ended by then."""
+    """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
+    dump_stacks_at: float | None = None
+    """When the process writes the stacks of its threads, by ``time.time``, if it has not ended by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What it found: a measurement, or a sentence that says why there is none."""
+    """What a measuring process returns: a measurement or a profile, or the problem that prevented it."""
 
     problem: str | None = None
     open_seconds: float = 0.0
@@ -67,18 +67,24 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringRun:
-    """A finished measuring run."""
+    """A finished measuring run and what the parent process measured of it."""
 
     open_seconds: float
     measurement: Measurement
     peak_rss_bytes: int | None
 
 
+Runner = Callable[[MeasuringJob, float], MeasuringRun]
+"""Measures a job, within a timeout in seconds."""
+Profiler = Callable[[MeasuringJob, float], Profile]
+"""Times the stages of a job's loader, within a timeout in seconds."""
+
+
 def run_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[str] = CHILD) -> MeasuringRun:
-    """Measure ``job`` in a new process and return what it found. Raises MeasurementError as ``_ask`` does."""
-    answer, peak_rss_bytes = _ask(job, timeout, command)
+    """Measure ``job`` in a new process and return the run. Raises MeasurementError as ``_run_child`` does."""
+    answer, peak_rss_bytes = _run_child(job, timeout, command)
     if answer.measurement is None:
-        raise MeasurementError(answer.problem or "the run found nothing")
+        raise MeasurementError(answer.problem or "the run returned no result")
     return MeasuringRun(
         open_seconds=answer.open_seconds,
         measurement=answer.measurement,
@@ -87,21 +93,21 @@ def run_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[st
 
 
 def profile_in_fresh_process(job: MeasuringJob, timeout: float, command: Sequence[str] = CHILD) -> Profile:
-    """Time the stages of the job's loader in a new process. Raises MeasurementError as ``_ask`` does."""
-    answer, _ = _ask(replace(job, profile=True), timeout, command)
+    """Time the stages of the job's loader in a new process. Raises MeasurementError as ``_run_child`` does."""
+    answer, _ = _run_child(replace(job, profile=True), timeout, command)
     if answer.profile is None:
-        raise MeasurementError(answer.problem or "the run found nothing")
+        raise MeasurementError(answer.problem or "the run returned no result")
     return answer.profile
 
 
-def _ask(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tuple[Answer, int | None]:
-    """Give ``job`` to a new process; return its answer and the peak memory of all its processes.
+def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tuple[Answer, int | None]:
+    """Run ``job`` in a new process; return its answer and the peak memory in bytes of all its processes.
 
-    Raises MeasurementError when the loader fails, when the process dies or when it takes more than
-    ``timeout`` seconds; then the sentence says where it hung, and a note of the error has every thread's stack.
-    No process of the run is left behind, whatever happens.
+    Raises MeasurementError if the process ends without an answer, or if it takes more than ``timeout`` seconds. After
+    a timeout the message names the places where it hung, and a note of the error has every thread's stack. Every
+    process of the run is ended in all cases.
     """
-    job = replace(job, tell_at=deadline(timeout))
+    job = replace(job, dump_stacks_at=dump_time(timeout))
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -114,43 +120,43 @@ def _ask(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tuple[Ans
             stdout, stderr = process.communicate(TypeAdapter(MeasuringJob).dump_json(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
-            raise _hang(timeout, _last_words(process)) from error
+            raise _timeout_error(timeout, _stderr_of(process)) from error
         finally:
             tree.end()
-    return _answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
+    return _parsed_answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
 
 
-def _last_words(process: "subprocess.Popen[bytes]") -> str:
-    """Return what an ended process wrote to stderr."""
+def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
+    """Return the stderr of a process that has ended."""
     try:
         return process.communicate(timeout=5)[1].decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:  # a process that nobody knows holds the other end
+    except subprocess.TimeoutExpired:  # an unknown process holds the other end of the pipe
         return ""
 
 
-def _hang(timeout: float, stderr: str) -> MeasurementError:
-    dump = stacks(stderr)
-    where = f" in {hung_at(dump)}" if dump else ", before it had opened the loader"
+def _timeout_error(timeout: float, stderr: str) -> MeasurementError:
+    dump = stacks_in(stderr)
+    where = f" in {innermost_frames(dump)}" if dump else ", before it had opened the loader"
     error = MeasurementError(f"the run took more than {timeout:g} s and was ended{where}")
     if dump:
         error.add_note(dump)
     return error
 
 
-def _answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
-    """Read the answer; a process that died without one has its last words on stderr."""
+def _parsed_answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
+    """Return the answer. Raises MeasurementError with the last line of stderr if the process wrote none."""
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
         words = stderr.decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(words) if line.strip()), "it said nothing")
+        last = next((line.strip() for line in reversed(words) if line.strip()), "it wrote no message")
         raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
 
 
 class _ProcessTree:
-    """A process and its descendants: watched while they run, ended at the end.
+    """A process and its descendants: watched while they run, and ended by ``end``.
 
-    psutil knows a process by its number and its start time, so a number that was given away again is left alone.
+    psutil identifies a process by its id and its start time, so a process that got a reused id is never ended.
     """
 
     def __init__(self, pid: int) -> None:
@@ -170,23 +176,23 @@ class _ProcessTree:
         self.end()
 
     def end(self) -> None:
-        """Stop watching and end whatever still runs."""
+        """Stop watching and end all processes that still run."""
         self._stop.set()
         self._thread.join()
-        self._look()
+        self._find_descendants()
         for process in self._known:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
-            self._look()
+            self._find_descendants()
             sizes = [size for process in self._known if (size := _resident(process))]
             if sizes:
                 self.peak_rss_bytes = max(self.peak_rss_bytes or 0, sum(sizes))
 
-    def _look(self) -> None:
-        """Find the descendants that were born since the last time."""
+    def _find_descendants(self) -> None:
+        """Add the descendants that were started since the last call."""
         for root in self._roots:
             with contextlib.suppress(psutil.Error):
                 self._known |= set(root.children(recursive=True))

@@ -1,14 +1,14 @@
-"""The record of one measuring run: one JSON file that holds everything a table, a plot or a doubt may need.
+"""The record of one measuring run: one JSON file with everything that a table, a plot or a check needs.
 
     measure -> record -> everything else reads records
 
-Raw windows are kept and no statistics: those are made when a report is made, so that a better statistic needs
-no new measurement. The configuration is the resolved LoaderSpec, defaults included. A record carries a schema
-number; one of a schema that nobody knows yet is refused by name rather than half understood, and older ones are read
-with None where they knew less.
+A record stores raw windows and no statistics. Statistics are computed when a report is made, so a better statistic
+needs no new measurement. The configuration is the resolved LoaderSpec, defaults included. Every record has a schema
+number. A record of an unknown, later schema is rejected by its number. Records of older schemas are read with None for
+the fields that they lack.
 
-Schema history: 1, the first. 2: which state of the cache was asked for, how much of the data was resident before and
-after, bytes read, the storage below the data.
+Schema 1 was the first. Schema 2 added the requested state of the cache, the share of resident data before and after
+the run, the bytes read, and the storage below the data.
 """
 
 import subprocess
@@ -27,54 +27,54 @@ from .measure import Measurement
 
 FORMAT = "feedline-bench"
 DIAGNOSIS, TRAINING_SPEED = "diagnosis.json", "training-speed.json"
-BESIDE = (DIAGNOSIS, TRAINING_SPEED)
-"""What may lie beside the records in their directory: what ``feedline diagnose`` and ``bench --train`` leave."""
+OTHER_DOCUMENTS = (DIAGNOSIS, TRAINING_SPEED)
+"""Names of the other documents in a directory of records: ``feedline diagnose`` and ``bench --train`` write them."""
 SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """Which feedline measured."""
+    """The version of feedline that measured."""
 
     feedline: str
     commit: str | None
-    """The commit, where feedline runs from a git checkout."""
+    """The commit, if feedline runs from a git checkout."""
     dirty: bool | None
     """Whether the checkout differed from that commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One run of one loader in a process of its own."""
+    """One measuring run of one loader, in a process of its own."""
 
     format: Literal["feedline-bench"] = FORMAT
     schema: Literal[1, 2] = SCHEMA
     date: str
     """When the run ended, ISO 8601, UTC."""
     command: tuple[str, ...]
-    """The command, every default spelled out, that measures this again."""
+    """The command that measures this again, with every default written out."""
     loader: str
     config: LoaderSpec
     repeat: int
-    """Which of the interleaved runs of this configuration, from 0."""
+    """Number of this run among the interleaved runs of its configuration, from 0."""
     seconds: float
-    """The measuring time asked for."""
+    """The requested measuring time."""
     cache: CacheState
-    """The state of the data just before the run, as checked. ``unknown``: nobody could make sure."""
+    """The state of the data just before the run, as checked; ``unknown`` if it could not be checked."""
     cache_asked: AskedCache | None = None
-    """The state that was asked for. A run that asked for ``cold`` ended with its first epoch."""
+    """The requested state. A run with ``cold`` ended with its first epoch."""
     resident_before: float | None = None
-    """Share of the loader's data, 0 to 1, that lay in the page cache just before the run."""
+    """Share of the loader's data, 0 to 1, that was in the page cache just before the run."""
     resident_after: float | None = None
-    """And just after it."""
+    """The same share just after the run."""
     code: Code
     environment: Environment
     data: MeasuredData
     open_seconds: float
-    """Opening the loader: listing folders, reading indexes."""
+    """Time to open the loader: listing folders, reading indexes."""
     measurement: Measurement
     peak_rss_bytes: int | None
-    """Largest sum of resident memory over all processes of the run; pages they share count once for each."""
+    """Largest sum of resident memory over all processes of the run; pages that they share count once for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,23 +86,23 @@ class _Header:
 
 
 def read_record(path: Path) -> Record:
-    """Return the record at ``path``; raise MeasurementError when it is no record of a known schema."""
+    """Return the record at ``path``; raise MeasurementError if it is not a record of a known schema."""
     try:
         return read_document(path, Record)
     except FeedlineError as error:
         schema = _schema_of(path)
         if schema is not None and not 1 <= schema <= SCHEMA:
             raise MeasurementError(
-                f"{path} is a record of schema {schema}, this feedline reads schemas 1 to {SCHEMA}; "
+                f"{path} is a record of schema {schema}, and this feedline reads schemas 1 to {SCHEMA}; "
                 f"measure again with: feedline bench ROOT --out DIR"
             ) from error
         raise MeasurementError(f"not a bench record: {error}") from error
 
 
 def write_record(directory: Path, record: Record) -> Path:
-    """Write ``record`` into ``directory`` under a name made of what it is, and return the path.
+    """Write ``record`` into ``directory``, under a name made from its date and configuration; return the path.
 
-    Raises OutputError when that fails.
+    Raises OutputError if the file cannot be written.
     """
     stamp = record.date.partition("+")[0].translate(dict.fromkeys(map(ord, "-:."), None))
     config = record.config
@@ -115,11 +115,20 @@ def write_record(directory: Path, record: Record) -> Path:
     return path
 
 
+def write_beside_records(path: Path, document: object) -> None:
+    """Write a document of OTHER_DOCUMENTS, and its directory if it is missing. Raises OutputError if this fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_document(path, document)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
 def read_records(places: Sequence[Path]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
-    In a directory every ``*.json`` but those of BESIDE must be a record. Raises MeasurementError where one is not, and
-    where there is none at all.
+    In a directory every ``*.json`` except OTHER_DOCUMENTS must be a record. Raises MeasurementError if one is not, and
+    if there are none.
     """
     paths = [path for place in places for path in _files(place)]
     if not paths:
@@ -131,21 +140,21 @@ def read_records(places: Sequence[Path]) -> list[Record]:
 
 
 def require_one_machine(records: Iterable[Record]) -> Machine:
-    """Return the machine that all ``records`` come from; raise MeasurementError when it is not one."""
+    """Return the machine that all ``records`` come from; raise MeasurementError if they come from several."""
     first, *others = [record.environment.machine for record in records]
     for other in others:
         for field in fields(Machine):
             one, two = getattr(first, field.name), getattr(other, field.name)
             if one != two:
                 raise MeasurementError(
-                    f"the records come from unlike machines ({field.name} {one} and {two}), which no table can "
-                    f"compare; report them one by one: feedline report DIR --out report.html"
+                    f"the records come from different machines ({field.name} {one} and {two}), which one table "
+                    f"cannot compare; report them one by one: feedline report DIR --out report.html"
                 )
     return first
 
 
 def running_code() -> Code:
-    """Return the version of feedline that runs, and its commit where it runs from a git checkout."""
+    """Return the version of feedline that runs, and its commit if it runs from a git checkout."""
     checkout = Path(__file__).resolve().parents[2]
     commit = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
     changes = None if commit is None else _git(checkout, "status", "--porcelain")
@@ -160,12 +169,12 @@ def _files(place: Path) -> list[Path]:
     if not place.exists():
         raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
     if not place.is_dir():
-        return [] if place.name in BESIDE else [place]
-    return sorted(path for path in place.glob("*.json") if path.name not in BESIDE)
+        return [] if place.name in OTHER_DOCUMENTS else [place]
+    return sorted(path for path in place.glob("*.json") if path.name not in OTHER_DOCUMENTS)
 
 
 def _schema_of(path: Path) -> int | None:
-    """Return the schema number of what calls itself a bench record, else None."""
+    """Return the schema number of a document that has the format of a bench record, else None."""
     try:
         header = read_document(path, _Header)
     except FeedlineError:

@@ -1,4 +1,4 @@
-"""A root for benches whose runs are not really made."""
+"""A root for benches with fake runs."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from feedline.prep import ClassEntry, Manifest, Split, write_document
 
 @pytest.fixture
 def one_image(tmp_path: Path) -> Path:
-    """A prepared root of one file, which is no image."""
+    """Return a prepared root of one file, which is not an image."""
     folder = tmp_path / "data" / "train" / "n01440764"
     folder.mkdir(parents=True)
     (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)

@@ -1,4 +1,4 @@
-"""Runs that were never run: what a bench gets back from a loader whose rate is known."""
+"""Fake measuring runs with a known rate."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from feedline.benchmarks.measuring.process import MeasuringRun
 
 
 def run_at(rate: int, windows: int = 3, peak_rss_bytes: int | None = None, **changes: object) -> MeasuringRun:
-    """Return a run with windows of 1 s at ``rate`` images/s; ``changes`` are of its measurement."""
+    """Return a run with windows of 1 s at ``rate`` images/s; ``changes`` replace fields of its measurement."""
     measurement = Measurement(
         first_batch_seconds=0.5,
         warmup=(),

@@ -1,4 +1,4 @@
-"""The bench: known loaders give known numbers, wrong work gives none, and nothing that was measured is lost."""
+"""The bench: known loaders give known rates, wrong work gives an error, and no finished run is lost."""
 
 import json
 import shutil
@@ -63,16 +63,16 @@ def test_a_known_loader_gives_its_known_rate() -> None:
     assert measured(FakeLoader()).images_per_second == pytest.approx(12 / 2.5, rel=0.05)
 
 
-def test_the_first_batch_is_told_apart_from_the_steady_state() -> None:
-    """1 s to start the epoch and 0.5 s to make a batch come before any window."""
+def test_the_first_batch_is_not_part_of_the_windows() -> None:
+    """1 s to start the epoch and 0.5 s to make a batch precede all windows."""
     result = measured(FakeLoader())
 
     assert result.first_batch_seconds == 1.5
     assert result.samples_seen == 4 + sum(w.samples for w in (*result.warmup, *result.windows))
 
 
-def test_warm_up_and_windows_last_as_long_as_asked() -> None:
-    """A third of the asked time warms up, then windows fill the asked time, none shorter than a tenth."""
+def test_warm_up_and_windows_last_as_long_as_requested() -> None:
+    """The warm-up takes a third of the requested time; windows fill that time, each at least a tenth of it."""
     result = measured(FakeLoader())
 
     assert 10 <= sum(window.seconds for window in result.warmup) <= 14
@@ -80,15 +80,15 @@ def test_warm_up_and_windows_last_as_long_as_asked() -> None:
     assert min(window.seconds for window in result.windows) >= 3
 
 
-def test_epoch_starts_inside_the_windows_are_kept_apart_too() -> None:
-    """Each start of an epoch took 1 s and the first batch 0.5 s."""
+def test_epoch_starts_inside_the_windows_are_also_stored_separately() -> None:
+    """Each start of an epoch takes 1 s, and the first batch 0.5 s."""
     gaps = measured(FakeLoader()).gap_seconds
 
     assert 11 <= len(gaps) <= 14 and set(gaps) == {1.5}
 
 
 def test_a_slow_loader_still_fills_three_windows() -> None:
-    """One batch alone would say nothing about how much the rate wavers."""
+    """One window alone would not show the spread of the rate."""
     assert len(measured(FakeLoader(), seconds=0.1).windows) == 3
 
 
@@ -96,20 +96,20 @@ def test_a_slow_loader_still_fills_three_windows() -> None:
     ("loader", "complaint"),
     [
         (FakeLoader(indexes=[[0, 1, 2, 3], [0, 1, 2, 3]]), "8 samples, 4 of them different"),
-        (FakeLoader(indexes=[[0, 1, 2, 3]]), "where 12 different ones were due"),
+        (FakeLoader(indexes=[[0, 1, 2, 3]]), "instead of 12 different samples"),
         (FakeLoader(indexes=[[0, 1, 2, 12]]), "samples 0 to 12"),
         (FakeLoader(wrong_label=True), "sample 0 as class 1"),
         (FakeLoader(size=9), r"images of \(9, 9\)"),
     ],
 )
 def test_wrong_work_is_an_error_and_not_a_number(loader: FakeLoader, complaint: str) -> None:
-    """Repeated, missing, foreign, mislabelled and misshapen samples: each is named."""
+    """The error names repeated, missing, foreign, mislabelled and misshapen samples."""
     with pytest.raises(MeasurementError, match=complaint):
         measured(loader)
 
 
-def test_a_replaying_loader_need_not_cover_the_epoch_but_must_label_right() -> None:
-    """The ceiling repeats its batches; its labels are checked like any other's."""
+def test_a_replaying_loader_need_not_cover_the_epoch_but_its_labels_are_checked() -> None:
+    """The ceiling repeats its batches; its labels are checked as for other loaders."""
     again = [[0, 1, 2, 3], [0, 1, 2, 3]]
 
     assert measured(FakeLoader(indexes=again), replays=True).samples_seen > 0
@@ -119,7 +119,7 @@ def test_a_replaying_loader_need_not_cover_the_epoch_but_must_label_right() -> N
 
 @pytest.fixture
 def plan(one_image: Path) -> Plan:
-    """Return a plan for runs that are not really made."""
+    """Return a plan for fake runs."""
     return Plan(root=one_image, loaders=("imagefolder", "cached"), workers=(0, 2), repeats=2)
 
 
@@ -137,7 +137,7 @@ def runner(*rates: float) -> Callable[[MeasuringJob, float], MeasuringRun]:
 
 
 def test_runs_are_interleaved_and_turn_round_at_the_end(plan: Plan, tmp_path: Path) -> None:
-    """There and back again, so that a drift of the machine touches all alike; cached has no workers to vary."""
+    """The order reverses for each repeat, so that a drift of the machine affects all alike; cached has no workers."""
     seen: list[tuple[str, int]] = []
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
@@ -150,8 +150,8 @@ def test_runs_are_interleaved_and_turn_round_at_the_end(plan: Plan, tmp_path: Pa
     assert seen == there + there[::-1]
 
 
-def test_the_median_the_spread_and_the_ceiling_are_what_they_say(plan: Plan, tmp_path: Path) -> None:
-    """Runs of 100 and 120: median 110, spread 20/110, a tenth of a ceiling of 1100."""
+def test_the_median_the_spread_and_the_share_of_the_ceiling_are_known(plan: Plan, tmp_path: Path) -> None:
+    """Runs of 100 and 120 have a median of 110, a spread of 20/110 and a tenth of a ceiling of 1100."""
     rates = iter([100, 300, 1100, 1100, 300, 120])
     result = bench(plan, tmp_path / "out", run=lambda job, timeout: runner(next(rates))(job, timeout))
     rows = {(row.loader, row.workers): row for row in result.table.rows}
@@ -162,8 +162,8 @@ def test_the_median_the_spread_and_the_ceiling_are_what_they_say(plan: Plan, tmp
     assert rows["imagefolder", 2].spread == 0
 
 
-def test_the_ceiling_never_wins(plan: Plan, tmp_path: Path) -> None:
-    """The fastest is one that can be trained with."""
+def test_the_ceiling_is_never_the_fastest_loader(plan: Plan, tmp_path: Path) -> None:
+    """The fastest loader is one that can be trained with."""
     rates = iter([100, 300, 1100, 1100, 300, 100])
     verdict = bench(plan, tmp_path / "out", run=lambda job, _: runner(next(rates))(job, _)).table.verdict
 
@@ -172,7 +172,7 @@ def test_the_ceiling_never_wins(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_a_difference_smaller_than_the_spread_is_inconclusive(plan: Plan, tmp_path: Path) -> None:
-    """Medians of 105 and 110 say nothing when the runs reach from 90 to 120."""
+    """Medians of 105 and 110 are inconclusive if the runs range from 90 to 120."""
     rates = iter([90, 110, 1100, 1100, 110, 120])
     verdict = bench(plan, tmp_path / "out", run=lambda job, _: runner(next(rates))(job, _)).table.verdict
 
@@ -180,8 +180,8 @@ def test_a_difference_smaller_than_the_spread_is_inconclusive(plan: Plan, tmp_pa
     assert verdict.sentence.startswith("Inconclusive: ") and "--repeats" in verdict.sentence
 
 
-def test_a_failed_configuration_is_told_and_the_others_are_kept(plan: Plan, tmp_path: Path) -> None:
-    """One sentence for the one that failed, records for the rest, and no second attempt."""
+def test_a_failed_configuration_is_reported_and_the_others_are_kept(plan: Plan, tmp_path: Path) -> None:
+    """The failed configuration has one sentence and no second attempt; the others have records."""
     rates = iter([0, 300, 1100, 1100, 300])
     result = bench(plan, tmp_path / "out", run=lambda job, _: runner(next(rates))(job, _))
 
@@ -190,7 +190,7 @@ def test_a_failed_configuration_is_told_and_the_others_are_kept(plan: Plan, tmp_
 
 
 def test_an_interrupted_bench_keeps_what_was_measured(plan: Plan, tmp_path: Path) -> None:
-    """The record of a finished run is on the disk before the next run begins."""
+    """The record of a finished run is written before the next run begins."""
     runs = iter([100.0, 200.0])
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
@@ -206,15 +206,15 @@ def test_an_interrupted_bench_keeps_what_was_measured(plan: Plan, tmp_path: Path
 
 
 def test_benches_into_one_directory_add_up(plan: Plan, tmp_path: Path) -> None:
-    """A second bench finds its own plot and records and leaves them."""
+    """A second bench accepts the plot and the records of the first and keeps them."""
     for _ in range(2):
         bench(replace(plan, repeats=1), tmp_path / "out", run=runner(100))
 
     assert len(read_records([tmp_path / "out"])) == 6
 
 
-def test_an_output_directory_of_something_else_is_refused_before_measuring(plan: Plan, tmp_path: Path) -> None:
-    """Nothing is measured, nothing is touched, and the stranger is named."""
+def test_an_output_directory_with_other_files_is_rejected_before_measuring(plan: Plan, tmp_path: Path) -> None:
+    """Nothing is measured or changed, and the error names the other file."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "holiday.jpg").write_bytes(b"")
 
@@ -227,8 +227,8 @@ def job(root: Path) -> MeasuringJob:
     return MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
 
 
-def test_a_process_that_dies_is_one_sentence_with_its_last_words(tmp_path: Path) -> None:
-    """No traceback and no hang: the exit code and the last line it wrote."""
+def test_the_error_for_a_process_that_dies_has_its_last_line(tmp_path: Path) -> None:
+    """The error has the exit code and the last line of stderr, without a traceback."""
     dying = [sys.executable, "-c", "import os, sys; print('out of luck', file=sys.stderr, flush=True); os._exit(3)"]
 
     with pytest.raises(MeasurementError, match=r"exit code 3: out of luck$"):
@@ -236,7 +236,7 @@ def test_a_process_that_dies_is_one_sentence_with_its_last_words(tmp_path: Path)
 
 
 def test_a_process_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
-    """After the timeout neither the process nor the worker that it started is left."""
+    """After the timeout, the process and the worker that it started are ended."""
     script = (
         "import pathlib, subprocess, sys, time;"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
@@ -266,7 +266,7 @@ QUICK = ("--workers", "0,1", "--seconds", "0.2", "--repeats", "1", "--batch-size
 def test_the_command_measures_every_loader_on_real_images(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """JSON on stdout, the table on stderr, a record for each run, and a plot."""
+    """The command writes JSON to stdout, the table to stderr, a record for each run, and a plot."""
     out = tmp_path / "bench"
 
     assert feedline(["bench", str(root), *QUICK, "--out", str(out), "--json"]) == 0
@@ -275,7 +275,7 @@ def test_the_command_measures_every_loader_on_real_images(
     measured = {(row["loader"], row["workers"]) for row in answer["results"]}
 
     assert {("imagefolder", 0), ("imagefolder", 1), ("webdataset", 1), ("cached", 0)} <= measured
-    cache = "warm" if sys.platform == "linux" else "unknown"  # elsewhere nobody can look
+    cache = "warm" if sys.platform == "linux" else "unknown"  # other systems cannot check
     assert all(row["images_per_second"] > 0 and row["cache"] == cache for row in answer["results"])
     assert answer["fastest"]["loader"] != "cached" and answer["failures"] == []
     assert "imagefolder" in stderr and "feedline report" in stderr
@@ -286,10 +286,10 @@ def test_the_command_measures_every_loader_on_real_images(
 
 
 @pytest.mark.slow
-def test_a_loader_that_dies_on_damaged_data_leaves_the_others_measured(
+def test_a_loader_that_fails_on_damaged_data_does_not_affect_the_others(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1 and one sentence for the loader that met the damaged image; the shards were measured."""
+    """The exit code is 1, with one sentence for the loader that read the damaged image; the shards are measured."""
     data = tmp_path / "data"
     shutil.copytree(root, data)
     for image in (data / "train").glob("*/*"):
@@ -319,14 +319,14 @@ def test_a_loader_that_dies_on_damaged_data_leaves_the_others_measured(
 def test_wrong_usage_is_one_sentence(
     arguments: list[str], code: int, sentence: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The thing, the value, and an exit code that tells usage from data."""
+    """The error has the thing and its value, and the exit code distinguishes usage from data."""
     assert feedline(["bench", *arguments]) == code
     stderr = capfd.readouterr().err
     assert sentence in stderr and "Traceback" not in stderr
 
 
-def test_a_measuring_process_carries_no_plotting_and_no_trainer() -> None:
-    """What it imports needlessly would be measured along, in time and in memory."""
+def test_a_measuring_process_imports_no_plotting_and_no_trainer() -> None:
+    """Unnecessary imports would add to the measured time and memory."""
     script = "import sys, feedline.benchmarks.measuring.child; print(*sys.modules)"
     modules = set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split())
 

@@ -1,4 +1,4 @@
-"""Cold runs: nothing is read twice, the state is made just before each run, and what hides the disk is told."""
+"""Cold runs: no sample is read twice, the state is made just before each run, and complaints name the limits."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def measured(loader: FakeLoader, seconds: float) -> Measurement:
 
 
 def test_a_cold_run_ends_with_its_first_epoch() -> None:
-    """However many seconds are asked for, no sample comes twice."""
+    """No sample comes twice, however many seconds are requested."""
     loader = FakeLoader()
     result = measured(loader, seconds=20)
 
@@ -78,7 +78,7 @@ def test_a_cold_run_ends_with_its_first_epoch() -> None:
 
 
 def test_the_windows_of_a_cold_run_begin_after_the_first_batch_and_one_window() -> None:
-    """1 batch first, then a warm-up of 1 s with 2 batches, then 7 batches in windows of 1 s; the last is cut short."""
+    """One batch is first, then a warm-up of 1 s with 2 batches, then 7 batches in windows of 1 s; the last is short."""
     result = measured(FakeLoader(), seconds=10)
 
     assert result.first_batch_seconds == 1.5
@@ -88,8 +88,8 @@ def test_the_windows_of_a_cold_run_begin_after_the_first_batch_and_one_window() 
     assert result.whole_images_per_second == SAMPLES / 6
 
 
-def test_a_cold_run_of_many_images_ends_by_the_clock() -> None:
-    """The epoch is left as in a warm run."""
+def test_a_cold_run_of_many_images_ends_after_the_seconds() -> None:
+    """The epoch is closed early, as in a warm run."""
     result = measured(FakeLoader(), seconds=2.0)
 
     assert sum(window.seconds for window in result.windows) == 2.0
@@ -97,13 +97,13 @@ def test_a_cold_run_of_many_images_ends_by_the_clock() -> None:
 
 
 def test_an_epoch_over_before_the_first_window_is_one_sentence() -> None:
-    """How many there were, how long they lasted, and which --seconds would do."""
-    with pytest.raises(MeasurementError, match=r"40 samples were over after 6 s.*--seconds 6$"):
+    """The error has the number of samples, their time, and a value of --seconds that works."""
+    with pytest.raises(MeasurementError, match=r"40 samples ended after 6 s.*--seconds 6$"):
         measured(FakeLoader(), seconds=100)
 
 
 def test_bytes_are_counted_for_the_whole_run_and_for_the_windows() -> None:
-    """40 samples of 1000 bytes, of which 28 came in the windows."""
+    """40 samples of 1000 bytes are read, 28 of them in the windows."""
     result = measured(FakeLoader(), seconds=10)
 
     assert result.bytes_read == BytesRead(disk=40_000, calls=40_000)
@@ -111,7 +111,7 @@ def test_bytes_are_counted_for_the_whole_run_and_for_the_windows() -> None:
 
 
 def found(rate: int, windows: int = 3, disk: int | None = None, disk_in_windows: int | None = None) -> MeasuringRun:
-    """Return a run with windows of 1 s that read so many bytes."""
+    """Return a run with windows of 1 s that read ``disk`` bytes."""
     read = None if disk is None else BytesRead(disk=disk, calls=0)
     in_windows = None if disk_in_windows is None else BytesRead(disk=disk_in_windows, calls=0)
     return run_at(rate, windows, bytes_read=read, bytes_read_in_windows=in_windows)
@@ -128,7 +128,7 @@ BOTH = ("warm", "cold")
 
 
 def test_every_state_and_batch_size_is_measured_and_the_ceiling_once(root: Path, tmp_path: Path) -> None:
-    """The ceiling reads nothing while it is measured, so there is nothing to make cold."""
+    """The ceiling reads nothing while it is measured, so it has no cold run."""
     jobs: list[tuple[str, int, bool]] = []
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
@@ -154,13 +154,13 @@ def on_a_disk(place: Path) -> bool:
 
 
 def percent(share: float | None) -> float:
-    """A kernel that reclaims memory on its own takes a page of hundreds now and then."""
+    """Round the share to percent, or to 0 or 1 within the limits: a kernel may drop a page of hundreds by itself."""
     assert share is not None
     return round(share, 2) if MOST_COLD < share < LEAST_WARM else round(share)
 
 
-def test_the_state_is_made_before_each_run_and_written_down(root: Path, tmp_path: Path) -> None:
-    """At the start of a cold run mincore finds nothing, at the start of a warm one everything, to the percent."""
+def test_the_state_is_made_before_each_run_and_recorded(root: Path, tmp_path: Path) -> None:
+    """At the start of a cold run mincore reports no page, at the start of a warm run all pages, to the percent."""
     if sys.platform != "linux" or not on_a_disk(root):
         pytest.skip("needs Linux and data on a disk")
     files = files_read(root, "train", ["imagefolder"])
@@ -187,14 +187,14 @@ def test_the_state_is_made_before_each_run_and_written_down(root: Path, tmp_path
 
 @pytest.fixture
 def records(root: Path, tmp_path: Path) -> list[Record]:
-    """Return records of a loader that is warm at 300 and cold at 100 images/s, called what was asked for."""
+    """Return records at 300 images/s warm and 100 images/s cold, with the requested state as the state."""
     plan = Plan(root=root, loaders=("imagefolder", "webdataset"), workers=(0, 2), repeats=2, caches=BOTH)
     result = bench(plan, tmp_path / "bench", run=by_state(300, 100))
     return [replace(record, cache=record.cache_asked or "unknown") for record in result.records]
 
 
-def test_cold_and_warm_rows_stand_side_by_side(records: list[Record]) -> None:
-    """Each pair is one loader with one worker count; its ratio counts the first batch too."""
+def test_cold_and_warm_rows_are_paired(records: list[Record]) -> None:
+    """Each pair is one loader with one worker count; the ratio includes the first batch."""
     pairs = cold_and_warm(tabulate(records)[0])
 
     assert {(pair.cold.loader, pair.cold.workers) for pair in pairs} == {
@@ -206,7 +206,7 @@ def test_cold_and_warm_rows_stand_side_by_side(records: list[Record]) -> None:
 
 
 def test_the_verdict_is_that_of_the_warm_rows(records: list[Record]) -> None:
-    """A cold row is no rival of a warm one; where all are cold, they are judged, and called so."""
+    """A cold row does not compete with a warm one; if all rows are cold, the verdict names that state."""
     faster = [
         replace(r, measurement=found(10_000).measurement) if (r.cache, r.loader) == ("cold", "webdataset") else r
         for r in records
@@ -217,8 +217,8 @@ def test_the_verdict_is_that_of_the_warm_rows(records: list[Record]) -> None:
     assert cold is not None and (cold.loader, cold.cache) == ("webdataset", "cold") and "(cold)" in cold.sentence
 
 
-def test_too_few_windows_of_a_cold_run_are_told(records: list[Record]) -> None:
-    """With the images, the seconds, and the --seconds that would do."""
+def test_too_few_windows_of_a_cold_run_are_a_complaint(records: list[Record]) -> None:
+    """The complaint has the images, the seconds, and a value of --seconds that works."""
     short = [replace(r, measurement=found(100, windows=2).measurement) for r in records if r.cache == "cold"]
     doubts = " ".join(complaints(tabulate(short)[0]))
 
@@ -226,8 +226,8 @@ def test_too_few_windows_of_a_cold_run_are_told(records: list[Record]) -> None:
     assert "--seconds 3" in doubts
 
 
-def test_data_read_ahead_before_the_windows_are_told(records: list[Record]) -> None:
-    """Then the windows show the speed of memory; without read-ahead there is nothing to tell."""
+def test_read_ahead_before_the_windows_is_a_complaint(records: list[Record]) -> None:
+    """The windows then show the speed of memory; without read-ahead there is no complaint."""
     ahead = found(100, disk=300_000, disk_in_windows=30_000).measurement
     cold = [record for record in records if record.cache == "cold"]
 
@@ -236,8 +236,8 @@ def test_data_read_ahead_before_the_windows_are_told(records: list[Record]) -> N
     assert [doubt for doubt in doubts if "they had 10% of what their images need" in doubt]
 
 
-def test_a_cold_run_that_nobody_could_confirm_is_called_unknown(records: list[Record]) -> None:
-    """The row keeps apart from warm ones, and the reader learns what to do."""
+def test_a_cold_run_that_could_not_be_confirmed_is_unknown(records: list[Record]) -> None:
+    """The row is separate from warm rows, and a complaint names the next step."""
     unknown = [replace(r, cache="unknown") if r.cache == "cold" else r for r in records]
     table = tabulate(unknown)[0]
 
@@ -248,7 +248,7 @@ def test_a_cold_run_that_nobody_could_confirm_is_called_unknown(records: list[Re
 
 @pytest.mark.slow
 def test_the_command_measures_cold_and_warm(root: Path, tmp_path: Path) -> None:
-    """Real processes over real images: the cold run fetched at least the images' bytes from the disk."""
+    """Real processes read real images; a cold run fetches at least half of the images' bytes from the disk."""
     if sys.platform != "linux" or not on_a_disk(root):
         pytest.skip("needs Linux and data on a disk")
     options = ["--workers", "0", "--seconds", "0.05", "--repeats", "1", "--batch-size", "4,8", "--image-size", "32"]
@@ -266,6 +266,6 @@ def test_the_command_measures_cold_and_warm(root: Path, tmp_path: Path) -> None:
     for record in records:
         read = record.measurement.bytes_read
         if read is None:
-            pytest.skip("this kernel keeps no account of bytes read")
+            pytest.skip("this kernel does not count bytes read")
         least = record.measurement.samples_seen / len(sizes) * sum(sizes) / 2
         assert read.disk > least if record.cache == "cold" else read.disk < least

@@ -1,4 +1,4 @@
-"""The two tables about training: whether loaders agree, and how fast each set of devices trains."""
+"""The two tables about training: the agreement of loaders, and the training speed on each set of devices."""
 
 import json
 import tempfile
@@ -19,7 +19,7 @@ from feedline.train import TrainConfig
 
 
 def test_the_digits_are_a_tiny_imagenet(tmp_path: Path) -> None:
-    """The archive prepares like the official one: 10 classes, 1437 and 360 readable images of 64 px."""
+    """The archive is prepared like the official one: 10 classes, 1437 and 360 readable images of 64 px."""
     manifest = prepare_tiny_imagenet(write_digits(tmp_path), tmp_path / "data")
     assert [entry.name for entry in manifest.classes] == [str(digit) for digit in range(10)]
     assert (manifest.splits["train"].images, manifest.splits["val"].images) == (1437, 360)
@@ -43,8 +43,8 @@ def test_loaders_disagree_when_their_means_are_further_apart_than_seeds() -> Non
     assert "The loaders DISAGREE: their means are 9.00 points apart" in agreement(worse)
 
 
-def test_the_speeds_are_set_against_ceiling_and_one_rank() -> None:
-    """Of the ceiling: the same devices with cached. Scaling: per rank, against one rank of the same device."""
+def test_the_speeds_are_compared_with_ceiling_and_one_rank() -> None:
+    """The ceiling is ``cached`` on the same devices; scaling compares a rank with one rank of the same device."""
     speeds = [
         Speed(device="cuda", ranks=ranks, loader=loader, workers=2, images_per_second=rate, data_wait=0.25)
         for ranks, loader, rate in [(1, "a", 800.0), (1, "cached", 1000.0), (4, "a", 1600.0), (4, "cached", 4000.0)]
@@ -62,7 +62,7 @@ TINY = ["--image-size", "32", "--batch-size", "8", "--steps", "2", "--stem", "im
 def test_loaders_are_measured_on_one_and_two_ranks(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Real ranks take real steps; the record holds each row, and JSON adds the scaling and the share of the ceiling."""
+    """Real ranks take real steps; the record stores each row, and JSON adds scaling and share of the ceiling."""
     command = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
     assert feedline([*command, "--loader", "imagefolder", "--loader", "cached"]) == 0
     record = read_document(tmp_path / "training-speed.json", SpeedRecord)
@@ -77,10 +77,10 @@ def test_loaders_are_measured_on_one_and_two_ranks(
 
 
 @pytest.mark.slow
-def test_a_row_that_fails_does_not_cost_the_others(
+def test_a_row_that_fails_does_not_affect_the_others(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each of two ranks has fewer images than a batch; one rank's row is kept, and the exit code is 1."""
+    """Each of two ranks has fewer images than a batch; the row of one rank is kept, and the exit code is 1."""
     command = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
     assert feedline([*command, "--batch-size", "60", "--loader", "threaded"]) == 1
     captured = capsys.readouterr()
@@ -90,7 +90,7 @@ def test_a_row_that_fails_does_not_cost_the_others(
 
 @pytest.mark.slow
 def test_ranks_that_take_too_long_are_ended(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million steps take longer than 20 s; neither torchrun nor a rank, whose job lies in tmp_path, is left."""
+    """A million steps take longer than 20 s; torchrun and its ranks, whose job is in tmp_path, are all ended."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     config = TrainConfig(root=root, out=tmp_path, loader="cached", workers=0, device="cpu", image_size=32, batch_size=8)
     with pytest.raises(MeasurementError, match="cached on 2 x cpu took more than 20 s"):
@@ -109,10 +109,10 @@ def test_ranks_that_take_too_long_are_ended(root: Path, tmp_path: Path, monkeypa
         (["--steps", "3"], "--steps needs --train"),
     ],
 )
-def test_options_that_mean_nothing_are_wrong_usage(
+def test_options_without_effect_are_wrong_usage(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
 ) -> None:
-    """Exit code 2, and nothing was written: an option is never ignored."""
+    """The exit code is 2 and nothing is written: no option is ignored."""
     assert feedline(["bench", str(root), "--out", str(tmp_path / "out"), *options]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

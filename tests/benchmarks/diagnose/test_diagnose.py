@@ -1,4 +1,4 @@
-"""A whole diagnosis: a disk, a decoder or a model that was made slow on purpose is named; it is kept and shown."""
+"""A whole diagnosis: the verdict names a disk, a decoder or a model that a test made slow."""
 
 import json
 import time
@@ -11,15 +11,15 @@ import pytest
 import simplejpeg
 
 from feedline.benchmarks import Plan, bench
-from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, conclude, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, build_diagnosis, read_diagnosis, write_diagnosis
+from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, MeasuredRates, measure_rates
 from feedline.benchmarks.diagnose.recommend import CurvePoint
-from feedline.benchmarks.diagnose.runs import DiagnosisPlan, MeasuredRates, measure_all
 from feedline.benchmarks.diagnose.verdict import rate_of
-from feedline.benchmarks.measuring.child import answer_to
+from feedline.benchmarks.measuring.child import measure_job
 from feedline.benchmarks.measuring.encodings import Profile, time_encodings
+from feedline.benchmarks.measuring.model_step import ModelStep
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
-from feedline.benchmarks.measuring.steps import Step
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.support.throttle import Throttle
@@ -27,15 +27,15 @@ from feedline.prep import MeasurementError
 
 from ..runs import run_at
 
-FAST_STEP = Step(seconds_per_image=0.001)
-SLOW = 100  # images/s of what is made slow; everything else does five to forty times as much
+FAST_STEP = ModelStep(seconds_per_image=0.001)
+SLOW = 100  # images/s of the part that is made slow; the others reach five to forty times as much
 
 
 def in_this_process(throttle: Throttle | None = None) -> Callable[[MeasuringJob, float], MeasuringRun]:
-    """Return a runner that measures as a fresh process does, without the seconds that starting one takes."""
+    """Return a runner that measures as a fresh process does, without the seconds to start one."""
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
-        measurement = answer_to(throttled(job, throttle)).measurement
+        measurement = measure_job(throttled(job, throttle)).measurement
         assert measurement is not None
         return MeasuringRun(open_seconds=0.0, measurement=measurement, peak_rss_bytes=None)
 
@@ -46,8 +46,8 @@ def throttled(job: MeasuringJob, throttle: Throttle | None) -> MeasuringJob:
     return replace(job, throttle=throttle) if job.loader == "threaded" else job
 
 
-def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
-    """Diagnose two threads on small images; whatever is measured, the rest is the real machinery."""
+def diagnosed(root: Path, step: ModelStep = FAST_STEP, throttle: Throttle | None = None) -> Diagnosis:
+    """Diagnose ``threaded`` with two threads on small images, in this process."""
     plan = DiagnosisPlan(
         root=root, step=step, loaders=("threaded",), workers=(2,), batch_size=8, image_size=64, seconds=0.3, repeats=1
     )
@@ -56,7 +56,7 @@ def diagnosed(root: Path, step: Step = FAST_STEP, throttle: Throttle | None = No
         stages = time_stages_of(job.loader, job.spec, throttle)
         return Profile(as_is=stages, encode="restart", encodings={})
 
-    return conclude(plan, measure_all(plan, run=in_this_process(throttle), profile=profile))
+    return build_diagnosis(plan, measure_rates(plan, run=in_this_process(throttle), profile=profile))
 
 
 def slow_disk(root: Path) -> Throttle:
@@ -66,7 +66,7 @@ def slow_disk(root: Path) -> Throttle:
 
 @pytest.fixture
 def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libjpeg-turbo takes 20 ms an image: two threads decode 100 a second."""
+    """Make libjpeg-turbo take 20 ms per image, so that two threads decode 100 images/s."""
     decode = simplejpeg.decode_jpeg
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -78,7 +78,7 @@ def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """Reads held to 100 images a second, where decoding and the model could do many more."""
+    """Reads are limited to 100 images/s; decoding and the model are much faster."""
     verdicts = [diagnosed(root, throttle=slow_disk(root)).verdict.name for _ in range(10)]
 
     assert verdicts == ["fetch-bound"] * 10
@@ -87,7 +87,7 @@ def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_decoder")
 def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """A decoder of 20 ms an image, fed from memory."""
+    """The decoder takes 20 ms per image and reads from memory."""
     verdicts = [diagnosed(root).verdict.name for _ in range(10)]
 
     assert verdicts == ["decode-bound"] * 10
@@ -95,8 +95,8 @@ def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
-    """A model that takes 20 ms an image, on a loader that does many more."""
-    verdicts = [diagnosed(root, step=Step(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
+    """The model takes 20 ms per image; the loader is much faster."""
+    verdicts = [diagnosed(root, step=ModelStep(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
 
     assert verdicts == ["compute-bound"] * 10
 
@@ -105,7 +105,7 @@ def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
 def test_the_command_diagnoses_in_fresh_processes(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One JSON object as the contract has it, the tables on stderr, and a document that reads back."""
+    """The command writes one JSON object to stdout, tables to stderr, and a document that reads back."""
     arguments = ["--loader", "threaded", "--workers", "1,2", "--batch-size", "8", "--image-size", "64"]
     arguments += ["--seconds", "0.2", "--repeats", "1", "--step-ms", "160", "--out", str(tmp_path / "out"), "--json"]
 
@@ -127,12 +127,12 @@ def test_the_command_diagnoses_in_fresh_processes(
 
 @pytest.mark.slow
 def test_a_real_training_step_can_be_the_model(root: Path) -> None:
-    """ResNet-18 on the CPU at 32 pixels: its step is timed, and the images really are trained on."""
+    """The steps of ResNet-18 on the CPU at 32 pixels are real, and they are timed."""
     job = MeasuringJob(
         loader="cached",
         spec=LoaderSpec(root=root, batch_size=8, image_size=32),
         seconds=0.2,
-        step=Step(model="resnet18"),
+        step=ModelStep(model="resnet18"),
     )
     with_model = run_in_fresh_process(job, 300).measurement.images_per_second
     without = run_in_fresh_process(replace(job, step=None), 300).measurement.images_per_second
@@ -142,7 +142,7 @@ def test_a_real_training_step_can_be_the_model(root: Path) -> None:
 
 @pytest.mark.parametrize("loader", ["threaded", "imagefolder", "webdataset"])
 def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path, loader: str) -> None:
-    """Fetch, decode, transform and collate are all there; nothing is transferred without a GPU."""
+    """Fetch, decode, transform and collate take time; without a GPU nothing is transferred."""
     spec = LoaderSpec(root=root, batch_size=8, image_size=32)
     found = time_stages_of(loader, spec)
 
@@ -152,7 +152,7 @@ def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path,
 
 
 def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
-    """At 100 images a second an image takes 10 ms to fetch, and most of the time is fetching."""
+    """At 100 images/s an image takes 10 ms to fetch, and fetching takes most of the time."""
     spec = LoaderSpec(root=root, batch_size=8, image_size=32)
     found = time_stages_of("threaded", spec, slow_disk(root))
 
@@ -160,7 +160,7 @@ def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
 
 
 def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
-    """A sample in each encoding: resized ones are a part of the bytes, restart markers a few percent more."""
+    """Resized images have fewer bytes; restart markers add a few percent."""
     found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))
 
     assert list(found) == ["copy", "restart", "resize"]
@@ -182,14 +182,14 @@ def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
 def test_wrong_usage_is_one_sentence(
     arguments: list[str], code: int, sentence: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The thing, the value, and an exit code that tells usage from data."""
+    """The error has the thing and its value, and the exit code distinguishes usage from data."""
     assert feedline(["diagnose", *arguments]) == code
     stderr = capfd.readouterr().err
     assert sentence in " ".join(stderr.split()) and "Traceback" not in stderr
 
 
 def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
-    """Foreign JSON is refused by name, with the command that makes a diagnosis."""
+    """Foreign JSON is rejected by name, with the command that makes a diagnosis."""
     (tmp_path / "diagnosis.json").write_text('{"format": "feedline-bench"}')
 
     with pytest.raises(MeasurementError, match="feedline diagnose ROOT"):
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
 
 
 def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
-    """Return a diagnosis of invented runs: a decoder of half the model's speed."""
+    """Return a diagnosis of invented runs, in which the decoder has half the model's speed."""
     parts = {"fetch": 0.1, "decode": 1.5, "transform": 0.3, "collate": 0.1, "transfer": 0.0}
     stages = StageTimes(loader="threaded", parts=parts, sizes=(110_000,) * 4, work_seconds=(0.002,) * 4)
     smaller = replace(stages, sizes=(30_000,) * 4, work_seconds=(0.0005,) * 4)
@@ -219,23 +219,26 @@ def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
         runs=(),
         problems=(problem,) if problem else (),
     )
-    return conclude(DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root)))
+    return build_diagnosis(
+        DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root))
+    )
 
 
-def test_what_was_measured_is_concluded_and_kept(tmp_path: Path) -> None:
-    """Verdict, gain, what would change it and what to do; the document reads back as it was."""
+def test_a_diagnosis_follows_from_the_rates_and_reads_back(tmp_path: Path) -> None:
+    """Verdict, gain, break-even and advice are known; the document reads back as it was written."""
     found = found_by_hand(tmp_path)
     write_diagnosis(tmp_path / "out", found)
 
     assert found.verdict.name == "decode-bound" and (found.loader, found.workers) == ("threaded", 2)
     assert (found.gain.loader, found.gain.before, found.gain.after) == ("imagefolder", 500, 1000)
     assert found.enough_workers is None and found.break_even.model_images_per_second == 1000
-    assert any("--encode resize makes an image cost 4.00 times less" in step for step in advice(found))
+    smaller = "Make decoding 4.00 times cheaper with smaller images, and check the accuracy: feedline shard"
+    assert any(step.startswith(smaller) and step.endswith("--encode resize") for step in advice(found))
     assert read_diagnosis(tmp_path / "out" / "diagnosis.json") == found
 
 
 def test_the_report_begins_with_the_diagnosis_among_its_records(root: Path, tmp_path: Path) -> None:
-    """One heading of the first rank, the verdict; tables of the runs, the stages and the disks; all text escaped."""
+    """The verdict is the only h1; tables of runs, stages and disks follow; all text is escaped."""
     out = tmp_path / "bench"
     write_diagnosis(out, found_by_hand(root, problem="<script>alert(1)</script>"))
     bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=lambda job, timeout: run_at(100))

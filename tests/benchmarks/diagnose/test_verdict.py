@@ -1,4 +1,4 @@
-"""The verdict and the recommendation: known numbers give known answers, whatever the machine."""
+"""The verdict and the recommendation: known rates give known results on every machine."""
 
 import math
 from dataclasses import replace
@@ -12,9 +12,16 @@ from feedline.benchmarks.diagnose.recommend import (
     break_even,
     enough_workers,
     recommend,
-    trained,
+    training_rate,
 )
-from feedline.benchmarks.diagnose.verdict import BALANCED, DifferentialRates, Rate, judge, rate_of, state_that_counts
+from feedline.benchmarks.diagnose.verdict import (
+    BALANCED,
+    DifferentialRates,
+    Rate,
+    decide_verdict,
+    rate_of,
+    state_that_counts,
+)
 from feedline.prep import MeasurementError
 
 
@@ -30,7 +37,7 @@ def evidence(
     fetch_share: float = 0.05,
     spread: float = 0.02,
 ) -> DifferentialRates:
-    """The runs of a machine where loader and model work side by side; a cold rate makes the cold state count."""
+    """Return the rates of a loader and a model that run at the same time; with a cold rate, the state is cold."""
     loader = warm if cold is None else cold
     return DifferentialRates(
         model=rate(model, spread),
@@ -59,35 +66,35 @@ def evidence(
     ],
 )
 def test_known_numbers_give_known_verdicts(found: DifferentialRates, verdict: str) -> None:
-    """Far apart is decided however much it wavers; close together is balanced when quiet, open when noisy."""
-    assert judge(found).name == verdict
+    """Distant rates give a verdict with any spread; close rates are balanced, or inconclusive with a large spread."""
+    assert decide_verdict(found).name == verdict
 
 
-def test_the_verdict_says_the_numbers_behind_it() -> None:
-    """Both rates, the state of the cache, the share of the guilty stage, and how much of the training is lost."""
-    verdict = judge(evidence(model=2000, warm=1000))
+def test_the_verdict_has_the_numbers_behind_it() -> None:
+    """The verdict has both rates, the state of the cache, the time of each stage, and the share that is lost."""
+    verdict = decide_verdict(evidence(model=2000, warm=1000))
 
     assert "1,000 images/s (warm data)" in verdict.sentence and "2,000" in verdict.sentence
     assert verdict.stall == pytest.approx(0.5)
     assert verdict.milliseconds == pytest.approx({"fetch": 0.05, "decode": 0.95, "model": 0.5})
 
 
-def test_runs_that_contradict_each_other_decide_nothing() -> None:
-    """A model that takes 1,000 images/s alone cannot take 2,500 from a loader, where that would be balanced."""
+def test_runs_that_contradict_each_other_are_inconclusive() -> None:
+    """A model that takes 1,000 images/s alone cannot take 2,500 from a loader, and that rate would be balanced."""
     found = replace(evidence(model=1000, warm=2400), together=rate(2500))
 
-    assert judge(found).name == "inconclusive"
-    assert "together, more than one of them alone" in judge(found).sentence
+    assert decide_verdict(found).name == "inconclusive"
+    assert "together, more than one of them alone" in decide_verdict(found).sentence
 
 
-def test_a_contradiction_that_changes_nothing_is_let_pass() -> None:
-    """Short runs differ: 110 images/s together where the loader alone had 100 do not excuse the loader."""
-    assert judge(replace(evidence(model=1000, warm=100), together=rate(110))).name == "decode-bound"
+def test_a_contradiction_that_does_not_change_the_verdict_is_accepted() -> None:
+    """Short runs differ: 110 images/s together and 100 of the loader alone are still decode-bound."""
+    assert decide_verdict(replace(evidence(model=1000, warm=100), together=rate(110))).name == "decode-bound"
 
 
 def test_an_inconclusive_verdict_names_the_candidates_and_the_next_command() -> None:
-    """Wavering by 60 %, a loader of 1.1 times the model's speed may be anything."""
-    sentence = judge(evidence(model=1000, warm=1100, spread=0.6)).sentence
+    """With a spread of 60 %, several verdicts fit a loader of 1.1 times the model's speed."""
+    sentence = decide_verdict(evidence(model=1000, warm=1100, spread=0.6)).sentence
 
     assert "60%" in sentence and "compute-bound or decode-bound" in sentence and "--repeats" in sentence
 
@@ -114,27 +121,27 @@ def scaled(found: Rate, factor: float) -> Rate:
 
 @given(found_evidence(), st.integers(min_value=-20, max_value=20))
 def test_a_machine_twice_as_fast_in_everything_has_the_same_bottleneck(found: DifferentialRates, power: int) -> None:
-    """Scaling all rates leaves the verdict: by powers of two, which floating point does exactly."""
+    """A factor on all rates keeps the verdict. Factors are powers of two, with which floating point is exact."""
     factor = 2.0**power
     rates = {name: scaled(getattr(found, name), factor) for name in ("model", "warm", "together")}
     other = replace(found, **rates, cold=None if found.cold is None else scaled(found.cold, factor))
 
-    assert judge(other).name == judge(found).name
+    assert decide_verdict(other).name == decide_verdict(found).name
 
 
 @given(found_evidence(), RUNS, st.integers(min_value=1, max_value=7))
 def test_a_slower_disk_never_makes_the_model_the_bottleneck(found: DifferentialRates, cold: Rate, power: int) -> None:
-    """Where a disk of an eighth of the speed leaves the model the bottleneck, it was the bottleneck before."""
+    """If the model is the bottleneck with a slower disk, it is the bottleneck with the faster disk too."""
     before = replace(found, cold=cold, state="cold")
     after = replace(before, cold=scaled(cold, 0.5**power))
 
-    assert judge(after).name != "compute-bound" or judge(before).name == "compute-bound"
+    assert decide_verdict(after).name != "compute-bound" or decide_verdict(before).name == "compute-bound"
 
 
 @given(found_evidence())
 def test_the_times_of_a_verdict_add_up(found: DifferentialRates) -> None:
-    """Fetch and decode make the loader's time per image, and none is negative."""
-    verdict = judge(found)
+    """Fetch and decode add up to the loader's time per image, and none is negative."""
+    verdict = decide_verdict(found)
     loader = 1000 / found.loader.images_per_second
 
     assert verdict.milliseconds["fetch"] + verdict.milliseconds["decode"] == pytest.approx(loader)
@@ -142,15 +149,15 @@ def test_the_times_of_a_verdict_add_up(found: DifferentialRates) -> None:
 
 
 @pytest.mark.parametrize("rates", [(0, 1, 2), (3, 2, 4), (1, 2, math.inf), (1, math.nan, 2)])
-def test_what_is_no_rate_is_refused(rates: tuple[float, float, float]) -> None:
-    """Zero, infinity, NaN and a median outside its own range."""
+def test_values_that_are_no_rate_are_rejected(rates: tuple[float, float, float]) -> None:
+    """The values are zero, infinity, NaN and a median outside its own range."""
     lowest, median, highest = rates
-    with pytest.raises(MeasurementError, match="no rates"):
+    with pytest.raises(MeasurementError, match="are not the lowest, median and highest of any rates"):
         Rate(images_per_second=median, lowest=lowest, highest=highest)
 
 
 def test_data_larger_than_free_memory_are_cold_in_every_epoch() -> None:
-    """ImageNet's 138 GiB do not fit into 16 GiB; Tiny-ImageNet's 0.25 do."""
+    """ImageNet's 138 GiB do not fit into 16 GiB; Tiny-ImageNet's 0.25 GiB do."""
     assert state_that_counts(138 * 2**30, 16 * 2**30) == "cold"
     assert state_that_counts(2**28, 16 * 2**30) == "warm"
 
@@ -171,53 +178,53 @@ CURVE = [
 
 
 def test_the_recommendation_is_the_knee_and_not_the_maximum() -> None:
-    """Eight threads are 0.4 % faster than four, within their own spread of 2 %: four."""
+    """Eight threads are 0.4 % faster than four, within their spread of 2 %, so four are recommended."""
     found = recommend(CURVE)
 
     assert (found.loader, found.workers) == ("threaded", 4)
 
 
 def test_a_noisy_curve_has_an_earlier_knee() -> None:
-    """If the best itself wavers by 20 %, two threads are within it."""
+    """If the best has a spread of 20 %, two threads are within it."""
     curve = [*CURVE[:-1], point("threaded", 8, 2510, spread=0.2)]
 
     assert recommend(curve).workers == 2
 
 
-def test_no_workers_are_recommended_only_where_there_is_no_choice() -> None:
-    """Loading in the trainer's own thread stops while the model computes, so its rate alone says little."""
+def test_no_workers_are_recommended_only_without_a_choice() -> None:
+    """Loading in the trainer's own thread stops while the model computes, so its rate alone is not enough."""
     assert recommend([point("threaded", 0, 3000), point("threaded", 1, 2999)]).workers == 1
     assert recommend([point("threaded", 0, 3000)]).workers == 0
 
 
 def test_a_slow_model_needs_fewer_workers() -> None:
-    """1,000 images/s with a tenth to spare are fed by two threads, 5,000 by none that were measured."""
+    """Two threads load 1,000 images/s with a tenth to spare; no measured number of threads loads 5,000."""
     assert enough_workers(CURVE, "threaded", 1000) == 2
     assert enough_workers(CURVE, "threaded", 5000) is None
 
 
-def test_the_gain_is_told_against_what_most_people_run() -> None:
-    """The first loader of the table with one worker for each CPU."""
+def test_the_gain_is_relative_to_the_baseline() -> None:
+    """The baseline is the first loader of the table with one worker per CPU."""
     assert (baseline(CURVE, cpus=4).loader, baseline(CURVE, cpus=4).workers) == ("imagefolder", 4)
 
 
-def test_side_by_side_the_slower_decides_and_in_turn_the_times_add_up() -> None:
-    """1000 and 1000 images/s give 1000 with workers on CPUs of their own, and 500 otherwise."""
-    assert trained(1000, 1000, shares_cpus=False, workers=2) == 1000
-    assert trained(1000, 1000, shares_cpus=False, workers=0) == pytest.approx(500)
-    assert trained(1000, 1000, shares_cpus=True, workers=2) == pytest.approx(500)
+def test_the_slower_part_decides_unless_loader_and_model_take_turns() -> None:
+    """1000 and 1000 images/s give 1000 with workers on other CPUs than the model, and 500 otherwise."""
+    assert training_rate(1000, 1000, shares_cpus=False, workers=2) == 1000
+    assert training_rate(1000, 1000, shares_cpus=False, workers=0) == pytest.approx(500)
+    assert training_rate(1000, 1000, shares_cpus=True, workers=2) == pytest.approx(500)
 
 
-def test_the_break_even_is_where_the_verdict_really_turns() -> None:
-    """At that many CPUs, that bandwidth or that model the two sides are equal; a tenth more or less decides."""
+def test_the_verdict_changes_at_the_break_even() -> None:
+    """At these CPUs, this bandwidth or this model loader and model are equal; a tenth more or less decides."""
     found = evidence(model=4000, warm=2000)
     turns = break_even(found, point("threaded", 2, 2000), 110_000, shares_cpus=False)
 
-    assert turns.cpus == pytest.approx(4)  # 1 ms of CPU time an image
+    assert turns.cpus == pytest.approx(4)  # 1 ms of CPU time per image
     assert turns.disk_bytes_per_second == pytest.approx(2000 * 110_000)
     at = turns.model_images_per_second
-    assert judge(replace(found, model=rate(at), together=rate(at))).name == "balanced"
-    assert judge(replace(found, model=rate(at * 1.2))).name == "decode-bound"
+    assert decide_verdict(replace(found, model=rate(at), together=rate(at))).name == "balanced"
+    assert decide_verdict(replace(found, model=rate(at * 1.2))).name == "decode-bound"
     slower = rate(at / (BALANCED * 1.1))
-    assert judge(replace(found, model=slower, together=slower)).name == "compute-bound"
+    assert decide_verdict(replace(found, model=slower, together=slower)).name == "compute-bound"
     assert break_even(found, point("threaded", 2, 2000), 110_000, shares_cpus=True).cpus is None

@@ -1,4 +1,4 @@
-"""The what-if: known loads on known disks have known rates, and a throttle is what the prediction takes it for."""
+"""The what-if: known loads on known disks have known rates, and a throttle behaves as the prediction assumes."""
 
 import json
 import math
@@ -29,7 +29,7 @@ UNLIMITED = Disk(name="none", bytes_per_second=math.inf, waiting_seconds=0.0, re
 
 
 def load(workers: int = 4, rate: float = 1000.0, size: float = 100_000.0, sequential: bool = False) -> Load:
-    """Return a loader of equal images whose threads do not hinder each other."""
+    """Return a load of equal images whose threads do not slow each other down."""
     rates = {count: rate * count / workers for count in range(1, workers + 1)}
     return Load(sizes=(size,), work_seconds=(1.0,), rates=rates, workers=workers, sequential=sequential)
 
@@ -37,27 +37,27 @@ def load(workers: int = 4, rate: float = 1000.0, size: float = 100_000.0, sequen
 @pytest.mark.parametrize(
     ("disk", "expected"),
     [
-        (UNLIMITED, 1000),  # nothing but the work
-        (replace(UNLIMITED, bytes_per_second=20e6), 200),  # the link: 20 MB/s of 100 kB
-        (replace(UNLIMITED, waiting_seconds=0.016), 200),  # four threads, 4 ms of work and 16 of waiting
-        (replace(UNLIMITED, moving_seconds=0.01), 100),  # one head, 10 ms an image
-        (replace(UNLIMITED, moving_seconds=0.01, request_bytes=60e3), 50),  # and two requests an image
+        (UNLIMITED, 1000),  # only the work
+        (replace(UNLIMITED, bytes_per_second=20e6), 200),  # the link: 20 MB/s, 100 kB per image
+        (replace(UNLIMITED, waiting_seconds=0.016), 200),  # four threads, 4 ms of work and 16 ms of waiting
+        (replace(UNLIMITED, moving_seconds=0.01), 100),  # one head, 10 ms per image
+        (replace(UNLIMITED, moving_seconds=0.01, request_bytes=60e3), 50),  # and two requests per image
         (replace(UNLIMITED, request_bytes_per_second=1e6), 4 / 0.104),  # each request alone takes 100 ms
     ],
 )
-def test_what_one_limit_alone_allows_is_predicted_exactly(disk: Disk, expected: float) -> None:
-    """Four threads, 4 ms of work each: the work, the link, the latency, the head, the requests."""
+def test_the_rate_under_one_limit_is_predicted_exactly(disk: Disk, expected: float) -> None:
+    """With four threads and 4 ms of work each, the limits are work, link, latency, head and requests."""
     assert predict(load(), disk) == pytest.approx(expected, rel=0.01)
 
 
-def test_reading_ahead_hides_latency_and_not_bandwidth() -> None:
-    """A stream of shards waits for no request; the link is as narrow as ever."""
+def test_read_ahead_hides_latency_but_not_bandwidth() -> None:
+    """A stream of shards does not wait for requests, but the link limits it in the same way."""
     assert predict(load(sequential=True), replace(UNLIMITED, waiting_seconds=0.016)) == pytest.approx(1000, rel=0.01)
     assert predict(load(sequential=True), replace(UNLIMITED, bytes_per_second=20e6)) == pytest.approx(200, rel=0.01)
 
 
-def test_threads_that_wait_leave_the_cpus_to_the_others() -> None:
-    """Two threads on one CPU are no faster than one, until both wait half of the time: then they take turns."""
+def test_threads_that_wait_do_not_use_the_cpus() -> None:
+    """Two threads on one CPU are as fast as one, unless both wait half of the time and take turns."""
     two = Load(sizes=(1.0,) * 3, work_seconds=(0.5, 1.0, 1.5), rates={1: 1000, 2: 1000}, workers=2)
     waiting = replace(UNLIMITED, waiting_seconds=0.001)
 
@@ -66,8 +66,8 @@ def test_threads_that_wait_leave_the_cpus_to_the_others() -> None:
     assert predict(two, waiting) > 650
 
 
-def test_the_callers_own_thread_is_not_taken_for_a_worker() -> None:
-    """Where one worker was measured, the slower rate of none does not count; where it was not, it has to."""
+def test_the_rate_without_workers_only_counts_if_one_worker_was_not_measured() -> None:
+    """If one worker was measured, its rate is used; otherwise the rate without workers is."""
     assert replace(load(workers=1), rates={0: 400.0, 1: 800.0}).rate(1) == 800
     assert replace(load(workers=2), rates={0: 400.0, 2: 900.0}).rate(1) == 400
 
@@ -80,7 +80,7 @@ SIZES = st.lists(st.tuples(st.floats(1e3, 1e6), st.floats(1e-4, 1e-2)), min_size
 def test_no_prediction_beats_the_link_the_latency_or_the_loader(
     images: list[tuple[float, float]], workers: int, bandwidth: float, waiting: float, moving: float
 ) -> None:
-    """Each limit is one whatever else there is, within the raggedness of 2,000 images."""
+    """Each limit holds in every combination, within the noise of 2,000 images."""
     sizes, work = zip(*images, strict=True)
     rates = {count: 500.0 * count for count in range(1, workers + 1)}
     disk = replace(UNLIMITED, bytes_per_second=bandwidth, waiting_seconds=waiting, moving_seconds=moving)
@@ -91,8 +91,8 @@ def test_no_prediction_beats_the_link_the_latency_or_the_loader(
 
 
 @pytest.mark.parametrize("disk", DISKS, ids=lambda disk: disk.name)
-def test_every_disk_of_the_table_says_where_its_numbers_are_from(disk: Disk) -> None:
-    """A source or a named assumption, and a faster link never makes it slower."""
+def test_every_disk_of_the_table_has_a_source(disk: Disk) -> None:
+    """The source marks the assumptions, and a faster link never makes a disk slower."""
     faster = replace(disk, bytes_per_second=2 * disk.bytes_per_second)
 
     assert len(disk.source) > 10 and ("assumed" in disk.source or "as 1 Gb" in disk.source)
@@ -118,7 +118,7 @@ PROFILE = Profile(
 
 
 def test_encodings_differ_by_their_bytes_and_by_their_work() -> None:
-    """Smaller images are four times as many on a narrow link, and twice as many where decoding is the limit."""
+    """Resized images are four times as fast on a slow link, and twice as fast if decoding is the limit."""
     found = {(row.disk, row.encode): row for row in what_ifs(PROFILE, {1: 600, 2: 1000}, 2)}
     slow, fast = ("1 Gb network", "NVMe SSD")
 
@@ -129,7 +129,7 @@ def test_encodings_differ_by_their_bytes_and_by_their_work() -> None:
 
 
 def test_a_slow_model_hides_a_slow_disk() -> None:
-    """A model of 20 images/s takes ImageNet 17.8 hours on every disk that is faster than that."""
+    """A model of 20 images/s takes 17.8 hours for ImageNet on every disk that is faster."""
     rows = what_ifs(PROFILE, {2: 1000}, 2, model=20.0)
 
     assert {round(row.images_per_second) for row in rows if row.disk not in ("HDD", "object store")} == {20}
@@ -137,7 +137,7 @@ def test_a_slow_model_hides_a_slow_disk() -> None:
 
 
 def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> None:
-    """Eight threads at once get what one would get: the link is shared."""
+    """Eight threads together get the bandwidth of one, because they share the link."""
     samples = open_samples(root, "train")
     images = range(40)
     total = sum(len(samples.read(index).data) for index in images)
@@ -151,8 +151,8 @@ def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> No
     assert slow.name(0) == samples.name(0) and isinstance(slow.read(0), EncodedImage)
 
 
-def test_requests_wait_side_by_side(root: Path) -> None:
-    """Eight requests of a second from eight threads are over long before the eight that one thread would take."""
+def test_requests_wait_at_the_same_time(root: Path) -> None:
+    """Eight requests of 1 s from eight threads take much less than the 8 s of one thread."""
     slow = ThrottledSamples(open_samples(root, "train"), Throttle(bytes_per_second=1e12, seconds_per_request=1.0))
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
@@ -162,14 +162,14 @@ def test_requests_wait_side_by_side(root: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (-1.0, 0.0), (1.0, -0.1), (math.nan, 0.0)])
-def test_a_throttle_that_makes_no_sense_is_refused(values: tuple[float, float]) -> None:
-    """No bytes a second, or time that runs backwards."""
+def test_an_invalid_throttle_is_rejected(values: tuple[float, float]) -> None:
+    """A throttle needs a positive bandwidth and no negative time."""
     with pytest.raises(LoaderError, match="a throttle needs"):
         Throttle(bytes_per_second=values[0], seconds_per_request=values[1])
 
 
-def test_only_our_own_loader_can_be_throttled(root: Path) -> None:
-    """A library reads for itself: pretending to slow it down would be a lie."""
+def test_only_threaded_can_be_throttled(root: Path) -> None:
+    """The other loaders' libraries read files themselves, so a throttle would have no effect."""
     job = MeasuringJob(
         loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1, throttle=Throttle(bytes_per_second=1e6)
     )
@@ -192,7 +192,7 @@ main()
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Class folders of 600 small images: at the end of an epoch threads run out of work, so it must be long."""
+    """Return class folders of 600 small images: threads run out of work at the end of an epoch, so it must be long."""
     layout = SyntheticSpec(layout="ilsvrc2012", classes=2, images_per_class=300, seed=2, scale=0.1)
     write_synthetic(tmp_path / "archives", layout)
     prepare_imagenet([tmp_path / "archives"], tmp_path / "many")
@@ -201,7 +201,7 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_check_finds_the_prediction_near_where_no_cpu_is_short(many: Path) -> None:
-    """Threads that sleep in their decoder need no CPU: what is left is the disk. (10 % is for a quiet machine.)"""
+    """Threads that sleep in their decoder need no CPU, so only the disk limits them. (10 % needs an idle machine.)"""
     spec = LoaderSpec(root=many, batch_size=32, image_size=32, workers=4)
     found = check(spec, seconds=1.5, repeats=1, command=[sys.executable, "-c", SLOW_DECODER])
 
@@ -211,7 +211,7 @@ def test_the_check_finds_the_prediction_near_where_no_cpu_is_short(many: Path) -
 
 @pytest.mark.slow
 def test_the_command_checks_the_prediction_and_keeps_the_record(root: Path, tmp_path: Path) -> None:
-    """Predicted, measured and the error of each condition, whatever it is, in a document and as a table."""
+    """The document and the table have the prediction, the measured rate and the error of each condition."""
     words = ["--out", str(tmp_path / "check.json"), "--workers", "1", "--batch-size", "8", "--image-size", "32"]
     command = [
         sys.executable,

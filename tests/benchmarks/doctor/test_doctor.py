@@ -1,4 +1,4 @@
-"""The doctor: made-up machines get the findings they deserve, and the real one is examined without harm."""
+"""The doctor: invented machines get known findings, and the real machine is examined."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from feedline.benchmarks import Environment, Machine
-from feedline.benchmarks.doctor.doctor import examine, usable
+from feedline.benchmarks.doctor.doctor import run_checks, usable
 from feedline.benchmarks.doctor.finding import Finding
-from feedline.benchmarks.doctor.machine_state import DataFolder, MachineState, Torch, gather
+from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, TorchBuild, collect_facts
 from feedline.cli.main import run as feedline
 
-HEALTHY = MachineState(
+HEALTHY = MachineFacts(
     environment=Environment(
         machine=Machine(cpu="Xeon", cpus=16, memory_gib=128, gpu="NVIDIA H100", system="Linux x86_64"),
         platform="Linux-6.8",
@@ -30,7 +30,7 @@ HEALTHY = MachineState(
     machine_cpus=16,
     affinity_cpus=16,
     cpu_quota=None,
-    torch=Torch(
+    torch=TorchBuild(
         cuda="13.0", sees_gpu=True, architectures=("sm_80", "sm_90", "sm_120"), capabilities=((9, 0),), threads=16
     ),
     visible_devices=None,
@@ -57,7 +57,7 @@ WINDOWS = replace(
         load_average=None,
     ),
     affinity_cpus=None,
-    torch=Torch(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
+    torch=TorchBuild(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
     open_files=None,
     open_files_hard=None,
     place=DataFolder(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
@@ -68,46 +68,46 @@ WINDOWS = replace(
 )
 
 
-def machine(**changes: Any) -> MachineState:
-    """The healthy machine with another environment."""
+def machine(**changes: Any) -> MachineFacts:
+    """Return the healthy machine with another environment."""
     return replace(HEALTHY, environment=replace(HEALTHY.environment, **changes))
 
 
-def torch(**changes: Any) -> MachineState:
-    """The healthy machine with another torch."""
+def torch(**changes: Any) -> MachineFacts:
+    """Return the healthy machine with another torch."""
     return replace(HEALTHY, torch=replace(HEALTHY.torch, **changes))
 
 
-def place(**changes: Any) -> MachineState:
-    """The healthy machine with another disk."""
+def place(**changes: Any) -> MachineFacts:
+    """Return the healthy machine with another disk."""
     return replace(HEALTHY, place=replace(HEALTHY.place, **changes))
 
 
-def about(facts: MachineState, subject: str) -> Finding:
-    """The one finding about ``subject``."""
-    (finding,) = (finding for finding in examine(facts) if finding.subject == subject)
+def about(facts: MachineFacts, subject: str) -> Finding:
+    """Return the only finding about ``subject``."""
+    (finding,) = (finding for finding in run_checks(facts) if finding.subject == subject)
     return finding
 
 
-def test_a_healthy_machine_has_nothing_to_mend() -> None:
-    """Every finding is ok, and needs no command."""
-    found = examine(HEALTHY)
+def test_a_healthy_machine_needs_no_fix() -> None:
+    """Every finding is ok and has no command."""
+    found = run_checks(HEALTHY)
 
     assert {finding.level for finding in found} == {"ok"}
     assert not any(finding.mend for finding in found)
     assert usable(found)
 
 
-def test_every_other_finding_says_what_follows() -> None:
-    """A finding that is not ok has a consequence, on the worst machine of all too."""
+def test_every_other_finding_has_a_consequence() -> None:
+    """A finding that is not ok has a consequence, even on the worst machine."""
     worst = replace(WINDOWS, pillow_reads_jpeg=False, torch=replace(WINDOWS.torch, threads=99), libjpeg_turbo=None)
 
-    assert all(finding.consequence for finding in examine(worst) if finding.level != "ok")
+    assert all(finding.consequence for finding in run_checks(worst) if finding.level != "ok")
 
 
-def test_windows_is_told_of_long_paths_antivirus_and_code_page() -> None:
-    """With commands that Windows knows; and nothing of /dev/shm, governors or ulimit, which it does not."""
-    subjects = {finding.subject: finding for finding in examine(WINDOWS)}
+def test_windows_gets_findings_about_long_paths_antivirus_and_code_page() -> None:
+    """The commands run on Windows, and there are no findings about /dev/shm, governors or ulimit."""
+    subjects = {finding.subject: finding for finding in run_checks(WINDOWS)}
 
     assert "LongPathsEnabled /t REG_DWORD /d 1" in (subjects["long paths"].mend or "")
     assert "Add-MpPreference -ExclusionPath 'D:\\data'" in (subjects["antivirus"].mend or "")
@@ -115,11 +115,11 @@ def test_windows_is_told_of_long_paths_antivirus_and_code_page() -> None:
     assert subjects["loaders"].level == "ok" and "Linux" in subjects["loaders"].found
     assert subjects["pillow"].level == "ok"  # Pillow-SIMD would need a compiler there
     assert not {"/dev/shm", "clock", "load", "open files"} & set(subjects)
-    assert usable(examine(WINDOWS))
+    assert usable(run_checks(WINDOWS))
 
 
-def test_a_container_with_half_a_cpu_is_warned_of_its_quota_and_threads() -> None:
-    """The quota and the machine's CPUs are both named; OpenMP is told to use what is granted."""
+def test_a_container_with_half_a_cpu_gets_warnings_about_quota_and_threads() -> None:
+    """The finding names the quota and the machine's CPUs; the fix limits OpenMP to the granted CPU."""
     facts = replace(machine(machine=replace(HEALTHY.environment.machine, cpus=1)), cpu_quota=0.5)
 
     assert about(facts, "cpu").level == "warning"
@@ -129,7 +129,7 @@ def test_a_container_with_half_a_cpu_is_warned_of_its_quota_and_threads() -> Non
 
 
 def test_an_affinity_is_only_a_note() -> None:
-    """Fewer CPUs than the machine has are no fault; they are said, because others may not respect them."""
+    """Fewer CPUs than the machine has are reported, because other programs may not respect the affinity."""
     facts = replace(machine(machine=replace(HEALTHY.environment.machine, cpus=4)), affinity_cpus=4)
 
     assert about(facts, "cpu").level == "note"
@@ -147,7 +147,7 @@ def test_shared_memory_is_compared_with_what_workers_need(size: int, level: str)
 
 
 def test_a_low_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
-    """macOS's 256, below a hard limit that the user may go up to; root is needed only beyond that."""
+    """The user can raise macOS's 256 up to the hard limit; only more than that needs root."""
     assert about(replace(HEALTHY, open_files=256), "open files").mend == "ulimit -n 4096"
     assert about(replace(HEALTHY, open_files=256, open_files_hard=2048), "open files").mend == "ulimit -n 2048"
     assert "sudo" in (about(replace(HEALTHY, open_files=256, open_files_hard=256), "open files").mend or "")
@@ -158,7 +158,7 @@ def test_a_low_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
     [("13.0", "535.104.05", 580), ("12.8", "470.57", 525), ("11.8", "418.1", 450)],
 )
 def test_an_old_driver_is_named_with_the_one_that_is_needed(built: str, driver: str, needed: int) -> None:
-    """By CUDA's first number; torch itself would only say that it sees no GPU."""
+    """The major version of CUDA decides; torch itself only reports that there is no GPU."""
     facts = replace(machine(driver=driver), torch=replace(HEALTHY.torch, cuda=built, sees_gpu=False, capabilities=()))
     finding = about(facts, "gpu")
 
@@ -168,13 +168,13 @@ def test_an_old_driver_is_named_with_the_one_that_is_needed(built: str, driver: 
 
 
 def test_a_driver_of_the_same_cuda_major_is_good_enough() -> None:
-    """525 runs every CUDA 12, and a newer driver every older CUDA."""
+    """Driver 525 runs every CUDA 12, and a newer driver runs every older CUDA."""
     for driver in ("525.60.13", "595.10"):
         assert about(replace(machine(driver=driver), torch=replace(HEALTHY.torch, cuda="12.9")), "gpu").level == "ok"
 
 
 def test_a_gpu_that_torch_does_not_use_is_a_warning_with_the_reason() -> None:
-    """A CPU build; CUDA_VISIBLE_DEVICES; no code for the GPU's generation."""
+    """The reasons: a CPU build, CUDA_VISIBLE_DEVICES, no code for the GPU's generation."""
     unseen = {"sees_gpu": False, "capabilities": ()}
 
     assert "without CUDA" in about(torch(cuda=None, architectures=(), **unseen), "gpu").found
@@ -183,8 +183,8 @@ def test_a_gpu_that_torch_does_not_use_is_a_warning_with_the_reason() -> None:
     assert about(torch(capabilities=((12, 1),)), "gpu").level == "ok"  # by the code for 12.0
 
 
-def test_a_cuda_build_without_a_gpu_works_and_says_so() -> None:
-    """Only a note: models train on the CPU."""
+def test_a_cuda_build_without_a_gpu_is_a_note() -> None:
+    """Models train on the CPU, so feedline works."""
     facts = machine(machine=replace(HEALTHY.environment.machine, gpu=None), driver=None)
     finding = about(replace(facts, torch=replace(HEALTHY.torch, sees_gpu=False, capabilities=())), "gpu")
 
@@ -195,34 +195,34 @@ def test_a_cuda_build_without_a_gpu_works_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("capability", "level"), [((8, 0), "ok"), ((8, 6), "note"), ((7, 5), "note"), ((8, 9), "ok"), ((10, 0), "ok")]
 )
-def test_gpus_with_a_jpeg_engine_are_told_from_those_without(capability: tuple[int, int], level: str) -> None:
+def test_gpus_with_a_jpeg_engine_are_distinguished_from_those_without(capability: tuple[int, int], level: str) -> None:
     """A100, Ada, Hopper and Blackwell have one; consumer Ampere and Turing do not."""
     facts = torch(capabilities=(capability,), architectures=("sm_75", "sm_80", "sm_100"))
 
     assert about(facts, "gpu decoder").level == level
 
 
-def test_slow_storage_asks_for_shards_and_a_full_disk_stops() -> None:
-    """Hard disks and networks are warned of; without space feedline cannot work."""
+def test_slow_storage_needs_shards_and_a_full_disk_is_a_problem() -> None:
+    """Hard disks and networks give a warning; without space feedline cannot work."""
     for storage in ("hdd", "network"):
         assert about(place(storage=storage), "storage").mend == "feedline shard /data"
     assert about(place(storage="virtual"), "storage").level == "ok"
     levels = [about(place(free_bytes=size), "space").level for size in (10**8, 5 * 10**9, 10**11, 10**12)]
     assert levels == ["problem", "warning", "note", "ok"]
-    assert not usable(examine(place(free_bytes=10**8)))
+    assert not usable(run_checks(place(free_bytes=10**8)))
 
 
-def test_pillow_is_judged_by_what_it_decodes_with() -> None:
-    """No JPEG at all stops feedline, a slow JPEG library is a warning, plain Pillow a note."""
+def test_pillow_is_checked_for_its_jpeg_library() -> None:
+    """Pillow without JPEG is a problem, a slow JPEG library is a warning, plain Pillow is a note."""
     assert about(replace(HEALTHY, pillow="12.0.0"), "pillow").level == "note"
     assert about(replace(HEALTHY, libjpeg_turbo=None), "pillow").level == "warning"
     broken = replace(HEALTHY, pillow_reads_jpeg=False, libjpeg_turbo=None)
     assert about(broken, "pillow").level == "problem"
-    assert not usable(examine(broken))
+    assert not usable(run_checks(broken))
 
 
 def test_unknown_facts_bring_no_finding() -> None:
-    """Nothing is guessed of what could not be found out."""
+    """A check with unknown facts returns no finding."""
     unknown = replace(
         machine(shm_bytes=None, governor=None, load_average=None, libraries={}),
         place=DataFolder(path="/data", free_bytes=None, filesystem=None, storage=None),
@@ -230,14 +230,14 @@ def test_unknown_facts_bring_no_finding() -> None:
         machine_cpus=None,
         torch=replace(HEALTHY.torch, capabilities=()),
     )
-    subjects = {finding.subject for finding in examine(unknown)}
+    subjects = {finding.subject for finding in run_checks(unknown)}
 
     silent = {"/dev/shm", "clock", "load", "simplejpeg", "space", "storage", "open files", "gpu decoder"}
     assert not subjects & silent
 
 
 def test_this_machine_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command line: findings on stderr, one JSON object on stdout with the facts they come from."""
+    """The command writes findings to stderr, and one JSON object with findings and facts to stdout."""
     code = feedline(["doctor", str(tmp_path), "--json"])
     captured = capsys.readouterr()
     report = json.loads(captured.out)
@@ -252,26 +252,26 @@ def test_this_machine_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert (finding["mend"] or "") in captured.err
 
 
-def test_a_machine_on_which_feedline_cannot_work_leaves_with_1(
+def test_a_machine_on_which_feedline_cannot_work_exits_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here by a disk that is full."""
-    facts = gather(tmp_path)
+    """The disk is full."""
+    facts = collect_facts(tmp_path)
     full = replace(facts, place=replace(facts.place, free_bytes=0))
-    monkeypatch.setattr("feedline.benchmarks.doctor.machine_state.gather", lambda place: full)
+    monkeypatch.setattr("feedline.benchmarks.doctor.machine_facts.collect_facts", lambda place: full)
 
     assert feedline(["doctor", str(tmp_path)]) == 1
     assert "problem" in capsys.readouterr().err
 
 
 def before_all_others(modules: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run feedline with a folder of modules first; not by PYTHONPATH, which Windows' embeddable Python ignores."""
+    """Run feedline with a folder of modules first on its path; Windows' embeddable Python ignores PYTHONPATH."""
     code = f"import sys; sys.path.insert(0, {str(modules)!r}); from feedline.cli.main import run; "
     return subprocess.run([sys.executable, "-c", f"{code}sys.exit(run({arguments!r}))"], capture_output=True, text=True)
 
 
 def test_a_broken_torch_is_one_sentence(tmp_path: Path) -> None:
-    """The library that most often fails to load must not take the doctor with it."""
+    """The library that most often fails to load must not crash the doctor."""
     (tmp_path / "torch.py").write_text('raise OSError("c10.dll could not be found")')
     done = before_all_others(tmp_path, ["doctor"])
 
@@ -281,7 +281,7 @@ def test_a_broken_torch_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_missing_library_is_a_finding_with_its_command(tmp_path: Path) -> None:
-    """Loaders that stand on others are not ready; the doctor goes on without any of them."""
+    """Loaders that need the library are not ready; the doctor continues without them."""
     (tmp_path / "torchvision.py").write_text('raise ModuleNotFoundError("none here", name="torchvision")')
     done = before_all_others(tmp_path, ["doctor", "--json"])
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}

@@ -1,4 +1,4 @@
-"""What the machine is: storage told from sysfs, libraries with the versions in use, unknown facts as None."""
+"""The environment: storage from sysfs, libraries with the versions in use, unknown facts as None."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ from feedline.benchmarks.measuring.dataset import describe
 
 
 def disk(sysfs: Path, name: str, rotational: str | None) -> Path:
-    """Make a block device as sysfs shows it."""
+    """Make the folder of a block device as in sysfs."""
     folder = sysfs / "devices" / name
     (folder / "queue").mkdir(parents=True)
     if rotational is not None:
@@ -32,15 +32,15 @@ def disk(sysfs: Path, name: str, rotational: str | None) -> Path:
         ("sda", None, None),
     ],
 )
-def test_a_device_is_told_by_its_name_and_its_rotation(
+def test_the_kind_of_a_device_follows_from_its_name_and_rotation(
     tmp_path: Path, name: str, rotational: str | None, kind: str | None
 ) -> None:
-    """A virtual disk's word on its rotation is its host's, so it is not taken."""
+    """The rotation of a virtual disk is ignored, because its host sets it."""
     assert storage_of_device(disk(tmp_path, name, rotational)) == kind
 
 
-def test_a_partition_is_what_its_disk_is(tmp_path: Path) -> None:
-    """Partitions have no queue of their own; NVMe is seen in their name already."""
+def test_a_partition_has_the_kind_of_its_disk(tmp_path: Path) -> None:
+    """Partitions have no queue of their own; the name already shows NVMe."""
     for name, rotational, kind in (("sda", "1", "hdd"), ("nvme0n1", "0", "nvme")):
         partition = disk(tmp_path, name, rotational) / f"{name}p1"
         partition.mkdir()
@@ -49,7 +49,7 @@ def test_a_partition_is_what_its_disk_is(tmp_path: Path) -> None:
 
 
 def test_a_mapped_device_is_as_slow_as_the_slowest_below_it(tmp_path: Path) -> None:
-    """LVM over an SSD and a hard disk; the links of sysfs are followed."""
+    """For LVM over an SSD and a hard disk, the links of sysfs are followed."""
     mapped = disk(tmp_path, "dm-0", "0")
     (mapped / "slaves").mkdir()
     for name, rotational in (("sda", "0"), ("sdb", "1")):
@@ -61,7 +61,7 @@ def test_a_mapped_device_is_as_slow_as_the_slowest_below_it(tmp_path: Path) -> N
     assert storage_of_device(mapped) == "hdd"
 
 
-def test_a_device_that_is_not_there_is_unknown(tmp_path: Path) -> None:
+def test_a_missing_device_is_unknown(tmp_path: Path) -> None:
     """Containers hide sysfs."""
     assert storage_of_device(tmp_path / "dev" / "block" / "8:0") is None
     if filesystem_of(tmp_path) in ("ext4", "xfs", "btrfs", "overlay"):
@@ -70,13 +70,13 @@ def test_a_device_that_is_not_there_is_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs /dev/shm")
 def test_shared_memory_is_memory() -> None:
-    """No device at all."""
+    """Shared memory has no device."""
     assert (storage_of(Path("/dev/shm")), filesystem_of(Path("/dev/shm"))) == ("memory", "tmpfs")
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs /dev/shm")
-def test_a_record_knows_what_the_data_lie_on(root: Path) -> None:
-    """The kind of device belongs to the data, not to the machine: a machine has several."""
+def test_a_record_stores_the_storage_of_the_data(root: Path) -> None:
+    """The kind of device belongs to the data and not to the machine, which has several devices."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         data = describe(Path(shutil.copytree(root, Path(memory) / "data")), "train")
 
@@ -84,7 +84,7 @@ def test_a_record_knows_what_the_data_lie_on(root: Path) -> None:
 
 
 def test_the_libraries_that_decode_are_named_with_the_versions_in_use() -> None:
-    """One Pillow, the one that is imported, and its libjpeg-turbo."""
+    """The libraries include one Pillow, the one that is imported, and its libjpeg-turbo."""
     libraries = capture().libraries
     pillow = [version for name, version in libraries.items() if name in ("pillow", "pillow-simd")]
 

@@ -1,4 +1,4 @@
-"""Records: what was measured survives on disk, and what cannot be compared or understood is refused by name."""
+"""Records: they read back as they were written, and records that cannot be compared or read are rejected."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ OLD = Path(__file__).with_name("schema-1")
 
 
 def fake_run(job: MeasuringJob, timeout: float) -> MeasuringRun:
-    """Answer at once: 100 images/s for each worker and one more."""
+    """Return a run at once: 100 images/s for each worker and 100 more."""
     rate = 100 * (1 + job.spec.workers)
     warmup = (Window(seconds=1.0, samples=rate),)
     return run_at(rate, peak_rss_bytes=2**30, warmup=warmup, label_sum=7, cpu_seconds=2.0)
@@ -47,14 +47,14 @@ def one(records: Path) -> Record:
 
 
 def test_a_record_reads_back_as_it_was_written(records: Path, tmp_path: Path) -> None:
-    """Nothing is lost or changed between writing and reading."""
+    """Writing and reading a record does not change it."""
     record = one(records)
 
     assert read_record(write_record(tmp_path, record)) == record
 
 
-def test_what_schema_2_added_reads_back_too(records: Path, tmp_path: Path) -> None:
-    """State of the cache, bytes read and storage, with other values than their defaults."""
+def test_the_fields_of_schema_2_read_back(records: Path, tmp_path: Path) -> None:
+    """The state of the cache, bytes read and storage have values other than their defaults."""
     record = one(records)
     measurement = replace(
         record.measurement,
@@ -74,8 +74,8 @@ def test_what_schema_2_added_reads_back_too(records: Path, tmp_path: Path) -> No
     assert read_record(write_record(tmp_path, record)) == record
 
 
-def test_records_of_schema_1_are_read_with_none_for_what_they_did_not_know() -> None:
-    """These were made before the cache was checked; their table is still made from them."""
+def test_records_of_schema_1_are_read_with_none_for_the_fields_they_lack() -> None:
+    """These records are older than the check of the cache, and still give a table."""
     old = read_records([OLD])
 
     assert {record.schema for record in old} == {1}
@@ -87,7 +87,7 @@ def test_records_of_schema_1_are_read_with_none_for_what_they_did_not_know() -> 
 
 
 def test_records_of_both_schemas_share_rows(records: Path) -> None:
-    """A warm run is a warm run, whichever version wrote it down."""
+    """Warm runs share a row, whichever version wrote them."""
     new = one(records)
     old = replace(new, schema=1, cache="warm", cache_asked=None)
 
@@ -95,29 +95,29 @@ def test_records_of_both_schemas_share_rows(records: Path) -> None:
 
 
 def test_a_record_keeps_the_raw_windows_and_the_whole_configuration(records: Path) -> None:
-    """Statistics can be made anew, and the run can be repeated, from the file alone."""
+    """The file alone is enough to compute statistics again and to repeat the run."""
     content = json.loads(next(records.glob("*w1*.json")).read_text("utf-8"))
 
     assert content["measurement"]["windows"] == [{"seconds": 1.0, "samples": 200}] * 3
     assert content["config"]["batch_size"] == 64 and content["config"]["transform"] == "train"
     assert (content["schema"], content["cache_asked"]) == (2, "warm")
-    assert content["cache"] == ("warm" if sys.platform == "linux" else "unknown")  # elsewhere nobody can look
+    assert content["cache"] == ("warm" if sys.platform == "linux" else "unknown")  # other systems cannot check
     assert content["environment"]["machine"]["cpus"] >= 1
     assert content["command"][:2] == ["feedline", "bench"] and "--seed" in content["command"]
 
 
-def test_another_schema_is_refused_by_its_number(records: Path) -> None:
-    """A record of the future is not half understood."""
+def test_another_schema_is_rejected_by_its_number(records: Path) -> None:
+    """A record of a later schema is not read in part."""
     path = next(records.glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "schema": 99}))
 
-    with pytest.raises(MeasurementError, match="schema 99, this feedline reads schemas 1 to 2"):
+    with pytest.raises(MeasurementError, match="schema 99, and this feedline reads schemas 1 to 2"):
         read_record(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": "other"}', b'{"schema": 99}', b"\xff\xfe"])
-def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    """A foreign or damaged file becomes one sentence that names it."""
+def test_a_file_that_is_no_record_is_rejected_by_name(tmp_path: Path, content: bytes) -> None:
+    """The error for a foreign or damaged file is one sentence that names it."""
     path = tmp_path / "foreign.json"
     path.write_bytes(content)
 
@@ -126,8 +126,8 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) ->
 
 
 @pytest.mark.parametrize("windows", [[], [{"seconds": 0, "samples": 9}], [{"seconds": "NaN", "samples": 9}]])
-def test_a_record_without_a_rate_is_refused(records: Path, windows: list[object]) -> None:
-    """Empty, timeless and undefined windows would divide by zero later."""
+def test_a_record_without_a_rate_is_rejected(records: Path, windows: list[object]) -> None:
+    """Windows that are empty or without time would give a division by zero."""
     path = next(records.glob("*.json"))
     content = json.loads(path.read_text("utf-8"))
     content["measurement"]["windows"] = windows
@@ -139,8 +139,8 @@ def test_a_record_without_a_rate_is_refused(records: Path, windows: list[object]
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(cut=st.floats(0, 1), junk=st.binary(max_size=20))
-def test_a_damaged_record_never_gives_anything_but_a_sentence(records: Path, cut: float, junk: bytes) -> None:
-    """Cut a record anywhere and put bytes there: it is read whole or refused, with our own error."""
+def test_a_damaged_record_gives_a_record_or_one_sentence(records: Path, cut: float, junk: bytes) -> None:
+    """Bytes are replaced in any place of a record: it is read completely, or rejected with a FeedlineError."""
     whole = next(records.glob("*.json")).read_bytes()
     place = int(cut * len(whole))
     path = records.parent / "damaged.json"
@@ -151,8 +151,8 @@ def test_a_damaged_record_never_gives_anything_but_a_sentence(records: Path, cut
         assert "\n" not in str(error)
 
 
-def test_records_of_unlike_machines_share_no_table(records: Path) -> None:
-    """The sentence names what differs."""
+def test_records_of_different_machines_share_no_table(records: Path) -> None:
+    """The error names the field that differs."""
     record = one(records)
     machine = replace(record.environment.machine, cpu="Another CPU")
     other = replace(record, environment=replace(record.environment, machine=machine))
@@ -162,7 +162,7 @@ def test_records_of_unlike_machines_share_no_table(records: Path) -> None:
 
 
 def test_records_of_other_images_get_a_table_of_their_own(records: Path) -> None:
-    """A rate on small images says nothing about a rate on large ones."""
+    """Rates on small images and on large images cannot be compared."""
     record = one(records)
     other = replace(record, config=replace(record.config, image_size=64))
 
@@ -170,12 +170,12 @@ def test_records_of_other_images_get_a_table_of_their_own(records: Path) -> None
 
 
 def test_a_full_disk_is_one_sentence(records: Path, tmp_path: Path) -> None:
-    """Where a record cannot be written, the path and the next step are named."""
+    """The error names the path of the record and the next step."""
     with pytest.raises(OutputError, match="make room"):
         write_record(tmp_path / "missing", one(records))
 
 
-def test_no_records_at_all_says_how_to_make_some(tmp_path: Path) -> None:
-    """An empty directory is named with the next command."""
+def test_the_error_for_no_records_names_the_command(tmp_path: Path) -> None:
+    """The error names the empty directory and the next command."""
     with pytest.raises(MeasurementError, match="feedline bench"):
         read_records([tmp_path])

@@ -63,7 +63,7 @@ def first_half(item: Item) -> Item:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (first_half, "42 samples, 42 of them different, where 84"),
+        (first_half, "42 samples, 42 of them different, instead of 84"),
         (lambda item: (item[0], item[1], item[2] * 0 + item[2][0]), "labels sample"),
         (lambda item: (item[0], item[1].flip(0), item[2]), "labels sample"),
     ],

@@ -265,7 +265,7 @@ def test_records_of_two_machines_are_refused(records: Path, tmp_path: Path, caps
     out = tmp_path / "report.html"
 
     assert feedline(["report", str(records), str(tmp_path / "other"), "--out", str(out)]) == 1
-    assert "unlike machines (memory_gib" in capsys.readouterr().err
+    assert "different machines (memory_gib" in capsys.readouterr().err
     assert not out.exists()
 
 

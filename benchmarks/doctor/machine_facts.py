@@ -1,8 +1,9 @@
-"""What ``feedline doctor`` looks at: everything about this machine that makes loading slow, or impossible.
+"""The facts about a machine that ``feedline doctor`` checks: everything that makes loading slow or impossible.
 
-The environment of a record says what a number was measured on; these facts say what to change. As there, each has a
-small collector that gives None when its source is missing: nothing here judges, guesses or raises. What the facts
-mean is decided in ``doctor``, by pure functions, so that a Windows machine or an old driver can be tested anywhere.
+The environment of a record describes what a number was measured on. These facts show what to change. As in the
+environment, each fact has a collector of its own, which returns None if its source is missing. No collector guesses
+or raises. The checks decide what the facts mean. They are pure functions, so that a Windows machine or an old driver
+can be tested on any machine.
 """
 
 import contextlib
@@ -20,74 +21,78 @@ from ...loaders import LOADERS, loader_versions
 from ...prep import LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
 from ..machine.environment import Environment, capture
+from ..machine.registry import registry_value
 from ..machine.storage import Storage, filesystem_of, storage_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Torch:
-    """What torch was built for, and what of it works here."""
+class TorchBuild:
+    """What torch was built for, and what it can use on this machine."""
 
     cuda: str | None
-    """The CUDA version it was built with, None for a CPU build."""
+    """The CUDA version that it was built with, None for a CPU build."""
     sees_gpu: bool
+    """Whether torch can use a GPU."""
     architectures: tuple[str, ...]
-    """The GPU generations it has code for, such as "sm_90"."""
+    """The GPU generations that it has code for, such as "sm_90"."""
     capabilities: tuple[tuple[int, int], ...]
-    """Compute capability of each GPU that torch sees."""
+    """Compute capability of each GPU that torch can use."""
     threads: int
     """OpenMP threads of one process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFolder:
-    """The folder of the data, or the current one."""
+    """The folder of the data, or the current folder."""
 
     path: str
     free_bytes: int | None
     filesystem: str | None
     storage: Storage | None
-    """What is behind it: a local disk's kind, "virtual" for a virtual machine's disk, None where nobody says."""
+    """The kind of a local disk, "virtual" for a virtual machine's disk, None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineState:
-    """What was found. None: not known, or there is no such thing on this system."""
+class MachineFacts:
+    """The facts about one machine. None: unknown, or it does not exist on this system."""
 
     environment: Environment
     machine_cpus: int | None
     affinity_cpus: int | None
     """CPUs that this process may run on."""
     cpu_quota: float | None
-    """CPUs' worth of time that its cgroup grants."""
-    torch: Torch
+    """CPU time that its cgroup grants, in CPUs."""
+    torch: TorchBuild
     visible_devices: str | None
-    """CUDA_VISIBLE_DEVICES."""
+    """Value of CUDA_VISIBLE_DEVICES."""
     open_files: int | None
-    """How many files a process may have open: the soft limit, which it can raise up to the hard one."""
+    """Files that a process may have open: the soft limit, which it can raise up to the hard limit."""
     open_files_hard: int | None
+    """The hard limit on open files."""
     place: DataFolder
     pillow: str
-    """Version, with "(SIMD)" where it is Pillow-SIMD."""
+    """Version, with "(SIMD)" if it is Pillow-SIMD."""
     pillow_reads_jpeg: bool
     libjpeg_turbo: str | None
-    """Version of libjpeg-turbo in Pillow; None where it uses another JPEG library."""
+    """Version of libjpeg-turbo in Pillow; None if Pillow uses another JPEG library."""
     missing_loaders: dict[str, str]
-    """What installs each loader that is not ready."""
+    """The command that installs each loader that is not ready, by name."""
     console: str
-    """The encoding of messages."""
+    """The encoding of stderr, to which messages are written."""
     long_paths: bool | None
-    """Whether Windows allows every program paths beyond 260 characters."""
+    """Whether Windows allows all programs paths longer than 260 characters."""
 
     @property
     def windows(self) -> bool:
+        """Whether the machine runs Windows."""
         return self.environment.machine.system.startswith("Windows")
 
 
-def gather(place: Path) -> MachineState:
-    """Return the facts, those about storage for the folder ``place``. Never raises."""
+def collect_facts(place: Path) -> MachineFacts:
+    """Return the facts about this machine, and about the storage of the folder ``place``. Never raises."""
     environment = capture()
     soft, hard = _open_files()
-    return MachineState(
+    return MachineFacts(
         environment=environment,
         machine_cpus=os.cpu_count(),
         affinity_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
@@ -106,10 +111,10 @@ def gather(place: Path) -> MachineState:
     )
 
 
-def _torch() -> Torch:
+def _torch() -> TorchBuild:
     sees_gpu = torch.cuda.is_available()
     gpus = range(torch.cuda.device_count() if sees_gpu else 0)
-    return Torch(
+    return TorchBuild(
         cuda=torch.version.cuda,
         sees_gpu=sees_gpu,
         architectures=tuple(torch.cuda.get_arch_list()),
@@ -119,7 +124,7 @@ def _torch() -> Torch:
 
 
 def _open_files() -> tuple[int | None, int | None]:
-    """Return the soft and the hard limit; None for an unlimited one, and on Windows, where handles have none."""
+    """Return the soft and the hard limit on open files; None if unlimited, and on Windows, which has no such limit."""
     if sys.platform == "win32":
         return None, None
     import resource
@@ -147,10 +152,5 @@ def _missing_loaders() -> dict[str, str]:
 
 
 def _long_paths() -> bool | None:
-    if sys.platform == "win32":
-        import winreg
-
-        place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
-        with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
-            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    return None
+    enabled = registry_value(r"SYSTEM\CurrentControlSet\Control\FileSystem", "LongPathsEnabled")
+    return None if enabled is None else bool(enabled)

@@ -1,8 +1,8 @@
-"""The model's part of a measuring run: a real training step for each batch, or a wait as long as one.
+"""The model's step in a measuring run: a real training step for each batch, or a wait of the same length.
 
-A wait burns no CPU, so that threads and worker processes may load the next batch meanwhile, as they do while a GPU
-computes. A real step on the CPU takes all CPUs that the process may use, as training does, although everything else
-in a measuring process computes with one thread.
+A wait uses no CPU, so threads and worker processes can load the next batch during it, as they do while a GPU computes.
+A real step on the CPU uses all CPUs that the process may use, as training does. Everything else in a measuring process
+computes with one thread.
 """
 
 import time
@@ -13,28 +13,30 @@ from ...loaders import Batch, LoaderSpec
 from ...prep import MeasurementError, usable_cpus
 from .measure import Epochs
 
-# More than any run takes: the learning rate stays within its warm-up, so that no loss runs away.
-STEPS = 1_000_000
+# More than any run takes: the learning rate stays within its warm-up, so that no loss diverges.
+SCHEDULED_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """What happens to each batch: exactly one of the two."""
+class ModelStep:
+    """What the model does with each batch: exactly one of the two. Raises MeasurementError for other values."""
 
     model: str | None = None
     """A training step of this model on the spec's device."""
     seconds_per_image: float | None = None
-    """A wait of so long for each image of the batch."""
+    """A wait of this length for each image of the batch."""
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.seconds_per_image is None):
-            raise MeasurementError("a step is either a model's or a time in seconds")
+            raise MeasurementError("a step needs either a model or a time in seconds, not both; give one of the two")
         if self.seconds_per_image is not None and not 0 < self.seconds_per_image < 60:
-            raise MeasurementError(f"a step takes 0 to 60 s per image, got {self.seconds_per_image}")
+            raise MeasurementError(
+                f"a step cannot take {self.seconds_per_image} s per image; give a time above 0 and below 60 s"
+            )
 
 
-class Stepped:
-    """Epochs whose batches are handed out when the model is done with them."""
+class SteppedEpochs:
+    """Epochs that yield each batch after the model's step on it."""
 
     def __init__(self, epochs: Epochs, step: Callable[[Batch], None]) -> None:
         self._epochs = epochs
@@ -49,8 +51,8 @@ class Stepped:
             yield batch
 
 
-def start_step(step: Step, spec: LoaderSpec) -> Callable[[Batch], None]:
-    """Return what does the step to a batch. Raises TrainingError for a model that does not exist."""
+def step_function(step: ModelStep, spec: LoaderSpec) -> Callable[[Batch], None]:
+    """Return the function that runs the step on a batch. Raises TrainingError for an unknown model."""
     if step.model is not None:
         return _training(step.model, spec)
     seconds = step.seconds_per_image or 0.0
@@ -58,7 +60,7 @@ def start_step(step: Step, spec: LoaderSpec) -> Callable[[Batch], None]:
 
 
 def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
-    # Imported here: other runs shall not carry the trainer's time and memory.
+    # Imported here, so that other runs do not spend the trainer's time and memory.
     import torch
 
     from ...train.config import TrainConfig, resolved
@@ -79,9 +81,9 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
     config = resolved(config)
     classes = len(read_contents(spec.root, default_loader(spec.root)).classes)
     network = build_model(model, classes, stem=config.stem, seed=spec.seed)
-    learner = build_learner(network, config, STEPS, Ranks(device=spec.device))
+    learner = build_learner(network, config, SCHEDULED_STEPS, Ranks(device=spec.device))
 
     def train(batch: Batch) -> None:
-        learner.step(batch)  # ends when its sums have reached the CPU, so nothing is left to wait for
+        learner.step(batch)  # returns after its sums have reached the CPU, so no synchronisation is needed
 
     return train

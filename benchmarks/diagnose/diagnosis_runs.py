@@ -1,49 +1,43 @@
-"""The runs behind a diagnosis, each in a fresh process, interleaved over repeats, there and back.
+"""The runs behind a diagnosis: each in a fresh process, interleaved over the repeats.
 
-First every loader alone on warm data with every worker count: the curve that the recommendation is read from. Then,
-for one loader at its knee, the four differential runs side by side: the model on replayed batches, the loader alone
-on warm data, the same on cold data, and loader and model together in the state that a real epoch finds. One more
-process times the loader's stages. A cold run is made cold just before it begins, and its state is checked.
+The first runs measure every loader alone on warm data with every worker count. They give the curve from which the
+recommendation is made. The next runs are the four differential runs of one loader at its knee, interleaved. These
+measure the model on replayed batches, the loader alone on warm and on cold data, and both together in the state that a
+real epoch finds. One more process times the loader's stages. The data are made cold just before each cold run, and
+their state is checked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
-
-import psutil
 
 from ...loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
 from ...prep import MeasurementError, Progress, silent
-from ..bench.plan import default_workers
+from ..bench.plan import default_workers, require_run_settings
 from ..machine.cache import evict, files_read, warm
-from ..machine.environment import granted_memory
+from ..machine.environment import free_memory
 from ..measuring.encodings import Profile
+from ..measuring.interleaving import interleaved
 from ..measuring.measure import Measurement
-from ..measuring.process import MeasuringJob, MeasuringRun, profile_in_fresh_process, run_in_fresh_process
-from ..measuring.steps import Step
+from ..measuring.model_step import ModelStep
+from ..measuring.process import MeasuringJob, Profiler, Runner, profile_in_fresh_process, run_in_fresh_process
 from ..results.ranking import CEILING
 from .recommend import CurvePoint, recommend
 from .verdict import Rate, State, rate_of, state_that_counts
 
-T = TypeVar("T")
-
-Runner = Callable[[MeasuringJob, float], MeasuringRun]
-Profiler = Callable[[MeasuringJob, float], Profile]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosisPlan:
-    """What to diagnose. Raises MeasurementError for values that make no sense."""
+    """What to diagnose. Raises MeasurementError for values that cannot be measured."""
 
     root: Path
-    step: Step
+    step: ModelStep
     """The model."""
     loaders: tuple[str, ...] = ()
-    """Names of loaders; empty: all that are installed and can read the root. The fastest is diagnosed."""
+    """Names of loaders. If empty, all that are installed and can read the root. The fastest is diagnosed."""
     workers: tuple[int, ...] = ()
-    """Worker counts of the curve; empty: the powers of two up to the usable CPUs."""
+    """Worker counts of the curve. If empty, the powers of two up to the usable CPUs, and these."""
     batch_size: int = 64
     image_size: int = 224
     seconds: float = 1.5
@@ -52,13 +46,10 @@ class DiagnosisPlan:
     seed: int = 0
     device: str = "cpu"
     timeout: float = 600.0
-    """Seconds after which a run that has not ended is given up."""
+    """Seconds after which a run is ended."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < self.timeout:
-            raise MeasurementError(f"seconds must be more than 0 and less than {self.timeout:g}, got {self.seconds}")
-        if self.repeats < 1:
-            raise MeasurementError(f"repeats must be at least 1, got {self.repeats}")
+        require_run_settings(self.seconds, self.repeats, self.timeout)
 
     def job(self, loader: str, workers: int) -> MeasuringJob:
         """Return the job that measures a loader alone."""
@@ -74,8 +65,8 @@ class DiagnosisPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredRun:
-    """One run as it was measured."""
+class DiagnosisRun:
+    """One measuring run of a diagnosis."""
 
     name: str
     """``curve``, ``model``, ``warm``, ``cold`` or ``together``."""
@@ -87,7 +78,7 @@ class MeasuredRun:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRates:
-    """Everything that was measured, before anyone judges."""
+    """Everything that was measured for a diagnosis, without a verdict."""
 
     curve: tuple[CurvePoint, ...]
     chosen: CurvePoint
@@ -100,31 +91,31 @@ class MeasuredRates:
     cold: Rate | None
     together: Rate
     profile: Profile
-    runs: tuple[MeasuredRun, ...]
+    runs: tuple[DiagnosisRun, ...]
     problems: tuple[str, ...]
-    """What could not be measured, and why."""
+    """What could not be measured, with the reason."""
 
 
-def measure_all(
+def measure_rates(
     plan: DiagnosisPlan,
     progress: Progress = silent,
     run: Runner = run_in_fresh_process,
     profile: Profiler = profile_in_fresh_process,
 ) -> MeasuredRates:
-    """Return what all the runs found.
+    """Make all runs of ``plan`` and return their rates.
 
-    A loader that fails is left out and named. Raises MeasurementError when no loader is left, when the model cannot
-    be measured, and what reading the root raises.
+    A loader that fails is left out and named in ``problems``. Raises MeasurementError if no loader or if the model
+    cannot be measured, and the errors of reading the root.
     """
     plan = replace(plan, loaders=plan.loaders or _trainable(plan.root))
-    session = _Session(plan, progress, run)
+    session = _DiagnosisSession(plan, progress, run)
     warm(files_read(plan.root, "train", plan.loaders), progress)
     curve = session.curve()
     chosen = recommend(curve)
     files = files_read(plan.root, "train", [chosen.loader])
-    data_bytes, free_bytes = sum(path.stat().st_size for path in files), _free_memory()
+    data_bytes, free_bytes = sum(path.stat().st_size for path in files), free_memory()
     state = state_that_counts(data_bytes, free_bytes)
-    rates = session.differences(chosen, files, state)
+    rates = session.differential_rates(chosen, files, state)
     job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))
     return MeasuredRates(
         curve=tuple(curve),
@@ -142,19 +133,19 @@ def measure_all(
     )
 
 
-class _Session:
-    """The runs of one diagnosis, as they are made."""
+class _DiagnosisSession:
+    """Makes the runs of one diagnosis and collects them."""
 
     def __init__(self, plan: DiagnosisPlan, progress: Progress, run: Runner) -> None:
         self._plan, self._progress, self._run = plan, progress, run
-        self.runs: list[MeasuredRun] = []
+        self.runs: list[DiagnosisRun] = []
         self.problems: list[str] = []
 
     def curve(self) -> list[CurvePoint]:
         """Measure every loader with every worker count."""
         settings = [(name, count) for name in self._plan.loaders for count in _worker_counts(self._plan, name)]
         found: dict[tuple[str, int], list[Measurement]] = {setting: [] for setting in settings}
-        for done, (repeat, (loader, workers)) in enumerate(_there_and_back(settings, self._plan.repeats), 1):
+        for done, (repeat, (loader, workers)) in enumerate(interleaved(settings, self._plan.repeats), 1):
             if (loader, workers) in found:
                 try:
                     found[loader, workers].append(self._measure("curve", self._plan.job(loader, workers), repeat))
@@ -163,11 +154,11 @@ class _Session:
                     self.problems.append(f"{loader} with {workers} workers could not be measured: {error}")
             self._progress("loaders alone", done, len(settings) * self._plan.repeats)
         if not found:
-            raise MeasurementError(f"no loader could be measured; {self.problems[0]}")
+            raise MeasurementError(f"no loader could be measured; the first problem was: {self.problems[0]}")
         return [_point(loader, workers, runs) for (loader, workers), runs in found.items()]
 
-    def differences(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
-        """Measure the four differential runs; the cold one is missing where no cold cache can be made."""
+    def differential_rates(self, chosen: CurvePoint, files: Sequence[Path], state: State) -> dict[str, Rate]:
+        """Measure the four differential runs; without the cold one if the data cannot be made cold."""
         alone = self._plan.job(chosen.loader, chosen.workers)
         jobs = {
             "model": replace(self._plan.job(CEILING, 0), step=self._plan.step),
@@ -176,9 +167,9 @@ class _Session:
             "together": replace(alone, step=self._plan.step, one_epoch=state == "cold"),
         }
         found: dict[str, list[Measurement]] = {}
-        for done, (repeat, name) in enumerate(_there_and_back(list(jobs), self._plan.repeats), 1):
+        for done, (repeat, name) in enumerate(interleaved(list(jobs), self._plan.repeats), 1):
             if name == "cold":
-                self._cold(jobs[name], repeat, files, found)
+                self._measure_cold(jobs[name], repeat, files, found)
             else:
                 if jobs[name].one_epoch:
                     evict(files)
@@ -188,8 +179,10 @@ class _Session:
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
         return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
-    def _cold(self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]) -> None:
-        problem = "the page cache cannot be emptied or checked here"
+    def _measure_cold(
+        self, job: MeasuringJob, repeat: int, files: Sequence[Path], found: dict[str, list[Measurement]]
+    ) -> None:
+        problem = "the page cache cannot be emptied or checked on this machine"
         if evict(files) == "cold":
             try:
                 found.setdefault("cold", []).append(self._measure("cold", job, repeat))
@@ -205,7 +198,7 @@ class _Session:
         found = self._run(job, self._plan.timeout).measurement
         spec = job.spec
         self.runs.append(
-            MeasuredRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)
+            DiagnosisRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)
         )
         return found
 
@@ -215,17 +208,10 @@ def _trainable(root: Path) -> tuple[str, ...]:
 
 
 def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:
-    """Return the counts of the curve that the loader can use; by default without 0, which nobody is advised to take."""
+    """Return the counts of the curve that the loader can use; by default without 0, which is not recommended."""
     most = most_workers(loader, LoaderSpec(root=plan.root))
     counts = plan.workers or [count for count in default_workers() if count]
     return [count for count in counts if most is None or count <= most] or [0]
-
-
-def _there_and_back(things: Sequence[T], repeats: int) -> Iterator[tuple[int, T]]:
-    """Yield (repeat, thing), turning round after each repeat: a drift of the machine then touches all alike."""
-    for repeat in range(repeats):
-        for thing in things if repeat % 2 == 0 else reversed(things):
-            yield repeat, thing
 
 
 def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint:
@@ -239,10 +225,10 @@ def _point(loader: str, workers: int, runs: Sequence[Measurement]) -> CurvePoint
 
 
 def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
-    """Return the median and the range of several runs; the range of a single one is that of its halves.
+    """Return the median and the range of several runs. The range of a single run is that of its halves.
 
-    Cold runs count as a whole, from asking for the first batch: the kernel reads ahead, and windows later on may
-    find in memory what was read at the beginning.
+    With ``whole`` a run counts from the request for the first batch. This is right for cold runs: the kernel reads
+    ahead, so that later windows may find in memory what was read before them.
     """
     rates = [run.whole_images_per_second if whole else run.images_per_second for run in runs]
     if len(runs) > 1:
@@ -251,7 +237,3 @@ def _rate(runs: Sequence[Measurement], *, whole: bool = False) -> Rate:
     halves = [half for half in (windows[: len(windows) // 2], windows[len(windows) // 2 :]) if half]
     ends = [rates[0], *(sum(w.samples for w in half) / sum(w.seconds for w in half) for half in halves)]
     return Rate(images_per_second=rates[0], lowest=min(ends), highest=max(ends))
-
-
-def _free_memory() -> int:
-    return min(psutil.virtual_memory().available, granted_memory())
