@@ -1,4 +1,4 @@
-"""``feedline shard``: a prepared root, or the official archives themselves, to WebDataset shards."""
+"""``feedline shard``: a prepared root, or a source that `feedline prep` takes, to WebDataset shards."""
 
 import re
 from pathlib import Path
@@ -84,11 +84,14 @@ def shard(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Write WebDataset shards from SOURCE: a prepared root, or a folder of ILSVRC2012 archives.
+    """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
+
+    That is an archive, a folder of archives, a folder of images, Kaggle's zip, parquet files or Tiny-ImageNet.
 
     \b
     feedline shard data
     feedline shard archives --out data/shards
+    feedline shard tiny-imagenet-200.zip --out tiny/shards
     feedline shard --index-only data/shards
     """
     from ..prep import default_place, index_shards, write_shards
@@ -105,7 +108,13 @@ def shard(
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
-                source, _spec(**settings), out=out, workers=workers, engine=engine, progress=progress
+                source,
+                _spec(**settings),
+                out=out,
+                workers=workers,
+                engine=engine,
+                progress=progress,
+                notice=say,
             )
     _report(place, manifest, as_json)
 
