@@ -1,4 +1,4 @@
-"""``feedline shard``: WebDataset shards from a prepared root, or from the official archives themselves."""
+"""``feedline shard``: WebDataset shards from a prepared root, or from any source that ``feedline prep`` takes."""
 
 import re
 from pathlib import Path
@@ -88,12 +88,15 @@ def shard(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Write WebDataset shards from SOURCE: a prepared root, or a folder of ILSVRC2012 archives.
+    """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
+
+    That is an archive, a folder of archives, a folder of images, Kaggle's zip, parquet files or Tiny-ImageNet.
 
     \b
     Example:
       feedline shard data
       feedline shard archives --out data/shards
+      feedline shard tiny-imagenet-200.zip --out tiny/shards
       feedline shard --index-only data/shards
     """
     from ..prep import default_place, index_shards, write_shards
@@ -110,7 +113,13 @@ def shard(
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
-                source, _spec(**settings), out=out, workers=workers, engine=engine, progress=progress
+                source,
+                _spec(**settings),
+                out=out,
+                workers=workers,
+                engine=engine,
+                progress=progress,
+                notice=say,
             )
     _report(place, manifest, as_json)
 

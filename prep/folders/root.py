@@ -14,16 +14,17 @@ from ..base.errors import OutputError
 from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
 from ..base.output import JOB, PARTIAL, OutputJob
 from ..labels.imagenet import class_names
-from ..sources.parts import Part
+from ..sources.agreement import source_of
+from ..sources.parts import Counts, Part
 from ..sources.request import Request
 from ..sources.streams import SPLITS
-from .write import Counts, split_of
+from .write import split_of
 
 
 def job_of(parts: Sequence[Part], request: Request) -> OutputJob:
     """Return the description of an unfinished run: equal ones may continue each other."""
     settings: dict[str, str | int | list[str]] = {
-        "sources": [_line(_source(part, request)) for part in parts],
+        "sources": [_line(source_of(part, request)) for part in parts],
         "classes": sorted(request.classes or ()),
     }
     return OutputJob(command=request.command, settings=settings)
@@ -61,7 +62,7 @@ def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -
 
 def is_recorded(before: Manifest, part: Part, request: Request) -> bool:
     """Whether a finished root was made from this part, of its wanted splits."""
-    asked = _source(part, request)
+    asked = source_of(part, request)
     return any(
         replace(source, md5=None, splits=()) == replace(asked, splits=()) and set(asked.splits) <= set(source.splits)
         for source in before.sources
@@ -96,7 +97,7 @@ def manifest_of(
         splits={**earlier, **splits},
         sources=(
             *(before.sources if before else ()),
-            *(replace(_source(part, request), md5=digests.get(part.source)) for part in parts),
+            *(replace(source_of(part, request), md5=digests.get(part.source)) for part in parts),
         ),
     )
 
@@ -108,16 +109,6 @@ def renamed(out: Path, manifest: Manifest, request: Request) -> Manifest:
         manifest = replace(manifest, classes=classes)
         write_document(out / MANIFEST, manifest)
     return manifest
-
-
-def _source(part: Part, request: Request) -> Source:
-    return Source(
-        name=part.source.resolve().name,
-        bytes=part.source.stat().st_size if part.source.is_file() else part.size,
-        layout=part.layout,
-        splits=tuple(split for split in part.splits if split in request.splits or split not in SPLITS),
-        subset=request.classes is not None,
-    )
 
 
 def _line(source: Source) -> str:

@@ -12,8 +12,8 @@ be read in order, the files are handed to writers in batches.
 import os
 import shutil
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
@@ -26,7 +26,7 @@ from ..base.paths import below
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import quick_problem
-from ..sources.parts import SourceImage, Unit
+from ..sources.parts import Counts, SourceImage, Unit, add_counts, distinct
 
 Report = Callable[[int], None]
 # Large batches, because reader and writers pass the GIL to and fro while both are busy: with 64 files of 2 KB and 1 MB
@@ -35,8 +35,6 @@ BATCH_FILES, BATCH_BYTES = 512, 4_000_000
 AHEAD = 8  # batches that wait for their writers: 32 MB, and enough for as many writers
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # O_BINARY: Windows only
-
-Counts = dict[str, tuple[int, int]]  # folder below the root, such as "val/n01440764": (files, bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
-    counts: Counts = defaultdict(lambda: (0, 0))
+    counts: Counts = {}
     shared: set[str] = set()
     with ThreadPoolExecutor(max(1, workers)) as writers:
         tasks = [
@@ -64,16 +62,13 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
         ]
         results = run_all(tasks, workers)
     for unit, note, found in zip(units, notes, results, strict=True):
-        for folder, (files, size) in found.items():
-            if folder in counts and not unit.shared:
-                raise SourceError(f"two sources hold {folder}; give one of them")
-            counts[folder] = (counts[folder][0] + files, counts[folder][1] + size)
+        add_counts(counts, unit, found)
         if unit.shared:
             _merge(note.with_suffix(""), root / unit.folder)
             shared |= found.keys()
     for folder in shared:
         _check_shared(root / folder, counts[folder])
-    return dict(counts)
+    return counts
 
 
 def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
@@ -98,7 +93,7 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
     counts: Counts = {}
-    for image in _distinct(unit):
+    for image in distinct(unit):
         raise_if_stopped(stop)
         path = below(temporary, image.path)
         if _count(unit, image, counts):
@@ -119,7 +114,7 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     place = note.with_suffix("")
     left = place.exists()  # by a killed run: what is there in full is not written again
     batches = _Batches(writers)
-    for image in _distinct(unit):
+    for image in distinct(unit):
         raise_if_stopped(stop)
         path = below(place, image.path)
         if _count(unit, image, counts):
@@ -179,18 +174,6 @@ def _merge(piece: Path, target: Path) -> None:
         raise SourceError(f"two sources hold {target}; delete the output and give each image once")
 
 
-def _distinct(unit: Unit) -> Iterator[SourceImage]:
-    """Yield a unit's images; raise SourceError for a name that comes twice, also where only the case differs."""
-    seen: set[str] = set()
-    for image in unit.images():
-        # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
-        name = image.path.casefold()
-        if name in seen:
-            raise SourceError(f"{image.where} comes twice (or differs only in case), so one of them would be lost")
-        seen.add(name)
-        yield image
-
-
 def _read(unit: Unit, image: SourceImage) -> bytes:
     data = image.read()
     if not unit.texts and (problem := quick_problem(data)):
@@ -214,7 +197,7 @@ def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
     """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
     counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    for image in _distinct(unit):
+    for image in distinct(unit):
         path = found.pop(image.path, None)
         if path is None or path.stat().st_size != image.size:
             raise OutputError(f"{target / image.path} differs from {image.where}; delete {target} and run again")

@@ -11,7 +11,9 @@ from typing import Literal
 
 from PIL import Image
 
-JPEG_START, JPEG_END, PNG_START = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+from .headers import EOI, PNG_START, SOI, components_and_scan
+
+JPEG_START = SOI + b"\xff"  # of a file whose first segment follows
 # Some official files carry bytes after the end marker; none more than this.
 TAIL = 65536
 
@@ -29,15 +31,12 @@ ODD_CMYK = frozenset(
 )  # fmt: skip
 KNOWN_ODD = ODD_CMYK | {ODD_PNG}
 
-_SOS, _STANDALONE = 0xDA, frozenset(range(0xD0, 0xDA)) | {0x01}
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
 
 def quick_problem(data: bytes) -> str | None:
     """Return what is wrong with an image's first and last bytes, or None; takes a microsecond."""
     if not data.startswith((JPEG_START, PNG_START)):
         return f"is neither a JPEG nor a PNG: it begins with {data[:8].hex()}"
-    if data.startswith(JPEG_START) and not data.endswith(JPEG_END) and JPEG_END not in data[-TAIL:]:
+    if data.startswith(JPEG_START) and not data.endswith(EOI) and EOI not in data[-TAIL:]:
         # A writer may forget the end marker; only a file that does not decode is cut.
         return decode_problem(data) and f"is a JPEG cut short: its {len(data)} bytes have no end marker"
     return None
@@ -51,10 +50,10 @@ def image_problem(data: bytes, decode: bool) -> str | None:
     if problem := quick_problem(data):
         return problem
     if data.startswith(JPEG_START):
-        _, scan = _headers(data)
+        _, scan = components_and_scan(data)
         if scan < 0:
             return "is a JPEG whose headers are damaged"
-        if data.rfind(JPEG_END) < scan and decode_problem(data):
+        if data.rfind(EOI) < scan and decode_problem(data):
             return f"is a JPEG cut short: its {len(data)} bytes have no end marker"
     return decode_problem(data) if decode else None
 
@@ -74,7 +73,7 @@ def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
     """Return what sets an image apart from an ordinary JPEG: it is a PNG, or it has four components."""
     if data.startswith(PNG_START):
         return "png"
-    return "cmyk" if _headers(data)[0] == 4 else None
+    return "cmyk" if components_and_scan(data)[0] == 4 else None
 
 
 def odd_notes(data: bytes, name: str, where: str) -> list[str]:
@@ -84,22 +83,3 @@ def odd_notes(data: bytes, name: str, where: str) -> list[str]:
     if name in KNOWN_ODD:
         return [f"{where} is {what}" + (", as in official ImageNet" if kind else ": it was written anew")]
     return [f"{where} is {what}; official ImageNet has no such file of this name"] if kind else []
-
-
-def _headers(data: bytes) -> tuple[int, int]:
-    """Return (components of the frame, offset of the first scan) of a JPEG; 0 and -1 where they are not found.
-
-    ITU-T T.81 annex B: segments of a marker and a length follow each other up to the start of scan.
-    """
-    components, position = 0, 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:  # fill bytes, and markers without a length
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker == _SOS:
-            return components, position
-        if marker in _FRAMES and position + 9 < len(data):
-            components = data[position + 9]
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return components, -1

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import SampleError
+from .headers import EOI, SOI, SOS, WITHOUT_LENGTH, segments
 
 Kind = Literal[
     "not-jpeg",
@@ -31,8 +32,7 @@ Kind = Literal[
     "no-tiles",
 ]
 
-SOI, EOI = b"\xff\xd8", b"\xff\xd9"
-SOF0, SOF1, DHT, SOS, DQT, DRI = 0xC0, 0xC1, 0xC4, 0xDA, 0xDB, 0xDD
+SOF0, SOF1, DHT, DQT, DRI = 0xC0, 0xC1, 0xC4, 0xDB, 0xDD
 
 # No photograph comes near: they bound the memory that a hostile file can ask for, to about 0.6 GB.
 MAX_BYTES = 1 << 28
@@ -202,24 +202,20 @@ def _find_eoi(data: bytes, start: int) -> int:
 
 def _read_segments(data: bytes) -> tuple[tuple[Segment, ...], int]:
     """Return the segments up to SOS, and the offset that follows it (T.81 B.1.1)."""
-    segments: list[Segment] = []
+    found: list[Segment] = []
     position = len(SOI)
-    while not segments or segments[-1].marker != SOS:
-        if data[position : position + 1] != b"\xff":
-            raise _damaged(f"there is no marker at offset {position}")
-        while data[position : position + 1] == b"\xff":  # fill bytes may precede a marker (B.1.1.2)
-            position += 1
-        marker, length = data[position : position + 1], int.from_bytes(data[position + 1 : position + 3])
-        stop = position + 1 + length
-        if length < 2 or stop > len(data):
-            raise _damaged(f"the segment at offset {position} ends beyond the file")
-        if marker[0] in _UNSUPPORTED:
-            raise UnsupportedJpeg(_UNSUPPORTED[marker[0]], f"it holds marker 0xFF{marker[0]:02X}")
-        if marker[0] not in _KEPT:
-            raise _damaged(f"marker 0xFF{marker[0]:02X} at offset {position} has no place in a header")
-        segments.append(Segment(marker=marker[0], payload=data[position + 3 : stop]))
-        position = stop
-    return tuple(segments), position
+    for marker, start, end in segments(data, len(data)):
+        if end > len(data) or (end < start + 4 and marker not in WITHOUT_LENGTH):
+            raise _damaged(f"the segment at offset {start} ends beyond the file")
+        if marker in _UNSUPPORTED:
+            raise UnsupportedJpeg(_UNSUPPORTED[marker], f"it holds marker 0xFF{marker:02X}")
+        if marker not in _KEPT:
+            raise _damaged(f"marker 0xFF{marker:02X} at offset {start} has no place in a header")
+        found.append(Segment(marker=marker, payload=data[start + 4 : end]))
+        position = end
+    if not found or found[-1].marker != SOS:
+        raise _damaged(f"there is no marker at offset {position}")
+    return tuple(found), position
 
 
 def _read_frame(frame: bytes, scan: bytes) -> tuple[int, int, tuple[Component, ...]]:

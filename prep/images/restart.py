@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import Geometry, choose_restart_interval, geometry_of, interval_offsets
+from .headers import EOI, SOI
 from .huffman import (
     CATEGORIES,
     I64,
@@ -25,7 +26,7 @@ from .huffman import (
     optimal_table,
     take_differences,
 )
-from .jpeg import DHT, DRI, EOI, SOI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg, parse_jpeg
+from .jpeg import DHT, DRI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg, parse_jpeg
 
 
 @dataclass(frozen=True, kw_only=True)

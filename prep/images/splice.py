@@ -13,9 +13,10 @@ grows by one chroma sample where there is subsampling, which is hardly ever a ti
 import numpy as np
 import numpy.typing as npt
 
-from ..base.compiled import compiled, number
+from ..base.compiled import compiled, inlined, number
 from ..base.errors import SampleError
 from .geometry import Geometry
+from .headers import segments
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -23,6 +24,8 @@ U32 = npt.NDArray[np.uint32]
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
+
+_segments = inlined(segments)
 
 
 def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[bytes, tuple[int, int]]:
@@ -222,37 +225,30 @@ def _copy_header(
     """
     out[0] = 0xFF
     out[1] = 0xD8
-    source_position = 2
     position = 2
+    last = 2
     found_size = False
     found_interval = False
-    while source_position + 4 <= stop:
-        if source[source_position] != 0xFF:
+    for marker, start, end in _segments(source, stop):
+        length = end - start
+        if length < 4 or end > stop:
             return -1
-        marker = source[source_position + 1]
-        if marker == 0xFF:  # a fill byte
-            source_position += 1
+        last = end
+        if ((marker >= 0xE0 and marker <= 0xEF) or marker == 0xFE) and marker != 0xE0 and marker != 0xEE:
             continue
-        length = 2 + _word(source, source_position + 2)
-        if length < 4 or source_position + length > stop:
-            return -1
-        if not ((marker >= 0xE0 and marker <= 0xEF) or marker == 0xFE) or marker == 0xE0 or marker == 0xEE:
-            _copy(source, source_position, source_position + length, out, position)
-            if marker == 0xC0 or marker == 0xC1:
-                if length < 10 or _word(source, source_position + 5) != height:
-                    return -1
-                if _word(source, source_position + 7) != width:
-                    return -1
-                out[position + 5] = new_height >> 8
-                out[position + 6] = new_height & 0xFF
-                out[position + 7] = new_width >> 8
-                out[position + 8] = new_width & 0xFF
-                found_size = True
-            elif marker == 0xDD:
-                found_interval = length == 6 and _word(source, source_position + 4) == interval
-            position += length
-        source_position += length
-    return position if found_size and found_interval and source_position == stop else -1
+        _copy(source, start, end, out, position)
+        if marker == 0xC0 or marker == 0xC1:
+            if length < 10 or _word(source, start + 5) != height or _word(source, start + 7) != width:
+                return -1
+            out[position + 5] = new_height >> 8
+            out[position + 6] = new_height & 0xFF
+            out[position + 7] = new_width >> 8
+            out[position + 8] = new_width & 0xFF
+            found_size = True
+        elif marker == 0xDD:
+            found_interval = length == 6 and _word(source, start + 4) == interval
+        position += length
+    return position if found_size and found_interval and last == stop else -1
 
 
 @compiled

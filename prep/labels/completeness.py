@@ -51,7 +51,7 @@ OFFICIAL = {
         md5=("e1b8681fff3d63731c599df9b4b6fc02", "fe64ceb247e473635708aed23ab6d839"),
     ),
 }
-OVERRIDE = "give --checksum none if this is intended"
+OVERRIDE = "if this is intended, run: feedline prep imagenet SOURCES --out ROOT --checksum none"
 
 
 def is_official(split: str, per_class: Mapping[str, int], images: int) -> bool:

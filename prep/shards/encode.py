@@ -15,11 +15,9 @@ from PIL import Image
 from ..base.errors import OutputError
 from ..base.manifest import Encode
 from ..images.geometry import Geometry, read_geometry
+from ..images.headers import image_size
 from ..images.jpeg import UnsupportedJpeg
 
-PNG = b"\x89PNG\r\n\x1a\n"
-# T.81 table B.1: all SOFn, without DHT, JPG and DAC, which stand between them.
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # What Pillow raises for a damaged or oversized image.
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
@@ -71,19 +69,6 @@ def describe_image(data: bytes) -> Encoded:
     except UnsupportedJpeg:
         return Encoded(data=data, size=image_size(data))
     return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
-
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) of any JPEG or PNG by its header, (0, 0) for anything else."""
-    if data.startswith(PNG) and len(data) >= 24:
-        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])  # IHDR is first (ISO/IEC 15948, 11.2.2)
-    position = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in FRAMES:  # T.81 B.2.2: length, precision, lines, samples per line
-            return int.from_bytes(data[position + 7 : position + 9]), int.from_bytes(data[position + 5 : position + 7])
-        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
-    return 0, 0
 
 
 def _tiled(data: bytes) -> Encoded:

@@ -112,7 +112,8 @@ def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes]]:
 
 
 def _position(sample: Sample) -> tuple[str, int, str]:
-    return str(sample.place), sample.offset or 0, sample.name
+    place, within, _ = sample.location
+    return str(place), within if isinstance(within, int) else 0, sample.name
 
 
 def _members(sample: Sample, image: Encoded, task: ShardTask) -> Iterator[tuple[str, bytes]]:

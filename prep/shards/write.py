@@ -21,11 +21,13 @@ from ..base.errors import DatasetError, OutputError
 from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
 from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start_output
 from ..base.paths import reachable
-from ..base.progress import Progress, counter, silent
+from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
+from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
-from .samples import Sample, SampleSet, find_samples
+from .samples import SampleSet
+from .scratch import copy_streamed, streamed_parts
 from .shard import ShardTask, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all
 
@@ -42,27 +44,33 @@ def write_shards(
     workers: int | None = None,
     engine: Engine = "local",
     progress: Progress = silent,
+    notice: Notice = quiet,
 ) -> ShardManifest:
     """Write shards, their indexes and the manifest to ``out`` (default ``SOURCE/shards``).
 
-    ``source`` is a prepared root, an official archive, or the folder of the archives. An interrupted run continues
-    with the shards it lacks; finished ones are returned as they are. ``workers`` shards are written at once, by
-    threads of this process or by the processes of a Ray cluster; None: one per CPU. The bytes are the same.
+    ``source`` is a prepared root, or any source that ``feedline prep`` takes; what was recognised is reported to
+    ``notice``. An interrupted run continues with the shards it lacks; finished ones are returned as they are.
+    ``workers`` shards are written at once, by threads of this process or by the processes of a Ray cluster; None: one
+    per CPU. The bytes are the same. The images of gzipped tars and parquet files are copied to ``out`` for the time of
+    the run.
 
-    Raises SourceError for a missing or damaged archive, DatasetError for an unfinished or changed root and for names
-    that no reader can hold, OutputError when ``out`` holds something else or has no room.
+    Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
+    DatasetError for an unfinished or changed root and for names that no reader can hold, OutputError if ``out`` holds
+    something else or has no room.
     """
     spec, out = spec or ShardSpec(), out or default_place(source)
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
-    found = find_samples(source, spec.splits, progress)
+    opened, fresh = open_source(source, spec.splits, notice, skip=out), not (out / PARTIAL).exists()
+    job = _job(opened, spec)
+    found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
     if (out / MANIFEST).is_file():
         return _finished(out, found, spec, plan)
-    if not (out / PARTIAL).exists():
-        require_room(out, sum(_room(samples, spec) for samples in found.splits.values()))
-    partial = start_output(out, _job(found, spec))
+    if fresh:
+        require_room(out, sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values()))
+    partial = start_output(out, job)
     written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
     write_all(set_indexes(out, manifest))
@@ -73,6 +81,28 @@ def write_shards(
 def default_place(source: Path) -> Path:
     """Return where the shards of a source go unless told otherwise, which is where the loaders look for them."""
     return (source if source.is_dir() else source.parent) / SHARDS
+
+
+def _list(
+    source: Unprepared,
+    spec: ShardSpec,
+    out: Path,
+    job: OutputJob,
+    workers: int | None,
+    progress: Progress,
+    notice: Notice,
+) -> SampleSet:
+    """Return the samples of a source, and copy those that cannot be read at random unless the shards are finished."""
+    copied = streamed_parts(source)
+    if not copied or (out / MANIFEST).is_file():
+        return list_source(source, {}, progress, notice)
+    if not (out / PARTIAL).exists():
+        files = sum(part.files for part in source.parts)
+        size = sum(part.size for part in source.parts)
+        shards = _room([size // files] * files, spec)
+        require_room(out, shards + tar_size([part.size for part in copied], metadata=False))
+    scratch = copy_streamed(source, start_output(out, job), workers or usable_cpus(), progress)
+    return list_source(source, scratch, progress, notice)
 
 
 def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
@@ -89,12 +119,12 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
     return plan
 
 
-def _room(samples: Sequence[Sample], spec: ShardSpec) -> int:
-    """Return the bytes that a split's shards and indexes take, at most."""
+def _room(images: Sequence[int], spec: ShardSpec) -> int:
+    """Return the bytes that the shards and indexes of images of these sizes take, at most."""
     # Restart markers add 1.5 % at most to a set; a JPEG of quality 90 has about a third of a byte per pixel.
     largest = spec.short_side**2 if spec.encode == "resize" else None
-    sizes = [min(sample.size, largest or sample.size) * 1015 // 1000 for sample in samples]
-    return tar_size(sizes, spec.metadata) + 1000 * len(samples)
+    sizes = [min(size, largest or size) * 1015 // 1000 for size in images]
+    return tar_size(sizes, spec.metadata) + 1000 * len(sizes)
 
 
 def _write_all(
@@ -133,7 +163,7 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
     )
 
 
-def _job(found: SampleSet, spec: ShardSpec) -> OutputJob:
+def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
     settings: dict[str, str | int | list[str]] = {
         "dataset": found.dataset,
         "sources": [f"{source.name} {source.bytes}" for source in found.sources],

@@ -13,7 +13,7 @@ from ..archives.tar import Member, read_member, walk
 from ..base.errors import SourceError
 from ..labels.imagenet import wnids
 from .naming import CLASS_TAR, TRAIN_IMAGE
-from .parts import Keep, Part, SourceImage, Unit, check_size
+from .parts import Keep, Location, Part, SourceImage, Unit, check_size
 
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
 
@@ -84,4 +84,5 @@ def _images(path: Path, wnid: str, tar: Member, where: str) -> Iterator[SourceIm
                 raise SourceError(f"{where} holds {member.name!r} at offset {member.offset}, which is not its class's")
             place = f"{member.name} at offset {member.offset} of {where}"
             check_size(member.size, place)
-            yield SourceImage(member.name, member.size, bind(read_member, file, member, where), place)
+            read = bind(read_member, file, member, where)
+            yield SourceImage(member.name, member.size, read, place, Location(path, member.offset))

@@ -42,6 +42,7 @@ CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
 MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
 KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's images", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
+TINY_IMAGENET = "tiny-imagenet"
 
 
 class Place(NamedTuple):

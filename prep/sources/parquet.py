@@ -32,6 +32,7 @@ def parquet_part(path: Path) -> Part:
         layout=first.layout,
         size=path.stat().st_size,
         units=bind(_units, path, first),
+        streamed=True,
     )
 
 

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base.errors import SourceError
-from .naming import IMAGENET_V2, IMAGENETTE, IMAGEWOOF
+from .naming import IMAGENET_V2, IMAGENETTE, IMAGEWOOF, TINY_IMAGENET
 
 IMAGENET = "imagenet"
-DATASETS = {IMAGENET_V2: "imagenet-v2", IMAGENETTE: "imagenette", IMAGEWOOF: "imagewoof"}
+DATASETS = {
+    IMAGENET_V2: "imagenet-v2",
+    IMAGENETTE: "imagenette",
+    IMAGEWOOF: "imagewoof",
+    TINY_IMAGENET: "tiny-imagenet",
+}
 
 SIGNATURE = "feedline-synthetic"
 """Owner of the members of synthetic archives: they may be small without being damaged."""
@@ -26,6 +31,25 @@ MEAN_IMAGE = 110_000  # bytes
 Keep = Callable[[str, str], bool]
 """Whether a split's wnid is wanted; the wnid of a test image is empty."""
 
+Counts = dict[str, tuple[int, int]]
+"""(files, bytes) by folder below the root, such as "val/n01440764"."""
+
+
+class Location(NamedTuple):
+    """Where the bytes of an image lie: a small value that can be pickled."""
+
+    place: Path
+    """The archive, or the folder that holds the file."""
+    within: str | int
+    """The name of a file in the folder; the offset of the data in a tar; that of the directory entry in a zip."""
+    zipped: bool = False
+    """Whether ``place`` is a zip."""
+
+    @property
+    def path(self) -> Path:
+        """The file to open."""
+        return self.place / self.within if isinstance(self.within, str) else self.place
+
 
 class SourceImage(NamedTuple):
     """One file of a unit: its path below the unit's folder, its size, and how to read it."""
@@ -35,6 +59,8 @@ class SourceImage(NamedTuple):
     read: Callable[[], bytes]
     where: str
     """Its archive, name and offset, for messages."""
+    location: Location | None = None
+    """None if it cannot be read at random."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,8 @@ class Part:
     images: int | None = None
     signed: bool = False
     """Whether its header says that feedline made it up: then no official count is expected."""
+    streamed: bool = False
+    """Whether its images can only be read from front to back, as those of a gzipped tar."""
 
     @property
     def dataset(self) -> str:
@@ -100,3 +128,24 @@ def check_size(size: int, where: str) -> None:
     """Raise SourceError for a file that cannot be an image, before memory is spent on it."""
     if not 0 < size <= MAX_IMAGE:
         raise SourceError(f"{where} has {size} bytes, which no image has (at most {MAX_IMAGE})")
+
+
+def distinct(unit: Unit) -> Iterator[SourceImage]:
+    """Yield a unit's images; raise SourceError for a name that comes twice, also if only the case differs."""
+    seen: set[str] = set()
+    for image in unit.images():
+        # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
+        name = image.path.casefold()
+        if name in seen:
+            raise SourceError(f"{image.where} comes twice (or differs only in case), so one of them would be lost")
+        seen.add(name)
+        yield image
+
+
+def add_counts(counts: Counts, unit: Unit, found: Counts) -> None:
+    """Add what was found of a unit; raise SourceError for a folder that another source holds as well."""
+    for folder, (files, size) in found.items():
+        if folder in counts and not unit.shared:
+            raise SourceError(f"two sources hold {folder}; give one of them")
+        before = counts.get(folder, (0, 0))
+        counts[folder] = (before[0] + files, before[1] + size)

@@ -6,13 +6,14 @@ is found is said in words before anything is written, so that a wrong guess is s
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
 from ..base.manifest import MANIFEST
+from ..base.output import PARTIAL
 from .class_tars import class_tars, train_archive
 from .label_lists import (
     DEVKIT,
@@ -57,10 +58,20 @@ class Recognised:
     label_lists: tuple[LabelList, ...]
     ignored: tuple[str, ...] = ()
     """What else lay in the folders, a sentence each."""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of classes in the source's own lists."""
 
 
 class _ForeignError(SourceError):
     """A whole archive of something else: an error when it was given, and passed over in a folder."""
+
+
+class TinyImagenetError(_ForeignError):
+    """``path`` holds Tiny-ImageNet, which ``recognise_tiny`` takes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
+        self.path = path
 
 
 def recognise(sources: Sequence[Path], skip: Path | None = None) -> Recognised:
@@ -111,7 +122,7 @@ def _zip(path: Path) -> Recognised:
             base = name.rpartition("/")[2]
             first = first or base
             if base == TINY or name.startswith("tiny-imagenet"):
-                raise _is_tiny(path)
+                raise TinyImagenetError(path)
             if base == KAGGLE_LABELS and 0 < size <= MAX_TEXT:
                 label_lists.extend(_zipped_labels(path, name, position))
             yield name, position, size
@@ -127,10 +138,6 @@ def _zipped_labels(path: Path, name: str, position: int) -> list[LabelList]:
     with path.open("rb") as file:
         found = labels_in_text(read_zip_member(file, position, str(path)), f"{name} in {path}")
     return [found] if found else []
-
-
-def _is_tiny(path: Path) -> _ForeignError:
-    return _ForeignError(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
 
 
 def _tar(path: Path) -> Recognised:
@@ -160,6 +167,7 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
     files, tars, archives, texts = Listing(), dict[Path, list[Path]](), list[Path](), list[Path]()
     label_lists: list[LabelList] = []
     ignored: list[str] = []
+    tiny: list[TinyImagenetError] = []
     for name, entry in walk_folder(folder, skip):
         path = Path(entry.path)
         if other := _other(entry.name):
@@ -174,7 +182,7 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
         elif entry.name == META:
             label_lists.append(devkit_folder(path))
         elif entry.name == TINY:
-            raise _is_tiny(folder)
+            raise TinyImagenetError(folder)
         elif path.suffix in TEXTS and name.count("/") <= 2:
             texts.append(path)
     parts = [*(class_tars(place_, found) for place_, found in tars.items()), *tree_parts(Folder(folder, files))]
@@ -183,11 +191,14 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
             found = _file(path)
         except _ForeignError as error:  # boxes, another data set: people keep all their downloads in one place
             ignored.append(str(error))
+            tiny += [error] if isinstance(error, TinyImagenetError) else []
             continue
         parts += found.parts
         label_lists += found.label_lists
     label_lists += [found for found in map(labels_in_file, texts) if found]
     if not parts and not label_lists:
+        if tiny:
+            raise tiny[0]
         raise SourceError(ignored[0] if ignored else f"{folder} holds nothing of ImageNet, but {_listed(folder)}")
     return Recognised(tuple(parts), tuple(label_lists), tuple(ignored))
 
@@ -195,7 +206,7 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
 def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """Yield (path from the folder's own name on, entry) of the files below it.
 
-    Hidden folders, finished shards and roots, and the folder ``skip`` are left out.
+    Hidden folders, shards and roots that are finished or in the making, and the folder ``skip`` are left out.
     """
     top = folder.resolve().name  # it may be the only place that says "val"
     waiting = [(top if PLAIN.fullmatch(top) else "source", folder)]
@@ -203,8 +214,8 @@ def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "
         name, place_ = waiting.pop()
         with os.scandir(place_) as found:
             entries = sorted(found, key=lambda entry: entry.name)
-        finished = any(entry.name == MANIFEST for entry in entries)
-        if place_ != folder and (finished or (skip and skip.exists() and place_.samefile(skip))):
+        made_here = any(entry.name in (MANIFEST, PARTIAL) for entry in entries)
+        if place_ != folder and (made_here or (skip and skip.exists() and place_.samefile(skip))):
             continue
         for entry in entries:
             below = f"{name}/{entry.name}"

@@ -23,8 +23,6 @@ class Request:
     """The wnids to take; None for all."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of classes that go before the bundled ones."""
-    dataset: str | None = None
-    """The data set's name in the manifest; None to take it from the layout."""
     delete_source: bool = False
     """Delete the archives when everything was verified."""
 

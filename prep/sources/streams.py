@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
 from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
-from .parts import Keep, Part, SourceImage, Unit, check_size
+from .parts import Keep, Location, Part, SourceImage, Unit, check_size
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")
@@ -37,6 +37,7 @@ def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
         size=path.stat().st_size,
         units=bind(_units, path, first, one_split),
         signed=signed,
+        streamed=_is_gzip(path),
     )
 
 
@@ -44,10 +45,8 @@ def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
 def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
     """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError where gzip finds damage."""
     with path.open("rb", BUFFER) as raw:
-        is_gzip = raw.read(2) == GZIP
-        raw.seek(0)
         try:
-            if is_gzip:
+            if _is_gzip(path):
                 with gzip.GzipFile(fileobj=raw) as stream:
                     file = cast(BinaryIO, stream)
                     yield file, walk(file, 0, UNKNOWN, str(path))
@@ -63,12 +62,17 @@ def default_split(path: Path) -> str:
     return "val" if path.name.lower().startswith("val") else "train"
 
 
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
 def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
     return [Unit("", bind(_images, path, first, one_split, keep), shared=True)]
 
 
 def _images(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[SourceImage]:
-    split, source = default_split(path), str(path)
+    split, source, streamed = default_split(path), str(path), _is_gzip(path)
     with open_tar(path) as (file, members):
         for member in members:
             found = place(member.name + "/" * member.is_directory, source, split)
@@ -78,8 +82,10 @@ def _images(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[S
             check_alike(found, first, one_split, where)
             if keep(found.split, found.wnid):
                 check_size(member.size, where)
-                read = bind(read_member, file, member, source)
-                yield SourceImage(f"{found.split}/{found.path}", member.size, read, where)
+                read, location = bind(read_member, file, member, source), Location(path, member.offset)
+                if streamed:  # here, where damage of the gzip stream becomes a SourceError
+                    read, location = bind(bytes, read()), None
+                yield SourceImage(f"{found.split}/{found.path}", member.size, read, where, location)
 
 
 def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ..archives.zip import read_zip_member, walk_zip
 from ..base.errors import SourceError
 from .naming import MIXABLE, WNID, Place, place
-from .parts import Keep, Listing, Part, SourceImage, Unit, check_size
+from .parts import Keep, Listing, Location, Part, SourceImage, Unit, check_size
 from .streams import SPLITS, default_split
 
 Entry = tuple[str, int, int]
@@ -40,7 +40,8 @@ class Zip:
             for name, position, size in listing:
                 where = f"{name} in {self.path}"
                 check_size(size, where)
-                yield SourceImage(below(name), size, bind(self._read, file, position), where)
+                read, location = bind(self._read, file, position), Location(self.path, position, zipped=True)
+                yield SourceImage(below(name), size, read, where, location)
 
     def _read(self, file: BinaryIO, position: int) -> bytes:
         return read_zip_member(file, position, str(self.path))
@@ -59,10 +60,14 @@ class Folder:
 
     def images(self, listing: Listing, below: Callable[[str], str]) -> Iterator[SourceImage]:
         """Yield the listed files; ``below`` gives a name's path in its unit."""
+        place, within = self.path, ""
         for name, _, size in listing:
-            path = self.path.joinpath(*name.split("/")[1:])
-            check_size(size, str(path))
-            yield SourceImage(below(name), size, path.read_bytes, str(path))
+            folder, _, base = name.rpartition("/")
+            if folder != within:  # one Path for all files of a folder: they are kept for a million samples
+                place, within = self.path.joinpath(*folder.split("/")[1:]), folder
+            location = Location(place, base)
+            check_size(size, str(location.path))
+            yield SourceImage(below(name), size, location.path.read_bytes, str(location.path), location)
 
 
 def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:

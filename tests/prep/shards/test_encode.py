@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from skimage import data as photographs
 
-from feedline.prep.shards.encode import EncodeSpec, describe_image, encode_image, image_size
+from feedline.prep.images.headers import image_size
+from feedline.prep.shards.encode import EncodeSpec, describe_image, encode_image
 
 from ..encoded_images import encode
 

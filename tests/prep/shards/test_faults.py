@@ -36,19 +36,20 @@ def test_unfit_archives_are_refused_before_anything_is_written(damage: str, arch
     train, val, test = (source / f"ILSVRC2012_img_{name}.tar" for name in ("train", "val", "test_v10102019"))
     message = {
         "cut": r"img_train\.tar is truncated",
-        "foreign": "other.tar is not an ILSVRC2012 train, val or test archive: it holds 'notes.txt'",
-        "empty": "truncated at offset 0",
-        "twice": "are both val archives",
+        "foreign": r"other.tar holds no image of ImageNet: its first file is 'notes.txt'",
+        "empty": r"img_val\.tar is empty",
+        "twice": r"are both val \(flat validation images\); give one",
         "unlabelled": "no labelled image to shard",
         "missing": "does not exist; make it with: feedline prep, or give",
-        "split": "no labelled archive 'test'",
-        "zip": "is a zip; prepare it first: feedline prep tiny-imagenet",
+        "split": "no labelled split 'test'; it has: train, val",
+        "zip": "is truncated or no zip",
     }[damage]
     spec = ShardSpec(splits=("test",)) if damage == "split" else ShardSpec()
     if damage == "cut":
         train.write_bytes(train.read_bytes()[:-20_000])
     elif damage == "foreign":
-        with tarfile.open(source / "other.tar", "w") as tar:
+        source = tmp_path / "other.tar"
+        with tarfile.open(source, "w") as tar:
             tar.addfile(tarfile.TarInfo("notes.txt"))
     elif damage == "empty":
         val.write_bytes(b"")

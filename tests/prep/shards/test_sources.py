@@ -1,0 +1,382 @@
+"""Shards from every source that prep takes: the bytes that the prepared root gives, and the same refusals."""
+
+import gzip
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from feedline.cli.main import run
+from feedline.prep import (
+    DatasetError,
+    FeedlineError,
+    OutputError,
+    ShardSpec,
+    SourceError,
+    SyntheticSpec,
+    find_samples,
+    prepare_imagenet,
+    prepare_tiny_imagenet,
+    read_shard_manifest,
+    validation_labels,
+    verify,
+    wnids,
+    write_shards,
+    write_synthetic,
+)
+from feedline.prep.labels.completeness import OFFICIAL
+from feedline.prep.shards.samples import SampleReader
+
+from ..layouts import LAYOUTS
+from ..trees import TEST, TRAIN, VAL, Files, only, tree, write_tar, write_tree
+
+SPEC = ShardSpec(seed=3, shard_count=2)
+STREAMED = ["hugging_face", "kaggle_tar", "parquet"]  # layouts that are read from front to back
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The official archives: 3 classes of 4 images."""
+    out = tmp_path_factory.mktemp("archives")
+    write_synthetic(out, SyntheticSpec(layout="ilsvrc2012", classes=3, images_per_class=4, scale=0.1))
+    return out
+
+
+@pytest.fixture(scope="module")
+def root(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The class folders, with shards."""
+    out = tmp_path_factory.mktemp("root") / "data"
+    prepare_imagenet([archives], out)
+    write_shards(out, SPEC)
+    return out
+
+
+@pytest.fixture(scope="module")
+def files(root: Path) -> Files:
+    """{path: bytes} of the class folders alone."""
+    return only(tree(root), "train/", "val/", "test/")
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """Return the sha256 of every file below a directory."""
+    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def build(layout: str, place: Path, archives: Path, files: Files) -> Path:
+    """Write a layout and return the one source that holds it, or the second archive if names tell nothing."""
+    place.mkdir()
+    sources = LAYOUTS[layout](place, archives, files)
+    if layout == "renamed_tars":
+        return sources[1]
+    for source in sources:
+        if not source.is_relative_to(place):
+            shutil.copy(source, place)
+    return sources[0] if len(sources) == 1 else place
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_shards_of_its_prepared_root(
+    layout: str, archives: Path, root: Path, files: Files, tmp_path: Path
+) -> None:
+    """Tars, indexes and manifest are the same bytes; the source stays as it is; what was recognised is reported."""
+    source = build(layout, tmp_path / "in", archives, files)
+    before, told = tree(tmp_path / "in"), list[str]()
+
+    write_shards(source, SPEC, out=tmp_path / "s", workers=2, notice=told.append)
+
+    if layout == "renamed_tars":
+        prepare_imagenet([source], tmp_path / "data")
+        write_shards(tmp_path / "data", SPEC)
+        expected = digests(tmp_path / "data/shards")
+    else:
+        expected = digests(root / "shards")
+    assert digests(tmp_path / "s") == expected
+    assert tree(tmp_path / "in") == before
+    assert any(str(source) in line for line in told) and told[-1] == "this is a subset: 3 of ImageNet's 1000 classes"
+
+
+@pytest.mark.parametrize("layout", ["imagenette", "imagenet-v2", "imagenet-v2 folder"])
+def test_the_smaller_data_sets_keep_their_names_and_labels(layout: str, files: Files, tmp_path: Path) -> None:
+    """Imagenette's splits are its own, and ImageNet-V2's folders are class indexes; the prepared root agrees."""
+    if layout == "imagenette":
+        held = {f"imagenette2-160/{path}": data for path, data in only(files, "train/", "val/").items()}
+        source = write_tar(tmp_path / "imagenette2-160.tgz", held, "w:gz")
+    else:
+        top, data = "imagenetv2-matched-frequency-format-val", next(iter(files.values()))
+        held = {f"{top}/{index}/{index:040x}.jpeg": data for index in (0, 2, 10, 999)}
+        folder = layout.endswith("folder")
+        source = write_tree(tmp_path / "in", held) if folder else write_tar(tmp_path / "v2.tar.gz", held)
+    prepare_imagenet([source], tmp_path / "data")
+    write_shards(tmp_path / "data", SPEC)
+
+    manifest = write_shards(source, SPEC, out=tmp_path / "s")
+
+    assert digests(tmp_path / "s") == digests(tmp_path / "data/shards")
+    assert manifest.dataset == layout.split()[0] and verify(tmp_path / "s", decode=True).ok
+
+
+@pytest.mark.parametrize("layout", ["zip", "zip in a folder", "folder"])
+def test_tiny_imagenet_needs_no_preparing(layout: str, tmp_path: Path) -> None:
+    """The labels and the names come from its own lists; its annotations are no samples."""
+    place = tmp_path / "in"
+    write_synthetic(place, SyntheticSpec(layout="tiny-imagenet", classes=3, images_per_class=4))
+    source = archive = place / "tiny-imagenet-200.zip"
+    if layout == "folder":
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(tmp_path)
+        source = tmp_path / "tiny-imagenet-200"
+    prepare_tiny_imagenet(archive, tmp_path / "data")
+    write_shards(tmp_path / "data", SPEC)
+
+    assert (
+        run(["shard", str(place if layout == "zip in a folder" else source), "--seed", "3", "--shard-count", "2"]) == 0
+    )
+
+    shards = (source if layout == "folder" else place) / "shards"
+    assert digests(shards) == digests(tmp_path / "data/shards")
+    assert read_shard_manifest(shards).dataset == "tiny-imagenet"
+
+
+@pytest.mark.parametrize("layout", ["class_folders", *STREAMED, "kaggle_zip"])
+def test_a_split_alone_keeps_the_class_indexes(layout: str, archives: Path, files: Files, tmp_path: Path) -> None:
+    """The class list is that of all splits: training images of a class without validation images count."""
+    files = {path: data for path, data in files.items() if not path.startswith("val/n01440764/")}
+    source = build(layout, tmp_path / "in", archives, files)
+    prepare_imagenet([source], tmp_path / "data")
+    spec = replace(SPEC, splits=("val",))
+    write_shards(tmp_path / "data", spec)
+
+    manifest = write_shards(source, spec, out=tmp_path / "s")
+
+    assert digests(tmp_path / "s") == digests(tmp_path / "data/shards")
+    assert len(manifest.classes) == 3 and manifest.classes[0].wnid == "n01440764"
+
+
+def test_a_label_list_that_contradicts_stops_the_shards(archives: Path, tmp_path: Path) -> None:
+    """A valprep.sh beside the archives is compared, as by prep; nothing is written."""
+    source = Path(shutil.copytree(archives, tmp_path / "in"))
+    labels = validation_labels()
+    script = source / "valprep.sh"
+    script.write_text("".join(f"mv {name} {wnid}/\n" for name, wnid in labels.items()))
+    told: list[str] = []
+    write_shards(source, SPEC, out=tmp_path / "s", notice=told.append)
+    assert f"{script}: classes of 50000 validation images, to compare" in told
+
+    name = "ILSVRC2012_val_00012345.JPEG"
+    script.write_text(f"mv {name} {next(wnid for wnid in wnids() if wnid != labels[name])}/\n")
+    with pytest.raises(SourceError, match=f"says {name} is .*, the official list says {labels[name]}"):
+        write_shards(source, SPEC, out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("conflict", ["two of a split", "two data sets", "one image twice", "one class twice"])
+def test_sources_that_do_not_go_together_are_refused(
+    conflict: str, archives: Path, files: Files, tmp_path: Path
+) -> None:
+    """What prep refuses, shard refuses with the same words."""
+    place = tmp_path / "in"
+    place.mkdir()
+    data = next(iter(files.values()))
+    if conflict == "two of a split":
+        shutil.copy(archives / VAL, place / "a.tar")
+        shutil.copy(archives / VAL, place / "b.tar")
+    elif conflict == "two data sets":
+        shutil.copy(archives / TRAIN, place)
+        write_tar(place / "v2.tar", {"imagenetv2-top-images-format-val/7/a.jpeg": data})
+    elif conflict == "one class twice":
+        for half in ("a", "b"):
+            LAYOUTS["class_tars"](place / half, archives, files)
+    else:
+        for i in range(2):
+            write_tar(place / f"train_images_{i}.tar", {"n01440764_1_n01440764.JPEG": data})
+    message = {
+        "two of a split": "are both val",
+        "two data sets": "imagenet and imagenet-v2 are different data sets",
+        "one image twice": "have the same key",
+        "one class twice": "two sources hold train/n",
+    }[conflict]
+
+    with pytest.raises(FeedlineError, match=message):
+        write_shards(place, SPEC, out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_incomplete_imagenet_is_refused(
+    archives: Path, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 1000 classes with a wrong count are a damaged copy; the way around it goes through a prepared root."""
+    data = next(iter(files.values()))
+    named = {wnid: name for name, wnid in validation_labels().items()}
+    archive = write_tar(tmp_path / VAL, dict.fromkeys(sorted(named.values()), data))
+
+    with pytest.raises(
+        SourceError, match=r"holds 1 val images of class .*run: feedline prep imagenet .*--checksum none"
+    ):
+        write_shards(archive, SPEC, out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    monkeypatch.setitem(OFFICIAL, "val", replace(OFFICIAL["val"], images=1000, fewest=1, most=1))
+    with pytest.raises(SourceError, match=r"the official archive of val has 6744924160"):
+        write_shards(archive, SPEC, out=tmp_path / "s")
+    prepare_imagenet([archive], tmp_path / "data", checksum="none")
+    assert write_shards(tmp_path / "data", SPEC).splits["val"].samples == 1000
+
+
+def test_other_files_in_the_folder_are_reported(archives: Path, root: Path, tmp_path: Path) -> None:
+    """Boxes and archives of something else are passed over, as by prep, and so are shards in the making."""
+    source = Path(shutil.copytree(archives, tmp_path / "in"))
+    write_tar(source / "ILSVRC2012_bbox_val_v3.tgz", {"bbox/val/ILSVRC2012_val_00000001.xml": b"<a/>"}, "w:gz")
+    shutil.copytree(root / "shards", source / "begun")
+    (source / "begun/manifest.json").rename(source / "begun/.partial")
+    told: list[str] = []
+
+    write_shards(source, SPEC, notice=told.append)
+
+    assert digests(source / "shards") == digests(root / "shards")
+    assert [line for line in told if line.startswith("ignored: ")] and "bbox" in "".join(told)
+
+
+@pytest.mark.parametrize("layout", STREAMED)
+def test_finished_shards_of_a_stream_are_not_written_again(
+    layout: str, archives: Path, files: Files, tmp_path: Path
+) -> None:
+    """The same command twice writes nothing, not even a copy; other settings are refused."""
+    source = build(layout, tmp_path / "in", archives, files)
+    first = write_shards(source, SPEC, out=tmp_path / "s")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").iterdir()}
+
+    assert write_shards(source, SPEC, out=tmp_path / "s") == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").iterdir()} == times
+    with pytest.raises(OutputError, match="holds other shards"):
+        write_shards(source, replace(SPEC, seed=4), out=tmp_path / "s")
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+from feedline.prep import ShardSpec, write_shards
+def die(step, done, total):
+    if step.startswith(sys.argv[3]) and done >= int(sys.argv[4]):
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+write_shards(Path(sys.argv[1]), ShardSpec(seed=3, shard_count=2), out=Path(sys.argv[2]), workers=1, progress=die)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["copying", "shards"])
+def test_a_killed_run_over_streams_is_continued(
+    step: str, archives: Path, root: Path, files: Files, tmp_path: Path
+) -> None:
+    """kill -9 between two copies or shards: finished copies are kept, half of one is made again, all go at the end."""
+    source, out = build("hugging_face", tmp_path / "in", archives, files), tmp_path / "s"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(source), str(out), step, "0"], check=False)
+    assert killed.returncode != 0
+    kept = {path: path.stat().st_mtime_ns for path in (out / ".partial").glob("scratch-*.tar")}
+    assert kept
+    (out / ".partial/scratch-0099.tar.partial").write_bytes(b"half")
+    whole, changed = sorted(kept)[0], list[bool]()
+
+    def look(name: str, done: int, total: int) -> None:
+        changed.append(name.startswith("shards") and whole.stat().st_mtime_ns != kept[whole])
+
+    write_shards(source, SPEC, out=out, progress=look)
+
+    assert not any(changed)
+    assert digests(out) == digests(root / "shards")
+
+
+def test_a_damaged_stream_leaves_no_copy(archives: Path, tmp_path: Path) -> None:
+    """The error names the archive; the whole archive in its place is then another source."""
+    archive = tmp_path / "val.tar.gz"
+    data = gzip.compress((archives / VAL).read_bytes())
+    archive.write_bytes(data[: len(data) // 2])
+
+    with pytest.raises(SourceError, match=r"val\.tar\.gz is damaged at offset"):
+        write_shards(archive, SPEC, out=tmp_path / "s")
+    assert not list((tmp_path / "s").rglob("*.tar"))
+    archive.write_bytes(data)
+    with pytest.raises(OutputError, match="unfinished shard of other sources"):
+        write_shards(archive, SPEC, out=tmp_path / "s")
+
+
+def test_the_copy_counts_as_room(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that holds the shards alone is too small for the shards of a gzipped tar."""
+    archive = tmp_path / "val.tar.gz"
+    archive.write_bytes(gzip.compress((archives / VAL).read_bytes()))
+    needed: list[int] = []
+    monkeypatch.setattr("feedline.prep.shards.write.require_room", lambda _, size: needed.append(size))
+    write_shards(archive, SPEC, out=tmp_path / "a")
+    write_shards(archives / VAL, SPEC, out=tmp_path / "b")
+
+    first, rest, alone = needed
+    assert rest == alone
+    assert first > archive.stat().st_size * 2
+
+
+def test_samples_of_a_stream_are_listed_and_not_read(archives: Path, tmp_path: Path) -> None:
+    """find_samples copies nothing: names, labels and sizes are there, the bytes only in write_shards."""
+    archive = tmp_path / "val.tar.gz"
+    archive.write_bytes(gzip.compress((archives / VAL).read_bytes()))
+    listed, plain = find_samples(archive), find_samples(archives / VAL)
+
+    assert listed.classes == plain.classes
+    assert [(s.name, s.label, s.size) for s in listed.splits["val"]] == [
+        (s.name, s.label, s.size) for s in plain.splits["val"]
+    ]
+    with SampleReader() as reader, pytest.raises(DatasetError, match="cannot read"):
+        reader.read(listed.splits["val"][0])
+
+
+def test_a_damaged_zip_member_is_named(archives: Path, files: Files, tmp_path: Path) -> None:
+    """The CRC is checked when the image is read."""
+    source = build("kaggle_zip", tmp_path / "in", archives, files)
+    data = bytearray(source.read_bytes())
+    image = next(data for path, data in files.items() if path.startswith("train/"))
+    data[data.index(image) + len(image) // 2] ^= 0xFF
+    source.write_bytes(data)
+
+    with pytest.raises(SourceError, match="has another size or CRC than the directory says"):
+        write_shards(source, SPEC, out=tmp_path / "s")
+
+
+def test_many_archives_are_not_all_open_at_once(
+    archives: Path, root: Path, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shuffled shard takes its images from 1000 class tars; the oldest is closed for the next."""
+    source = build("class_tars", tmp_path / "in", archives, files)
+    monkeypatch.setattr("feedline.prep.sources.reader.OPEN", 1)
+
+    write_shards(source, SPEC, out=tmp_path / "s", workers=1)
+
+    assert digests(tmp_path / "s") == digests(root / "shards")
+
+
+def test_an_unfinished_root_is_no_source(archives: Path, tmp_path: Path) -> None:
+    """Class folders of a run that was stopped would pass for a small data set."""
+
+    def stop(step: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_imagenet([archives], tmp_path / "data", progress=stop)
+    with pytest.raises(DatasetError, match="no finished data set"):
+        write_shards(tmp_path / "data", SPEC)
+
+
+def test_ray_reads_streams_through_the_copies(archives: Path, root: Path, files: Files, tmp_path: Path) -> None:
+    """The workers are other processes: they reach the copies by path."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'feedline[ray]'")
+    source = build("kaggle_tar", tmp_path / "in", archives, files)
+    ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
+    try:
+        write_shards(source, SPEC, out=tmp_path / "s", engine="ray")
+    finally:
+        ray.shutdown()
+
+    assert digests(tmp_path / "s") == digests(root / "shards")
+    assert (archives / TEST).exists()
