@@ -16,9 +16,9 @@ from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
 from ..measuring.record import Record
 from ..results.complaints import complaints
-from ..results.ranking import CEILING, Pair, Ranking, Row, ceiling_of, cold_and_warm, curves, tabulate
+from ..results.ranking import CEILING, Pair, Ranking, ceiling_of, cold_and_warm, curves, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from .charts import Chart, Point, line_chart
+from .charts import Chart, accuracy_chart, loss_chart, throughput_chart
 from .training import TrainingRun
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def render_report(
         dates=sorted({record.date[:10] for record in records}),
         runs=len(records),
         run=run,
-        charts=_training_charts(run) if run else [],
+        charts=[accuracy_chart(run), loss_chart(run)] if run else [],
         speed=_speed(speed, latest) if speed else None,
         ceiling_name=CEILING,
         diagnosis=diagnosis,
@@ -95,50 +95,21 @@ def write_report(
 
 
 def _section(table: Ranking) -> Section:
-    lines = curves(table)
-    points = {name: [_point(row) for row in rows] for name, rows in lines.items()}
     rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
     return Section(
         table=table,
-        chart=line_chart(points, title="Throughput", x_label="workers", y_label="images/s") if points else None,
+        chart=throughput_chart(table),
         complaints=tuple(complaints(table)),
         fastest=max(rates, default=0.0),
         ceiling=ceiling_of(table),
         pairs=tuple(cold_and_warm(table)),
         scaling={
             row.name: row.images_per_second / rows[0].images_per_second
-            for rows in lines.values()
+            for rows in curves(table).values()
             for row in rows
             if len(rows) > 1
         },
     )
-
-
-def _point(row: Row) -> Point:
-    return Point(x=row.workers, y=row.images_per_second, low=row.lowest, high=row.highest)
-
-
-def _training_charts(run: TrainingRun) -> list[Chart]:
-    accuracy = {
-        "top-1 on val": [(record.epoch, 100 * record.val.top1) for record in run.epochs if record.val],
-        "top-1 on train": [(record.epoch, 100 * record.train.top1) for record in run.epochs],
-    }
-    loss = {
-        "val": [(record.epoch, record.val.loss) for record in run.epochs if record.val],
-        "train": [(record.epoch, record.train.loss) for record in run.epochs],
-    }
-    return [
-        line_chart(_points(accuracy), title="Accuracy", x_label="epoch", y_label="%"),
-        line_chart(_points(loss), title="Loss", x_label="epoch", y_label="nats"),
-    ]
-
-
-def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]]:
-    return {
-        name: [Point(x=epoch, y=value, low=value, high=value) for epoch, value in pairs]
-        for name, pairs in values.items()
-        if pairs
-    }
 
 
 def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:

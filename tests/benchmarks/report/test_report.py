@@ -17,6 +17,7 @@ from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
 from feedline.benchmarks.machine.process_usage import BytesRead
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
 from feedline.benchmarks.measuring.record import running_code
+from feedline.benchmarks.report.training import read_run
 from feedline.cli.main import run as feedline
 from feedline.prep import to_json, write_document
 from feedline.train import Metrics, TrainConfig
@@ -193,16 +194,58 @@ def test_a_training_run_is_shown_with_its_curve(records: Path, run: Path, tmp_pa
     """Accuracy of the last epoch, who fed it, and a chart of every epoch."""
     out = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(out)]) == 0
-    text = " ".join(Words(out.read_text("utf-8")).text)
+    words = Words(out.read_text("utf-8")).text
+    text, accuracy = " ".join(words), words.index("Accuracy, %")
 
     assert "fed by webdataset with 2 workers: 50% top-1 and 88% top-5 on val, 60% top-1 on train" in text
     assert "after 2 epochs at 320 images/s" in text and "12% of the last epoch spent waiting for data" in text
-    assert "top-1 on val, 2 epoch: 50 %" in text
+    values = words.index("Epoch", accuracy)
+    assert words[values : values + 9] == [
+        "Epoch",
+        "top-1 on val",
+        "top-1 on train",
+        "1",
+        "25.0",
+        "30.0",
+        "2",
+        "50.0",
+        "60.0",
+    ]
+    values = words.index("Epoch", values + 1)
+    assert words[values : values + 9] == ["Epoch", "val", "train", "1", "2.200", "2.000", "2", "1.100", "1.000"]
 
 
-def hostile(record: Record) -> Record:
-    """Put markup into every string that a stranger's record could carry."""
-    evil = "<script>alert('x')</script>"
+def test_the_chart_shows_every_rate_with_its_range(root: Path, tmp_path: Path) -> None:
+    """In a table below the chart: the median, and the slowest and the fastest run where they differ."""
+    rates = iter((900, 1000, 1200))
+
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
+        return run_at(next(rates) if job.spec.workers else 400)
+
+    bench(Plan(root=root, loaders=("imagefolder",), workers=(0, 2), repeats=3), tmp_path / "bench", run=run)
+    words = Words(render_report(read_records([tmp_path / "bench"]))).text
+    chart = words.index("Workers", words.index("Throughput, images/s"))
+
+    assert words[chart : chart + 6] == ["Workers", "imagefolder", "0", "400", "2", "1,000 (900 to 1,200)"]
+
+
+def test_the_chart_follows_the_colours_of_the_page(records: Path, run: Path) -> None:
+    """No colour, font or name of a loader is fixed in the SVG; the same records give the same page."""
+    found = read_records([records])
+    page = render_report(found, read_run(run))
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    ids = re.findall(r' id="(.*?)"', page)
+
+    assert len(charts) == 3 and page == render_report(found, read_run(run))
+    for chart in charts:
+        assert "var(--c0)" in chart and "var(--soft)" in chart and "var(--rule)" in chart
+        assert not re.search(r"#[0-9a-f]{6}[;\"]|font|webdataset", chart)
+    assert ids and len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#(.*?)"', page)) == set(ids)
+
+
+def hostile(record: Record, evil: str) -> Record:
+    """Put ``evil`` into every string that a stranger's record could carry."""
     environment = record.environment
     machine = replace(environment.machine, cpu=evil, gpu=evil)
     return replace(
@@ -217,12 +260,13 @@ def hostile(record: Record) -> Record:
 
 
 def test_hostile_names_are_text_and_nothing_else(records: Path) -> None:
-    """Markup in a machine's, loader's or data set's name is shown, never obeyed."""
-    page = render_report([hostile(record) for record in read_records([records])])
+    """Markup in a machine's, loader's or data set's name is shown, never obeyed; nor is mathematics."""
+    for evil in ("<script>alert('x')</script>", r"$\frac{$", "#0b6e99;"):
+        page = render_report([hostile(record, evil) for record in read_records([records])])
 
-    assert "<script" not in page.lower()
-    assert "script" not in {tag for tag, _ in Words(page).tags}
-    assert sum("<script>alert('x')</script>" in text for text in Words(page).text) > 5
+        assert "<script" not in page.lower()
+        assert "script" not in {tag for tag, _ in Words(page).tags}
+        assert sum(evil in text for text in Words(page).text) > 5
 
 
 def test_doubts_are_told_with_the_next_step(records: Path) -> None:
@@ -320,13 +364,14 @@ CHROMIUM = next(
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="needs chromium to look at the page")
 def test_a_phone_shows_the_page_without_scrolling_sideways(records: Path, run: Path, tmp_path: Path) -> None:
-    """Laid out 390 pixels wide, in a real browser, the page is no wider than that."""
+    """Laid out 390 pixels wide, in a real browser, the page is no wider than that, with the values of charts open."""
     report = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(report)]) == 0
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<iframe id="f" src="{report.as_uri()}" style="width:390px;height:800px;border:0"></iframe><script>'
         "onload = () => { const page = document.getElementById('f').contentDocument.documentElement;"
+        "page.querySelectorAll('details').forEach(values => { values.open = true; });"
         "document.title = page.scrollWidth + ' of ' + page.clientWidth; }</script>"
     )
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
