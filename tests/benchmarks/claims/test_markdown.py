@@ -51,14 +51,14 @@ def test_the_documents_hold_what_the_records_say() -> None:
 
 
 def test_every_table_stands_in_a_document() -> None:
-    """A table that nobody shows would be dead code."""
+    """A table that no document shows is dead code."""
     texts = "".join(path.read_text("utf-8") for path in documents(TOP))
 
     assert [name for name in TABLES if f"<!-- begin: {name} -->" not in texts] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/prep.md", "docs/shards.md", "docs/training.md"])
-def test_a_changed_digit_is_found_and_mended(checkout: Path, document: str) -> None:
+def test_a_changed_digit_is_found_and_repaired(checkout: Path, document: str) -> None:
     """One digit between two markers, and the document is named with what it should be."""
     path = checkout / document
     text = path.read_text("utf-8")
@@ -70,8 +70,8 @@ def test_a_changed_digit_is_found_and_mended(checkout: Path, document: str) -> N
 
 
 @pytest.mark.slow
-def test_the_command_finds_and_mends_it(checkout: Path) -> None:
-    """--check fails, names the document and changes nothing; without it the document is written anew."""
+def test_the_command_finds_and_repairs_it(checkout: Path) -> None:
+    """--check fails, names the document and changes nothing; without it the document is written."""
     readme = checkout / "README.md"
     text = readme.read_text("utf-8")
     readme.write_text(text.replace("| `threaded` | 2 |", "| `threaded` | 3 |"), "utf-8")
@@ -216,8 +216,8 @@ def test_a_promise_that_was_missed_is_said(tmp_path: Path) -> None:
     write_document(tmp_path / "threaded" / "here.json", record)
     summary = TABLES["measured"](tmp_path)
 
-    assert "5 of 7 kept; missed: share of its ceiling 0.70 x (0.70 to 0.70), wanted >= 0.85x;" in summary
-    assert "2 threads against 1 1.56 x (1.56 to 1.56), wanted >= 1.8x" in summary
+    assert "5 of 7 kept; missed: share of its ceiling: 0.70 x (0.70 to 0.70), target >= 0.85x;" in summary
+    assert "2 threads against 1: 1.56 x (1.56 to 1.56), target >= 1.8x" in summary
     assert "| tiles against whole images | 2.00 x (2.00 to 2.00) | >= 1.5x | met |" in TABLES["threaded"](tmp_path)
 
 
