@@ -1,7 +1,7 @@
-"""Records in, one HTML page out: everything inside it, no network, no script, readable by anyone one sends it to.
+"""One self-contained HTML page from records, without network access and without scripts.
 
-The page is a pure function of its records. What it says is decided in ``tables`` and ``complaints``; how it looks
-is ``report.html.j2``. Every name in a record may come from a stranger, so the template escapes all of them.
+The page is a pure function of its records. ``results`` decides its content, and ``report.html.j2`` its layout. Every
+name in a record may come from a stranger, so the template escapes all of them.
 """
 
 import shlex
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table with what belongs to it."""
+    """One table with its chart, complaints and comparisons."""
 
     table: Ranking
     chart: Chart | None
     complaints: tuple[str, ...]
     fastest: float
-    """The highest rate that one can train with: the length of a full bar, images/s."""
+    """The highest rate that a training can use, images/s: the length of a full bar."""
     ceiling: float | None
     pairs: tuple[Pair, ...]
-    """What was measured both cold and warm."""
+    """The configurations that were measured both cold and warm."""
     scaling: dict[str, float]
-    """By a row's name: its rate over that of the fewest workers, where there are several counts."""
+    """By a row's name: its rate over that with the fewest workers; only of rows with several worker counts."""
 
 
 def render_report(
@@ -47,9 +47,9 @@ def render_report(
     speed: "SpeedRecord | None" = None,
     diagnosis: Diagnosis | None = None,
 ) -> str:
-    """Return the page for ``records``, with a training, training speeds and a diagnosis where there are such.
+    """Return the page for ``records``, with a training run, training speeds and a diagnosis if they are given.
 
-    Raises MeasurementError when the records come from unlike machines.
+    Raises MeasurementError if the records come from different machines.
     """
     from jinja2 import Environment as Templates, FileSystemLoader, StrictUndefined
 
@@ -84,7 +84,7 @@ def write_report(
     speed: "SpeedRecord | None" = None,
     diagnosis: Diagnosis | None = None,
 ) -> None:
-    """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
+    """Write the page to ``path`` and the records to ``bench.csv`` in its folder; raise OutputError if that fails."""
     page = render_report(records, run, speed, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _section(table: Ranking) -> Section:
 
 
 def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
-    from ..bench.scaling import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+    from ..bench.scaling import COLUMNS, cells, compare_speeds  # here: it imports the trainer
 
     if record.environment.machine != latest.environment.machine:
         raise MeasurementError(
@@ -124,7 +124,7 @@ def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
 
 
 def _facts(environment: Environment) -> list[tuple[str, str]]:
-    """Return what the page says about the surroundings, unknown facts by that word."""
+    """Return the names and values of the environment's facts; unknown ones have the value "unknown"."""
     machine = environment.machine
     facts = {
         "CPU": machine.cpu,

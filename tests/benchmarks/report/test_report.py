@@ -197,8 +197,9 @@ def test_a_training_run_is_shown_with_its_curve(records: Path, run: Path, tmp_pa
     words = Words(out.read_text("utf-8")).text
     text, accuracy = " ".join(words), words.index("Accuracy, %")
 
-    assert "fed by webdataset with 2 workers: 50% top-1 and 88% top-5 on val, 60% top-1 on train" in text
-    assert "after 2 epochs at 320 images/s" in text and "12% of the last epoch spent waiting for data" in text
+    assert "was trained at 224 px through webdataset with 2 workers." in text
+    assert "It reached 50% top-1 and 88% top-5 on val, and 60% top-1 on train, after 2 epochs at 320 images/s." in text
+    assert "12% of the last epoch spent waiting for data" in text
     values = words.index("Epoch", accuracy)
     assert words[values : values + 9] == [
         "Epoch",
@@ -287,12 +288,12 @@ def test_doubts_are_told_with_the_next_step(records: Path) -> None:
     text = " ".join(Words(render_report([record])).text)
 
     for doubt, step in [
-        ("by 67%", "--seconds 10"),
+        ("67% for", "--seconds 10"),
         ("measured once", "--repeats 3"),
         ("512 workers share", "--workers"),
         ("load 512.0", "end them"),
         ("ceiling was not measured", "--loader cached"),
-        ("Nobody could confirm", "a part of the data set"),
+        ("could not confirm", "a part of the data set"),
         ("an epoch is short", "more images"),
         ("uncommitted changes", "commit them"),
         ("powersave", "cpupower"),
