@@ -113,9 +113,9 @@ def _read_ahead(records: Sequence[Record]) -> str | None:
         return None
     loader, share = min(shares.items(), key=lambda item: item[1])
     return (
-        f"{loader} read most of its cold data before the windows began ({share:.0%} of the bytes of their images came "
-        f"inside them), because the kernel reads ahead. So its cold images/s is that of memory; compare the whole "
-        f"runs, or measure more images."
+        f"{loader} read most of its cold data before the windows began (the windows read {share:.0%} of the bytes of "
+        f"their images), because the kernel reads ahead. Its cold images/s is therefore that of memory; compare the "
+        f"whole runs, or measure more images."
     )
 
 

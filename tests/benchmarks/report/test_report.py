@@ -1,4 +1,4 @@
-"""The report: the right numbers, whole in one file, and harmless whatever the records say."""
+"""The report: the right numbers, complete in one file, and safe whatever the records contain."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ RATES = {("imagefolder", 0): 400, ("imagefolder", 2): 1000, ("webdataset", 0): 5
 
 
 def fake_run(job: MeasuringJob, timeout: float) -> MeasuringRun:
-    """Answer at once with the rate of the table above; the ceiling is 5000 images/s."""
+    """Return a run with the rate of the table above; the ceiling is 5000 images/s."""
     rate = RATES.get((job.loader, job.spec.workers), 5000)
     return run_at(rate, peak_rss_bytes=3 * 2**29, cpu_seconds=0.006 * rate)
 
@@ -107,7 +107,7 @@ def test_the_page_says_what_the_records_say(records: Path, tmp_path: Path) -> No
 
 
 def test_training_speed_beside_the_records_is_shown(root: Path, records: Path, tmp_path: Path) -> None:
-    """feedline bench and bench --train may share their directory; another machine's training speed is refused."""
+    """feedline bench and bench --train may share their directory; the training speed of another machine is refused."""
     environment = read_records([records])[0].environment
     speeds = [("imagefolder", 160.0), ("cached", 320.0)]
     record = SpeedRecord(
@@ -134,7 +134,7 @@ def test_training_speed_beside_the_records_is_shown(root: Path, records: Path, t
 
 
 def test_cold_stands_beside_warm_with_what_the_disk_delivered(root: Path, tmp_path: Path) -> None:
-    """Whole runs compared: 1200 images in 4 s warm, 600 cold; 1 MB for 10 images is 100 kB each."""
+    """Whole runs are compared: 1200 images in 4 s warm, 600 cold; 1 MB for 10 images is 100 kB each."""
     plan = Plan(root=root, loaders=("imagefolder",), workers=(2,), repeats=1, caches=("warm", "cold"))
     bench(plan, tmp_path / "bench", run=fake_run)
     for record in read_records([tmp_path / "bench"]):
@@ -153,7 +153,7 @@ def test_cold_stands_beside_warm_with_what_the_disk_delivered(root: Path, tmp_pa
     assert "0.0 kB" in text
 
 
-def test_scaling_is_told_where_there_are_several_worker_counts(records: Path) -> None:
+def test_scaling_is_shown_for_several_worker_counts(records: Path) -> None:
     """1250 images/s with 2 workers are 2.5 times the 500 with none."""
     text = Words(render_report(read_records([records]))).text
 
@@ -162,7 +162,7 @@ def test_scaling_is_told_where_there_are_several_worker_counts(records: Path) ->
 
 
 def test_the_runs_are_a_table_for_notebooks_too(records: Path, tmp_path: Path) -> None:
-    """One row for each run, the same beside the page as beside the records, every number unrounded."""
+    """One row for each run, the same next to the page as next to the records, every number unrounded."""
     assert feedline(["report", str(records), "--out", str(tmp_path / "page" / "report.html")]) == 0
     text = (tmp_path / "page" / "bench.csv").read_text("utf-8")
     rows = list(csv.DictReader(text.splitlines()))
@@ -176,8 +176,8 @@ def test_the_runs_are_a_table_for_notebooks_too(records: Path, tmp_path: Path) -
     assert {row["repeat"] for row in rows} == {"0", "1"}
 
 
-def test_the_page_is_whole_in_itself(records: Path, run: Path, tmp_path: Path) -> None:
-    """No script and nothing to fetch: no address in any attribute, no url() and no import in the style."""
+def test_the_page_is_self_contained(records: Path, run: Path, tmp_path: Path) -> None:
+    """It has no script and fetches nothing: no address in any attribute, no url() and no import in the style."""
     out = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(out)]) == 0
     text = out.read_text("utf-8")
@@ -191,7 +191,7 @@ def test_the_page_is_whole_in_itself(records: Path, run: Path, tmp_path: Path) -
 
 
 def test_a_training_run_is_shown_with_its_curve(records: Path, run: Path, tmp_path: Path) -> None:
-    """Accuracy of the last epoch, who fed it, and a chart of every epoch."""
+    """Accuracy of the last epoch, the loader, and a chart of every epoch."""
     out = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(out)]) == 0
     words = Words(out.read_text("utf-8")).text
@@ -261,7 +261,7 @@ def hostile(record: Record, evil: str) -> Record:
 
 
 def test_hostile_names_are_text_and_nothing_else(records: Path) -> None:
-    """Markup in a machine's, loader's or data set's name is shown, never obeyed; nor is mathematics."""
+    """Markup and mathematics in the name of a machine, loader or data set are shown as text."""
     for evil in ("<script>alert('x')</script>", r"$\frac{$", "#0b6e99;"):
         page = render_report([hostile(record, evil) for record in read_records([records])])
 
@@ -270,8 +270,8 @@ def test_hostile_names_are_text_and_nothing_else(records: Path) -> None:
         assert sum(evil in text for text in Words(page).text) > 5
 
 
-def test_doubts_are_told_with_the_next_step(records: Path) -> None:
-    """A wavering, overcrowded, busy, once measured, dirty bench without a ceiling says all that."""
+def test_complaints_have_the_next_step(records: Path) -> None:
+    """Spread, worker count, load, repeats, uncommitted changes, a missing ceiling: each has its complaint."""
     record = next(r for r in read_records([records]) if r.config.workers == 2)
     record = replace(
         record,
@@ -302,7 +302,7 @@ def test_doubts_are_told_with_the_next_step(records: Path) -> None:
 
 
 def test_records_of_two_machines_are_refused(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No page is better than a page that compares what cannot be compared."""
+    """Their rates cannot be compared, so no page is written."""
     record = read_records([records])[0]
     machine = replace(record.environment.machine, memory_gib=1)
     (tmp_path / "other").mkdir()
@@ -349,7 +349,7 @@ def test_a_damaged_training_run_is_named(
 def test_an_accuracy_that_is_no_number_is_damage(
     records: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A chart cannot show it, and a reader should not have to guess."""
+    """A chart cannot show it."""
     metrics = run / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace("0.25", "NaN", 1))
 
