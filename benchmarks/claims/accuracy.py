@@ -1,10 +1,10 @@
-"""Do all loaders train to the same accuracy? The same seeds through each of them, on real images.
+"""Accuracy of a training through each loader, from the same seeds, on real images.
 
-A loader that is fast because it hands out other images is no faster. What each sees is compared pixel by pixel in
-the tests; this is the end of the chain: the same seeds through every loader that can read the data. These are
-scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as a Tiny-ImageNet of 64 px JPEGs, or a
-prepared root of your own, with shards. The loaders agree when their means differ by less than one loader's own
-accuracies do from seed to seed.
+The rate of a loader counts only if training reaches the same accuracy with its images. The tests compare the loaders'
+images pixel by pixel. This module compares the result of training: it trains with the same seeds through every loader
+that can read the data. The data are scikit-learn's handwritten digits (1797 scans of 8x8, from UCI), written as a
+Tiny-ImageNet of 64 px JPEGs, or a prepared root with shards that the user names. The loaders agree if their means
+differ by at most as much as the accuracies of one loader differ from seed to seed.
 
     python -m feedline.benchmarks.claims.accuracy OUT
     python -m feedline.benchmarks.claims.accuracy OUT --root data
@@ -39,8 +39,8 @@ from ..machine.environment import Environment, capture
 from ..measuring.record import Code, running_code
 
 SIDE = 64
-VAL_EVERY = 5  # every fifth digit: 360 to judge by, so that one image is 0.3 points
-# Seen at 32 px, a run takes a minute on one core and ends above 95 %: far from where every model does the same.
+VAL_EVERY = 5  # every fifth digit: val has 360, so one image is 0.3 points
+# At 32 px, a run takes a minute on one core and ends above 95 %: far from where every model does the same.
 IMAGE_SIZE, EPOCHS, BATCH_SIZE, LR = 32, 8, 64, 0.1
 
 
@@ -58,7 +58,7 @@ class TrainedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRecord:
-    """The runs, and everything needed to repeat them."""
+    """The document of all runs, with everything that is needed to repeat them."""
 
     format: Literal["feedline-accuracy"] = "feedline-accuracy"
     schema: Literal[1] = 1
@@ -68,12 +68,12 @@ class AccuracyRecord:
     code: Code
     environment: Environment
     config: TrainConfig
-    """Of every run, but for loader, seed and places."""
+    """The settings of every run, except loader, seed and paths."""
     runs: tuple[TrainedRun, ...]
 
 
 def write_digits(out: Path) -> Path:
-    """Write scikit-learn's digits as ``tiny-imagenet-200.zip`` into ``out``, and return its path."""
+    """Write scikit-learn's digits as ``tiny-imagenet-200.zip`` into ``out`` and return its path."""
     from sklearn import datasets  # here: an optional library
 
     digits = cast(Any, datasets.load_digits())
@@ -112,7 +112,7 @@ def _jpeg(digit: npt.NDArray[np.float64]) -> bytes:
 
 
 def agreement(runs: Sequence[TrainedRun]) -> str:
-    """Return the table of the runs in Markdown, and one sentence on whether the loaders agree."""
+    """Return the table of the runs in Markdown, with a sentence that says whether the loaders agree."""
     names = list(dict.fromkeys(run.loader for run in runs))
     seeds = sorted({run.seed for run in runs})
     top1 = {name: [100 * run.top1 for run in runs if run.loader == name] for name in names}
@@ -126,12 +126,19 @@ def agreement(runs: Sequence[TrainedRun]) -> str:
     means = [mean(values) for values in top1.values()]
     apart, spread = max(means) - min(means), max(max(values) - min(values) for values in top1.values())
     verdict = "agree" if apart <= spread else "DISAGREE"
-    lines += ["", f"The loaders {verdict}: their means are {apart:.2f} points apart, and seeds {spread:.2f} points."]
+    lines += [
+        "",
+        f"The loaders {verdict}: their means differ by up to {apart:.2f} points, and the seeds of one loader by up to "
+        f"{spread:.2f} points.",
+    ]
     return "\n".join(lines)
 
 
 def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[TrainedRun]:
-    """Train through every loader that can read ``config.root``, from each of the seeds; runs go below ``out``."""
+    """Train through every loader that can read ``config.root``, from each of the seeds, and return the runs.
+
+    Each run has a directory in ``out``. Raises MeasurementError if the root has no val split.
+    """
     names = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch]
     runs: list[TrainedRun] = []
     for seed in seeds:
@@ -139,7 +146,7 @@ def measure(out: Path, config: TrainConfig, seeds: Sequence[int]) -> list[Traine
             settings: dict[str, Any] = {"loader": name, "seed": seed, "out": out / f"{name}-{seed}"}
             result = train(TrainConfig(**{**vars(config), **settings}))
             if result.val is None:
-                raise MeasurementError(f"{config.root} has no val split to judge by; prepare one: feedline prep")
+                raise MeasurementError(f"{config.root} has no val split; prepare one with: feedline prep")
             rate = result.images_per_second
             runs.append(
                 TrainedRun(loader=name, seed=seed, top1=result.val.top1, loss=result.val.loss, images_per_second=rate)

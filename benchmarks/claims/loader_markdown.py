@@ -1,7 +1,7 @@
-"""README's tables of loaders, in Markdown: each loader at its best, and how much faster than another it is.
+"""README's tables of loaders, in Markdown: the best row of each loader, and its ratio to another loader.
 
-A ratio is taken run by run, between the runs of the same number, which followed each other closely; its median stands
-first, then its lowest and highest. So a machine that slowly changes its mood does not change the ratio.
+A ratio is taken between the runs of the same repeat, which followed each other closely. Its median stands first, then
+its lowest and highest value. So a machine whose speed changes slowly does not change the ratio.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def loaders(records: Path) -> str:
 
 
 def cold(records: Path) -> str:
-    """Return a table for each machine of a bench with ``--cache both``: whole runs, first batch included."""
+    """Return a table for each machine of a bench with ``--cache both``: whole runs with their first batch."""
     texts: list[str] = []
     for table in _tables(records / "cold"):
         pairs = sorted(cold_and_warm(table), key=lambda pair: -pair.cold.whole_images_per_second)
@@ -44,7 +44,7 @@ def peers(records: Path) -> str:
 
 
 def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tuple[Row, Row]]) -> str:
-    """Return tables of bench records; ``ratio`` heads the column of ``order``'s first row over its second."""
+    """Return tables of bench records; ``ratio`` is the heading for the ratio of ``order``'s first row to its second."""
     texts: list[str] = []
     for table in _tables(folder):
         for state in dict.fromkeys((row.cache, row.batch_size) for row in table.rows):
@@ -62,7 +62,7 @@ def _bench(folder: Path, ratio: str, base: str, order: Callable[[Row, Row], tupl
 
 
 def _tables(folder: Path) -> list[Ranking]:
-    """Return the tables of the records below a folder: a machine has its own."""
+    """Return the tables of the records below a folder, separate for each machine."""
     folders = sorted({path.parent for path in folder.rglob("*.json")})
     machines: dict[Machine, list[Record]] = {}
     for record in read_records(folders) if folders else []:
@@ -88,7 +88,7 @@ def _bench_heading(table: Ranking, cache: str, batch_size: int) -> str:
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return each loader's fastest row, fastest loader first and the ceiling last."""
+    """Return the fastest row of each loader, fastest loader first and the ceiling last."""
     ordered = sorted(rows, key=lambda row: (row.loader == CEILING, -row.images_per_second))
     names = dict.fromkeys(row.loader for row in ordered)
     return {name: next(row for row in ordered if row.loader == name) for name in names}
@@ -111,7 +111,7 @@ def _ratio(table: Ranking, above: Row, below: Row) -> str:
 
 
 def _runs(table: Ranking, row: Row) -> dict[int, float]:
-    """Return images/s of the row's runs by their number."""
+    """Return images/s of the row's runs, by repeat."""
     return {
         record.repeat: record.measurement.images_per_second
         for record in table.records
@@ -121,6 +121,6 @@ def _runs(table: Ranking, row: Row) -> dict[int, float]:
 
 
 def machine_name(machine: Machine) -> str:
-    """Return a machine in words: what a reader compares with the own one."""
+    """Return a machine in words, for readers to compare with their own."""
     words = (f"{machine.cpus} CPUs of {machine.cpu or 'an unknown kind'}", f"{machine.memory_gib} GiB", machine.gpu)
     return ", ".join(word for word in (*words, machine.system) if word)

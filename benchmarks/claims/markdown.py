@@ -1,8 +1,8 @@
-"""The result tables of README and docs, in Markdown, made from committed records and from nothing else.
+"""The result tables of README and docs, in Markdown, made from committed records only.
 
-Each function takes the folder of the records and returns its text, or an empty one while there is no record for it.
-Records of unlike machines are never compared: each machine has its own table or line, which names it. Of documents that
-hold a whole comparison only the newest of each machine counts; bench records of one machine all do.
+Each function takes the folder of the records and returns its text, or an empty string if there is no record for it.
+Records of different machines are never compared: each machine has its own table or line, which names it. Of documents
+that hold a whole comparison, only the newest of each machine counts. All bench records of a machine count.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,19 +37,19 @@ D = TypeVar("D", bound=_Dated)
 
 
 def preparation(records: Path) -> str:
-    """Return what preparing archives took, feedline's and others' times."""
+    """Return the times of preparing archives, of feedline and of other tools."""
     found = _newest(records, "preparation/*.json", PreparationRecord)
     return "\n\n".join(f"{_where(record)}:\n\n{preparation_table(record).strip()}" for record in found)
 
 
 def sharding(records: Path) -> str:
-    """Return what restart markers and writing shards cost."""
+    """Return the cost of restart markers and of writing shards."""
     found = _newest(records, "sharding/*.json", ShardingRecord)
     return "\n\n".join(f"{_where(record)}:\n\n{sharding_table(record)}" for record in found)
 
 
 def accuracy(records: Path) -> str:
-    """Return the accuracies through every loader, and whether they agree."""
+    """Return the accuracies through every loader, and whether the loaders agree."""
     return "\n\n".join(
         f"{data}; {_where(record)}:\n\n{agreement(record.runs)}" for data, record in _accuracies(records)
     )
@@ -66,34 +66,34 @@ def training_speed(records: Path) -> str:
 
 
 def threaded(records: Path) -> str:
-    """Return what ``threaded`` costs beside what it promises."""
+    """Return the costs of ``threaded`` with its promises."""
     found = _newest(records, "threaded/*.json", ThreadedRecord)
     return "\n\n".join(f"{_where(record)}:\n\n{threaded_table(record)}" for record in found)
 
 
 def what_if(records: Path) -> str:
-    """Return rates behind a throttle, predicted and measured."""
+    """Return the predicted and the measured rates behind a throttle."""
     found = _newest(records, "what-if/*.json", Check)
     return "\n\n".join(f"{_where(record)}:\n\n{tabulate_check(record)}" for record in found)
 
 
 def learning(records: Path) -> str:
-    """Return where the training on 200 synthetic classes ended."""
+    """Return the result of the training on 200 synthetic classes."""
     epochs = _epochs(records)
     if not epochs:
         return ""
     last, seconds = epochs[-1], sum(epoch.seconds for epoch in epochs)
     lines = ["| | loss | top-1 | top-5 |", "|---|---:|---:|---:|"]
-    for name, part in (("train, augmented, as it was trained on", last.train), ("val", last.val)):
+    for name, part in (("train, augmented as in training", last.train), ("val", last.val)):
         if part is not None:
             lines.append(f"| {name} | {part.loss:.3f} | {part.top1:.1%} | {part.top5:.1%} |")
     rate = sum(epoch.images for epoch in epochs) / seconds
-    after = f"After {last.epoch} epochs, {seconds / 60:.1f} minutes of training at {rate:.0f} images/s:"
+    after = f"After {last.epoch} epochs in {seconds / 60:.1f} minutes of training, at {rate:.0f} images/s:"
     return "\n".join([after, "", *lines])
 
 
 def measured(records: Path) -> str:
-    """Return README's summary: one line for each thing that was measured, and machine."""
+    """Return README's summary: one line for each claim and machine."""
     rows = [
         *(_preparing(record) for record in _newest(records, "preparation/*.json", PreparationRecord)),
         *(_sharding(record) for record in _newest(records, "sharding/*.json", ShardingRecord)),
@@ -119,7 +119,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning,
     "measured": measured,
 }
-"""What may stand between two markers, by the name in them."""
+"""The function that makes each table, by the name in the table's markers."""
 
 
 def _preparing(record: PreparationRecord) -> str:
@@ -150,17 +150,17 @@ def _sharding(record: ShardingRecord) -> str:
     growth = done.encoded_bytes / done.source_bytes - 1
     index = next(run.index_bytes / run.images for run in record.writing if run.encode == "restart")
     return _row(
-        "lossless restart markers",
+        "adding restart markers without loss",
         record,
         f"{done.images / median(done.cpu_seconds):.0f} images/s on one core; files grow by {growth:.2%}; "
-        f"{index:.0f} bytes of index an image",
+        f"the index has {index:.0f} bytes per image",
         "`python -m feedline.benchmarks.claims.sharding archives --out FILE`, [docs/shards.md](docs/shards.md)",
     )
 
 
 def _promised(record: ThreadedRecord) -> str:
     judged = [finding for finding in findings(record) if finding.met is not None]
-    missed = [f"{finding.what} {finding.measured}, wanted {finding.target}" for finding in judged if not finding.met]
+    missed = [f"{finding.what}: {finding.measured}, target {finding.target}" for finding in judged if not finding.met]
     return _row(
         "promises of `threaded`",
         record,
@@ -172,9 +172,9 @@ def _promised(record: ThreadedRecord) -> str:
 def _foreseen(record: Check) -> str:
     errors = [abs(condition.error) for condition in record.conditions]
     return _row(
-        "what-if, behind a throttled disk",
+        "what-if prediction behind a throttled disk",
         record,
-        f"predicted images/s are {min(errors):.1%} to {max(errors):.1%} off the measured ones",
+        f"predicted images/s differ from the measured ones by {min(errors):.1%} to {max(errors):.1%}",
         "`python -m feedline.benchmarks.claims.prediction_check ROOT --out FILE`, [docs/results.md](docs/results.md)",
     )
 
@@ -213,8 +213,8 @@ def _learnt(epochs: Sequence[EpochRecord]) -> list[str]:
     if not epochs:
         return []
     train = epochs[-1].train
-    result = f"after {epochs[-1].epoch} epochs top-1 {train.top1:.1%} and top-5 {train.top5:.1%} on train"
-    return [f"| ResNet-18 on 200 synthetic classes | | {result} | [docs/training.md](docs/training.md) |"]
+    result = f"after {epochs[-1].epoch} epochs: top-1 {train.top1:.1%} and top-5 {train.top5:.1%} on train"
+    return [f"| training ResNet-18 on 200 synthetic classes | | {result} | [docs/training.md](docs/training.md) |"]
 
 
 def _row(what: str, record: _Dated, result: str, how: str) -> str:
@@ -229,7 +229,7 @@ def _epochs(records: Path) -> list[EpochRecord]:
 
 
 def _accuracies(records: Path) -> list[tuple[str, AccuracyRecord]]:
-    """Return (data, record) of each accuracy-DATA.json: a machine may have judged by several data sets."""
+    """Return (data, record) of each accuracy-DATA.json; a machine may have records of several data sets."""
     paths = sorted(records.glob("training/accuracy-*.json"))
     return [(path.stem.removeprefix("accuracy-"), read_document(path, AccuracyRecord)) for path in paths]
 

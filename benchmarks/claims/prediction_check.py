@@ -1,10 +1,10 @@
-"""Is the what-if right? The same loader behind a throttle, predicted and then measured.
+"""Error of the what-if prediction: the rate of a loader behind a throttle, predicted and then measured.
 
     python -m feedline.benchmarks.claims.prediction_check ROOT --out FILE
 
-``threaded`` runs in its own threads with its own read path, in which a throttle lets so many bytes and requests
-through as a disk would (``loaders.throttle``), at several bandwidths and at one latency. The table says predicted,
-measured and the error, whatever it is.
+``threaded`` runs in its own threads with its own read path. A throttle in that path (``loaders.support.throttle``)
+limits bytes and requests as a disk would, at several bandwidths and at one latency. The table shows the predicted
+rate, the measured rate and the error, whatever it is.
 """
 
 import math
@@ -30,18 +30,18 @@ from ..measuring.process import CHILD, MeasuringJob, profile_in_fresh_process, r
 from ..measuring.record import Code, running_code
 
 BANDWIDTHS = (0.25, 0.5, 1.0)
-"""Of the check, as shares of what the loader reads from memory: well below, below, and where both meet."""
+"""The throttles, as shares of the loader's read rate from memory: far below it, below it, and equal to it."""
 REQUEST_SECONDS = 0.005
-"""Of the check's last condition, in which nothing but latency holds the loader."""
+"""Latency of the last condition, which has no limit of bandwidth."""
 NO_LIMIT = 1e12  # bytes/s
-TIMEOUT = 600.0  # seconds; a run that hangs is ended
+TIMEOUT = 600.0  # seconds, after which a run that hangs is ended
 WITHIN = 0.10
-"""The error that a prediction shall stay within."""
+"""The goal: a prediction's error is at most this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One throttle: what was predicted for it, and what was measured behind it."""
+    """One throttle, with the predicted and the measured rate behind it."""
 
     throttle: Throttle
     predicted: float
@@ -55,7 +55,7 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """The record of one check of the prediction."""
+    """The document of one check of the prediction."""
 
     format: Literal["feedline-what-if-check"] = "feedline-what-if-check"
     schema: Literal[1] = 1
@@ -66,7 +66,7 @@ class Check:
     seconds: float
     """Measuring time of each run."""
     unthrottled: dict[int, Rate]
-    """On warm data, by workers."""
+    """The rate on warm data without a throttle, by workers."""
     bytes_per_image: float
     conditions: tuple[Condition, ...]
 
@@ -81,7 +81,7 @@ def check(
 ) -> Check:
     """Predict and measure ``threaded`` behind a throttle, each run in a fresh process, interleaved over repeats.
 
-    Raises MeasurementError when a run fails.
+    Raises MeasurementError if a run fails.
     """
     job = MeasuringJob(loader="threaded", spec=spec, seconds=seconds)
     profile = profile_in_fresh_process(job, TIMEOUT, command)
@@ -119,7 +119,7 @@ def check(
 
 
 def _disk(throttle: Throttle) -> Disk:
-    """Return the throttle as a disk; it is asked once for each image."""
+    """Return the throttle as a disk that gets one request for each image."""
     return Disk(
         name="throttle",
         bytes_per_second=throttle.bytes_per_second,
@@ -132,7 +132,7 @@ def _disk(throttle: Throttle) -> Disk:
 def tabulate_check(found: Check) -> str:
     """Return the conditions in Markdown."""
     lines = [
-        "| MB/s | ms a request | predicted, images/s | measured | spread | error |",
+        "| MB/s | ms per request | predicted, images/s | measured | spread | error |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     for condition in found.conditions:
@@ -154,7 +154,7 @@ def tabulate_check(found: Check) -> str:
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
 def main(root: Path, out: Path, workers: int, batch_size: int, image_size: int, seconds: float, repeats: int) -> None:
-    """Check what is predicted for slower disks on ROOT: predicted against measured, behind a throttle."""
+    """Check the rates that are predicted for slower disks: measure ROOT behind a throttle."""
     spec = LoaderSpec(root=root, workers=workers, batch_size=batch_size, image_size=image_size)
     warm(files_read(root, spec.split, ["threaded"]))
     found = check(spec, seconds=seconds, repeats=repeats)
@@ -162,7 +162,7 @@ def main(root: Path, out: Path, workers: int, batch_size: int, image_size: int, 
     write_document(out, found)
     click.echo(tabulate_check(found))
     worst = max(abs(condition.error) for condition in found.conditions)
-    click.echo(f"The largest error is {worst:.1%}; {WITHIN:.0%} is the goal.", err=True)
+    click.echo(f"The largest error is {worst:.1%}; the goal is {WITHIN:.0%}.", err=True)
 
 
 if __name__ == "__main__":

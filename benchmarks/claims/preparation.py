@@ -1,13 +1,13 @@
-"""How fast archives become class folders: feedline against the usual shell scripts and torchvision.
+"""Time to turn archives into class folders: feedline against the usual shell scripts and torchvision.
 
     python -m feedline.benchmarks.claims.preparation --out benchmarks/records/preparation
 
-Everybody gets the same two archives: a training archive of images of ImageNet's size, and a validation archive of
-many small ones, where starting a process per file is what costs. The runs alternate, every time ends when the data
-is on the disk (``sync``), and a run counts only if its folders hold every image. Bytes are those handed
-to write calls, as the kernel counts them for a process and the children it waited for; this needs Linux. The scripts
-are written anew from their steps: unpack the outer tar, unpack and delete each class tar, move each validation
-image with a process of its own.
+Every tool gets the same two archives: a training archive of images of ImageNet's size, and a validation archive of
+many small images, for which the scripts' process per file costs most. The runs of the tools alternate. Each time ends
+when the data is on the disk (``sync``), and a run counts only if its folders hold every image. Bytes are those given
+to write calls, as the kernel counts them for a process and the children that it waited for; this needs Linux. The
+shell scripts are rewritten from their steps: unpack the outer tar, unpack and delete each class tar, move each
+validation image with a process of its own.
 """
 
 import hashlib
@@ -37,23 +37,23 @@ from ...prep.synthetic.photographs import VARY_DRAWS, encode, vary
 from ..machine.environment import Environment, capture
 
 TRAIN, VAL = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-VARIETY = 32  # different images; the archives repeat them, and no file system here notices
+VARIETY = 32  # different images; the archives repeat them, and no file system used here deduplicates them
 
 Split = Literal["train", "val"]
 MEMORY = "memory"
-# Linux counts the memory of whoever started a process as the process's own. So a bare interpreter starts it.
+# Linux counts the memory of the parent process as the new process's own. So a bare interpreter starts each tool.
 WATCH = f"""
 import os, subprocess, sys
 _, status, usage = os.wait4(subprocess.Popen(sys.argv[1:]).pid, 0)
 open({MEMORY!r}, "w").write(str(usage.ru_maxrss))
 os._exit(os.waitstatus_to_exitcode(status))
 """
-CLOCK = "seconds"  # where a tool writes its own time, when loading it should not count
+CLOCK = "seconds"  # file for a tool's own time, if its imports must not count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What the archives hold."""
+    """The numbers of classes and images in the archives."""
 
     train_classes: int = 200
     train_per_class: int = 60
@@ -68,7 +68,7 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a tool has to do: turn the archive in the folder ``place`` into class folders there."""
+    """The work of a tool: turn the archive in the folder ``place`` into class folders there."""
 
     split: Split
     place: Path
@@ -89,14 +89,14 @@ class ToolRun:
     written: int
     """Bytes given to write calls."""
     read: int
-    """Bytes returned by read calls; what a system call copies within the kernel is not among them."""
+    """Bytes returned by read calls; bytes that a system call copies within the kernel do not count."""
     peak_memory: int
-    """Bytes resident, of the largest process."""
+    """Resident bytes of the largest process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparationRecord:
-    """All runs, raw."""
+    """The document of all runs."""
 
     format: Literal["feedline-preparation"] = "feedline-preparation"
     schema: Literal[1] = 1
@@ -112,10 +112,12 @@ class PreparationRecord:
 def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
     """Measure every tool ``repeats`` times in the empty folder ``work``, in turns.
 
-    Raises MeasurementError when a tool fails, or its folders are not what the archive holds.
+    Raises MeasurementError if a tool fails, or if its folders do not hold all images of the archive.
     """
     if not sys.platform.startswith("linux") or not shutil.which("bash"):
-        raise MeasurementError(f"the comparison needs bash, GNU tar and Linux's counters, this is {sys.platform}")
+        raise MeasurementError(
+            f"the comparison needs bash, GNU tar and Linux's counters, and this is {sys.platform}; run it on Linux"
+        )
     archives: dict[Split, Path] = {"train": work / TRAIN, "val": work / VAL}
     images: dict[Split, int] = {"train": _write_train(work / TRAIN, shape), "val": _write_val(work / VAL, shape)}
     md5s = {split: _md5(path) for split, path in archives.items()}
@@ -123,12 +125,12 @@ def compare(work: Path, shape: Shape, repeats: int) -> PreparationRecord:
     for repeat in range(repeats):
         for split, path in archives.items():
             for tool in TOOLS:
-                # Nothing is deleted in between: ext4 creates files up to ten times slower for minutes after a
-                # hundred thousand were deleted, because it does not use their inodes again so soon.
+                # No folder is deleted between runs: for minutes after a hundred thousand files were deleted, ext4
+                # creates files up to ten times slower, because it does not use their inodes again so soon.
                 place = work / f"run-{len(runs)}"
                 place.mkdir()
                 os.link(path, place / path.name)  # the scripts delete their archive
-                _md5(path)  # everybody finds it in the page cache
+                _md5(path)  # so that every tool finds it in the page cache
                 task = Task(split=split, place=place, archive=path.name, labels=shape.labels(), md5=md5s[split])
                 runs.append(_run(tool, task, repeat, images[split]))
                 click.echo(f"{tool}, {split}: {runs[-1].seconds:.1f} s", err=True)
@@ -178,7 +180,9 @@ def _run(tool: str, task: Task, repeat: int, images: int) -> ToolRun:
     found = sum(1 for _ in task.place.rglob("n*/*.JPEG"))
     if code.returncode or found != images:
         said = (task.place / "output").read_text("utf-8", "replace")[-300:]
-        raise MeasurementError(f"{tool} left with {code.returncode} and {found} of {images} images: {said}")
+        raise MeasurementError(
+            f"{tool} ended with exit code {code.returncode} and {found} of {images} images; its last output: {said}"
+        )
     return ToolRun(
         tool=tool,
         split=task.split,
@@ -196,7 +200,7 @@ def _feedline(options: tuple[str, ...], task: Task) -> list[str]:
 
 
 def _scripts(task: Task) -> list[str]:
-    """Return the shell's way: for train the class tars on the disk, for val one ``mv`` per image."""
+    """Return the shell scripts: for train the class tars on the disk, for val one ``mv`` per image."""
     folder = f"imagenet/{task.split}"
     lines = [f"mkdir -p {folder}", f"mv {task.archive} {folder}/", f"cd {folder}"]
     lines += [f"tar -xf {task.archive}", f"rm -f {task.archive}"]
@@ -210,7 +214,7 @@ def _scripts(task: Task) -> list[str]:
 
 
 def _torchvision(task: Task) -> list[str]:
-    """Return torchvision's ImageNet class; it expects this archive's md5, and its import of torch is not timed."""
+    """Return a run of torchvision's ImageNet class with this archive's md5; its import of torch is not timed."""
     code = f"""
 import time, torch
 from torchvision.datasets import ImageNet, imagenet

@@ -1,17 +1,17 @@
-"""What sharding costs: python -m feedline.benchmarks.claims.sharding ROOT --out benchmarks/records/sharding/NAME.json
+"""The cost of sharding: python -m feedline.benchmarks.claims.sharding ROOT --out benchmarks/records/sharding/NAME.json
 
-Two questions, on the images of a prepared root or of the official archives:
+Two parts are measured, on the images of a prepared root or of the official archives:
 
-- one core adding restart markers, images in memory: images/s of CPU time, growth of the files, bytes of index.
-  ImageNet is 1.28 million images of 115 kB, so 500 images/s are 43 minutes of one core.
-- writing shards for real, reading, hashing and flushing included: images/s by --encode and number of workers.
+- One core adds restart markers to images in memory: images/s of CPU time, growth of the files, bytes of index.
+  ImageNet has 1.28 million images of 115 kB, so 500 images/s are 43 minutes of one core.
+- ``write_shards`` writes whole shards, with reading, hashing and flushing: images/s by --encode and number of workers.
 
 Every transcoded image is decoded and compared with its source, outside the measured time. The runs of different
-settings are interleaved. Raw times go into the record, medians are printed.
+settings are interleaved. The record holds the raw times, and the medians are printed.
 """
 
-import argparse
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -23,6 +23,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
+import click
 from PIL import Image, ImageChops
 
 from ...prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
@@ -46,7 +47,7 @@ class Transcoding:
     encoded_bytes: int
     passed_through: dict[str, int]
     cpu_seconds: tuple[float, ...]
-    """Of the thread, for all images; one per pass. CPU time, so that a busy machine disturbs less."""
+    """Of the thread, for all images; one per pass. A busy machine disturbs CPU time less than elapsed time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,10 @@ class ShardingRecord:
 
 
 def measure_sharding(root: Path, out: Path, *, images: int = 1000, repeats: int = 5) -> ShardingRecord:
-    """Measure and write the record to ``out``. Raises MeasurementError when an image is not what it was."""
+    """Measure, write the record to ``out`` and return it.
+
+    Raises MeasurementError if a transcoded image has other pixels than its source.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = capture()
     samples = find_samples(root, ["train"]).splits["train"]
@@ -97,7 +101,7 @@ def _transcode(samples: Sequence[Sample], repeats: int) -> Transcoding:
     with SampleReader() as reader:
         sources = [reader.read(sample) for sample in samples]
     spec = EncodeSpec(encode="restart")
-    encoded = [encode_image(data, spec) for data in sources]  # compiles, and warms the caches
+    encoded = [encode_image(data, spec) for data in sources]  # the first call compiles; this also warms the caches
     _check(samples, sources, encoded)
     seconds: list[float] = []
     for _ in range(repeats):
@@ -121,7 +125,7 @@ def _check(samples: Sequence[Sample], sources: Sequence[bytes], encoded: Sequenc
         for sample, before, after in zip(samples, sources, encoded, strict=True):
             images = (Image.open(BytesIO(data)).convert("RGB") for data in (before, after.data))
             if ImageChops.difference(*images).getbbox() is not None:
-                raise MeasurementError(f"{sample} decodes to other pixels after transcoding; report this image")
+                raise MeasurementError(f"{sample} decodes to other pixels after transcoding; please report this image")
 
 
 def _write(root: Path, place: Path, repeats: int) -> tuple[Writing, ...]:
@@ -164,7 +168,7 @@ def table(record: ShardingRecord) -> str:
     done = record.transcoding
     size = f"{done.megapixels / done.images:.2f} megapixels and {done.source_bytes / done.images / 1000:.0f} kB"
     lines = [
-        f"| {done.images:,} images of {size} | images/s | spread | growth | index, bytes an image |",
+        f"| {done.images:,} images of {size} | images/s | spread | growth | index, bytes per image |",
         "|---|---:|---:|---:|---:|",
         f"| restart markers, one core, CPU time | {_speed(done.images, done.cpu_seconds)} "
         f"| {done.encoded_bytes / done.source_bytes - 1:.2%} | |",
@@ -180,21 +184,18 @@ def _speed(images: int, seconds: Sequence[float]) -> str:
     return f"{images / middle:,.0f} | {(max(seconds) - min(seconds)) / middle:.0%}"
 
 
-def main() -> None:
-    """Measure from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m feedline.benchmarks.claims.sharding", description="What sharding costs."
-    )
-    parser.add_argument("root", type=Path, help="a prepared root, or the folder of the archives")
-    parser.add_argument("--out", type=Path, required=True, help="the record to write")
-    arguments = parser.parse_args()
-    try:
-        if arguments.out.exists():
-            raise OutputError(f"{arguments.out} exists already; choose another name with --out")
-        print(table(measure_sharding(arguments.root, arguments.out)))
-    except FeedlineError as error:
-        parser.exit(1, f"feedline: {error}\n")
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The record to write.")
+def main(root: Path, out: Path) -> None:
+    """Measure the cost of sharding ROOT: a prepared root, or the folder of the archives."""
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another name with --out")
+    click.echo(table(measure_sharding(root, out)))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

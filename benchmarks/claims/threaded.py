@@ -1,13 +1,13 @@
-"""What ``threaded`` costs, and which promises it keeps: python -m feedline.benchmarks.claims.threaded ROOT --out FILE
+"""Costs and promises of ``threaded``: python -m feedline.benchmarks.claims.threaded ROOT --out FILE
 
-ROOT has restart-marker shards of at least some hundred images: feedline shard ROOT --encode restart. Each promise
-is measured where it is made (see ``threaded_costs``): the loader against its own serial work, two threads against one,
-Python per image, tiles against whole images, DCT scaling with its pixel error, memory, and the index of
-ImageNet. Raw times go into the record; ratios are made of times of the same repeat, and their median and range are
-printed beside the promise.
+ROOT needs shards with restart markers and at least some hundred images: feedline shard ROOT --encode restart. Each
+promise is measured on its own (see ``threaded_costs``): the loader against its own serial work, two threads against
+one, Python per image, tiles against whole images, DCT scaling with its pixel error, memory, and the index of
+ImageNet. The record holds the raw times. Each ratio is taken between times of the same repeat. The table shows its
+median and range next to the promise.
 """
 
-import argparse
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
+import click
 import torch
 
 from ...loaders import LoaderSpec
@@ -40,13 +41,13 @@ from .threaded_costs import (
 )
 
 SIZES = (64, 128, 224)
-EPOCHS = 2  # of a loader in each repeat, so that starting and ending one weigh little
-TINY = 8  # pixels of the samples when only Python is measured
+EPOCHS = 2  # of a loader in each repeat, so that starting and ending one take a small share of the time
+TINY = 8  # pixels; the side of the samples when only Python is measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadedRecord:
-    """One measuring run. Everything at 224 pixels unless it says otherwise."""
+    """The document of one measurement. The image size is 224 pixels unless a field names another."""
 
     format: Literal["feedline-threaded"] = "feedline-threaded"
     schema: Literal[1] = 1
@@ -62,7 +63,7 @@ class ThreadedRecord:
     loader: dict[int, Timed]
     """The loader, by number of threads."""
     python: Timed
-    """CPU seconds of the process, with one thread and images of next to no pixels."""
+    """CPU seconds of the process, with one thread and images of 16 x 16 pixels."""
     scaling: tuple[Scaling, ...]
     peak_rss_bytes: int | None
     index: OpenedIndex
@@ -76,14 +77,17 @@ class CheckedPromise:
     measured: str
     target: str
     met: bool | None
-    """None where nothing was promised, or nothing could be measured."""
+    """None if nothing was promised, or nothing could be measured."""
 
 
 def measure_threaded(root: Path, out: Path, *, images: int = 1000, repeats: int = 7) -> ThreadedRecord:
-    """Measure, and write the record to ``out``. Raises MeasurementError where the shards have no restart markers."""
+    """Measure, write the record to ``out`` and return it.
+
+    Raises MeasurementError if the shards have no restart markers.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = capture()
-    torch.set_num_threads(1)  # the caller's thread stands for one of the loader's
+    torch.set_num_threads(1)  # serial parts run in the caller's thread, in place of one of the loader's
     index = open_index(root, out.parent, repeats)
     seconds, images, errors = _time(root, images, repeats)
     epoch = EPOCHS * describe_data(root, "train").samples
@@ -146,7 +150,7 @@ def _time(
 
 
 def findings(record: ThreadedRecord) -> list[CheckedPromise]:
-    """Return what was promised and what was measured, in the order of the issue."""
+    """Return each promise with its measurement, in the order of the table."""
     cpus = max(record.loader)
     serial, one, two, all_cpus = (timed.rates for timed in (record.serial, *(record.loader[n] for n in (1, 2, cpus))))
     ceiling = [rate * min(cpus, record.environment.machine.cpus) for rate in serial]
@@ -157,7 +161,7 @@ def findings(record: ThreadedRecord) -> list[CheckedPromise]:
         _at_least("share of its ceiling", _ratios(all_cpus, ceiling), 0.85),
         _at_least("2 threads against 1", _ratios(two, one), 1.8),
         CheckedPromise(
-            what="Python per image, at most",
+            what="Python per image, upper bound",
             measured=_spread(python, "us", 1),
             target="< 40 us",
             met=median(python) < 40,
@@ -169,8 +173,8 @@ def findings(record: ThreadedRecord) -> list[CheckedPromise]:
         found.append(
             CheckedPromise(
                 what=f"DCT scaling, {size.image_size} px",
-                measured=f"{ratio}; {size.share:.0%} of the images, error {size.mean_error:.2f} in the mean, "
-                f"{size.largest_error} at most",
+                measured=f"{ratio}; {size.share:.0%} of the images scaled, mean error {size.mean_error:.2f}, "
+                f"largest {size.largest_error} grey levels",
                 target="-",
                 met=None,
             )
@@ -188,13 +192,13 @@ def _sizes(record: ThreadedRecord) -> list[CheckedPromise]:
             met=None if peak is None else peak <= 1e9,
         ),
         CheckedPromise(
-            what=f"index of {index.samples:,} samples, open",
+            what=f"opening an index of {index.samples:,} samples",
             measured=_spread(index.seconds, "s", 2),
             target="< 1 s",
             met=median(index.seconds) < 1,
         ),
         CheckedPromise(
-            what="its size on the disk",
+            what="size of that index on the disk",
             measured=f"{index.bytes / 1e6:.0f} MB in {index.shards} shards",
             target="< 400 MB",
             met=index.bytes < 400e6,
@@ -218,30 +222,28 @@ def _spread(values: Sequence[float], unit: str, digits: int) -> str:
 
 
 def table(record: ThreadedRecord) -> str:
-    """Return the findings as Markdown; medians, and the range over the repeats."""
+    """Return the findings as Markdown: medians, with the range over the repeats."""
     said = {True: "met", False: "MISSED", None: ""}
     rows = [f"| {f.what} | {f.measured} | {f.target} | {said[f.met]} |" for f in findings(record)]
     return "\n".join(["| | measured | target | |", "|---|---:|---:|---|", *rows])
 
 
-def main() -> None:
-    """Measure from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m feedline.benchmarks.claims.threaded", description="What threaded costs."
-    )
-    parser.add_argument("root", type=Path, help="a root with restart-marker shards of split train")
-    parser.add_argument("--out", type=Path, required=True, help="the record to write")
-    parser.add_argument("--images", type=int, default=1000, help="images of each serial part (default: 1000)")
-    parser.add_argument("--repeats", type=int, default=7, help="of every part, interleaved (default: 7)")
-    arguments = parser.parse_args()
-    try:
-        if arguments.out.exists():
-            raise OutputError(f"{arguments.out} exists already; choose another name with --out")
-        record = measure_threaded(arguments.root, arguments.out, images=arguments.images, repeats=arguments.repeats)
-        print(table(record))
-    except FeedlineError as error:
-        parser.exit(1, f"feedline: {error}\n")
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The record to write.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=1000, show_default=True, help="Images of each serial part."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True, help="Of every part, interleaved.")
+def main(root: Path, out: Path, images: int, repeats: int) -> None:
+    """Measure the costs of threaded on ROOT, which has restart-marker shards of split train."""
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another name with --out")
+    click.echo(table(measure_threaded(root, out, images=images, repeats=repeats)))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

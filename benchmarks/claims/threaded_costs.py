@@ -1,14 +1,14 @@
-"""What ``threaded`` is made of, timed part by part: serial work, threads, Python, tiles, DCT scaling, memory, index.
+"""The parts of ``threaded``, timed one by one: serial work, threads, Python, tiles, DCT scaling, memory, index.
 
-Rates are compared within one repeat, on the same images and the same crops, and the order of the parts turns
-around from repeat to repeat. Two methods need a word:
+Rates are compared within one repeat, on the same images and the same crops. The order of the parts is reversed from
+repeat to repeat. Two methods need an explanation:
 
-- **Python under the GIL.** The real loader runs over the real indexes, plans, submits and hands out; only each
-  image is replaced by one of 16 x 16 pixels, at the last moment. What is left of libjpeg-turbo, numba and torch are
-  some microseconds to enter and leave them, so the CPU time of the whole process per image is an upper bound of
-  the time that holds the GIL, and needs no instrument inside the loader that would cost time itself.
+- **Python under the GIL.** The real loader runs over the real indexes: it plans, submits and yields. Only each image
+  is replaced by one of 16 x 16 pixels, just before it is decoded. libjpeg-turbo, numba and torch then take some
+  microseconds to enter and leave. So the CPU time of the whole process per image is an upper bound of the time that
+  holds the GIL. No instrument inside the loader is needed, which would cost time itself.
 - **The index of ImageNet.** The rows of the root's own images are repeated until there are 1,281,167 of them, in
-  shards of 256 MB; the shards themselves are empty, since opening does not read them.
+  shards of 256 MB. The shards themselves are empty, because opening does not read them.
 """
 
 import tempfile
@@ -34,7 +34,7 @@ from ...prep.shards.index import ShardIndex, index_path, read_index
 from ..measuring.process import MeasuringJob, run_in_fresh_process
 
 IMAGENET = 1_281_167  # images in split train
-IMAGENET_BYTES = 115_000  # of an image, in the mean
+IMAGENET_BYTES = 115_000  # of an image, on average
 SHARD_BYTES = 256_000_000
 
 MEMORY_BATCH = 256
@@ -63,7 +63,7 @@ class Scaling:
     exact: Timed
     scaled: Timed
     share: float
-    """Of the images, that were decoded at a smaller size."""
+    """Share of the images that were decoded at a smaller size."""
     mean_error: float
     """Grey levels, over all images, against decoding at full size."""
     largest_error: int
@@ -80,11 +80,11 @@ class OpenedIndex:
 
 
 Work = Callable[[int], float]
-"""One repeat of a part, by its number; returns seconds."""
+"""Runs one repeat of a part, by its number; returns seconds."""
 
 
 def run_interleaved(parts: dict[str, Work], repeats: int) -> dict[str, tuple[float, ...]]:
-    """Run every part once to warm up, then ``repeats`` times there and back; return seconds by part."""
+    """Run every part once to warm up, then ``repeats`` times in alternating order; return seconds by part."""
     found: dict[str, list[float]] = {name: [] for name in parts}
     for work in parts.values():
         work(0)
@@ -97,7 +97,7 @@ def run_interleaved(parts: dict[str, Work], repeats: int) -> dict[str, tuple[flo
 def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, whole: bool = False) -> Work:
     """Return the work of one thread alone, as the loader's threads do it: read, splice, decode, resize, flip.
 
-    ``whole`` leaves the tiles unused. CPU time of the thread, so that a busy machine disturbs less.
+    ``whole`` decodes without tiles. The seconds are CPU time of the thread, which a busy machine disturbs less.
     """
     row = np.empty((spec.image_size, spec.image_size, 3), np.uint8)
 
@@ -113,7 +113,7 @@ def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, w
 
 
 def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] = time.perf_counter) -> Work:
-    """Return the work of a loader whose batches are taken and dropped."""
+    """Return the work of a loader whose batches are dropped."""
 
     def work(repeat: int) -> float:
         loader.set_epoch(repeat * epochs)
@@ -127,7 +127,7 @@ def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] 
 
 
 class TinyImages:
-    """A split whose every image has become one of 16 x 16 pixels with one tile: what is left to do is Python."""
+    """A split in which every image is replaced by one of 16 x 16 pixels with one tile, so that Python remains."""
 
     def __init__(self, samples: EncodedSamples) -> None:
         self._samples = samples
@@ -138,7 +138,7 @@ class TinyImages:
         self._tiny = EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *size))
 
     def read(self, index: int) -> EncodedImage:
-        """Look the image up, as ever, and return the tiny one."""
+        """Read the image from its shard and return the tiny one instead."""
         self._samples.read(index)
         return self._tiny
 
@@ -148,7 +148,7 @@ class TinyImages:
 
 
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
-    """Return the share of scaled images, and the mean and the largest error in grey levels of all of them."""
+    """Return the share of scaled images, and the mean and the largest error in grey levels over all images."""
     scaled = replace(spec, dct_scaling=True)
     rows = np.empty((2, spec.image_size, spec.image_size, 3), np.uint8)
     shrunk, total, largest = 0, 0.0, 0
@@ -166,18 +166,18 @@ def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> t
 def _is_scaled(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> bool:
     try:
         return cut_out(image, draws, spec).scale > 1
-    except ValueError:  # for Pillow
+    except ValueError:  # an image that Pillow decodes
         return False
 
 
 def peak_memory(root: Path, workers: int) -> int | None:
-    """Return the bytes resident of a fresh process at batch 256 and 224 pixels, mapped pages of shards included."""
+    """Return the resident bytes of a fresh process at batch 256 and 224 pixels, with the mapped pages of shards."""
     spec = LoaderSpec(root=root, batch_size=MEMORY_BATCH, workers=workers)
     return run_in_fresh_process(MeasuringJob(loader="threaded", spec=spec, seconds=MEMORY_SECONDS), 600).peak_rss_bytes
 
 
 def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:
-    """Return what opening the index of ImageNet costs, made of ``root``'s images in a temporary folder."""
+    """Return the cost of opening an index of ImageNet's size, made of ``root``'s images in a temporary folder."""
     with _imagenet(root, place) as (large, shards):
         seconds: list[float] = []
         for _ in range(repeats):
@@ -216,11 +216,11 @@ def _joined(indexes: Sequence[ShardIndex]) -> tuple[npt.NDArray[np.void], list[n
     """Return the rows of all shards, and the lengths of each image's MCU rows."""
     rows = np.concatenate([index.samples for index in indexes])
     tiled = np.count_nonzero(rows["restart_interval"])
-    if tiled < len(rows) / 2:  # some images come with restart markers of their own
+    if tiled < len(rows) / 2:  # some source images have restart markers already
         raise MeasurementError(
             f"{tiled} of {len(rows)} images have restart markers; add them with: feedline shard ROOT --encode restart"
         )
-    rows["offset"] = rows["size"] = 0  # of empty shards
+    rows["offset"] = rows["size"] = 0  # the shards are empty
     lengths = [
         index.row_lengths[first : first + count]
         for index in indexes
@@ -230,7 +230,7 @@ def _joined(indexes: Sequence[ShardIndex]) -> tuple[npt.NDArray[np.void], list[n
 
 
 def _repeated(rows: npt.NDArray[np.void], lengths: Sequence[npt.NDArray[np.uint16]], count: int) -> ShardIndex:
-    """Return the index of a shard with ``count`` samples, the given ones over and over."""
+    """Return the index of a shard with ``count`` samples, which repeats the given ones."""
     chosen = [number % len(rows) for number in range(count)]
     samples = rows[chosen]
     samples["first_row"] = np.concatenate([[0], np.cumsum(samples["rows"][:-1])])

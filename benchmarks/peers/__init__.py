@@ -1,7 +1,7 @@
-"""Other projects' loaders, each as its own documentation recommends for ImageNet, timed by the same loop as ours.
+"""Other projects' loaders, each as its own documentation recommends for ImageNet, timed by the same loop as feedline's.
 
-What runs, installs or checks a peer belongs here, and the module that opens one library's loader belongs to
-``adapters``. Our own loaders are measured by ``bench``.
+Code that runs, installs or checks a peer belongs here. The module that opens one library's loader belongs to
+``adapters``. ``bench`` measures feedline's own loaders.
 """
 
 from .contest import Contest, find_peers

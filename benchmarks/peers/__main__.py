@@ -15,19 +15,19 @@ ENVS = click.option(
     type=click.Path(path_type=Path),
     default=Path("peers"),
     show_default=True,
-    help="Where they are installed.",
+    help="Folder of the peers' environments.",
 )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def peers() -> None:
-    """Other projects' loaders, to measure ours against."""
+    """List and install other projects' loaders, to measure feedline's against."""
 
 
 @peers.command("list")
 @ENVS
 def list_peers(envs: Path) -> None:
-    """Say what each peer is, and which are installed."""
+    """List the peers, and which are installed."""
     installed, missing = find_peers(envs)
     for name, peer in PEERS.items():
         state = "installed" if name in installed else "missing"
@@ -40,7 +40,7 @@ def list_peers(envs: Path) -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(PEERS)), metavar="[NAME]...")
 @ENVS
 def install_peers(names: tuple[str, ...], envs: Path) -> None:
-    """Install the peers NAME, or all, each into a virtual environment of its own that sees this one's packages."""
+    """Install the peers NAME, or all, each into its own virtual environment that also has this one's packages."""
     failed: list[str] = []
     for name in names or PEERS:
         try:
@@ -51,7 +51,9 @@ def install_peers(names: tuple[str, ...], envs: Path) -> None:
         else:
             click.echo(f"{name}: installed, {len(versions)} packages of its own", err=True)
     if failed:
-        raise LoaderUnavailable(f"not installed: {', '.join(failed)}; the others are")
+        raise LoaderUnavailable(
+            f"not installed: {', '.join(failed)}; the others are installed; fix the errors above and run it again"
+        )
 
 
 if __name__ == "__main__":

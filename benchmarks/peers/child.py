@@ -1,6 +1,6 @@
 """One measuring run of a peer, in its own environment: ``python -m feedline.benchmarks.peers.child WORK``.
 
-The same job on stdin, the same loop and the same answer on stdout as for our own loaders (``benchmarks.child``).
+The job on stdin, the loop and the answer on stdout are the same as for feedline's own loaders (``measuring.child``).
 """
 
 import sys
@@ -26,9 +26,12 @@ def main() -> None:
 def _run(job: MeasuringJob) -> Answer:
     spec, peer = job.spec, PEERS[job.loader]
     if spec.split != "train":
-        raise MeasurementError(f"peers are measured on the train split, not on {spec.split!r}; take --split train")
+        raise MeasurementError(f"peers are measured on the train split, not on {spec.split!r}; use --split train")
     if spec.workers < peer.least_workers:
-        raise MeasurementError(f"{job.loader} needs at least {peer.least_workers} of its {peer.workers}")
+        raise MeasurementError(
+            f"{job.loader} needs at least {peer.least_workers} of its {peer.workers}; "
+            f"use --workers {peer.least_workers}"
+        )
     expected = Expected(
         samples=describe(spec.root, spec.split).samples,
         classes=classes_of(spec.root, spec.split),

@@ -1,4 +1,4 @@
-"""The peers that take part in a bench: which are installed, with how many workers, and how a run of one is made."""
+"""The peers of a bench: which are installed, their worker counts, and how a peer is run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,36 +10,36 @@ from .environments import python_of, receipt_of
 from .table import PEERS
 
 SPLIT = "train"
-"""The one that peers are measured on: their recipes for training are what is compared."""
+"""The split that peers are measured on, because their documented training input is compared."""
 CHILD = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.child")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Peers by name, and where their environments and their converted data lie."""
+    """Peers by name, with the folders of their environments and of their converted data."""
 
     names: tuple[str, ...]
     envs: Path
     work: Path
 
     def run(self, job: MeasuringJob, timeout: float) -> MeasuringRun:
-        """Measure a peer in its own environment, any other loader in this one. Raises MeasurementError."""
+        """Measure a peer in its own environment, or another loader in this one. Raises MeasurementError."""
         if job.loader not in self.names:
             return run_in_fresh_process(job, timeout)
         command = (str(python_of(job.loader, self.envs)), *CHILD, str(self.work))
         return run_in_fresh_process(job, timeout, command)
 
     def conversion(self, name: str, root: Path) -> Conversion | None:
-        """Return what converting ``root`` for a peer cost; None where it reads the class folders, or has failed."""
+        """Return the cost of converting ``root`` for a peer; None if it reads the class folders, or has failed."""
         return conversion_at(place_of(name, root, SPLIT, self.work))
 
     def files(self, name: str, root: Path) -> list[Path]:
-        """Return what a peer reads of ``root``, after converting it where that is due. Raises MeasurementError."""
+        """Return the files that a peer reads of ``root``, after converting it if necessary. Raises MeasurementError."""
         ensure_converted(name, root, SPLIT, self.work, self.envs)
         return files_of(name, root, SPLIT, self.work)
 
     def worker_counts(self, name: str, workers: Sequence[int]) -> tuple[int, ...]:
-        """Return those of ``workers`` that a peer can be asked for."""
+        """Return those of ``workers`` that a peer supports."""
         return tuple(count for count in workers if count >= PEERS[name].least_workers)
 
     def versions(self) -> dict[str, str]:

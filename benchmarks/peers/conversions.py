@@ -1,7 +1,7 @@
-"""What the peers read: the class folders, or a format of their own, made once from them.
+"""The input of the peers: the class folders, or the peer's own format, converted once from them.
 
-A conversion runs in the peer's own environment and is no part of any measured time; its seconds and its size are
-recorded beside it. The folder appears under its name when it is whole, and its name holds the manifest's checksum,
+A conversion runs in the peer's own environment and is not part of any measured time. Its seconds and its size are
+recorded in its folder. The folder gets its name only when it is complete, and the name holds the manifest's checksum,
 so that a conversion of other images is never read.
 """
 
@@ -30,7 +30,7 @@ OPTIONS = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.conversions")
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What a conversion cost."""
+    """The cost of a conversion."""
 
     peer: str
     seconds: float
@@ -38,24 +38,24 @@ class Conversion:
 
 
 def place_of(name: str, root: Path, split: str, work: Path) -> Path:
-    """Return where a peer's converted form of a split lies, or shall."""
+    """Return the folder for a peer's converted form of a split, whether it exists or not."""
     return work.resolve() / f"{name}-{split}-{describe(root, split).manifest_sha256[:12]}"
 
 
 def conversion_at(place: Path) -> Conversion | None:
-    """Return what the conversion at ``place`` cost; None where there is no finished one."""
+    """Return the cost of the conversion at ``place``; None if it is not finished."""
     return read_document(place / NOTE, Conversion) if (place / NOTE).is_file() else None
 
 
 def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) -> None:
-    """Make what a peer reads, unless it is there, or reads the class folders. Raises MeasurementError."""
+    """Convert a split for a peer, unless that is done or the peer reads the class folders. Raises MeasurementError."""
     place = place_of(name, root, split, work)
     if not PEERS[name].converts or conversion_at(place):
         return
     command = [str(python_of(name, envs)), *OPTIONS, name, str(root.resolve()), split, str(place)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
     if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
         raise MeasurementError(f"{name} cannot convert {root}: {words[-1].strip()}")
 
 
@@ -67,7 +67,7 @@ def files_of(name: str, root: Path, split: str, work: Path) -> list[Path]:
 
 
 def images_of(root: Path, split: str) -> Sequence[Sample]:
-    """Return the split's images by sample index. Raises MeasurementError where there are no class folders."""
+    """Return the split's images by sample index. Raises MeasurementError if there are no class folders."""
     if not (root / MANIFEST).is_file():
         raise MeasurementError(
             f"{root} has no class folders, which peers read or convert; "

@@ -1,12 +1,12 @@
-"""A virtual environment for each peer, so that no library has to agree with another about versions.
+"""A virtual environment for each peer, so that the libraries' requirements cannot conflict.
 
-An environment sees first what pip installed into it and then, by a .pth file, everything that the environment of the
-running interpreter has: torch and feedline itself are installed once and not twelve times. ``site.addsitedir``,
-unlike a plain line in a .pth file, also honours what is installed there in editable mode, and as it happens when the
-interpreter starts, worker processes see the same, however they are started.
+An environment has first the packages that pip installed into it. A .pth file then adds all packages of the running
+interpreter's environment, so torch and feedline itself are installed once and not twelve times. Unlike a plain line in
+a .pth file, ``site.addsitedir`` also finds packages that are installed there in editable mode. It runs when the
+interpreter starts, so worker processes have the same packages, however they are started.
 
-The receipt is written last: an environment without one, or made by another interpreter or for other pins, counts as
-missing.
+The receipt is written last. An environment counts as missing if it has no receipt, or if it was made by another
+interpreter or for other pins.
 """
 
 import subprocess
@@ -21,28 +21,28 @@ from ...prep import FeedlineError, LoaderUnavailable, read_document, write_docum
 from .table import PEERS, Peer
 
 RECEIPT = "feedline-peer.json"
-PTH = "zz-feedline-shared.pth"  # after what pip may write there
+PTH = "zz-feedline-shared.pth"  # sorted after any file that pip writes there
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What an environment was made for."""
+    """The pins and the interpreter that an environment was made for."""
 
     requirements: tuple[str, ...]
     shared: tuple[str, ...]
-    """The folders of the running interpreter that it sees after its own."""
+    """The package folders of the running interpreter, which the environment searches after its own."""
     versions: dict[str, str]
-    """Of the distributions that its own folder holds."""
+    """Versions of the distributions in its own folder."""
 
 
 def install(name: str, envs: Path) -> Receipt:
-    """Make the environment of peer ``name`` in ``envs``, or bring it up to date. Raises LoaderUnavailable."""
-    import venv  # here: Windows' embeddable Python has none, and `bench` imports this module
+    """Create or update the environment of peer ``name`` in ``envs``; return its receipt. Raises LoaderUnavailable."""
+    import venv  # here: Windows' embeddable Python has no venv, and `bench` imports this module
 
     peer, place = PEERS[name], _place(name, envs)
     venv.create(place, with_pip=False, symlinks=sys.platform != "win32")
     own = _own_packages(place)
-    # A .pth file is read in the console's encoding: "!a" escapes what that may not have.
+    # A .pth file is read in the console's encoding: "!a" escapes characters that are not ASCII.
     lines = [f"import site; site.addsitedir({folder!a})" for folder in _shared()]
     (own / PTH).write_text("\n".join(lines) + "\n", encoding="ascii")
     pip = [sys.executable, "-m", "pip", "--python", str(python_of(name, envs)), "install", "--no-input"]
@@ -56,7 +56,7 @@ def install(name: str, envs: Path) -> Receipt:
 
 
 def receipt_of(name: str, envs: Path) -> Receipt | None:
-    """Return the receipt of a peer's environment; None where it is missing, unfinished or made for something else."""
+    """Return the receipt of a peer's environment; None if it is missing, unfinished, or made for other pins."""
     try:
         receipt = read_document(_place(name, envs) / RECEIPT, Receipt)
     except FeedlineError:
@@ -72,7 +72,7 @@ def python_of(name: str, envs: Path) -> Path:
 
 
 def how_to_install(names: Iterable[str], envs: Path) -> str:
-    """Return the command that installs ``names``, or all peers where there are none."""
+    """Return the command that installs ``names``, or all peers if ``names`` is empty."""
     return " ".join(["python -m feedline.benchmarks.peers install", *names, "--envs", str(envs)])
 
 
@@ -95,4 +95,4 @@ def _debian(peer: Peer) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "pip said nothing")
+    return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "pip printed nothing")

@@ -1,8 +1,8 @@
-"""Is what a peer hands out the image that it should be? A crop is compared with the file that it is named after.
+"""A check that a peer yields the right images: the colours of each crop are compared with those of its file.
 
-Peers draw their own crops, so pixels cannot be compared one by one. But a crop's mean colour is near that of its own
-image, and far from that of any other: black batches, swapped channels, labels that belong to the neighbour and
-values scaled to 0..1 all show. Checked after the timed part, on some batches, so that nobody pays for it.
+Peers draw their own crops, so pixels cannot be compared one by one. But the mean colour of a crop is near that of its
+own image, and far from that of any other. So the check finds black batches, swapped channels, labels of a neighbouring
+sample and values scaled to 0..1. It runs on some batches after the timed part, so it costs no measured time.
 """
 
 import warnings
@@ -21,7 +21,7 @@ SAMPLES = 256
 NEARER = 0.7
 """Crops are 11 grey levels from their own images' means, 50 from others', 40 from their own with blue for red."""
 OFFSET = 12.0
-"""Grey levels by which the means over all crops and all images may differ: 2 to 7 do, as edges are cropped away."""
+"""Grey levels by which the means over all crops and all images may differ: 2 to 7 are usual, as crops lack edges."""
 
 
 def check_images(epochs: Epochs, samples: Sequence[Sample]) -> None:
@@ -39,7 +39,10 @@ def check_images(epochs: Epochs, samples: Sequence[Sample]) -> None:
 
 
 def require_likeness(crops: npt.NDArray[np.float64], images: npt.NDArray[np.float64]) -> None:
-    """Compare mean colours float64 (N, 3), 0 to 255, of crops with those of the images they should be of."""
+    """Compare the mean colours of crops, float64 (N, 3) in 0 to 255, with those of their images.
+
+    Raises MeasurementError if they are too far apart.
+    """
     own = float(np.abs(crops - images).mean())
     others = {
         "those of other files": float(np.abs(crops - np.roll(images, 1, axis=0)).mean()),
@@ -47,17 +50,17 @@ def require_likeness(crops: npt.NDArray[np.float64], images: npt.NDArray[np.floa
     }
     offset = float(np.abs((crops - images).mean(axis=0)).max())
     if offset > OFFSET:
-        raise MeasurementError(f"the images handed out are on average {offset:.1f} grey levels off their files")
+        raise MeasurementError(f"the yielded images are on average {offset:.1f} grey levels off their files")
     for what, distance in others.items():
         if own > NEARER * distance:
             raise MeasurementError(
-                f"the images handed out are {own:.1f} grey levels from their files and {distance:.1f} from {what}"
+                f"the yielded images are {own:.1f} grey levels from their files and {distance:.1f} from {what}"
             )
 
 
 def _mean_colour(sample: Sample) -> npt.NDArray[np.float64]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # ImageNet has files with broken EXIF; their pixels are fine
+        warnings.simplefilter("ignore", UserWarning)  # ImageNet has files with broken EXIF, whose pixels are valid
         with Image.open(sample.path) as image:
-            image.draft("RGB", (64, 64))  # decoded at an eighth: the mean is the same
+            image.draft("RGB", (64, 64))  # decodes at down to an eighth of the size: the mean is the same
             return np.asarray(image.convert("RGB"), np.float64).mean(axis=(0, 1))

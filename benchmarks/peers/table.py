@@ -1,8 +1,8 @@
-"""The table of peers: what each is, what it needs, and what its "workers" are.
+"""The table of peers: the description of each, its requirements, and the kind of its workers.
 
-A peer is another project's way of feeding ImageNet to a trainer, written as that project documents it. Its module
-bears its name here, with "_" for "-", and is imported in the peer's own environment only: here nobody's library is
-needed to know that it is missing. Pins are exact: a figure without a version is a rumour.
+A peer is another project's way of loading ImageNet for a trainer, written as that project documents it. The name of
+its module is the peer's name with "_" for "-". The module is imported in the peer's own environment only, so this
+table needs none of the libraries. Pins are exact, because each figure must name the version that it was measured with.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """What is known of a peer before its library is imported."""
+    """The facts about a peer that do not need its library."""
 
     summary: str
     reads: str
-    """The form in which it reads the images; always the very bytes of the class folders."""
+    """The form in which it reads the images; the bytes are always those of the class folders."""
     requirements: tuple[str, ...]
-    """What pip installs, pinned; empty: the running environment has it."""
+    """The pinned requirements for pip; empty if the running environment has the library."""
     workers: Literal["processes", "threads"]
-    """What its number of workers counts."""
+    """The meaning of its number of workers."""
     least_workers: int = 0
-    """1 where nothing can happen in the caller's own thread."""
+    """1 if the library cannot load in the caller's own thread."""
     debian: tuple[str, ...] = ()
-    """Packages of Debian and Ubuntu that pip cannot bring."""
+    """Packages of Debian and Ubuntu that it needs and pip cannot install."""
     environment: str | None = None
-    """Where another peer's environment serves this one too, its name."""
+    """The name of another peer whose environment this one uses, or None."""
     converts: bool = False
-    """Reads a format of its own, made once from the class folders."""
+    """Whether it reads its own format, converted once from the class folders."""
     repeats: bool = False
-    """Fills an epoch's last batches with samples seen before, so that not each can be counted once."""
+    """Whether it fills the last batches of an epoch with repeated samples, so that a sample may come more than once."""
 
 
 PEERS: dict[str, Peer] = {
@@ -63,7 +63,7 @@ PEERS: dict[str, Peer] = {
         least_workers=1,
     ),
     "tfdata-aliased": Peer(
-        summary="the same without antialiasing: fewer pixels are read, others come out",
+        summary="tfdata without antialiasing, which reads fewer pixels and yields other ones",
         reads="class folders",
         requirements=("tensorflow-cpu==2.21.0",),
         workers="threads",

@@ -1,110 +1,98 @@
-"""Line charts as plain coordinates, for a template to draw as SVG inside a page.
+"""The charts of the page: inline SVG drawn by matplotlib, coloured by the page's style sheet.
 
-The page styles them: the same chart is dark or light, on a screen or on paper, without a script and without an
-image file. Positions on the x axis are evenly spaced, because worker counts double and epochs count up.
+The SVG has no names from records in it: axis labels, numbers and lines only. Names are HTML, which the template
+escapes. Each chart also has its values as rows of text for a table, because a phone shows no tooltips.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+import re
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 560, 280
-LEFT, RIGHT, TOP, BOTTOM = 62, 10, 14, 46
-"""Margins for the labels, in the units of the view box."""
-MOST_X_LABELS = 10
-SHAPES = 6
-"""Colours and dashes that the page has; a seventh line begins again."""
+from ..results.plot import COLOURS, GRID, LABELS, Lines, LineStyle, Point, draw_lines, line_style, throughput_lines
+from ..results.ranking import Ranking
+from .training import TrainingRun
 
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One value with the range it was seen in."""
-
-    x: int
-    y: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A point in the view box."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    text: str
-    """What the mark says when pointed at."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tick:
-    """A label at a place on an axis."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One curve."""
-
-    name: str
-    shape: int
-    marks: tuple[Mark, ...]
-
-    @property
-    def path(self) -> str:
-        """The curve as SVG's ``points``."""
-        return " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.marks)
+WIDTH, HEIGHT = 400, 220
+FONT_SIZE = 12  # for the layout only: between the page's sizes for a screen and for a phone
+THEME = {LABELS: "var(--soft)", GRID: "var(--rule)"} | {
+    colour: f"var(--c{number})" for number, colour in enumerate(COLOURS)
+}
+"""The page's CSS variables, which differ between light and dark, by matplotlib's colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Everything that the template draws."""
+    """What the template shows of a chart."""
 
     title: str
+    unit: str
     x_label: str
-    y_label: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
+    styles: dict[str, LineStyle]
+    """By the name of the line."""
+    svg: str
+    """Markup; safe, because it holds no string of a record."""
+    rows: tuple[tuple[str, ...], ...]
+    """x and the value of each line there, as text."""
 
 
-def line_chart(curves: Mapping[str, Sequence[Point]], *, title: str, x_label: str, y_label: str) -> Chart:
-    """Return the chart of ``curves``, each in order of x; the y axis begins at 0."""
-    from matplotlib.ticker import MaxNLocator
+def throughput_chart(table: Ranking) -> Chart | None:
+    """Return images/s over workers, or None if only the ceiling was measured."""
+    lines = throughput_lines(table)
+    return _chart(lines, "Throughput", "images/s", "workers", digits=0) if lines else None
 
-    xs = sorted({point.x for points in curves.values() for point in points})
-    values: list[float] = [
-        float(value)
-        for value in MaxNLocator(5).tick_values(0, max(p.high for points in curves.values() for p in points))
-    ]
-    top = values[-1]
-    step = (WIDTH - LEFT - RIGHT) / len(xs)
-    columns = {x: LEFT + step * (place + 0.5) for place, x in enumerate(xs)}
 
-    def row(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
+def accuracy_chart(run: TrainingRun) -> Chart:
+    """Return top-1 accuracy over epochs."""
+    val = [_exactly(record.epoch, 100 * record.val.top1) for record in run.epochs if record.val]
+    train = [_exactly(record.epoch, 100 * record.train.top1) for record in run.epochs]
+    lines = {"top-1 on val": val, "top-1 on train": train}
+    return _chart({name: points for name, points in lines.items() if points}, "Accuracy", "%", "epoch", digits=1)
 
-    def mark(name: str, point: Point) -> Mark:
-        text = f"{name}, {point.x} {x_label}: {point.y:,.4g} {y_label}"
-        return Mark(x=columns[point.x], y=row(point.y), low=row(point.low), high=row(point.high), text=text)
 
-    every = -(-len(xs) // MOST_X_LABELS)
+def loss_chart(run: TrainingRun) -> Chart:
+    """Return the loss over epochs."""
+    val = [_exactly(record.epoch, record.val.loss) for record in run.epochs if record.val]
+    lines = {"val": val, "train": [_exactly(record.epoch, record.train.loss) for record in run.epochs]}
+    return _chart({name: points for name, points in lines.items() if points}, "Loss", "nats", "epoch", digits=3)
+
+
+def _exactly(x: int, y: float) -> Point:
+    return Point(x=x, y=y, low=y, high=y)
+
+
+def _chart(lines: Lines, title: str, unit: str, x_label: str, *, digits: int) -> Chart:
+    by_x = [{point.x: _text(point, digits) for point in points} for points in lines.values()]
     return Chart(
         title=title,
+        unit=unit,
         x_label=x_label,
-        y_label=y_label,
-        x_ticks=tuple(Tick(at=columns[x], text=str(x)) for x in xs[::every]),
-        y_ticks=tuple(Tick(at=row(value), text=f"{value:,g}") for value in values if value >= 0),
-        lines=tuple(
-            Line(name=name, shape=number % SHAPES, marks=tuple(mark(name, point) for point in points))
-            for number, (name, points) in enumerate(curves.items())
-        ),
+        styles={name: line_style(number) for number, name in enumerate(lines)},
+        svg=_svg(lines, title, x_label),
+        rows=tuple((str(x), *(texts.get(x, "\N{EN DASH}") for texts in by_x)) for x in sorted(set().union(*by_x))),
     )
+
+
+def _text(point: Point, digits: int) -> str:
+    """Return a point's value, and its range if it has one."""
+    y, low, high = (f"{value:,.{digits}f}" for value in (point.y, point.low, point.high))
+    return y if low == high else f"{y} ({low} to {high})"
+
+
+def _svg(lines: Lines, title: str, x_label: str) -> str:
+    """Return an SVG element for an HTML page: without size, font, date, names for the parts, and clip paths."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    # The ids of the markers are hashes: with this salt they are the same for the same lines, and differ between charts.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": f"{title} {lines}", "font.size": FONT_SIZE}
+    file = io.StringIO()
+    with style.context(["default", settings]):
+        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), layout="constrained")
+        draw_lines(figure.subplots(), lines, x_label)
+        figure.savefig(file, format="svg", transparent=True)
+    text = " ".join(file.getvalue().split())
+    text = text[text.index("<g ") : text.rindex("</g>")] + "</g>"
+    text = re.sub(r' (id="[^"]*_\d+"|clip-path="[^"]*"|transform="rotate\(-0[^"]*")', "", text)
+    text = re.sub(r"font(-\w+)?: [^;]*; ", "", text)
+    text = re.sub("|".join(THEME), lambda colour: THEME[colour[0]], text)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{text}</svg>'

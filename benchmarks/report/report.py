@@ -1,7 +1,7 @@
-"""Records in, one HTML page out: everything inside it, no network, no script, readable by anyone one sends it to.
+"""One self-contained HTML page from records, without network access and without scripts.
 
-The page is a pure function of its records. What it says is decided in ``tables`` and ``complaints``; how it looks
-is ``report.html.j2``. Every name in a record may come from a stranger, so the template escapes all of them.
+The page is a pure function of its records. ``results`` decides its content, and ``report.html.j2`` its layout. Every
+name in a record may come from a stranger, so the template escapes all of them.
 """
 
 import shlex
@@ -16,9 +16,9 @@ from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
 from ..measuring.record import Record
 from ..results.complaints import complaints
-from ..results.ranking import CEILING, Pair, Ranking, Row, ceiling_of, cold_and_warm, curves, tabulate
+from ..results.ranking import CEILING, Pair, Ranking, ceiling_of, cold_and_warm, curves, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
-from .charts import Chart, Point, line_chart
+from .charts import Chart, accuracy_chart, loss_chart, throughput_chart
 from .training import TrainingRun
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table with what belongs to it."""
+    """One table with its chart, complaints and comparisons."""
 
     table: Ranking
     chart: Chart | None
     complaints: tuple[str, ...]
     fastest: float
-    """The highest rate that one can train with: the length of a full bar, images/s."""
+    """The highest rate that a training can use, images/s: the length of a full bar."""
     ceiling: float | None
     pairs: tuple[Pair, ...]
-    """What was measured both cold and warm."""
+    """The configurations that were measured both cold and warm."""
     scaling: dict[str, float]
-    """By a row's name: its rate over that of the fewest workers, where there are several counts."""
+    """By a row's name: its rate over that with the fewest workers; only of rows with several worker counts."""
 
 
 def render_report(
@@ -47,9 +47,9 @@ def render_report(
     speed: "SpeedRecord | None" = None,
     diagnosis: Diagnosis | None = None,
 ) -> str:
-    """Return the page for ``records``, with a training, training speeds and a diagnosis where there are such.
+    """Return the page for ``records``, with a training run, training speeds and a diagnosis if they are given.
 
-    Raises MeasurementError when the records come from unlike machines.
+    Raises MeasurementError if the records come from different machines.
     """
     from jinja2 import Environment as Templates, FileSystemLoader, StrictUndefined
 
@@ -69,7 +69,7 @@ def render_report(
         dates=sorted({record.date[:10] for record in records}),
         runs=len(records),
         run=run,
-        charts=_training_charts(run) if run else [],
+        charts=[accuracy_chart(run), loss_chart(run)] if run else [],
         speed=_speed(speed, latest) if speed else None,
         ceiling_name=CEILING,
         diagnosis=diagnosis,
@@ -84,7 +84,7 @@ def write_report(
     speed: "SpeedRecord | None" = None,
     diagnosis: Diagnosis | None = None,
 ) -> None:
-    """Write the page to ``path`` and the records as ``bench.csv`` beside it; raise OutputError where that fails."""
+    """Write the page to ``path`` and the records to ``bench.csv`` in its folder; raise OutputError if that fails."""
     page = render_report(records, run, speed, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,54 +95,25 @@ def write_report(
 
 
 def _section(table: Ranking) -> Section:
-    lines = curves(table)
-    points = {name: [_point(row) for row in rows] for name, rows in lines.items()}
     rates = [row.images_per_second for row in table.rows if row.loader != CEILING]
     return Section(
         table=table,
-        chart=line_chart(points, title="Throughput", x_label="workers", y_label="images/s") if points else None,
+        chart=throughput_chart(table),
         complaints=tuple(complaints(table)),
         fastest=max(rates, default=0.0),
         ceiling=ceiling_of(table),
         pairs=tuple(cold_and_warm(table)),
         scaling={
             row.name: row.images_per_second / rows[0].images_per_second
-            for rows in lines.values()
+            for rows in curves(table).values()
             for row in rows
             if len(rows) > 1
         },
     )
 
 
-def _point(row: Row) -> Point:
-    return Point(x=row.workers, y=row.images_per_second, low=row.lowest, high=row.highest)
-
-
-def _training_charts(run: TrainingRun) -> list[Chart]:
-    accuracy = {
-        "top-1 on val": [(record.epoch, 100 * record.val.top1) for record in run.epochs if record.val],
-        "top-1 on train": [(record.epoch, 100 * record.train.top1) for record in run.epochs],
-    }
-    loss = {
-        "val": [(record.epoch, record.val.loss) for record in run.epochs if record.val],
-        "train": [(record.epoch, record.train.loss) for record in run.epochs],
-    }
-    return [
-        line_chart(_points(accuracy), title="Accuracy", x_label="epoch", y_label="%"),
-        line_chart(_points(loss), title="Loss", x_label="epoch", y_label="nats"),
-    ]
-
-
-def _points(values: dict[str, list[tuple[int, float]]]) -> dict[str, list[Point]]:
-    return {
-        name: [Point(x=epoch, y=value, low=value, high=value) for epoch, value in pairs]
-        for name, pairs in values.items()
-        if pairs
-    }
-
-
 def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
-    from ..bench.scaling import COLUMNS, cells, compare_speeds  # here: it brings the trainer
+    from ..bench.scaling import COLUMNS, cells, compare_speeds  # here: it imports the trainer
 
     if record.environment.machine != latest.environment.machine:
         raise MeasurementError(
@@ -153,7 +124,7 @@ def _speed(record: "SpeedRecord", latest: Record) -> dict[str, Any]:
 
 
 def _facts(environment: Environment) -> list[tuple[str, str]]:
-    """Return what the page says about the surroundings, unknown facts by that word."""
+    """Return the names and values of the environment's facts; unknown ones have the value "unknown"."""
     machine = environment.machine
     facts = {
         "CPU": machine.cpu,

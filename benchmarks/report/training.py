@@ -1,4 +1,4 @@
-"""A finished training run as the report shows it: its settings and its epochs, read from the run's directory."""
+"""A training run for the report: its settings and its epochs, read from the run's directory."""
 
 import math
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from ...train import TrainConfig
     from ...train.history import EpochRecord
 
-# An epoch's line has some 400 characters; ImageNet's longest recipes have 600 epochs.
+# The line of an epoch has some 400 characters; the longest recipes for ImageNet have 600 epochs.
 MAX_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """What a training run reached, epoch by epoch."""
+    """The settings and the finished epochs of a training run."""
 
     config: "TrainConfig"
     epochs: "tuple[EpochRecord, ...]"
 
 
 def read_run(run: Path) -> TrainingRun:
-    """Return the training run in directory ``run``; raise MeasurementError where there is none to show."""
+    """Return the training run in directory ``run``; raise MeasurementError if it has no finished epoch."""
     from ...train import TrainConfig
 
     metrics = run / "metrics.jsonl"
@@ -39,7 +39,9 @@ def read_run(run: Path) -> TrainingRun:
     except OSError as error:
         raise MeasurementError(f"cannot read {metrics}: {error.strerror}; name another --run") from error
     if len(data) > MAX_BYTES:
-        raise MeasurementError(f"{metrics} is larger than {MAX_BYTES} bytes, which no training run's is")
+        raise MeasurementError(
+            f"{metrics} is larger than {MAX_BYTES} bytes, the limit for a training run; name another --run"
+        )
     epochs = tuple(_epoch(metrics, number, line) for number, line in enumerate(data.splitlines(), 1))
     if not epochs:
         raise MeasurementError(f"{metrics} has no finished epoch; continue the run with: feedline train --resume")
@@ -47,7 +49,7 @@ def read_run(run: Path) -> TrainingRun:
 
 
 def _epoch(metrics: Path, number: int, line: bytes) -> "EpochRecord":
-    """Read one line; numbers that no chart can show, which pydantic lets pass, count as damage."""
+    """Return the epoch of one line; numbers that are not finite, which pydantic accepts, count as damage."""
     from ...train.history import EpochRecord
 
     problem = f"{metrics} is damaged in line {number}; name another --run"

@@ -1,4 +1,4 @@
-"""From records to what people read in a terminal or a notebook: tables, complaints, plots and CSV.
+"""Tables, complaints, plots and CSV from records, for a terminal or a notebook.
 
 Pure functions of records belong here. The HTML page belongs to ``report``.
 """

@@ -1,4 +1,4 @@
-"""When not to believe a table, and what to do about it: each complaint ends with the next step."""
+"""Reasons to doubt a table, and what to do about them: each complaint ends with the next step."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from ..measuring.record import Record
 from .ranking import CEILING, Ranking, Row
 
 WAVERING = 0.10
-"""Spread from which a number is called unsteady, as pyperf does from this standard deviation on."""
+"""A row is unsteady from this spread on; pyperf uses the same limit for the standard deviation."""
 BUSY = 0.25
-"""Load per usable CPU, before measuring, from which other programs take part in the result."""
+"""Load per usable CPU, before measuring, from which other programs affect the result."""
 AHEAD = 0.5
-"""Share of its images' bytes that a cold run has to read inside its windows for them to speak of the disk."""
+"""Share of its images' bytes that a cold run must read inside its windows for its rate to be that of the disk."""
 GAPS = 0.10
-"""Share of time spent starting epochs from which the data set is too small to speak for a large one."""
+"""Share of time spent starting epochs from which a data set is too small to represent a large one."""
 
 
 def complaints(table: Ranking) -> list[str]:
-    """Return what makes ``table`` less trustworthy than it looks, most important first."""
+    """Return the reasons to doubt ``table``, most important first."""
     found = [
         _wavering(table.rows),
         _measured_once(table.rows),
@@ -41,15 +41,15 @@ def _wavering(rows: Sequence[Row]) -> str | None:
         return None
     worst = max(unsteady, key=lambda row: row.spread)
     return (
-        f"{len(unsteady)} of {len(rows)} rows waver by {WAVERING:.0%} or more, {worst.name} by {worst.spread:.0%}; "
-        f"close other programs or measure longer: --seconds 10 --repeats 5."
+        f"The spread is {WAVERING:.0%} or more in {len(unsteady)} of {len(rows)} rows, "
+        f"and {worst.spread:.0%} for {worst.name}; close other programs or measure longer: --seconds 10 --repeats 5."
     )
 
 
 def _measured_once(rows: Sequence[Row]) -> str | None:
     if all(row.runs > 1 for row in rows):
         return None
-    return "Some rows were measured once, and their spread is only that within the run; add: --repeats 3."
+    return "Some rows were measured once, so their spread is that within one run; add: --repeats 3."
 
 
 def _crowded(table: Ranking) -> str | None:
@@ -76,7 +76,7 @@ def _busy(records: Sequence[Record]) -> str | None:
 def _without_ceiling(rows: Sequence[Row]) -> str | None:
     if all(row.of_ceiling is not None for row in rows):
         return None
-    return f"The ceiling was not measured, so nobody knows how much is left to gain; add: --loader {CEILING}."
+    return f"The ceiling was not measured, so the possible gain is unknown; add: --loader {CEILING}."
 
 
 def _unknown_cache(table: Ranking) -> str | None:
@@ -85,12 +85,12 @@ def _unknown_cache(table: Ranking) -> str | None:
         return None
     if any(row.is_cold for row in unknown):
         return (
-            "Nobody could confirm that the data had left the page cache before the cold runs, so some of it may have "
-            "come from memory; put the data on a local disk under Linux, where nothing else has it open."
+            "feedline could not confirm that the data had left the page cache before the cold runs, so some of it may "
+            "have come from memory; put the data on a local disk under Linux, where no other process has it open."
         )
     return (
-        "Nobody could confirm that the data were in the page cache: they may not fit into free memory, or the system "
-        "does not tell; for a steady number, measure a part of the data set."
+        "feedline could not confirm that the data were in the page cache: they may not fit into free memory, or the "
+        "system does not report it; for a steady number, measure a part of the data set."
     )
 
 
@@ -101,8 +101,8 @@ def _few_windows(records: Sequence[Record]) -> str | None:
     fewest = min(short, key=lambda record: len(record.measurement.windows))
     seconds = sum(window.seconds for window in (*fewest.measurement.warmup, *fewest.measurement.windows))
     return (
-        f"{fewest.data.samples:,} images are few for a cold run, which reads nothing twice: {fewest.loader} was "
-        f"through after {seconds:.2g} s, with {len(fewest.measurement.windows)} of at least {LEAST_WINDOWS} windows; "
+        f"{fewest.data.samples:,} images are few for a cold run, which reads each image once: {fewest.loader} ended "
+        f"after {seconds:.2g} s, with {len(fewest.measurement.windows)} of at least {LEAST_WINDOWS} windows; "
         f"measure more images, or take shorter windows with --seconds {seconds * 1.5:.1g}."
     )
 
@@ -113,14 +113,14 @@ def _read_ahead(records: Sequence[Record]) -> str | None:
         return None
     loader, share = min(shares.items(), key=lambda item: item[1])
     return (
-        f"{loader} read most of its cold data before the windows began (they had {share:.0%} of what their images "
-        f"need), because the kernel reads ahead: its cold images/s is that of memory; compare the whole runs, "
-        f"or measure more images."
+        f"{loader} read most of its cold data before the windows began (the windows read {share:.0%} of the bytes of "
+        f"their images), because the kernel reads ahead. Its cold images/s is therefore that of memory; compare the "
+        f"whole runs, or measure more images."
     )
 
 
 def _share_in_windows(record: Record) -> float:
-    """Return the bytes that a cold run's windows read for each image, as a share of what the whole run did."""
+    """Return the bytes per image that a cold run read in its windows, as a share of those of the whole run."""
     run = record.measurement
     if record.cache != "cold" or not run.bytes_read or not run.bytes_read.disk or not run.bytes_read_in_windows:
         return 1.0
@@ -133,7 +133,7 @@ def _short_epochs(table: Ranking) -> str | None:
         return None
     return (
         f"With {table.samples:,} images an epoch is short: {worst.name} spent {worst.gap_fraction:.0%} of the time "
-        f"starting epochs, which a large data set hardly does; measure with more images."
+        f"starting epochs, and a large data set spends little there; measure with more images."
     )
 
 
@@ -156,6 +156,6 @@ def _throttled(records: Sequence[Record]) -> str | None:
     if all(record.environment.governor != "powersave" for record in records):
         return None
     return (
-        "The CPU governor is powersave, which changes the clock as it sees fit; "
+        "The CPU governor is powersave, which changes the clock during a run; "
         "choose another: cpupower frequency-set -g performance."
     )

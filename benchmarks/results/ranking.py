@@ -1,15 +1,14 @@
-"""From records to the table that people read: medians, their spread, and how far from the ceiling.
+"""The ranking of the loaders in records: medians, their spread, and their share of the ceiling.
 
-The headline of a configuration is the median over its runs. Its spread is (highest - lowest) / median over
-the same runs: with three to five runs a quartile or a standard deviation would be made of almost nothing, and
-the range is what a sceptic would look at anyway. A configuration that ran only once is divided into thirds
-instead, which shows less: what changes from process to process is not in it.
+The rate of a configuration is the median over its runs. Its spread is (highest - lowest) / median over the same runs.
+Three to five runs are too few for a quartile or a standard deviation. A configuration with a single run is divided
+into thirds instead. Their range shows less, because changes from process to process are not in it.
 
-The fastest loader is the one with the fastest row that one can train with; ``cached`` is the ceiling, never the
-winner. Its rival is the fastest row of another loader, or where there is none, its own next best. When the two are
-closer to each other than the larger of their spreads, the verdict is inconclusive. Warm and cold rows answer different
-questions: the verdict is that of the warm rows where there are some. The ceiling reads nothing while it is measured,
-so one serves both.
+The fastest loader is the one with the fastest row that a training can use; ``cached`` is the ceiling and never wins.
+Its rival is the fastest row of another loader, or its own second best row if there is no other loader. The verdict is
+inconclusive if the two differ by less than the larger of their spreads. Warm and cold rows answer different questions:
+the verdict uses the warm rows if there are any. The ceiling reads nothing while it is measured, so one ceiling serves
+both.
 """
 
 from collections.abc import Sequence
@@ -35,9 +34,9 @@ class Row:
     cache: CacheState
     """As checked before each run."""
     cache_asked: AskedCache | None
-    """As asked for; None in records of schema 1."""
+    """As requested; None in records of schema 1."""
     name: str
-    """How sentences call this row; they tell batch size and cache where the table has several of them."""
+    """The row's name in sentences, with batch size and cache if the table has several of them."""
     images_per_second: float
     """Median over the runs."""
     lowest: float
@@ -46,26 +45,26 @@ class Row:
     """(highest - lowest) / median, as a fraction."""
     runs: int
     of_ceiling: float | None
-    """Fraction of what ``cached`` reaches with the same batch size; None where that was not measured."""
+    """Fraction of the rate of ``cached`` with the same batch size; None if that was not measured."""
     first_batch_seconds: float
     """Median time from opening the loader to its first batch."""
     gap_fraction: float
-    """Share of the measured time that starting epochs again took, beyond what their first batch takes anyway."""
+    """Share of the measured time that starting further epochs took, beyond the time of one batch each."""
     cpu_ms_per_image: float | None
     disk_bytes_per_image: float | None
-    """Median of the bytes that storage delivered for each image of the whole run; None where nobody counts them."""
+    """Median of the bytes that storage delivered for each image of the whole run; None if the system does not count."""
     whole_images_per_second: float
-    """Median over the runs, first batch and warm-up included: the rate to compare cold runs by."""
+    """Median over the runs, with first batch and warm-up: the rate by which cold runs are compared."""
     peak_rss_bytes: int | None
 
     @property
     def is_cold(self) -> bool:
-        """Whether a cold run was asked for: it ended with its first epoch, whatever the cache really held."""
+        """Whether a cold run was requested: it ended with its first epoch, whatever the cache really held."""
         return self.cache_asked == "cold"
 
     @property
     def state(self) -> str:
-        """The state of the cache, and what was asked for where that could not be confirmed."""
+        """The state of the cache, or the requested state if it could not be confirmed."""
         return "cold, unconfirmed" if self.is_cold and self.cache != "cold" else self.cache
 
 
@@ -78,13 +77,13 @@ class Pair:
 
     @property
     def ratio(self) -> float:
-        """Cold over warm throughput, first batches included."""
+        """Cold over warm throughput, of whole runs with their first batches."""
         return self.cold.whole_images_per_second / self.warm.whole_images_per_second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fastest:
-    """The answer to "which loader is fastest here?"."""
+    """The fastest loader of a ranking, with the sentence about it."""
 
     loader: str
     workers: int
@@ -96,7 +95,7 @@ class Fastest:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Rows that may be compared: same machine, same images, same size and transform."""
+    """Rows that may be compared: same machine, images, size and transform."""
 
     machine: Machine
     dataset: str
@@ -105,20 +104,20 @@ class Ranking:
     samples: int
     rows: tuple[Row, ...]
     verdict: Fastest | None
-    """None where only the ceiling was measured."""
+    """None if only the ceiling was measured."""
     records: tuple[Record, ...]
-    """What the rows were made from."""
+    """The records of the rows."""
 
     @property
     def pixels(self) -> str:
-        """The image size, and how decoding departs from the reference where it does."""
+        """The image size, and the difference from the reference decoding if there is one."""
         return f"{self.image_size} px" + (", DCT-scaled" if self.records[0].config.dct_scaling else "")
 
 
 def tabulate(records: Sequence[Record]) -> list[Ranking]:
     """Return one table for each combination of images, split, size, transform and decoding among ``records``.
 
-    Raises MeasurementError when the records come from unlike machines.
+    Raises MeasurementError if the records come from different machines.
     """
     machine = require_one_machine(records)
     groups: dict[tuple[object, ...], list[Record]] = {}
@@ -131,9 +130,9 @@ def tabulate(records: Sequence[Record]) -> list[Ranking]:
 
 
 def curves(table: Ranking) -> dict[str, list[Row]]:
-    """Return the rows that one can train with as curves over workers, by name: one for each loader and setting.
+    """Return the rows that a training can use as curves over workers, by name: one for each loader and setting.
 
-    A name says batch size and cache state only where the table has several of them.
+    A name has the batch size and the state of the cache only if the table has several of them.
     """
     batch_sizes = {row.batch_size for row in table.rows}
     states = {row.state for row in table.rows if row.loader != CEILING}
@@ -147,7 +146,7 @@ def curves(table: Ranking) -> dict[str, list[Row]]:
 
 
 def cold_and_warm(table: Ranking) -> list[Pair]:
-    """Return the configurations of ``table`` that were measured cold and warm."""
+    """Return the configurations of ``table`` that were measured both cold and warm."""
     warm = {(row.loader, row.workers, row.batch_size): row for row in table.rows if row.cache == "warm"}
     cold = [row for row in table.rows if row.cache == "cold"]
     found = [(row, warm.get((row.loader, row.workers, row.batch_size))) for row in cold]
@@ -155,7 +154,7 @@ def cold_and_warm(table: Ranking) -> list[Pair]:
 
 
 def ceiling_of(table: Ranking) -> float | None:
-    """Return the highest rate of ``cached`` in ``table``, None where it was not measured."""
+    """Return the highest rate of ``cached`` in ``table``, or None if it was not measured."""
     return max((row.images_per_second for row in table.rows if row.loader == CEILING), default=None)
 
 
@@ -190,7 +189,7 @@ def _table(machine: Machine, records: Sequence[Record]) -> Ranking:
 
 
 def _named(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with names that tell them apart."""
+    """Return the rows with names that distinguish them."""
     batch_sizes, states = {row.batch_size for row in rows}, {row.state for row in rows if row.loader != CEILING}
 
     def named(row: Row) -> Row:
@@ -236,7 +235,7 @@ def _rate(records: Sequence[Record]) -> float:
 
 
 def _rates(records: Sequence[Record]) -> list[float]:
-    """Return the rates whose range is the spread: one for each run, or for each third of the only one."""
+    """Return the rates whose range is the spread: one for each run, or one for each third of a single run."""
     if len(records) > 1:
         return [record.measurement.images_per_second for record in records]
     windows = records[0].measurement.windows

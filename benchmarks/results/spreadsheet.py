@@ -2,7 +2,7 @@
 
     pandas.read_csv("bench.csv").groupby(["loader", "workers", "cache"]).images_per_second.median()
 
-Numbers are written as Python prints them, so that none is rounded; what is unknown is an empty field.
+Numbers are written as Python prints them, so that none is rounded. A field is empty if its value is unknown.
 """
 
 import csv
@@ -19,7 +19,7 @@ Field = str | int | float | None
 
 
 def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
-    """Write one row for each of ``records`` to ``path``; raise OutputError where that fails."""
+    """Write one row for each of ``records`` to ``path``; raise OutputError if that fails."""
     rows = [_row(record) for record in records]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")

@@ -1,7 +1,7 @@
-"""Torchvision's crop and flip, for the peers that leave transforms to it.
+"""Torchvision's crop and flip, for the peers that have no transforms themselves.
 
-As torchvision's documentation advises: transforms v2 on uint8 tensors, antialiased. The result is laid out as
-(H, W, 3), so that a stack of such images is a channels_last batch and the caller's thread copies nothing.
+As torchvision's documentation recommends, these are transforms v2 on uint8 tensors, antialiased. The memory layout of
+the result is (H, W, 3), so that a stack of such images is a channels_last batch and the caller's thread copies nothing.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """NVIDIA DALI on the CPU, as its ImageNet examples build it: its file reader, partial decoding, its resize.
 
-Our ``dali`` loader feeds DALI in the contract's order; this is DALI left to itself. The reader hands out one number
-beside each image, which is the sample's index here; the label is looked up.
+feedline's ``dali`` loader passes images to DALI in the contract's order; here DALI reads in its own order. The reader
+yields one number with each image, which is the sample's index here. The label is looked up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from ....loaders import LoaderSpec
 from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
-# DALI adds its operators and their options when it is imported; its stubs know them in part.
+# DALI adds its operators and their options when it is imported; its stubs have only some of them.
 fn: Any = nvidia.dali.fn
 types: Any = nvidia.dali.types
 

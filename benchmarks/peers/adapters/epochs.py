@@ -1,4 +1,4 @@
-"""What every peer's module gives: epochs of batches, for the same measuring loop that times our own loaders."""
+"""The interface of a peer's module: epochs of batches, for the measuring loop that times feedline's own loaders too."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass
 class PeerEpochs:
-    """Epochs as ``measure`` takes them, from a function that begins one."""
+    """Epochs in the form that ``measure`` takes, from a function that begins one."""
 
     begin: Callable[[int], Iterable[Item]]
-    """Given the epoch's number, returns what the library yields; the order is the library's own affair."""
+    """Takes the epoch's number and returns the library's batches, in the library's own order."""
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -33,7 +33,7 @@ class PeerEpochs:
 
 
 def each_epoch(loader: Any) -> PeerEpochs:
-    """Return the epochs of a loader that begins a new one, shuffled anew, whenever it is iterated."""
+    """Return the epochs of a loader that begins a new epoch, in a new order, whenever it is iterated."""
     return PeerEpochs(lambda epoch: loader)
 
 
@@ -41,7 +41,7 @@ class PeerModule(Protocol):
     """A peer's module. ``samples`` are the split's images by sample index; ``place`` holds its converted data."""
 
     def convert(self, samples: Sequence[Sample], place: Path) -> None:
-        """Write the images into the empty directory ``place``; only where the table says that the peer converts."""
+        """Write the images into the empty directory ``place``; only for peers that convert, by the table."""
         ...
 
     def open_peer(self, spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:

@@ -1,7 +1,7 @@
 """FFCV as its ImageNet recipe uses it: random order, memory mapped, random crop, flip, no Python per sample.
 
 Its writer can only re-encode images (quality 90) or store pixels. ``_AsItIs`` stores the file's own bytes in the
-same "jpg" mode, at full size, so that FFCV decodes what everyone else does.
+same "jpg" mode, at full size, so that FFCV decodes the same bytes as the other peers.
 """
 
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
@@ -31,7 +31,7 @@ JPEG = 0  # of RGBImageField's two modes
 class _AsItIs(RGBImageField):
     def encode(self, destination: Any, image: Path, malloc: Any) -> None:
         with Image.open(image) as opened:
-            if opened.format != "JPEG" or opened.mode == "CMYK":  # 24 of ImageNet's; FFCV cannot decode them
+            if opened.format != "JPEG" or opened.mode == "CMYK":  # 24 files of ImageNet, which FFCV cannot decode
                 return super().encode(destination, np.asarray(opened.convert("RGB")), malloc)
             destination["width"], destination["height"] = opened.size
         data = np.frombuffer(image.read_bytes(), np.uint8)
@@ -42,7 +42,7 @@ class _AsItIs(RGBImageField):
 
 
 class _Rows:
-    """What the writer takes: rows by number."""
+    """Rows by number, for the writer."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples
@@ -76,7 +76,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
             "label": [IntDecoder(), ToTensor(), Squeeze([1])],
             "index": [IntDecoder(), ToTensor(), Squeeze([1])],
         },
-        custom_fields={"image": RGBImageField},  # the writer does not know _AsItIs and leaves the field unnamed
+        custom_fields={"image": RGBImageField},  # the writer has no name for _AsItIs and leaves the field unnamed
     )
 
     def begin(epoch: int) -> Iterator[Item]:

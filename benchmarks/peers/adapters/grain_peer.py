@@ -1,6 +1,6 @@
-"""Grain as its guide for map-style data has it: ArrayRecord, shuffle, random_map, batch, mp_prefetch.
+"""Grain as in its guide for map-style data: ArrayRecord, shuffle, random_map, batch, mp_prefetch.
 
-Grain brings no transforms for images. Pillow decodes, and torchvision crops, as for the other PyTorch users here.
+Grain has no transforms for images. Pillow decodes, and torchvision crops, as for the other peers with PyTorch.
 """
 
 # pyright: reportMissingImports=false
@@ -25,12 +25,12 @@ from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
 
 FILE = "images.array_record"
-AHEAD = 2  # batches that wait in each worker, as many as torch's DataLoader asks of its own
+AHEAD = 2  # batches that wait in each worker, as in torch's DataLoader
 HEADER = 16  # label and index, int64 each, before the JPEG
 
 
 def convert(samples: Sequence[Sample], place: Path) -> None:
-    """Write ``place/images.array_record``, one record per group: the size that suits random access."""
+    """Write ``place/images.array_record`` with one record per group, the size for random access."""
     writer: Any = ArrayRecordWriter(str(place / FILE), "group_size:1")
     for index, sample in enumerate(samples):
         writer.write(np.array([sample.label, index], "<i8").tobytes() + sample.path.read_bytes())
@@ -38,13 +38,15 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
 
 
 class _Crop:
-    """From a record to a sample; a class, so that worker processes can be sent it."""
+    """Converts a record to a sample; a class, so that it can be sent to worker processes."""
 
     def __init__(self, size: int) -> None:
         self._crop = crop_and_flip(size)
 
     def __call__(self, record: bytes, random: np.random.Generator) -> dict[str, Any]:
-        torch.manual_seed(int(random.integers(2**63)))  # torchvision draws from torch, Grain gives each sample its own
+        torch.manual_seed(
+            int(random.integers(2**63))
+        )  # torchvision draws from torch's generator, and Grain passes each sample its own
         label, index = np.frombuffer(record[:HEADER], "<i8")
         with Image.open(io.BytesIO(record[HEADER:])) as opened:
             image = self._crop(opened.convert("RGB"))
@@ -55,7 +57,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
     """Return Grain's epochs over the converted file."""
     source: Any = grain.sources.ArrayRecordDataSource([str(place / FILE)])
     rows: Any = grain.MapDataset.source(source).seed(spec.seed).shuffle().random_map(_Crop(spec.image_size))
-    # Repeated without end: worker processes then outlive an epoch, and each one is shuffled and cropped anew.
+    # Repeated without end: worker processes then outlive an epoch, and each epoch has a new order and new crops.
     batches: Any = rows.batch(spec.batch_size, drop_remainder=False).repeat()
     reading = grain.ReadOptions(num_threads=min(spec.workers, 1), prefetch_buffer_size=min(spec.workers, 1) * AHEAD)
     batches = batches.to_iter_dataset(reading)

@@ -1,4 +1,4 @@
-"""Hugging Face datasets as its guide for image classification has it: an Arrow table, set_transform, DataLoader."""
+"""Hugging Face datasets as in its guide for image classification: an Arrow table, set_transform, DataLoader."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from .epochs import Item, PeerEpochs
 
 
 def convert(samples: Sequence[Sample], place: Path) -> None:
-    """Write an Arrow table into ``place`` that holds the files' own bytes."""
+    """Write an Arrow table that holds the files' own bytes into ``place``."""
     columns = {
         "image": [str(sample.path) for sample in samples],
         "label": [sample.label for sample in samples],
@@ -24,7 +24,7 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
 
 
 class _Crop:
-    """The transform of a batch of rows; a class, so that worker processes can be sent it."""
+    """The transform of a batch of rows; a class, so that it can be sent to worker processes."""
 
     def __init__(self, size: int) -> None:
         self._crop = crop_and_flip(size)

@@ -1,4 +1,4 @@
-"""LitData as its guide for ImageNet has it: ``optimize`` once, then StreamingDataset and StreamingDataLoader.
+"""LitData as in its guide for ImageNet: ``optimize`` once, then StreamingDataset and StreamingDataLoader.
 
 The chunks hold each JPEG file's own bytes (its serializer for JPEG images keeps them), read from the local disk.
 """
@@ -24,7 +24,7 @@ from .epochs import PeerEpochs, each_epoch
 def convert(samples: Sequence[Sample], place: Path) -> None:
     """Write LitData's chunks of 64 MB into ``place``."""
     rows = [(str(sample.path), sample.label, index) for index, sample in enumerate(samples)]
-    with TemporaryDirectory() as scratch:  # LitData would leave its own folders in the system's
+    with TemporaryDirectory() as scratch:  # otherwise LitData leaves its folders in the system's
         os.environ["DATA_OPTIMIZER_CACHE_FOLDER"] = os.environ["DATA_OPTIMIZER_DATA_CACHE_FOLDER"] = scratch
         optimize(_row, rows, output_dir=str(place), chunk_bytes="64MB", num_workers=1)
 
@@ -35,7 +35,7 @@ def _row(row: tuple[str, int, int]) -> dict[str, Any]:
 
 
 class _Images(StreamingDataset):
-    """LitData's data set with the crop in ``__getitem__``, as its documentation shows it."""
+    """LitData's data set with the crop in ``__getitem__``, as in its documentation."""
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
         super().__init__(str(place), shuffle=True, drop_last=False, seed=spec.seed)

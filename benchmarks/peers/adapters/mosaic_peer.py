@@ -1,4 +1,4 @@
-"""MosaicML Streaming as its ImageNet data set has it: MDS shards on the local disk, a transform, torch's DataLoader.
+"""MosaicML Streaming as in its ImageNet data set: MDS shards on the local disk, a transform, torch's DataLoader.
 
 The "jpeg" encoding keeps each JPEG file's own bytes and decodes them with Pillow.
 """
@@ -28,13 +28,13 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
     with MDSWriter(out=str(place), columns=COLUMNS) as writer:
         for index, sample in enumerate(samples):
             with Image.open(sample.path) as image:
-                # ImageNet has a PNG among its JPEG files; that one is encoded anew.
+                # ImageNet has a PNG among its JPEG files, which is encoded again.
                 kept = image if image.format == "JPEG" else image.convert("RGB")
                 writer.write({"image": kept, "label": sample.label, "index": index})
 
 
 class _Images(StreamingDataset):
-    """Streaming's data set with the crop in ``__getitem__``, as its documentation shows it."""
+    """Streaming's data set with the crop in ``__getitem__``, as in its documentation."""
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
         super().__init__(local=str(place), shuffle=True, shuffle_seed=spec.seed, batch_size=spec.batch_size)
@@ -47,7 +47,7 @@ class _Images(StreamingDataset):
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return Streaming's epochs over its shards."""
-    clean_stale_shared_memory()  # of a run that was ended; with it, Streaming refuses to start
+    clean_stale_shared_memory()  # left by a run that was ended; Streaming does not start while it exists
     loader = DataLoader(
         _Images(place, spec), spec.batch_size, num_workers=spec.workers, persistent_workers=spec.workers > 0
     )

@@ -1,7 +1,7 @@
-"""SPDL as its image example has it: a pipeline of threads, FFmpeg decoding, cropping and scaling in one filter graph.
+"""SPDL as in its image example: a pipeline of threads, FFmpeg decoding, cropping and scaling in one filter graph.
 
-SPDL brings no random crop, so the boxes are drawn by the lines that draw ours. FFmpeg rounds a box to whole chroma
-pixels, and its scaler widens its bilinear filter when it shrinks, which is antialiasing.
+SPDL has no random crop, so the boxes are drawn by feedline's own code. FFmpeg rounds a box to whole chroma pixels.
+Its scaler widens its bilinear filter when it shrinks an image, which is antialiasing.
 """
 
 # pyright: reportMissingImports=false

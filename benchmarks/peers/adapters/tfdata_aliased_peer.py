@@ -1,4 +1,4 @@
-"""tf.data without antialiasing, as TensorFlow's own ImageNet models resize: what ``tfdata`` would be spared."""
+"""tf.data without antialiasing, as TensorFlow's own ImageNet models resize: less work than ``tfdata`` does."""
 
 from collections.abc import Sequence
 from pathlib import Path

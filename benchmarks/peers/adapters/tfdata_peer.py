@@ -1,7 +1,7 @@
 """tf.data as TensorFlow's ImageNet models use it: decode_and_crop_jpeg of a sampled box, resize, flip.
 
-One map does all of it, in as many threads as there are workers. ``tfdata-aliased`` leaves the antialiasing out, as
-those models do: it reads 4 pixels for each that it makes, however large the crop.
+One map does all of it, in as many threads as there are workers. ``tfdata-aliased`` omits the antialiasing, as those
+models do: it reads 4 pixels for each pixel of the result, however large the crop is.
 """
 
 # pyright: reportMissingModuleSource=false
@@ -57,7 +57,7 @@ def _cropped_jpeg(data: Any) -> Any:
 
 
 def _cropped(data: Any) -> Any:
-    """Decode and crop what is no JPEG: ImageNet has one PNG."""
+    """Decode and crop a file that is not a JPEG: ImageNet has one PNG."""
     image = tf.image.decode_image(data, channels=3, expand_animations=False)
     return tf.image.crop_to_bounding_box(image, *tf.unstack(_random_box(tf.shape(image))))
 

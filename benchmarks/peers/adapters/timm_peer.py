@@ -1,7 +1,7 @@
-"""timm's WebDataset reader with timm's own transforms and loader, as its training script puts them together.
+"""timm's WebDataset reader with timm's own transforms and loader, as its training script combines them.
 
-The reader hands out one number beside each image, from the shard's ``.cls``. Here that is the sample's index, and
-the label is looked up. In training it fills every worker's last batch with samples that it hands out again.
+The reader yields one number with each image, from the shard's ``.cls``. Here that is the sample's index, and the label
+is looked up. In training it fills the last batch of every worker with repeated samples.
 """
 
 import io
@@ -21,11 +21,11 @@ from ....loaders import LoaderSpec
 from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
-PER_SHARD = 64  # ImageNet's shards hold 1000 and more; a worker needs one at least, and small sets are measured too
+PER_SHARD = 64  # ImageNet's shards hold 1000 and more; each worker needs a shard, also of a small data set
 
 
 def convert(samples: Sequence[Sample], place: Path) -> None:
-    """Write shards and timm's ``_info.json`` into ``place``; a permutation, because the reader's shuffle is local."""
+    """Write shards and timm's ``_info.json`` into ``place``, in random order because the reader's shuffle is local."""
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
     parts = [order[first : first + PER_SHARD] for first in range(0, len(order), PER_SHARD)]
     names = [f"train-{number:06d}.tar" for number in range(len(parts))]
@@ -73,12 +73,12 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
 
     def begin(epoch: int) -> Iterator[Item]:
         dataset.set_epoch(epoch)
-        for images, indexes in loader.loader:  # before timm's prefetcher makes floats of it, for the device
+        for images, indexes in loader.loader:  # without timm's prefetcher, which makes floats of it for the device
             yield images, labels[indexes], indexes
 
     return PeerEpochs(begin)
 
 
 def _collate(rows: list[tuple[torch.Tensor, int]]) -> Any:
-    """Stack uint8 (3, H, W) tensors to (N, H, W, 3): in the workers, not in the caller's thread."""
+    """Stack uint8 (3, H, W) tensors to (N, H, W, 3), in the workers and not in the caller's thread."""
     return default_collate([(image.permute(1, 2, 0), index) for image, index in rows])

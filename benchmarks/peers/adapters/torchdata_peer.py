@@ -1,4 +1,4 @@
-"""torchdata's nodes, as its guide rebuilds a DataLoader from them: sampler, batcher, parallel mapper, prefetcher."""
+"""torchdata's nodes, as its guide builds a DataLoader from them: sampler, batcher, parallel mapper, prefetcher."""
 
 # pyright: reportMissingImports=false
 # The library is installed in this peer's own environment, and not where the code is checked.
@@ -18,7 +18,7 @@ from .epochs import Item, PeerEpochs, each_epoch
 
 
 class _Load:
-    """From a batch of indexes to a batch; a class, so that worker processes can be sent it."""
+    """Loads the batch of some indexes; a class, so that it can be sent to worker processes."""
 
     def __init__(self, samples: Sequence[Sample], size: int) -> None:
         self._samples = samples

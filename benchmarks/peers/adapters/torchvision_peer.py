@@ -1,6 +1,6 @@
-"""torchvision and torch's DataLoader, as their documentation shows it: ImageFolder, transforms v2, persistent workers.
+"""torchvision and torch's DataLoader as in their documentation: ImageFolder, transforms v2, persistent workers.
 
-Unlike our ``imagefolder``, nothing here is bound by the contract: crops and order come from the workers' generators.
+Unlike feedline's ``imagefolder``, this loader does not keep the contract: torch's generators draw crops and order.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .epochs import PeerEpochs, each_epoch
 
 
 class _Folder(ImageFolder):
-    """ImageFolder that says which image it hands out. It sorts as we do: by folder, then by file name."""
+    """ImageFolder that also yields the index of each image. It sorts as feedline does: by folder, then by file name."""
 
     def __getitem__(self, index: int) -> Any:
         image, label = super().__getitem__(index)

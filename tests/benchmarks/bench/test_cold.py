@@ -233,7 +233,7 @@ def test_read_ahead_before_the_windows_is_a_complaint(records: list[Record]) -> 
 
     assert not [doubt for doubt in complaints(tabulate(cold)[0]) if "reads ahead" in doubt]
     doubts = complaints(tabulate([replace(record, measurement=ahead) for record in cold])[0])
-    assert [doubt for doubt in doubts if "they had 10% of what their images need" in doubt]
+    assert [doubt for doubt in doubts if "the windows read 10% of the bytes of their images" in doubt]
 
 
 def test_a_cold_run_that_could_not_be_confirmed_is_unknown(records: list[Record]) -> None:

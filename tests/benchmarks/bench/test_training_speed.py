@@ -38,9 +38,12 @@ def test_loaders_disagree_when_their_means_are_further_apart_than_seeds() -> Non
         for seed, top1 in enumerate(values)
     ]
     assert "| `b` | 91.0 | 95.0 | 93.00 | 2.83 |" in agreement(runs)
-    assert "The loaders agree: their means are 1.00 points apart, and seeds 4.00 points." in agreement(runs)
+    assert (
+        "The loaders agree: their means differ by up to 1.00 points, and the seeds of one loader by up to 4.00 points."
+        in (agreement(runs))
+    )
     worse = [replace(run, top1=run.top1 - 0.1) if run.loader == "b" else run for run in runs]
-    assert "The loaders DISAGREE: their means are 9.00 points apart" in agreement(worse)
+    assert "The loaders DISAGREE: their means differ by up to 9.00 points" in agreement(worse)
 
 
 def test_the_speeds_are_compared_with_ceiling_and_one_rank() -> None:

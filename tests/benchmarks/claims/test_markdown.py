@@ -1,4 +1,4 @@
-"""The result tables of README and docs: what stands there is what was measured."""
+"""The result tables of README and docs: they agree with the records."""
 
 import shutil
 import subprocess
@@ -26,7 +26,7 @@ RECORDS = TOP / "benchmarks" / "records"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The texts and records of this checkout, to be changed."""
+    """Return a copy of the texts and records of this checkout, for changes."""
     shutil.copy(TOP / "README.md", tmp_path)
     shutil.copytree(TOP / "docs", tmp_path / "docs")
     shutil.copytree(RECORDS, tmp_path / "benchmarks" / "records")
@@ -40,26 +40,26 @@ def splicer(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def measured(record: Record, loader: str, repeat: int, rate: int) -> Record:
-    """``record`` as if another loader had given so many images/s."""
+    """Return ``record`` as if another loader had reached ``rate`` images/s."""
     measurement = replace(record.measurement, windows=(Window(seconds=1.0, samples=rate),))
     return replace(record, loader=loader, repeat=repeat, measurement=measurement)
 
 
 def test_the_documents_hold_what_the_records_say() -> None:
-    """If this fails: python -m feedline.benchmarks.claims.readme."""
+    """If this fails, run: python -m feedline.benchmarks.claims.readme."""
     assert list(stale(TOP)) == []
 
 
 def test_every_table_stands_in_a_document() -> None:
-    """A table that nobody shows would be dead code."""
+    """A table that no document shows is dead code."""
     texts = "".join(path.read_text("utf-8") for path in documents(TOP))
 
     assert [name for name in TABLES if f"<!-- begin: {name} -->" not in texts] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/prep.md", "docs/shards.md", "docs/training.md"])
-def test_a_changed_digit_is_found_and_mended(checkout: Path, document: str) -> None:
-    """One digit between two markers, and the document is named with what it should be."""
+def test_a_changed_digit_is_found_and_repaired(checkout: Path, document: str) -> None:
+    """One digit between two markers changes, and the document is returned with its right text."""
     path = checkout / document
     text = path.read_text("utf-8")
     begin = text.index(" -->\n\n", text.index("<!-- begin: "))
@@ -70,8 +70,8 @@ def test_a_changed_digit_is_found_and_mended(checkout: Path, document: str) -> N
 
 
 @pytest.mark.slow
-def test_the_command_finds_and_mends_it(checkout: Path) -> None:
-    """--check fails, names the document and changes nothing; without it the document is written anew."""
+def test_the_command_finds_and_repairs_it(checkout: Path) -> None:
+    """--check fails, names the document and changes nothing; without it the document is written."""
     readme = checkout / "README.md"
     text = readme.read_text("utf-8")
     readme.write_text(text.replace("| `threaded` | 2 |", "| `threaded` | 3 |"), "utf-8")
@@ -85,7 +85,7 @@ def test_the_command_finds_and_mends_it(checkout: Path) -> None:
 
 @given(st.lists(st.text("a|<!-\n 1>", max_size=20), min_size=2, max_size=2), st.text("a1|\n", max_size=20))
 def test_only_what_stands_between_the_markers_changes(around: list[str], old: str) -> None:
-    """Text before and after stays as it was, and splicing twice is splicing once."""
+    """Text before and after stays as it was, and a second splice changes nothing."""
     before, after = f"{around[0]}\n", f"\n{around[1]}"
     text = f"{before}<!-- begin: t -->\n{old}\n<!-- end: t -->{after}"
     spliced = splice(text, {"t": lambda: "| new |"})
@@ -104,14 +104,14 @@ def test_only_what_stands_between_the_markers_changes(around: list[str], old: st
         "<!-- begin: unknown -->\n<!-- end: unknown -->",
     ],
 )
-def test_markers_that_make_no_sense_are_refused(text: str) -> None:
-    """Rather than replacing half of a document."""
+def test_markers_without_partner_or_table_are_refused(text: str) -> None:
+    """Otherwise half of a document would be replaced."""
     with pytest.raises(MeasurementError, match=r"no partner|there is no table"):
         splice(text, {"t": lambda: "", "s": lambda: ""})
 
 
-def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    """Where there is no README, there is nothing to write into."""
+def test_a_folder_that_is_not_a_checkout_is_refused(tmp_path: Path) -> None:
+    """Without README.md there is no text to write into."""
     with pytest.raises(MeasurementError, match=r"no README\.md"):
         stale(tmp_path)
 
@@ -132,8 +132,8 @@ def test_a_ratio_is_taken_run_by_run(tmp_path: Path) -> None:
     assert table.count("`ffcv`") == 1
 
 
-def test_cold_rows_stand_beside_their_warm_ones(tmp_path: Path) -> None:
-    """Whole runs of the same loader and workers, and what the cold ones fetched; a row alone is no pair."""
+def test_cold_rows_stand_next_to_their_warm_ones(tmp_path: Path) -> None:
+    """Whole runs of the same loader and workers, and the bytes that the cold ones read; a single row is not a pair."""
     one = read_records([RECORDS / "loaders"])[0]
     place = tmp_path / "cold"
     place.mkdir()
@@ -156,7 +156,7 @@ def test_cold_rows_stand_beside_their_warm_ones(tmp_path: Path) -> None:
 
 
 def test_each_machine_has_a_table_of_its_own(tmp_path: Path) -> None:
-    """Records of two machines side by side are shown, never compared; below any folder."""
+    """Records of two machines, in any folder, are shown one after the other and never compared."""
     one = read_records([RECORDS / "loaders"])[0]
     for cpus in (2, 64):
         machine = replace(one.environment.machine, cpu="Xeon", cpus=cpus)
@@ -193,8 +193,8 @@ def test_the_newest_document_of_a_machine_counts(tmp_path: Path) -> None:
     assert "999" not in TABLES["measured"](tmp_path)
 
 
-def test_a_promise_that_was_missed_is_said(tmp_path: Path) -> None:
-    """The summary counts what was kept and names what was not, with the number and the target."""
+def test_a_missed_promise_is_named(tmp_path: Path) -> None:
+    """The summary counts the kept promises and names the missed ones, with the number and the target."""
     one = read_records([RECORDS / "loaders"])[0]
     rates = {"serial": 1000, "whole": 500, 1: 900, 2: 1400, "python": 50_000}
     timed = {name: Timed(images=1000, seconds=(1000 / rate,)) for name, rate in rates.items()}
@@ -216,11 +216,11 @@ def test_a_promise_that_was_missed_is_said(tmp_path: Path) -> None:
     write_document(tmp_path / "threaded" / "here.json", record)
     summary = TABLES["measured"](tmp_path)
 
-    assert "5 of 7 kept; missed: share of its ceiling 0.70 x (0.70 to 0.70), wanted >= 0.85x;" in summary
-    assert "2 threads against 1 1.56 x (1.56 to 1.56), wanted >= 1.8x" in summary
+    assert "5 of 7 kept; missed: share of its ceiling: 0.70 x (0.70 to 0.70), target >= 0.85x;" in summary
+    assert "2 threads against 1: 1.56 x (1.56 to 1.56), target >= 1.8x" in summary
     assert "| tiles against whole images | 2.00 x (2.00 to 2.00) | >= 1.5x | met |" in TABLES["threaded"](tmp_path)
 
 
 def test_without_records_there_is_nothing_to_show(tmp_path: Path) -> None:
-    """No empty tables, no headings over nothing."""
+    """There are no empty tables and no headings without a table."""
     assert {name: make(tmp_path) for name, make in TABLES.items()} == dict.fromkeys(TABLES, "")

@@ -1,4 +1,4 @@
-"""The measurement of threaded's own costs: it runs, its record reads back, and a missed promise is called missed."""
+"""The measurement of threaded's costs: it runs, its record can be read, and a missed promise is reported."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from feedline.prep import MeasurementError, ShardSpec, read_document, to_json, w
 
 @pytest.fixture(scope="module")
 def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedRecord:
-    """A short run of the real thing, read back from the disk."""
+    """Return the record of a short real measurement, read from the disk."""
     out, threads = tmp_path_factory.mktemp("record") / "threaded.json", torch.get_num_threads()
     try:
         measured = measure_threaded(root, out, images=20, repeats=2)
@@ -28,7 +28,7 @@ def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedReco
 
 @pytest.mark.slow
 def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecord) -> None:
-    """Each time is there once per repeat; the index has ImageNet's samples; small images scale at small sizes."""
+    """Each part has one time per repeat; the index has ImageNet's samples; small images are scaled at small sizes."""
     times = [record.serial, record.whole, record.python, *record.loader.values()]
     times += [timed for size in record.scaling for timed in (size.exact, size.scaled)]
 
@@ -41,7 +41,7 @@ def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecor
 
 
 @pytest.mark.slow
-def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> None:
+def test_a_promise_that_is_not_kept_is_reported_as_missed(record: ThreadedRecord) -> None:
     """By the median of the repeats; a promise without a measurement is neither met nor missed."""
     second = Timed(images=100, seconds=(1.0, 2.0, 1.0))
     kept = replace(
@@ -58,26 +58,26 @@ def test_a_promise_that_is_not_kept_is_called_missed(record: ThreadedRecord) -> 
     assert {finding.what: finding.met for finding in findings(kept)} == {
         **dict.fromkeys(("one thread, no loader", "loader, 2 threads")),
         **{f"DCT scaling, {size} px": None for size in (64, 128, 224)},
-        **dict.fromkeys(("share of its ceiling", "2 threads against 1", "Python per image, at most"), True),
+        **dict.fromkeys(("share of its ceiling", "2 threads against 1", "Python per image, upper bound"), True),
         "tiles against whole images": True,
         "memory, batch 256 at 224 px": None,
-        f"index of {IMAGENET:,} samples, open": True,
-        "its size on the disk": True,
+        f"opening an index of {IMAGENET:,} samples": True,
+        "size of that index on the disk": True,
     }
-    assert "| Python per image, at most | 41.0 us (39.0 to 41.0) | < 40 us | MISSED |" in table(missed)
+    assert "| Python per image, upper bound | 41.0 us (39.0 to 41.0) | < 40 us | MISSED |" in table(missed)
     assert "| 1074 MB | <= 1 GB | MISSED |" in table(missed)
     assert to_json(record)["format"] == "feedline-threaded"
 
 
 def test_shards_without_restart_markers_are_refused(folders: Path, tmp_path: Path) -> None:
-    """With the command that makes them."""
+    """The message has the command that makes them."""
     write_shards(folders, ShardSpec(encode="copy"))
     with pytest.raises(MeasurementError, match=r"\d+ of 84 images have restart markers; .* --encode restart"):
         measure_threaded(folders, tmp_path / "record.json", images=5, repeats=1)
 
 
 def test_an_existing_record_is_not_overwritten(tmp_path: Path) -> None:
-    """The command ends with one sentence before it measures."""
+    """The command ends with one message before it measures."""
     (tmp_path / "record.json").write_text("mine")
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""Peers: equal work or no number, in environments of their own, and what is missing is named with its cure.
+"""Peers: equal work or no number, an environment for each, and a command for each that is missing.
 
 The peers whose libraries this environment has are really run.
 """
@@ -44,7 +44,7 @@ def spec_of(root: Path, workers: int = 0) -> LoaderSpec:
 
 
 def peer_of(root: Path, change: Change = lambda item: item) -> PeerEpochs:
-    """A peer that hands out what `imagefolder` does, changed."""
+    """Return a peer that yields the batches of `imagefolder`, changed."""
     loader = open_loader("imagefolder", spec_of(root))
 
     def begin(epoch: int) -> Iterator[Item]:
@@ -70,7 +70,7 @@ def first_half(item: Item) -> Item:
     ids=["too few", "repeated", "wrong labels"],
 )
 def test_a_peer_that_does_less_work_gets_no_number(root: Path, change: Change, complaint: str) -> None:
-    """The measuring loop holds peers to what it holds our own loaders to."""
+    """The measuring loop checks peers as it checks feedline's own loaders."""
     classes = np.repeat(np.arange(4, dtype=np.int64), 21)
     expected = Expected(samples=84, classes=classes, image_size=64)
 
@@ -79,7 +79,7 @@ def test_a_peer_that_does_less_work_gets_no_number(root: Path, change: Change, c
 
 
 def test_real_crops_pass_for_images_of_their_files(root: Path) -> None:
-    """Cropped, mirrored and resized, an image still has its own file's colours."""
+    """A crop that is flipped and resized still has the colours of its own file."""
     check_images(peer_of(root), images_of(root, "train"))
 
 
@@ -93,14 +93,14 @@ def test_real_crops_pass_for_images_of_their_files(root: Path) -> None:
     ],
     ids=["black", "scaled to 0 and 1", "the neighbour's", "blue for red"],
 )
-def test_a_peer_that_hands_out_other_images_gets_no_number(root: Path, change: Change, complaint: str) -> None:
-    """A black batch is made faster than a decoded one; so is one whose labels nobody looks up."""
+def test_a_peer_that_yields_other_images_gets_no_number(root: Path, change: Change, complaint: str) -> None:
+    """A black batch takes less time than a decoded one, and so does a batch without the right labels."""
     with pytest.raises(MeasurementError, match=complaint):
         check_images(peer_of(root, change), images_of(root, "train"))
 
 
 def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_path: Path) -> None:
-    """There and back again over both; with the versions, the command, and no workers that a peer cannot have."""
+    """In alternating order over both; with the versions, the command, and only worker counts that a peer supports."""
     asked: list[tuple[str, int]] = []
 
     def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
@@ -119,7 +119,7 @@ def test_peers_are_interleaved_with_ours_and_recorded_like_them(root: Path, tmp_
 
 
 def test_another_split_than_train_is_refused(root: Path, tmp_path: Path) -> None:
-    """What is compared is how each documents its training input."""
+    """The documented training input of each is compared."""
     peers = Contest(names=("torchvision",), envs=tmp_path, work=tmp_path)
 
     with pytest.raises(MeasurementError, match="on the train split, not on 'val'"):
@@ -129,7 +129,7 @@ def test_another_split_than_train_is_refused(root: Path, tmp_path: Path) -> None
 def test_without_any_peer_the_command_says_how_to_install_them(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is measured: who asks for peers wants them."""
+    """Nothing is measured, because --peers requests them."""
     out = tmp_path / "out"
 
     assert feedline(["bench", str(root), "--peers", "--envs", str(tmp_path / "envs"), "--out", str(out)]) == 1
@@ -137,15 +137,15 @@ def test_without_any_peer_the_command_says_how_to_install_them(
     assert not out.exists()
 
 
-def test_class_folders_are_asked_for_where_there_are_none(root: Path, tmp_path: Path) -> None:
-    """A root of shards alone has nothing that a peer could read or convert."""
+def test_a_root_without_class_folders_is_refused(root: Path, tmp_path: Path) -> None:
+    """A root with shards only has no files that a peer can read or convert."""
     with pytest.raises(MeasurementError, match=r"has no class folders.*feedline prep"):
         images_of(tmp_path, "train")
 
 
 @pytest.mark.slow
 def test_an_environment_for_other_pins_counts_as_missing(tmp_path: Path) -> None:
-    """Its figures would be of another version than the table says."""
+    """Its figures would be those of another version than in the table."""
     receipt = install("torchvision", tmp_path)
     place = tmp_path / "torchvision" / RECEIPT
 
@@ -178,7 +178,7 @@ def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path,
 def test_the_command_measures_what_is_installed_and_names_what_is_missing(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One peer beside one of ours, in one table."""
+    """One peer and one of feedline's loaders, in one table."""
     envs = tmp_path / "envs"
     install("torchvision", envs)
     short = ["--workers", "0", "--seconds", "0.2", "--repeats", "1", "--image-size", "64", "--loader", "imagefolder"]

@@ -1,4 +1,4 @@
-"""The report: the right numbers, whole in one file, and harmless whatever the records say."""
+"""The report: the right numbers, complete in one file, and safe whatever the records contain."""
 
 import csv
 import json
@@ -17,6 +17,7 @@ from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
 from feedline.benchmarks.machine.process_usage import BytesRead
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
 from feedline.benchmarks.measuring.record import running_code
+from feedline.benchmarks.report.training import read_run
 from feedline.cli.main import run as feedline
 from feedline.prep import to_json, write_document
 from feedline.train import Metrics, TrainConfig
@@ -28,7 +29,7 @@ RATES = {("imagefolder", 0): 400, ("imagefolder", 2): 1000, ("webdataset", 0): 5
 
 
 def fake_run(job: MeasuringJob, timeout: float) -> MeasuringRun:
-    """Answer at once with the rate of the table above; the ceiling is 5000 images/s."""
+    """Return a run with the rate of the table above; the ceiling is 5000 images/s."""
     rate = RATES.get((job.loader, job.spec.workers), 5000)
     return run_at(rate, peak_rss_bytes=3 * 2**29, cpu_seconds=0.006 * rate)
 
@@ -106,7 +107,7 @@ def test_the_page_says_what_the_records_say(records: Path, tmp_path: Path) -> No
 
 
 def test_training_speed_beside_the_records_is_shown(root: Path, records: Path, tmp_path: Path) -> None:
-    """feedline bench and bench --train may share their directory; another machine's training speed is refused."""
+    """feedline bench and bench --train may share their directory; the training speed of another machine is refused."""
     environment = read_records([records])[0].environment
     speeds = [("imagefolder", 160.0), ("cached", 320.0)]
     record = SpeedRecord(
@@ -133,7 +134,7 @@ def test_training_speed_beside_the_records_is_shown(root: Path, records: Path, t
 
 
 def test_cold_stands_beside_warm_with_what_the_disk_delivered(root: Path, tmp_path: Path) -> None:
-    """Whole runs compared: 1200 images in 4 s warm, 600 cold; 1 MB for 10 images is 100 kB each."""
+    """Whole runs are compared: 1200 images in 4 s warm, 600 cold; 1 MB for 10 images is 100 kB each."""
     plan = Plan(root=root, loaders=("imagefolder",), workers=(2,), repeats=1, caches=("warm", "cold"))
     bench(plan, tmp_path / "bench", run=fake_run)
     for record in read_records([tmp_path / "bench"]):
@@ -152,7 +153,7 @@ def test_cold_stands_beside_warm_with_what_the_disk_delivered(root: Path, tmp_pa
     assert "0.0 kB" in text
 
 
-def test_scaling_is_told_where_there_are_several_worker_counts(records: Path) -> None:
+def test_scaling_is_shown_for_several_worker_counts(records: Path) -> None:
     """1250 images/s with 2 workers are 2.5 times the 500 with none."""
     text = Words(render_report(read_records([records]))).text
 
@@ -161,7 +162,7 @@ def test_scaling_is_told_where_there_are_several_worker_counts(records: Path) ->
 
 
 def test_the_runs_are_a_table_for_notebooks_too(records: Path, tmp_path: Path) -> None:
-    """One row for each run, the same beside the page as beside the records, every number unrounded."""
+    """One row for each run, the same next to the page as next to the records, every number unrounded."""
     assert feedline(["report", str(records), "--out", str(tmp_path / "page" / "report.html")]) == 0
     text = (tmp_path / "page" / "bench.csv").read_text("utf-8")
     rows = list(csv.DictReader(text.splitlines()))
@@ -175,8 +176,8 @@ def test_the_runs_are_a_table_for_notebooks_too(records: Path, tmp_path: Path) -
     assert {row["repeat"] for row in rows} == {"0", "1"}
 
 
-def test_the_page_is_whole_in_itself(records: Path, run: Path, tmp_path: Path) -> None:
-    """No script and nothing to fetch: no address in any attribute, no url() and no import in the style."""
+def test_the_page_is_self_contained(records: Path, run: Path, tmp_path: Path) -> None:
+    """It has no script and fetches nothing: no address in any attribute, no url() and no import in the style."""
     out = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(out)]) == 0
     text = out.read_text("utf-8")
@@ -190,19 +191,62 @@ def test_the_page_is_whole_in_itself(records: Path, run: Path, tmp_path: Path) -
 
 
 def test_a_training_run_is_shown_with_its_curve(records: Path, run: Path, tmp_path: Path) -> None:
-    """Accuracy of the last epoch, who fed it, and a chart of every epoch."""
+    """Accuracy of the last epoch, the loader, and a chart of every epoch."""
     out = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(out)]) == 0
-    text = " ".join(Words(out.read_text("utf-8")).text)
+    words = Words(out.read_text("utf-8")).text
+    text, accuracy = " ".join(words), words.index("Accuracy, %")
 
-    assert "fed by webdataset with 2 workers: 50% top-1 and 88% top-5 on val, 60% top-1 on train" in text
-    assert "after 2 epochs at 320 images/s" in text and "12% of the last epoch spent waiting for data" in text
-    assert "top-1 on val, 2 epoch: 50 %" in text
+    assert "was trained at 224 px through webdataset with 2 workers." in text
+    assert "It reached 50% top-1 and 88% top-5 on val, and 60% top-1 on train, after 2 epochs at 320 images/s." in text
+    assert "12% of the last epoch spent waiting for data" in text
+    values = words.index("Epoch", accuracy)
+    assert words[values : values + 9] == [
+        "Epoch",
+        "top-1 on val",
+        "top-1 on train",
+        "1",
+        "25.0",
+        "30.0",
+        "2",
+        "50.0",
+        "60.0",
+    ]
+    values = words.index("Epoch", values + 1)
+    assert words[values : values + 9] == ["Epoch", "val", "train", "1", "2.200", "2.000", "2", "1.100", "1.000"]
 
 
-def hostile(record: Record) -> Record:
-    """Put markup into every string that a stranger's record could carry."""
-    evil = "<script>alert('x')</script>"
+def test_the_chart_shows_every_rate_with_its_range(root: Path, tmp_path: Path) -> None:
+    """In a table below the chart: the median, and the slowest and the fastest run where they differ."""
+    rates = iter((900, 1000, 1200))
+
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
+        return run_at(next(rates) if job.spec.workers else 400)
+
+    bench(Plan(root=root, loaders=("imagefolder",), workers=(0, 2), repeats=3), tmp_path / "bench", run=run)
+    words = Words(render_report(read_records([tmp_path / "bench"]))).text
+    chart = words.index("Workers", words.index("Throughput, images/s"))
+
+    assert words[chart : chart + 6] == ["Workers", "imagefolder", "0", "400", "2", "1,000 (900 to 1,200)"]
+
+
+def test_the_chart_follows_the_colours_of_the_page(records: Path, run: Path) -> None:
+    """No colour, font or name of a loader is fixed in the SVG; the same records give the same page."""
+    found = read_records([records])
+    page = render_report(found, read_run(run))
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    ids = re.findall(r' id="(.*?)"', page)
+
+    assert len(charts) == 3 and page == render_report(found, read_run(run))
+    for chart in charts:
+        assert "var(--c0)" in chart and "var(--soft)" in chart and "var(--rule)" in chart
+        assert not re.search(r"#[0-9a-f]{6}[;\"]|font|webdataset", chart)
+    assert ids and len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#(.*?)"', page)) == set(ids)
+
+
+def hostile(record: Record, evil: str) -> Record:
+    """Put ``evil`` into every string that a stranger's record could carry."""
     environment = record.environment
     machine = replace(environment.machine, cpu=evil, gpu=evil)
     return replace(
@@ -217,16 +261,17 @@ def hostile(record: Record) -> Record:
 
 
 def test_hostile_names_are_text_and_nothing_else(records: Path) -> None:
-    """Markup in a machine's, loader's or data set's name is shown, never obeyed."""
-    page = render_report([hostile(record) for record in read_records([records])])
+    """Markup and mathematics in the name of a machine, loader or data set are shown as text."""
+    for evil in ("<script>alert('x')</script>", r"$\frac{$", "#0b6e99;"):
+        page = render_report([hostile(record, evil) for record in read_records([records])])
 
-    assert "<script" not in page.lower()
-    assert "script" not in {tag for tag, _ in Words(page).tags}
-    assert sum("<script>alert('x')</script>" in text for text in Words(page).text) > 5
+        assert "<script" not in page.lower()
+        assert "script" not in {tag for tag, _ in Words(page).tags}
+        assert sum(evil in text for text in Words(page).text) > 5
 
 
-def test_doubts_are_told_with_the_next_step(records: Path) -> None:
-    """A wavering, overcrowded, busy, once measured, dirty bench without a ceiling says all that."""
+def test_complaints_have_the_next_step(records: Path) -> None:
+    """Spread, worker count, load, repeats, uncommitted changes, a missing ceiling: each has its complaint."""
     record = next(r for r in read_records([records]) if r.config.workers == 2)
     record = replace(
         record,
@@ -243,12 +288,12 @@ def test_doubts_are_told_with_the_next_step(records: Path) -> None:
     text = " ".join(Words(render_report([record])).text)
 
     for doubt, step in [
-        ("by 67%", "--seconds 10"),
+        ("67% for", "--seconds 10"),
         ("measured once", "--repeats 3"),
         ("512 workers share", "--workers"),
         ("load 512.0", "end them"),
         ("ceiling was not measured", "--loader cached"),
-        ("Nobody could confirm", "a part of the data set"),
+        ("could not confirm", "a part of the data set"),
         ("an epoch is short", "more images"),
         ("uncommitted changes", "commit them"),
         ("powersave", "cpupower"),
@@ -257,7 +302,7 @@ def test_doubts_are_told_with_the_next_step(records: Path) -> None:
 
 
 def test_records_of_two_machines_are_refused(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No page is better than a page that compares what cannot be compared."""
+    """Their rates cannot be compared, so no page is written."""
     record = read_records([records])[0]
     machine = replace(record.environment.machine, memory_gib=1)
     (tmp_path / "other").mkdir()
@@ -304,7 +349,7 @@ def test_a_damaged_training_run_is_named(
 def test_an_accuracy_that_is_no_number_is_damage(
     records: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A chart cannot show it, and a reader should not have to guess."""
+    """A chart cannot show it."""
     metrics = run / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace("0.25", "NaN", 1))
 
@@ -320,13 +365,14 @@ CHROMIUM = next(
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="needs chromium to look at the page")
 def test_a_phone_shows_the_page_without_scrolling_sideways(records: Path, run: Path, tmp_path: Path) -> None:
-    """Laid out 390 pixels wide, in a real browser, the page is no wider than that."""
+    """Laid out 390 pixels wide, in a real browser, the page is no wider than that, with the values of charts open."""
     report = tmp_path / "report.html"
     assert feedline(["report", str(records), "--run", str(run), "--out", str(report)]) == 0
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<iframe id="f" src="{report.as_uri()}" style="width:390px;height:800px;border:0"></iframe><script>'
         "onload = () => { const page = document.getElementById('f').contentDocument.documentElement;"
+        "page.querySelectorAll('details').forEach(values => { values.open = true; });"
         "document.title = page.scrollWidth + ' of ' + page.clientWidth; }</script>"
     )
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
