@@ -42,7 +42,7 @@ def test_unfit_archives_are_refused_before_anything_is_written(damage: str, arch
         "unlabelled": "no labelled image to shard",
         "missing": "does not exist; make it with: feedline prep, or give",
         "split": "no labelled split 'test'; it has: train, val",
-        "zip": "is truncated or no zip",
+        "zip": "is truncated or not a zip",
     }[damage]
     spec = ShardSpec(splits=("test",)) if damage == "split" else ShardSpec()
     if damage == "cut":
