@@ -340,7 +340,7 @@ def test_a_damaged_zip_member_is_named(archives: Path, files: Files, tmp_path: P
     data[data.index(image) + len(image) // 2] ^= 0xFF
     source.write_bytes(data)
 
-    with pytest.raises(SourceError, match="has another size or CRC than the directory says"):
+    with pytest.raises(SourceError, match="has another size or CRC than its directory entry"):
         write_shards(source, SPEC, out=tmp_path / "s")
 
 
