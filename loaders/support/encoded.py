@@ -25,26 +25,14 @@ from ...prep import (
     read_shard_manifest,
     sample_order,
 )
+from ...prep.images.tiles import Tiles
 from ...prep.shards.index import read_index
 
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
-
-
-class Tiles(NamedTuple):
-    """How an image can be entered, in the order that ``splice_rows`` takes it; lengths are in bytes and pixels."""
-
-    scan: int
-    row_lengths: U16
-    width: int
-    height: int
-    mcu_width: int
-    mcu_height: int
-    interval: int
 
 
 class EncodedImage(NamedTuple):

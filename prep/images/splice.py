@@ -17,13 +17,10 @@ from ..base.compiled import compiled, inlined, number
 from ..base.errors import SampleError
 from .geometry import Geometry
 from .headers import segments
+from .tiles import Box, Grid, Tiles
 
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
 
 _segments = inlined(segments)
 
@@ -36,21 +33,11 @@ def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[byte
     not within the image, and for a geometry that does not belong to ``data``.
     """
     left, top, width, height = box
+    grid = Grid(geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
     if not (0 <= left < left + width <= geometry.width and 0 <= top < top + height <= geometry.height):
         raise SampleError(f"box {box} is not within the image of {geometry.width} by {geometry.height} pixels")
-    cut, x, y = splice_array(
-        np.frombuffer(memoryview(data).toreadonly(), np.uint8),  # one array type, so one compilation
-        geometry.offsets,
-        geometry.width,
-        geometry.height,
-        geometry.mcu_width,
-        geometry.mcu_height,
-        geometry.restart_interval,
-        left,
-        top,
-        width,
-        height,
-    )
+    source = np.frombuffer(memoryview(data).toreadonly(), np.uint8)  # one array type, so one compilation
+    cut, x, y = splice_array(source, geometry.offsets, grid, box)
     if not len(cut):
         raise SampleError(
             "the offsets do not belong to this JPEG; make the index again with: feedline shard --index-only DIR"
@@ -59,25 +46,15 @@ def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[byte
 
 
 @compiled
-def splice_array(
-    source: U8,
-    offsets: U32,
-    width: int,
-    height: int,
-    mcu_width: int,
-    mcu_height: int,
-    interval: int,
-    left: int,
-    top: int,
-    box_width: int,
-    box_height: int,
-) -> tuple[U8, int, int]:
+def splice_array(source: U8, offsets: U32, grid: Grid, box: Box) -> tuple[U8, int, int]:
     """Do the work of ``splice`` without the GIL, for callers that loop over many boxes in compiled code.
 
     The box must be within the image. Returns an empty array for a geometry that does not belong to ``source``;
     whatever the geometry says, nothing outside ``source`` is read.
     """
     nothing = np.empty(0, np.uint8)
+    width, height, mcu_width, mcu_height, interval = grid
+    left, top, box_width, box_height = box
     if min(width, height, mcu_width, mcu_height, interval) < 1:
         return nothing, 0, 0
     tile_width = interval * mcu_width
@@ -99,7 +76,7 @@ def splice_array(
     out = np.empty(size, np.uint8)
     new_width = min((last + 1) * tile_width, width) - x
     new_height = min((last_row + 1) * mcu_height, height) - y
-    position = _copy_header(source, number(offsets, 0), width, height, interval, new_width, new_height, out)
+    position = _copy_header(source, number(offsets, 0), grid, new_width, new_height, out)
     if position < 0:
         return nothing, 0, 0
     marker = 0
@@ -119,26 +96,15 @@ def splice_array(
 
 
 @compiled
-def splice_rows(
-    source: U8,
-    scan: int,
-    row_lengths: U16,
-    width: int,
-    height: int,
-    mcu_width: int,
-    mcu_height: int,
-    interval: int,
-    left: int,
-    top: int,
-    box_width: int,
-    box_height: int,
-) -> tuple[U8, int, int]:
+def splice_rows(source: U8, tiles: Tiles, box: Box) -> tuple[U8, int, int]:
     """Do the same from what a shard's index keeps: where the first MCU row starts, and how long each is, in bytes.
 
     The tiles within the rows that the box touches are found by their markers: that costs 5 microseconds for an
     image of 110 kB, and an index of all tiles would be five times as large as one of the rows.
     """
     nothing = np.empty(0, np.uint8)
+    scan, row_lengths, width, height, mcu_width, mcu_height, interval = tiles
+    _, top, _, box_height = box
     if min(width, height, mcu_width, mcu_height, interval) < 1 or scan < 0:
         return nothing, 0, 0
     per_row = (width + interval * mcu_width - 1) // (interval * mcu_width)
@@ -160,19 +126,7 @@ def splice_rows(
             if not _find_tiles(source[position:end], position, per_row, offsets[row * per_row + 1 :]):
                 return nothing, 0, 0
         position = end
-    return splice_array(
-        source,
-        offsets,
-        width,
-        height,
-        mcu_width,
-        mcu_height,
-        interval,
-        left,
-        top,
-        box_width,
-        box_height,
-    )
+    return splice_array(source, offsets, Grid(width, height, mcu_width, mcu_height, interval), box)
 
 
 @compiled
@@ -216,9 +170,7 @@ def _size(available: int, offsets: U32, per_row: int, first: int, last: int, fir
 
 
 @compiled
-def _copy_header(
-    source: U8, stop: int, width: int, height: int, interval: int, new_width: int, new_height: int, out: U8
-) -> int:
+def _copy_header(source: U8, stop: int, grid: Grid, new_width: int, new_height: int, out: U8) -> int:
     """Copy what stands before the scan, with another size and without APPn and COM segments that do not matter.
 
     Returns the bytes written; -1 unless the header is of an image of this size and restart interval.
@@ -238,7 +190,7 @@ def _copy_header(
             continue
         _copy(source, start, end, out, position)
         if marker == 0xC0 or marker == 0xC1:
-            if length < 10 or _word(source, start + 5) != height or _word(source, start + 7) != width:
+            if length < 10 or _word(source, start + 5) != grid.height or _word(source, start + 7) != grid.width:
                 return -1
             out[position + 5] = new_height >> 8
             out[position + 6] = new_height & 0xFF
@@ -246,7 +198,7 @@ def _copy_header(
             out[position + 8] = new_width & 0xFF
             found_size = True
         elif marker == 0xDD:
-            found_interval = length == 6 and _word(source, start + 4) == interval
+            found_interval = length == 6 and _word(source, start + 4) == grid.interval
         position += length
     return position if found_size and found_interval and last == stop else -1
 

@@ -18,7 +18,8 @@ from feedline.prep import SampleError
 from feedline.prep.images.geometry import Geometry, read_geometry
 from feedline.prep.images.jpeg import parse_jpeg
 from feedline.prep.images.restart import add_restart_markers
-from feedline.prep.images.splice import Box, splice, splice_rows
+from feedline.prep.images.splice import splice, splice_rows
+from feedline.prep.images.tiles import Box, Tiles
 
 from ..encoded_images import SUBSAMPLINGS, encode
 
@@ -174,9 +175,9 @@ def by_rows(
     data: bytes, geometry: Geometry, lengths: npt.NDArray[np.uint16], box: Box
 ) -> tuple[bytes, tuple[int, int]]:
     """Splice as ``threaded`` does, from the lengths of the MCU rows alone."""
-    tiles = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
+    grid = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
     source = np.frombuffer(data, np.uint8)
-    cut, x, y = splice_rows(source, int(geometry.offsets[0]), lengths, *tiles, *box)
+    cut, x, y = splice_rows(source, Tiles(int(geometry.offsets[0]), lengths, *grid), box)
     return cut.tobytes(), (x, y)
 
 
