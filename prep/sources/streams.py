@@ -16,7 +16,8 @@ from typing import BinaryIO, cast
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
 from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
-from .parts import Keep, Location, Part, SourceImage, Unit, check_size
+from .parts import Keep, Part, SourceImage, Unit, check_size
+from .reader import Location, Reader
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")
@@ -71,21 +72,31 @@ def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
     return [Unit("", bind(_images, path, first, one_split, keep), shared=True)]
 
 
-def _images(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[SourceImage]:
-    split, source, streamed = default_split(path), str(path), _is_gzip(path)
-    with open_tar(path) as (file, members):
-        for member in members:
-            found = place(member.name + "/" * member.is_directory, source, split)
-            if found is None:
-                continue
-            where = f"{member.name} at offset {member.offset} of {source}"
-            check_alike(found, first, one_split, where)
-            if keep(found.split, found.wnid):
-                check_size(member.size, where)
-                read, location = bind(read_member, file, member, source), Location(path, member.offset)
-                if streamed:  # here, where damage of the gzip stream becomes a SourceError
-                    read, location = bind(bytes, read()), None
-                yield SourceImage(f"{found.split}/{found.path}", member.size, read, where, location)
+def _images(path: Path, first: Place, one_split: bool, keep: Keep, reader: Reader) -> Iterator[SourceImage]:
+    if _is_gzip(path):
+        with open_tar(path) as (file, members):
+            for place_, member, where in _wanted(members, path, first, one_split, keep):
+                yield SourceImage(place_, member.size, read_member(file, member, str(path)), where)
+    else:
+        members = walk(reader.open(path, BUFFER), 0, path.stat().st_size, str(path))
+        for place_, member, where in _wanted(members, path, first, one_split, keep):
+            yield SourceImage(place_, member.size, Location(path, member.offset), where)
+
+
+def _wanted(
+    members: Iterator[Member], path: Path, first: Place, one_split: bool, keep: Keep
+) -> Iterator[tuple[str, Member, str]]:
+    """Yield (path below the root, member, where it lies) of the images to take."""
+    split, source = default_split(path), str(path)
+    for member in members:
+        found = place(member.name + "/" * member.is_directory, source, split)
+        if found is None:
+            continue
+        where = f"{member.name} at offset {member.offset} of {source}"
+        check_alike(found, first, one_split, where)
+        if keep(found.split, found.wnid):
+            check_size(member.size, where)
+            yield f"{found.split}/{found.path}", member, where
 
 
 def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:

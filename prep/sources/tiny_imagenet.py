@@ -13,6 +13,7 @@ from pathlib import Path
 from ..base.errors import SourceError
 from .naming import TINY_IMAGENET, Place, safe_path
 from .parts import Listing
+from .reader import Reader
 from .recognise import TINY, ZIP, Recognised, walk_folder
 from .trees import Folder, Zip, tree_parts
 
@@ -88,8 +89,9 @@ def _tables(tree: Zip | Folder) -> _Tables:
                 raise SourceError(f"{tree.path}: {name} claims {size} bytes, at most {MAX_TEXT} are sane")
             listing = Listing()
             listing.add(name, position, size)
-            for file in tree.images(listing, str):
-                texts[base] = file.read().decode("utf-8", "replace")
+            with Reader() as reader:
+                (file,) = tree.images(listing, str)
+                texts[base] = file.read(reader).decode("utf-8", "replace")
     for base in (TINY, LABELS, WORDS):
         if base not in texts:
             raise SourceError(f"{tree.path} is not Tiny-ImageNet: it has no {base}; give tiny-imagenet-200.zip")
