@@ -8,7 +8,6 @@ structs, compressed; SciPy reads it, but is 35 MB for one file of 130 kB. Follow
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..base.errors import SourceError
 
@@ -37,12 +36,6 @@ def read_structs(data: bytes, where: str) -> list[dict[str, Value]]:
         raise ValueError("it holds no array of structs")
     except (ValueError, struct.error, zlib.error, IndexError, StopIteration, RuntimeError, TypeError) as error:
         raise SourceError(f"{where} cannot be read as meta.mat ({error}); copy or download the devkit again") from error
-
-
-def read_mat(path: Path) -> list[dict[str, Value]]:
-    """Return the structs of the file at ``path``."""
-    with path.open("rb") as file:
-        return read_structs(file.read(MAX_FILE + 1), str(path))
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -5,29 +5,16 @@ where an image lies and what names it; ``layouts`` knows that, and everything af
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..base.errors import SourceError
 from ..base.manifest import Manifest
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_classes, read_names
-from ..sources.class_tars import TRAIN_ARCHIVE
-from ..sources.naming import FLAT_TEST, FLAT_VAL
 from ..sources.recognise import recognise
 from ..sources.request import Checksum, Request
 from ..sources.streams import SPLITS
 from .prepare import prepare
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An official archive, recognised by what it holds."""
-
-    path: Path
-    split: str
-    size: int
 
 
 def prepare_imagenet(
@@ -66,21 +53,3 @@ def prepare_imagenet(
         delete_source=delete_source,
     )
     return prepare(found, out, request, workers=workers, progress=progress, notice=notice)
-
-
-def find_archives(sources: Sequence[Path]) -> list[Archive]:
-    """Return the official archives among ``sources``, looking into folders; one archive per split.
-
-    Raises SourceError where there is none, or two of one split.
-    """
-    found: dict[str, Archive] = {}
-    for part in recognise(sources).parts:
-        if part.layout not in (TRAIN_ARCHIVE, FLAT_VAL, FLAT_TEST) or part.source.is_dir():
-            continue
-        (split,) = part.splits
-        if split in found:
-            raise SourceError(f"{part.source} and {found[split].path} are both {split} archives; give one")
-        found[split] = Archive(part.source, split, part.source.stat().st_size)
-    if not found:
-        raise SourceError(f"{', '.join(map(str, sources))} hold no official archive; give ILSVRC2012_img_train.tar")
-    return [found[split] for split in SPLITS if split in found]

@@ -16,9 +16,6 @@ from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
 from ...prep.archives.tar import read_member, walk
-from ...prep.shards.read import IMAGES
-
-IMAGE_SUFFIXES = tuple(f".{extension}" for extension in IMAGES)
 
 
 @dataclass(frozen=True)
