@@ -59,7 +59,7 @@ class Size(click.ParamType[int]):
 @click.option(
     "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
 )
-@click.option("--index-only", is_flag=True, help="Only write the indexes anew, of the shards in SOURCE.")
+@click.option("--index-only", is_flag=True, help="Only write the indexes of the shards in SOURCE again.")
 @seed_option
 @click.option(
     "--workers",

@@ -1,7 +1,7 @@
-"""From whatever ImageNet people have to class folders: the one function behind ``feedline prep imagenet``.
+"""From any ImageNet source to class folders: the one function behind ``feedline prep imagenet``.
 
 The official archives, their pieces and re-packed forms, and the smaller data sets cut from them, differ only in
-where an image lies and what names it; ``layouts`` knows that, and everything after it is the same.
+where an image lies and what names it. ``sources`` resolves that; the steps after it are the same.
 """
 
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ def prepare_imagenet(
     """Write class folders and the manifest to ``out`` from archives and folders in any of the known layouts.
 
     ``splits`` narrows what is taken from the sources, ``classes`` (a file that names wnids) the classes.
-    ``checksum`` says what is compared with the official release where all classes are there: "size" the counts
+    ``checksum`` says what is compared with the official release if all classes are there: "size" the counts
     and sizes, "md5" the md5 as well, "none" nothing. ``names_file`` (wnid, tab, name) names classes in another
-    language. ``delete_source`` deletes the archives once every image was decoded from ``out``. ``notice`` is
-    told what was recognised. A run that was interrupted continues; a finished root is returned as it is, or gets
+    language. ``delete_source`` deletes the archives once every image was decoded from ``out``. What was recognised is
+    reported to ``notice``. A run that was interrupted continues; a finished root is returned as it is, or gets
     the splits it lacks; class folders whose own folder is ``out`` only get a manifest.
 
     Raises SourceError for missing, damaged, foreign or contradicting sources, OutputError when ``out`` holds

@@ -48,7 +48,7 @@ class UnitNote:
 def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, report: Report) -> Counts:
     """Write all units with ``workers`` threads and return the files and bytes of every folder.
 
-    ``report`` is told the bytes of each file. The first error stops the others within one file and is raised;
+    ``report`` receives the bytes of each file. The first error stops the others within one file and is raised;
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]

@@ -1,8 +1,8 @@
-"""Class tars: inside the official training archive, or lying in a folder where a script has left them.
+"""Class tars: inside the official training archive, or in a folder where a script has left them.
 
-The training archive is a tar of one tar per class. It is read where it lies, outer tar, inner tar, image, with
-no copy in between: every byte is read once and every image written once. A class is a unit, so threads read
-different parts of the archive side by side.
+The training archive is a tar of one tar per class. The outer tar, the inner tars and the images are read in place,
+without a copy in between: every byte is read once and every image is written once. A class is a unit, so threads
+read different parts of the archive at the same time.
 """
 
 from collections.abc import Iterator, Sequence

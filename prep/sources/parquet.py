@@ -22,7 +22,7 @@ COLUMNS = {"image", "label"}
 
 
 def parquet_part(path: Path) -> Part:
-    """Return the part for one parquet file; raise SourceError when it is none of ImageNet's."""
+    """Return the part for one parquet file; raise SourceError if it is not one of ImageNet's."""
     row = next(_rows(path), None)
     if row is None:
         raise SourceError(f"{path} has no rows; copy or download it again")

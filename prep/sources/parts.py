@@ -1,7 +1,7 @@
-"""What a source holds of the data set: the form in which every layout is handed on to be written.
+"""What a source holds of the data set: the form that every layout takes before it is written.
 
-Recognising a source must not read its images, and 1.3 million names must not fill the memory. So a part knows
-its splits and sizes, makes its units when they are wanted, and names wait packed in arrays: 24 bytes and the
+Recognising a source must not read its images, and 1.3 million names must not fill the memory. So a part stores
+its splits and sizes and makes its units on request, and names are packed in arrays: 24 bytes and the
 name itself for each image, 60 MB for ImageNet.
 """
 
@@ -79,11 +79,11 @@ class Part:
     """The splits that it holds; of an archive that has to be read through, those that it may hold."""
     layout: str
     size: int
-    """Bytes of its images, or of the archive where that is all that is known before reading."""
+    """Bytes of its images, or of the archive if only that is known before reading."""
     units: Callable[[Keep], list[Unit]]
     images: int | None = None
     signed: bool = False
-    """Whether its header says that feedline made it up: then no official count is expected."""
+    """Whether its header records that feedline made it: then no official count is expected."""
     streamed: bool = False
     """Whether its images can only be read from front to back, as those of a gzipped tar."""
 
@@ -93,7 +93,7 @@ class Part:
 
     @property
     def files(self) -> int:
-        """Images, estimated where they are not known."""
+        """Images, estimated if they are not known."""
         return self.size // MEAN_IMAGE + 1 if self.images is None else self.images
 
 

@@ -1,8 +1,9 @@
 """Archives that are read from front to back: flat and tree-shaped tars, plain or gzipped, and parquet files.
 
-Their classes are mixed, or nothing tells where one begins, so the whole archive is one unit whose images go to
-their class folders as they come. Several archives (Hugging Face cuts training into 5 tars or 294 parquet files)
-are read side by side. Whether a tar is gzipped is told by its first bytes: ImageNet-V2's .tar.gz are plain.
+Their classes are mixed, or nothing marks where one begins, so the whole archive is one unit whose images go to
+their class folders in the order of the archive. Several archives (Hugging Face cuts training into 5 tars or 294
+parquet files) are read at the same time. The first bytes show whether a tar is gzipped: ImageNet-V2's .tar.gz are
+plain.
 """
 
 import gzip
@@ -21,7 +22,7 @@ from .reader import Location, Reader
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")
-# Bytes. Each read of a file lets go of the GIL, and getting it back from writers of small files is what costs: with the
+# Bytes. Each read of a file releases the GIL, and taking it back from writers of small files is the cost: with the
 # usual 8 KiB a flat archive of 2 KB images takes some 10 % longer (median of five, within their spread).
 BUFFER = 256 * 1024
 
@@ -44,7 +45,7 @@ def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
 
 @contextmanager
 def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
-    """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError where gzip finds damage."""
+    """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError if gzip finds damage."""
     with path.open("rb", BUFFER) as raw:
         try:
             if _is_gzip(path):
@@ -59,7 +60,7 @@ def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
 
 
 def default_split(path: Path) -> str:
-    """Return the split that the class folders of an archive named "val..." belong to, where none of them says."""
+    """Return the split that the class folders of an archive named "val..." belong to if their paths do not say."""
     return "val" if path.name.lower().startswith("val") else "train"
 
 

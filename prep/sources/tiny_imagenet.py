@@ -1,7 +1,7 @@
 """Tiny-ImageNet, zip or folder: its lists, and where each of its files belongs.
 
-Its own layout misleads: train has an ``images/`` level, and val is one flat folder whose labels stand in
-``val_annotations.txt``, so an ImageFolder on it trains on a single class called "images". Here labels come
+ImageFolder misreads its own layout: train has an ``images/`` level, and val is one flat folder whose labels stand in
+``val_annotations.txt``, so training uses a single class called "images". Here labels come
 from that file by file name. A val folder that a script has sorted already is taken as well, and compared with
 it. Bounding boxes and lists are files of the split ``annotations``.
 """

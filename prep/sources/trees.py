@@ -1,7 +1,7 @@
 """Class folders and flat folders, in a directory or inside a zip: any file can be read at any time.
 
 The names are listed once and sorted into units: a class folder is a unit of its own, a flat folder is one unit
-whose images go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
+whose images go to their classes. Kaggle's zip is read in place, without unpacking its 150 GB first.
 """
 
 import os
@@ -98,7 +98,7 @@ def _has_class_folder(name: str) -> bool:
 
 
 def _units(tree: Zip | Folder, split: str, listings: dict[str, Listing], locate: Locate, keep: Keep) -> list[Unit]:
-    """Return a unit per class folder; or one for the split where some images lie flat, as after half a move."""
+    """Return a unit per class folder; or one for the split if some images lie flat, as after half a move."""
     if split in listings:
         images = bind(_flat_images, tree, listings, locate, keep)
         return [Unit(split, images, shared=True, texts=split not in SPLITS)]
