@@ -30,7 +30,7 @@ from .base.manifest import (
 from .base.order import key_of, permutation, uniforms
 from .base.progress import Progress, silent
 from .checking.verify import Verification, verify
-from .folders.imagenet import SPLITS, find_archives, prepare_imagenet
+from .folders.imagenet import SPLITS, prepare_imagenet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
 from .labels.imagenet import class_names, validation_labels, wnids
 from .shards.listing import find_samples
@@ -68,7 +68,6 @@ __all__ = [
     "Verification",
     "class_names",
     "default_place",
-    "find_archives",
     "find_samples",
     "index_shards",
     "key_of",

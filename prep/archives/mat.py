@@ -9,7 +9,6 @@ that a file can take.
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..base.errors import SourceError
 
@@ -41,12 +40,6 @@ def read_structs(data: bytes, source: str) -> list[dict[str, Value]]:
         raise SourceError(
             f"{source} cannot be read as meta.mat ({error}); copy or download the devkit again"
         ) from error
-
-
-def read_mat(path: Path) -> list[dict[str, Value]]:
-    """Return the structs of the file at ``path``."""
-    with path.open("rb") as file:
-        return read_structs(file.read(MAX_FILE + 1), str(path))
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,6 +1,6 @@
-"""The one way hot loops are compiled here: numba, without the GIL, kept on disk for the next process.
+"""How hot loops are compiled: by numba, without the GIL, kept on disk for the next process.
 
-numba costs a tenth of a second to import, so only the modules that hold such loops import this one.
+numba takes a tenth of a second to import, so only the modules that hold such loops import this one.
 """
 
 from collections.abc import Callable, Generator
@@ -39,8 +39,8 @@ def inlined(function: F) -> F:
 def _cache_of_the_user() -> Generator[None, None, None]:
     """Let numba keep what it compiles in the user's cache folder.
 
-    Beside the sources, where it would go, it outlives an uninstall: the folder that is left then hides an
-    editable installation of feedline.
+    Next to the sources, which is numba's default, the cache outlives an uninstall. The folder that is left then hides
+    an editable installation of feedline.
     """
     before = _config.CACHE_DIR
     _config.CACHE_DIR = before or AppDirs("feedline", appauthor=False).user_cache_dir

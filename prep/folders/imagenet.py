@@ -1,33 +1,20 @@
-"""From whatever ImageNet people have to class folders: the one function behind ``feedline prep imagenet``.
+"""From any ImageNet source to class folders: the one function behind ``feedline prep imagenet``.
 
 The official archives, their pieces and re-packed forms, and the smaller data sets cut from them, differ only in
-where an image lies and what names it; ``layouts`` knows that, and everything after it is the same.
+where an image lies and what names it. ``sources`` resolves that; the steps after it are the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..base.errors import SourceError
 from ..base.manifest import Manifest
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_classes, read_names
-from ..sources.class_tars import TRAIN_ARCHIVE
-from ..sources.naming import FLAT_TEST, FLAT_VAL
 from ..sources.recognise import recognise
 from ..sources.request import Checksum, Request
 from ..sources.streams import SPLITS
 from .prepare import prepare
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An official archive, recognised by what it holds."""
-
-    path: Path
-    split: str
-    size: int
 
 
 def prepare_imagenet(
@@ -46,10 +33,10 @@ def prepare_imagenet(
     """Write class folders and the manifest to ``out`` from archives and folders in any of the known layouts.
 
     ``splits`` narrows what is taken from the sources, ``classes`` (a file that names wnids) the classes.
-    ``checksum`` says what is compared with the official release where all classes are there: "size" the counts
+    ``checksum`` says what is compared with the official release if all classes are there: "size" the counts
     and sizes, "md5" the md5 as well, "none" nothing. ``names_file`` (wnid, tab, name) names classes in another
-    language. ``delete_source`` deletes the archives once every image was decoded from ``out``. ``notice`` is
-    told what was recognised. A run that was interrupted continues; a finished root is returned as it is, or gets
+    language. ``delete_source`` deletes the archives once every image was decoded from ``out``. What was recognised is
+    reported to ``notice``. A run that was interrupted continues; a finished root is returned as it is, or gets
     the splits it lacks; class folders whose own folder is ``out`` only get a manifest.
 
     Raises SourceError for missing, damaged, foreign or contradicting sources, OutputError when ``out`` holds
@@ -66,21 +53,3 @@ def prepare_imagenet(
         delete_source=delete_source,
     )
     return prepare(found, out, request, workers=workers, progress=progress, notice=notice)
-
-
-def find_archives(sources: Sequence[Path]) -> list[Archive]:
-    """Return the official archives among ``sources``, looking into folders; one archive per split.
-
-    Raises SourceError where there is none, or two of one split.
-    """
-    found: dict[str, Archive] = {}
-    for part in recognise(sources).parts:
-        if part.layout not in (TRAIN_ARCHIVE, FLAT_VAL, FLAT_TEST) or part.source.is_dir():
-            continue
-        (split,) = part.splits
-        if split in found:
-            raise SourceError(f"{part.source} and {found[split].path} are both {split} archives; give one")
-        found[split] = Archive(part.source, split, part.source.stat().st_size)
-    if not found:
-        raise SourceError(f"{', '.join(map(str, sources))} hold no official archive; give ILSVRC2012_img_train.tar")
-    return [found[split] for split in SPLITS if split in found]

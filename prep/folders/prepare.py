@@ -1,6 +1,6 @@
 """Writing recognised sources to a dataset root: checks first, images next, the manifest last.
 
-The order is what makes the promises true. Everything that can be known beforehand (conflicts, labels that
+The order matters. Everything that can be known beforehand (conflicts, labels that
 contradict each other, free space) is checked before the first byte is written; what can only be known afterwards
 (counts, md5) before the manifest is, and without a manifest nothing uses the directory.
 """

@@ -1,7 +1,7 @@
-"""What a dataset root remembers of its sources, so that the same command continues or leaves it alone.
+"""What a dataset root records of its sources, so that the same command continues it or leaves it unchanged.
 
-A finished root records every part that it was made of. Asked again for the same parts, it is returned as it is;
-asked for further splits, it grows; asked for the same split of another source, it refuses.
+A finished root records every part that it was made from. A request for the same parts returns it as it is, one for
+further splits adds them, and one for the same split of another source is refused.
 """
 
 import shutil
@@ -40,7 +40,7 @@ def clear_leftover(out: Path, before: Manifest) -> None:
 
 
 def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -> Manifest | None:
-    """Return the manifest of a finished root, None where there is none; raise OutputError for other sources."""
+    """Return the manifest of a finished root, None without one; raise OutputError for other sources."""
     if not (out / MANIFEST).is_file():
         return None
     before = read_manifest(out)
@@ -61,7 +61,7 @@ def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -
 
 
 def is_recorded(before: Manifest, part: Part, request: Request) -> bool:
-    """Whether a finished root was made from this part, of its wanted splits."""
+    """Whether a finished root was made from the requested splits of this part."""
     asked = source_of(part, request)
     return any(
         replace(source, md5=None, splits=()) == replace(asked, splits=()) and set(asked.splits) <= set(source.splits)
@@ -120,7 +120,7 @@ def _labels(split: str, classes: list[str]) -> list[str]:
 
 
 def _widen(split: Split, before: Manifest, classes: list[str]) -> Split:
-    """Return an earlier split's counts over a class list that may have grown."""
+    """Return the counts of an earlier split over a class list that may have grown."""
     if not split.per_class:
         return split
     old = dict(zip((entry.wnid for entry in before.classes), split.per_class, strict=True))

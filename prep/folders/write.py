@@ -27,6 +27,7 @@ from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import quick_problem
 from ..sources.parts import Counts, SourceImage, Unit, add_counts, distinct
+from ..sources.reader import Reader
 
 Report = Callable[[int], None]
 # Large batches, because reader and writers pass the GIL to and fro while both are busy: with 64 files of 2 KB and 1 MB
@@ -47,7 +48,7 @@ class UnitNote:
 def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, report: Report) -> Counts:
     """Write all units with ``workers`` threads and return the files and bytes of every folder.
 
-    ``report`` is told the bytes of each file. The first error stops the others within one file and is raised;
+    ``report`` receives the bytes of each file. The first error stops the others within one file and is raised;
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
@@ -93,13 +94,14 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
     counts: Counts = {}
-    for image in distinct(unit):
-        raise_if_stopped(stop)
-        path = below(temporary, image.path)
-        if _count(unit, image, counts):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        _write([(path, _read(unit, image))])
-        report(image.size)
+    with Reader(buffered=True) as reader:
+        for image in distinct(unit, reader):
+            raise_if_stopped(stop)
+            path = below(temporary, image.path)
+            if _count(unit, image, counts):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _write([(path, _read(unit, image, reader))])
+            report(image.size)
     target.parent.mkdir(parents=True, exist_ok=True)
     put_in_place(temporary, target)
     return counts
@@ -114,14 +116,15 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
     place = note.with_suffix("")
     left = place.exists()  # by a killed run: what is there in full is not written again
     batches = _Batches(writers)
-    for image in distinct(unit):
-        raise_if_stopped(stop)
-        path = below(place, image.path)
-        if _count(unit, image, counts):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if not left or _size(path) != image.size:
-            batches.add(path, _read(unit, image))
-        report(image.size)
+    with Reader(buffered=True) as reader:
+        for image in distinct(unit, reader):
+            raise_if_stopped(stop)
+            path = below(place, image.path)
+            if _count(unit, image, counts):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            if not left or _size(path) != image.size:
+                batches.add(path, _read(unit, image, reader))
+            report(image.size)
     batches.finish()
     write_document(note, UnitNote(counts=counts))
     return counts
@@ -174,8 +177,8 @@ def _merge(piece: Path, target: Path) -> None:
         raise SourceError(f"two sources hold {target}; delete the output and give each image once")
 
 
-def _read(unit: Unit, image: SourceImage) -> bytes:
-    data = image.read()
+def _read(unit: Unit, image: SourceImage, reader: Reader) -> bytes:
+    data = image.read(reader)
     if not unit.texts and (problem := quick_problem(data)):
         raise SourceError(f"{image.where} {problem}; copy or download it again")
     return data
@@ -197,12 +200,13 @@ def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
     """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
     counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    for image in distinct(unit):
-        path = found.pop(image.path, None)
-        if path is None or path.stat().st_size != image.size:
-            raise OutputError(f"{target / image.path} differs from {image.where}; delete {target} and run again")
-        _count(unit, image, counts)
-        report(image.size)
+    with Reader() as reader:  # which reads headers alone
+        for image in distinct(unit, reader):
+            path = found.pop(image.path, None)
+            if path is None or path.stat().st_size != image.size:
+                raise OutputError(f"{target / image.path} differs from {image.where}; delete {target} and run again")
+            _count(unit, image, counts)
+            report(image.size)
     if found:
         raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
     return counts

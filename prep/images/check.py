@@ -2,7 +2,7 @@
 
 Official ImageNet has 23 files that are no ordinary JPEGs: one PNG named .JPEG and 22 CMYK JPEGs (the lists of
 tensorflow-datasets, TensorFlow's slim and cytsai/ilsvrc-cmyk-image-list agree). They are good images and
-stay as they are; they are told by name, so that nobody takes them for damage.
+stay as they are; they are reported by name, so that a user does not take them for damage.
 """
 
 import warnings
@@ -77,7 +77,7 @@ def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
 
 
 def odd_notes(data: bytes, name: str, where: str) -> list[str]:
-    """Return what sets the image at ``where`` apart, where something does, and whether ImageNet is known for it."""
+    """Return what sets the image at ``where`` apart, if anything, and whether official ImageNet has it too."""
     kind = odd_kind(data)
     what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
     if name in KNOWN_ODD:

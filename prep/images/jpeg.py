@@ -1,4 +1,4 @@
-"""What a JPEG file says about itself: a strict, bounded parser of sequential Huffman-coded JPEGs (ITU-T T.81).
+"""The headers of a JPEG file: a strict, bounded parser of sequential Huffman-coded JPEGs (ITU-T T.81).
 
 The parser takes what nearly every photograph is: baseline or extended sequential DCT, 8 bits per sample, one or
 three components, one scan. Anything else raises UnsupportedJpeg with a short ``kind``, so that a writer of shards
@@ -34,7 +34,7 @@ Kind = Literal[
 
 SOF0, SOF1, DHT, DQT, DRI = 0xC0, 0xC1, 0xC4, 0xDB, 0xDD
 
-# No photograph comes near: they bound the memory that a hostile file can ask for, to about 0.6 GB.
+# Far above any photograph: they bound the memory that a hostile file can make the parser use, to about 0.6 GB.
 MAX_BYTES = 1 << 28
 MAX_PIXELS = 1 << 28
 
@@ -112,7 +112,7 @@ class Jpeg:
     dc_tables: dict[int, HuffmanTable]
     ac_tables: dict[int, HuffmanTable]
     restart_interval: int
-    """In MCUs; 0 where there are no restart markers."""
+    """In MCUs; 0 without restart markers."""
     segments: tuple[Segment, ...]
     """Every segment from SOI to SOS, in order, word for word."""
     scan: tuple[int, int]

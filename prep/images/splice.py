@@ -7,7 +7,7 @@ a row of the result is whole intervals. Decoding then costs what the box costs, 
 
 The box decodes to the very pixels that it has in the whole image. Blocks do not depend on each other, but
 decoders interpolate subsampled chroma from the next sample on each side (libjpeg's "fancy upsampling"); so the box
-grows by one chroma sample where there is subsampling, which is hardly ever a tile more, and not at image edges.
+grows by one chroma sample if there is subsampling, which is hardly ever a tile more, and not at image edges.
 """
 
 import numpy as np

@@ -1,5 +1,5 @@
-"""WebDataset shards and their indexes: planned, encoded, written, read back and indexed anew.
+"""WebDataset shards and their indexes: planned, encoded, written, read back and indexed again.
 
-Whatever defines the bytes of a shard set belongs here. Loading batches from shards belongs to the loaders, and
+Code that defines the bytes of a shard set belongs here. Loading batches from shards belongs to the loaders, and
 comparing a set with its manifest to ``checking``.
 """

@@ -1,8 +1,8 @@
-"""What becomes of an image on its way into a shard: copied, given restart markers, or made smaller.
+"""How an image is changed on its way into a shard: copied, given restart markers, or made smaller.
 
 "restart" keeps every coefficient and makes the image enterable (see ``restart``); "resize" decodes, resizes,
 encodes again and adds the same markers. What neither can take, such as a progressive or a damaged file, passes
-through unchanged and is counted by its kind: a writer of shards must not lose an image, and not invent one.
+through unchanged and is counted by its kind, because a writer of shards must not lose or invent an image.
 """
 
 import struct

@@ -18,7 +18,8 @@ from ..base.output import PARTIAL
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.imagenet import class_names
 from ..sources.agreement import agreed_parts, check_complete, report_subset, source_of, units_of
-from ..sources.parts import Counts, Location, Part, SourceImage, Unit, add_counts, distinct
+from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
+from ..sources.reader import Location, Reader
 from ..sources.recognise import Recognised, TinyImagenetError, recognise
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
@@ -157,8 +158,11 @@ class _Listed:
 
 
 def _images(unit: Unit, source: Path) -> Iterator[tuple[str, int, Location]]:
-    for image in distinct(unit):
-        yield image.path, image.size, image.location or Location(source, image.path)
+    """Yield the images of a unit. The bytes of a stream are dropped; their place says no more than the source."""
+    with Reader() as reader:
+        for image in distinct(unit, reader):
+            location = Location(source, image.path) if isinstance(image.data, bytes) else image.data
+            yield image.path, image.size, location
 
 
 def _copied(scratch: Path) -> Iterator[tuple[str, int, Location]]:
@@ -168,7 +172,7 @@ def _copied(scratch: Path) -> Iterator[tuple[str, int, Location]]:
             yield member.name, member.size, Location(scratch, member.offset)
 
 
-def _no_images() -> Iterator[SourceImage]:
+def _no_images(reader: Reader) -> Iterator[SourceImage]:
     return iter(())
 
 

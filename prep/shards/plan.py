@@ -30,7 +30,7 @@ class ShardSpec(EncodeSpec):
     shard_size: int = SHARD_SIZE
     """Images per shard, in bytes of the source; shards of a split are even, so most stay a little below."""
     shard_count: int | None = None
-    """Shards of each split, instead of ``shard_size``; fewer where there are fewer samples."""
+    """Shards of each split, instead of ``shard_size``; fewer if there are fewer samples."""
     name: str | None = None
     """Prefix of the shard names. Default: the data set's name."""
     metadata: bool = True

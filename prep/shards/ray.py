@@ -26,7 +26,7 @@ FAREWELL = 30.0  # seconds for cancelled tasks to let go of their files
 def write_on_ray(
     out: Path, partial: Path, tasks: Sequence[ShardTask], workers: int | None, count: Callable[[int], None]
 ) -> list[Written]:
-    """Write every task and return what was written, in order. ``count`` is told the samples of each shard.
+    """Write every task and return what was written, in order. ``count`` receives the samples of each shard.
 
     ``workers`` bounds the shards written at once; None: as many as the cluster has CPUs at the time. All paths must
     be absolute. Joins the cluster that RAY_ADDRESS names or that runs on this machine, else starts one here.
@@ -100,7 +100,7 @@ def _result(ray: Any, reference: Any) -> Written:
 
 
 def _cancel(ray: Any, references: list[Any]) -> None:
-    """Stop what still runs, and wait until it has: nobody writes when the caller is told that it failed."""
+    """Stop what still runs, and wait for it, so that nothing is written after the error is raised."""
     for reference in references:
         ray.cancel(reference)
     if references:

@@ -1,4 +1,4 @@
-"""Reading a shard sample by sample, strictly: what a training run would stumble over is told here in one sentence.
+"""Reading a shard sample by sample, strictly: what a training run would fail at is an error with one clear sentence.
 
 Members that stand side by side and share a key are one sample, as for webdataset: one image, one ``.cls`` with the
 class index, and whatever else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs.
@@ -43,7 +43,7 @@ def read_shard(path: Path) -> Iterator[ShardSample]:
     that comes twice; SourceError for a damaged tar.
     """
     if not path.is_file():
-        raise DatasetError(f"{path} is missing; copy it again, or write the shards anew with: feedline shard")
+        raise DatasetError(f"{path} is missing; copy it again, or write the shards again with: feedline shard")
     with path.open("rb") as file:
         members = (m for m in walk(file, 0, path.stat().st_size, str(path)) if not m.is_directory and _counts(m.name))
         seen: set[str] = set()

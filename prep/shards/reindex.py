@@ -1,7 +1,7 @@
-"""Making the indexes of shards anew: after one was lost, or for the shards that another tool wrote.
+"""Making the indexes of shards again: after one was lost, or for the shards that another tool wrote.
 
 Everything is read from the tars. Shards of another tool have no manifest either, so one is written: the split is read
-from the shards' names, the sample indexes count the samples as they stand, and the classes, of which a ``.cls`` knows
+from the shards' names, the sample indexes count the samples as they stand, and the classes, of which a ``.cls`` has
 only the number, are named by it.
 """
 
@@ -37,7 +37,7 @@ class _Indexed:
 
 
 def index_shards(directory: Path, *, workers: int | None = None, progress: Progress = silent) -> ShardManifest:
-    """Write every index of the shards in ``directory`` anew, and the manifest where there is none; return it.
+    """Write every index of the shards in ``directory`` again, and the manifest if it is missing; return it.
 
     Raises DatasetError when there are no shards, when they are unfinished or not those of the manifest, and for a
     sample without one image and one ``.cls``; SourceError for a damaged tar.

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, Manifest, Source
-from ..sources.parts import Location
-from ..sources.reader import Reader
+from ..sources.reader import Location, Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ..base.progress import Progress, counter
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
 from ..sources.parts import Part, distinct
+from ..sources.reader import Reader
 from .listing import Unprepared
 
 
@@ -64,14 +65,17 @@ def _copy_part(source: Unprepared, part: Part, copy: Path, count: Callable[[int]
 def _add_images(source: Unprepared, part: Part, tar: tarfile.TarFile, stop: threading.Event) -> None:
     """Add the images of the splits to take; of other splits a folder per class, because they count as classes."""
     others: set[str] = set()
-    for unit in part.units(source.request.keeps):
-        for image in distinct(unit):
+    with Reader(buffered=True) as reader:
+        for image, path in (
+            (image, f"{unit.folder}/{image.path}".removeprefix("/"))
+            for unit in part.units(source.request.keeps)
+            for image in distinct(unit, reader)
+        ):
             raise_if_stopped(stop)
-            path = f"{unit.folder}/{image.path}".removeprefix("/")
             member = tarfile.TarInfo(path)
             if path.partition("/")[0] in source.splits:
                 member.size = image.size
-                tar.addfile(member, BytesIO(image.read()))
+                tar.addfile(member, BytesIO(image.read(reader)))
             elif (folder := path.rpartition("/")[0]) not in others:
                 others.add(folder)
                 member.name, member.type = folder, tarfile.DIRTYPE

@@ -71,7 +71,7 @@ def write_shard(
 
 def tar_size(sizes: Sequence[int], metadata: bool) -> int:
     """Return the bytes of a tar of images of these sizes: headers, and data in blocks of 512 bytes."""
-    files = 2 if metadata else 1  # besides the image; each has a header and one block
+    files = 2 if metadata else 1  # in addition to the image; each has a header and one block
     return sum(1 + 2 * files + -(-size // tarfile.BLOCKSIZE) for size in sizes) * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
 
 

@@ -1,4 +1,4 @@
-"""The indexes beside the shards: ours, and those that other readers want so that none of them scans a tar first.
+"""The indexes next to the shards: feedline's own, and those with which other readers need not scan a tar first.
 
     <shard>.index          feedline: offsets, labels, sizes and tiles; see ``shard_index``
     <shard>.idx            NVIDIA DALI, readers.webdataset(index_paths=...): format v1.2 of its wds2idx
@@ -6,7 +6,7 @@
     <dataset>-<split>.json wids, ShardListDataset(FILE): format wids-shard-index-v1
 
 All of them are functions of the shards and the manifest, so that "stale" means "differs from what would be written
-now". wids may be told an md5 sum; it is left out, because wids would then read every shard in full when it opens
+now". wids takes an md5 sum; it is left out, because wids would then read every shard in full when it opens
 it, and the manifest has the sha256.
 """
 
@@ -23,7 +23,7 @@ from .index import IndexBuilder, index_path
 
 DALI = ".idx"
 TIMM = "_info.json"
-TIMM_SPLITS = {"val": "validation"}  # the names that timm's own scripts ask for
+TIMM_SPLITS = {"val": "validation"}  # the names that timm's own scripts use
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def write_shards(
 
 
 def default_place(source: Path) -> Path:
-    """Return where the shards of a source go unless told otherwise, which is where the loaders look for them."""
+    """Return where the shards of a source go by default, which is where the loaders look for them."""
     return (source if source.is_dir() else source.parent) / SHARDS
 
 
@@ -174,7 +174,7 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
 
 
 def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
-    """Return the finished shards' manifest; raise OutputError when they are not what was asked for."""
+    """Return the finished shards' manifest; raise OutputError if they are not what was requested."""
     try:
         held = read_shard_manifest(out)
     except DatasetError as error:

@@ -1,19 +1,20 @@
-"""Class tars: inside the official training archive, or lying in a folder where a script has left them.
+"""Class tars: inside the official training archive, or in a folder where a script has left them.
 
-The training archive is a tar of one tar per class. It is read where it lies, outer tar, inner tar, image, with
-no copy in between: every byte is read once and every image written once. A class is a unit, so threads read
-different parts of the archive side by side.
+The training archive is a tar of one tar per class. The outer tar, the inner tars and the images are read in place,
+without a copy in between: every byte is read once and every image is written once. A class is a unit, so threads
+read different parts of the archive at the same time.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import partial as bind
 from pathlib import Path
 
-from ..archives.tar import Member, read_member, walk
+from ..archives.tar import Member, walk
 from ..base.errors import SourceError
 from ..labels.imagenet import wnids
 from .naming import CLASS_TAR, TRAIN_IMAGE
-from .parts import Keep, Location, Part, SourceImage, Unit, check_size
+from .parts import Keep, Part, SourceImage, Unit, check_size
+from .reader import Location, Reader
 
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
 
@@ -74,15 +75,13 @@ def _unit(path: Path, wnid: str, tar: Member, where: str) -> Unit:
     return Unit(f"train/{wnid}", bind(_images, path, wnid, tar, where))
 
 
-def _images(path: Path, wnid: str, tar: Member, where: str) -> Iterator[SourceImage]:
-    with path.open("rb") as file:
-        for member in walk(file, tar.offset, tar.size, where):
-            if member.is_directory:
-                continue
-            match = TRAIN_IMAGE.fullmatch(member.name)
-            if not match or match[1] != wnid:
-                raise SourceError(f"{where} holds {member.name!r} at offset {member.offset}, which is not its class's")
-            place = f"{member.name} at offset {member.offset} of {where}"
-            check_size(member.size, place)
-            read = bind(read_member, file, member, where)
-            yield SourceImage(member.name, member.size, read, place, Location(path, member.offset))
+def _images(path: Path, wnid: str, tar: Member, where: str, reader: Reader) -> Iterator[SourceImage]:
+    for member in walk(reader.open(path), tar.offset, tar.size, where):
+        if member.is_directory:
+            continue
+        match = TRAIN_IMAGE.fullmatch(member.name)
+        if not match or match[1] != wnid:
+            raise SourceError(f"{where} holds {member.name!r} at offset {member.offset}, which is not its class's")
+        place = f"{member.name} at offset {member.offset} of {where}"
+        check_size(member.size, place)
+        yield SourceImage(member.name, member.size, Location(path, member.offset), place)

@@ -1,8 +1,8 @@
-"""What else says which class a validation image has: compared with the bundled labels, never used instead.
+"""Other lists of the classes of validation images: compared with the bundled labels, never used instead.
 
-People have the devkit, Kaggle's LOC_val_solution.csv or valprep.sh beside the archives. If one of them
-contradicts the bundled list for a single image, something is wrong that no later step could notice, so
-preparing stops. A list read with the wrong key (the devkit's id is not the sorted index) shows up here too.
+A source may hold the devkit, Kaggle's LOC_val_solution.csv or valprep.sh in addition to the archives. If one of them
+contradicts the bundled list for a single image, the error could not be noticed by a later step, so the command
+stops. A list read with the wrong key (the devkit's id is not the sorted index) is found in the same way.
 """
 
 import re
@@ -26,13 +26,13 @@ MAX_TEXT = 16 * 1024 * 1024  # bytes; valprep.sh has 2.2 MB, Kaggle's list 3 MB
 
 @dataclass(frozen=True)
 class LabelList:
-    """What one source says."""
+    """The labels in one source."""
 
     where: str
     labels: dict[str, str]
     """{file name: wnid}"""
     train_images: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Training images of each class, where the devkit tells."""
+    """Training images of each class, if the devkit states them."""
 
 
 def check_labels(found: LabelList) -> None:
@@ -47,25 +47,25 @@ def check_labels(found: LabelList) -> None:
 
 
 def labels_in_file(path: Path) -> LabelList | None:
-    """Return the labels in a text file, or None where it has none or is too long for one."""
+    """Return the labels in a text file, or None if it has none or is longer than any list."""
     return labels_in_text(path.read_bytes(), str(path)) if path.stat().st_size <= MAX_TEXT else None
 
 
 def labels_in_text(data: bytes, where: str) -> LabelList | None:
-    """Return the labels in a text, or None where it has none; CRLF is as good as LF."""
+    """Return the labels in a text, or None if it has none. Lines end with LF or CRLF."""
     found = LABEL.findall(data)
     return LabelList(where, {f"{name.decode()}.JPEG": wnid.decode() for name, wnid in found}) if found else None
 
 
 def devkit_folder(meta: Path) -> LabelList:
-    """Return what an unpacked devkit says; ``meta`` is its ``data/meta.mat``."""
+    """Return the labels of an unpacked devkit; ``meta`` is its ``data/meta.mat``."""
     truth = meta.with_name(TRUTH)
     files = {path.name: path.read_bytes()[:MAX_TEXT] for path in (meta, truth) if path.is_file()}
     return _devkit(files, str(meta.parent))
 
 
 def devkit_archive(path: Path) -> LabelList:
-    """Return what a devkit says: a .tar.gz, or the .tar that some browsers make of it."""
+    """Return the labels of a devkit: a .tar.gz, or the .tar that some browsers make from it."""
     files: dict[str, bytes] = {}
     with open_tar(path) as (file, members):
         for member in members:

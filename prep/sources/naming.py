@@ -1,9 +1,9 @@
 """From the path of an image inside a source to its place in the data set, for every layout but nested tars.
 
 A label comes from the class folder, from the name that Hugging Face gives a file, or from the official list by
-file name; never from a position in a listing. Where a path says it twice, both must agree. Paths come from
-strangers' archives: one that could lead outside, or mean another file on another system, is refused, and the
-place is built anew from the parts that matched.
+file name; never from a position in a listing. If a path states the class twice, both must agree. Paths come from
+archives that are not trusted: one that could lead outside, or mean another file on another system, is refused, and
+the place is built from the parts that matched.
 """
 
 import re
@@ -38,7 +38,7 @@ CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
     "flat validation images",
     "flat test images",
 )
-# These may stand side by side in one tree: each tells the class in its own way, and right.
+# These may be mixed in one tree: each of them states the class, and correctly.
 MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
 KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's images", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
@@ -120,7 +120,7 @@ def _place(folders: list[str], base: str, default: str) -> Place | None:
 
 
 def _layout(folders: list[str]) -> str | None:
-    """Return the data set that the folders' names tell."""
+    """Return the data set that the names of the folders belong to."""
     if "CLS-LOC" in folders:
         return KAGGLE
     for folder in folders:

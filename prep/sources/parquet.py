@@ -13,6 +13,7 @@ from ..base.errors import SourceError
 from ..labels.imagenet import wnids
 from .naming import Place, place
 from .parts import Keep, Part, SourceImage, Unit, check_size
+from .reader import Reader
 from .streams import check_alike
 
 PARQUET = b"PAR1"
@@ -21,7 +22,7 @@ COLUMNS = {"image", "label"}
 
 
 def parquet_part(path: Path) -> Part:
-    """Return the part for one parquet file; raise SourceError when it is none of ImageNet's."""
+    """Return the part for one parquet file; raise SourceError if it is not one of ImageNet's."""
     row = next(_rows(path), None)
     if row is None:
         raise SourceError(f"{path} has no rows; copy or download it again")
@@ -40,13 +41,13 @@ def _units(path: Path, first: Place, keep: Keep) -> list[Unit]:
     return [Unit("", bind(_images, path, first, keep), shared=True)]
 
 
-def _images(path: Path, first: Place, keep: Keep) -> Iterator[SourceImage]:
+def _images(path: Path, first: Place, keep: Keep, reader: Reader) -> Iterator[SourceImage]:
     for number, (found, data) in enumerate(_rows(path)):
         where = f"{found.name} in row {number} of {path}"
         check_alike(found, first, True, where)
         if keep(found.split, found.wnid):
             check_size(len(data), where)
-            yield SourceImage(f"{found.split}/{found.path}", len(data), bind(bytes, data), where)
+            yield SourceImage(f"{found.split}/{found.path}", len(data), data, where)
 
 
 def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:

@@ -1,7 +1,7 @@
-"""What a source holds of the data set: the form in which every layout is handed on to be written.
+"""What a source holds of the data set: the form that every layout takes before it is written.
 
-Recognising a source must not read its images, and 1.3 million names must not fill the memory. So a part knows
-its splits and sizes, makes its units when they are wanted, and names wait packed in arrays: 24 bytes and the
+Recognising a source must not read its images, and 1.3 million names must not fill the memory. So a part stores
+its splits and sizes and makes its units on request, and names are packed in arrays: 24 bytes and the
 name itself for each image, 60 MB for ImageNet.
 """
 
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..base.errors import SourceError
 from .naming import IMAGENET_V2, IMAGENETTE, IMAGEWOOF, TINY_IMAGENET
+from .reader import Location, Reader
 
 IMAGENET = "imagenet"
 DATASETS = {
@@ -35,32 +36,24 @@ Counts = dict[str, tuple[int, int]]
 """(files, bytes) by folder below the root, such as "val/n01440764"."""
 
 
-class Location(NamedTuple):
-    """Where the bytes of an image lie: a small value that can be pickled."""
-
-    place: Path
-    """The archive, or the folder that holds the file."""
-    within: str | int
-    """The name of a file in the folder; the offset of the data in a tar; that of the directory entry in a zip."""
-    zipped: bool = False
-    """Whether ``place`` is a zip."""
-
-    @property
-    def path(self) -> Path:
-        """The file to open."""
-        return self.place / self.within if isinstance(self.within, str) else self.place
-
-
 class SourceImage(NamedTuple):
-    """One file of a unit: its path below the unit's folder, its size, and how to read it."""
+    """One file of a unit: its path below the unit's folder, its size, and its bytes or where they lie."""
 
     path: str
     size: int
-    read: Callable[[], bytes]
+    data: Location | bytes
+    """Of a source that is read from front to back, the bytes; else where they lie."""
     where: str
     """Its archive, name and offset, for messages."""
-    location: Location | None = None
-    """None if it cannot be read at random."""
+
+    def read(self, reader: Reader) -> bytes:
+        """Return the bytes. Raises OSError if they cannot be read, SourceError if they are damaged or changed."""
+        if isinstance(self.data, bytes):
+            return self.data
+        data = reader.read(self.data, self.size)
+        if len(data) != self.size:
+            raise SourceError(f"{self.where} changed while it was read; run again")
+        return data
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,8 @@ class Unit:
 
     folder: str
     """Such as "train/n01440764", with forward slashes, below the root; "" for the root itself."""
-    images: Callable[[], Iterator[SourceImage]]
+    images: Callable[[Reader], Iterator[SourceImage]]
+    """Its images; reading them through the same reader needs no second open file."""
     shared: bool = False
     """Whether other units write into the same folder."""
     texts: bool = False
@@ -85,11 +79,11 @@ class Part:
     """The splits that it holds; of an archive that has to be read through, those that it may hold."""
     layout: str
     size: int
-    """Bytes of its images, or of the archive where that is all that is known before reading."""
+    """Bytes of its images, or of the archive if only that is known before reading."""
     units: Callable[[Keep], list[Unit]]
     images: int | None = None
     signed: bool = False
-    """Whether its header says that feedline made it up: then no official count is expected."""
+    """Whether its header records that feedline made it: then no official count is expected."""
     streamed: bool = False
     """Whether its images can only be read from front to back, as those of a gzipped tar."""
 
@@ -99,7 +93,7 @@ class Part:
 
     @property
     def files(self) -> int:
-        """Images, estimated where they are not known."""
+        """Images, estimated if they are not known."""
         return self.size // MEAN_IMAGE + 1 if self.images is None else self.images
 
 
@@ -130,10 +124,10 @@ def check_size(size: int, where: str) -> None:
         raise SourceError(f"{where} has {size} bytes, which no image has (at most {MAX_IMAGE})")
 
 
-def distinct(unit: Unit) -> Iterator[SourceImage]:
+def distinct(unit: Unit, reader: Reader) -> Iterator[SourceImage]:
     """Yield a unit's images; raise SourceError for a name that comes twice, also if only the case differs."""
     seen: set[str] = set()
-    for image in unit.images():
+    for image in unit.images(reader):
         # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
         name = image.path.casefold()
         if name in seen:

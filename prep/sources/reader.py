@@ -4,19 +4,40 @@ A training archive is a tar of one tar per class. The offset of an image from th
 once the headers are walked; then an image is one seek and one read.
 """
 
+import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ..archives.zip import read_zip_member
-from .parts import Location
 
 OPEN = 64  # archives; a shard of shuffled images takes them from 1000 class tars, and a process may open 1024 files
 
 
-class Reader:
-    """Reads images; an archive stays open between two of them. A context manager, for one thread."""
+class Location(NamedTuple):
+    """Where the bytes of an image lie: a small value that can be pickled."""
 
-    def __init__(self) -> None:
+    place: Path
+    """The archive, or the folder that holds the file."""
+    within: str | int
+    """The name of a file in the folder; the offset of the data in a tar; that of the directory entry in a zip."""
+    zipped: bool = False
+    """Whether ``place`` is a zip."""
+
+    @property
+    def path(self) -> Path:
+        """The file to open."""
+        return self.place / self.within if isinstance(self.within, str) else self.place
+
+
+class Reader:
+    """Reads images; an archive stays open between two of them. A context manager, for one thread.
+
+    ``buffered`` is for images that are read in the order in which they lie. In another order, or if the headers alone
+    are read, a buffer would only be thrown away at each seek.
+    """
+
+    def __init__(self, *, buffered: bool = False) -> None:
+        self._buffered = buffered
         self._archives: dict[Path, BinaryIO] = {}
 
     def read(self, location: Location, size: int) -> bytes:
@@ -27,20 +48,22 @@ class Reader:
         place, within, zipped = location
         if isinstance(within, str):
             return location.path.read_bytes()
-        file = self.open(place)
+        file = self._archives.get(place) or self.open(place)
         if zipped:
             return read_zip_member(file, within, str(place))
         file.seek(within)
         return file.read(size)
 
-    def open(self, path: Path) -> BinaryIO:
-        """Return the archive at ``path``, opened once. It may be closed when ``OPEN`` others were opened since."""
-        file = self._archives.pop(path, None)
+    def open(self, path: Path, buffer: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
+        """Return the archive at ``path``, opened once, with a buffer of so many bytes if it is read in order.
+
+        It may be closed when ``OPEN`` others were opened since.
+        """
+        file = self._archives.get(path)
         if file is None:
             if len(self._archives) >= OPEN:
                 self._archives.pop(next(iter(self._archives))).close()
-            file = path.open("rb", buffering=0)  # a buffer would only be thrown away at each seek
-        self._archives[path] = file  # the last one is the one used last
+            file = self._archives[path] = path.open("rb", buffering=buffer if self._buffered else 0)
         return file
 
     def __enter__(self) -> "Reader":

@@ -1,7 +1,7 @@
-"""Recognising what people have, by content: a file's first bytes and first names, a folder's files.
+"""Recognising sources by content: a file's first bytes and first names, a folder's files.
 
-Names of files are only a hint: browsers rename, mirrors re-pack, and ImageNet-V2's .tar.gz is no gzip. Whatever
-is found is said in words before anything is written, so that a wrong guess is seen at once.
+Names of files are only a hint: browsers rename, mirrors re-pack, and ImageNet-V2's .tar.gz is no gzip. What was
+recognised is reported before anything is written, so that the user sees a wrong result at once.
 """
 
 import os
@@ -189,7 +189,7 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
     for path in archives:
         try:
             found = _file(path)
-        except _ForeignError as error:  # boxes, another data set: people keep all their downloads in one place
+        except _ForeignError as error:  # boxes, another data set: a folder of downloads may hold anything
             ignored.append(str(error))
             tiny += [error] if isinstance(error, TinyImagenetError) else []
             continue
@@ -208,7 +208,7 @@ def walk_folder(folder: Path, skip: Path | None = None) -> Iterator[tuple[str, "
 
     Hidden folders, shards and roots that are finished or in the making, and the folder ``skip`` are left out.
     """
-    top = folder.resolve().name  # it may be the only place that says "val"
+    top = folder.resolve().name  # it may be the only one that names the split
     waiting = [(top if PLAIN.fullmatch(top) else "source", folder)]
     while waiting:
         name, place_ = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a user asks of the sources: which splits and classes, and how carefully they are compared."""
+"""What to take from the sources: which splits and classes, and how carefully they are compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ class Request:
     """Such as "prep imagenet"."""
     splits: tuple[str, ...] = SPLITS
     checksum: Checksum = "size"
-    """What is compared with the official release where all 1000 classes are there: counts and sizes; md5 as well;
+    """What is compared with the official release if all 1000 classes are there: counts and sizes; md5 as well;
     or nothing."""
     classes: frozenset[str] | None = None
     """The wnids to take; None for all."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Names of classes that go before the bundled ones."""
+    """Names of classes that replace the bundled ones."""
     delete_source: bool = False
-    """Delete the archives when everything was verified."""
+    """Delete the archives after everything was verified."""
 
     def keeps(self, split: str, wnid: str) -> bool:
         """Whether an image is wanted."""

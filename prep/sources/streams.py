@@ -1,8 +1,9 @@
 """Archives that are read from front to back: flat and tree-shaped tars, plain or gzipped, and parquet files.
 
-Their classes are mixed, or nothing tells where one begins, so the whole archive is one unit whose images go to
-their class folders as they come. Several archives (Hugging Face cuts training into 5 tars or 294 parquet files)
-are read side by side. Whether a tar is gzipped is told by its first bytes: ImageNet-V2's .tar.gz are plain.
+Their classes are mixed, or nothing marks where one begins, so the whole archive is one unit whose images go to
+their class folders in the order of the archive. Several archives (Hugging Face cuts training into 5 tars or 294
+parquet files) are read at the same time. The first bytes show whether a tar is gzipped: ImageNet-V2's .tar.gz are
+plain.
 """
 
 import gzip
@@ -16,11 +17,12 @@ from typing import BinaryIO, cast
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
 from .naming import CLASS_FOLDERS, HF, IMAGENET_V2, MIXABLE, Place, place
-from .parts import Keep, Location, Part, SourceImage, Unit, check_size
+from .parts import Keep, Part, SourceImage, Unit, check_size
+from .reader import Location, Reader
 
 GZIP = b"\x1f\x8b"
 SPLITS = ("train", "val", "test")
-# Bytes. Each read of a file lets go of the GIL, and getting it back from writers of small files is what costs: with the
+# Bytes. Each read of a file releases the GIL, and taking it back from writers of small files is the cost: with the
 # usual 8 KiB a flat archive of 2 KB images takes some 10 % longer (median of five, within their spread).
 BUFFER = 256 * 1024
 
@@ -43,7 +45,7 @@ def tar_part(path: Path, first: Place, name: str, signed: bool) -> Part:
 
 @contextmanager
 def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
-    """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError where gzip finds damage."""
+    """Open a tar, gzipped or not, and yield (file, its members). Raises SourceError if gzip finds damage."""
     with path.open("rb", BUFFER) as raw:
         try:
             if _is_gzip(path):
@@ -58,7 +60,7 @@ def open_tar(path: Path) -> Generator[tuple[BinaryIO, Iterator[Member]]]:
 
 
 def default_split(path: Path) -> str:
-    """Return the split that the class folders of an archive named "val..." belong to, where none of them says."""
+    """Return the split that the class folders of an archive named "val..." belong to if their paths do not say."""
     return "val" if path.name.lower().startswith("val") else "train"
 
 
@@ -71,21 +73,31 @@ def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
     return [Unit("", bind(_images, path, first, one_split, keep), shared=True)]
 
 
-def _images(path: Path, first: Place, one_split: bool, keep: Keep) -> Iterator[SourceImage]:
-    split, source, streamed = default_split(path), str(path), _is_gzip(path)
-    with open_tar(path) as (file, members):
-        for member in members:
-            found = place(member.name + "/" * member.is_directory, source, split)
-            if found is None:
-                continue
-            where = f"{member.name} at offset {member.offset} of {source}"
-            check_alike(found, first, one_split, where)
-            if keep(found.split, found.wnid):
-                check_size(member.size, where)
-                read, location = bind(read_member, file, member, source), Location(path, member.offset)
-                if streamed:  # here, where damage of the gzip stream becomes a SourceError
-                    read, location = bind(bytes, read()), None
-                yield SourceImage(f"{found.split}/{found.path}", member.size, read, where, location)
+def _images(path: Path, first: Place, one_split: bool, keep: Keep, reader: Reader) -> Iterator[SourceImage]:
+    if _is_gzip(path):
+        with open_tar(path) as (file, members):
+            for place_, member, where in _wanted(members, path, first, one_split, keep):
+                yield SourceImage(place_, member.size, read_member(file, member, str(path)), where)
+    else:
+        members = walk(reader.open(path, BUFFER), 0, path.stat().st_size, str(path))
+        for place_, member, where in _wanted(members, path, first, one_split, keep):
+            yield SourceImage(place_, member.size, Location(path, member.offset), where)
+
+
+def _wanted(
+    members: Iterator[Member], path: Path, first: Place, one_split: bool, keep: Keep
+) -> Iterator[tuple[str, Member, str]]:
+    """Yield (path below the root, member, where it lies) of the images to take."""
+    split, source = default_split(path), str(path)
+    for member in members:
+        found = place(member.name + "/" * member.is_directory, source, split)
+        if found is None:
+            continue
+        where = f"{member.name} at offset {member.offset} of {source}"
+        check_alike(found, first, one_split, where)
+        if keep(found.split, found.wnid):
+            check_size(member.size, where)
+            yield f"{found.split}/{found.path}", member, where
 
 
 def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:

@@ -1,7 +1,7 @@
 """Tiny-ImageNet, zip or folder: its lists, and where each of its files belongs.
 
-Its own layout misleads: train has an ``images/`` level, and val is one flat folder whose labels stand in
-``val_annotations.txt``, so an ImageFolder on it trains on a single class called "images". Here labels come
+ImageFolder misreads its own layout: train has an ``images/`` level, and val is one flat folder whose labels stand in
+``val_annotations.txt``, so training uses a single class called "images". Here labels come
 from that file by file name. A val folder that a script has sorted already is taken as well, and compared with
 it. Bounding boxes and lists are files of the split ``annotations``.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from ..base.errors import SourceError
 from .naming import TINY_IMAGENET, Place, safe_path
 from .parts import Listing
+from .reader import Reader
 from .recognise import TINY, ZIP, Recognised, walk_folder
 from .trees import Folder, Zip, tree_parts
 
@@ -88,8 +89,9 @@ def _tables(tree: Zip | Folder) -> _Tables:
                 raise SourceError(f"{tree.path}: {name} claims {size} bytes, at most {MAX_TEXT} are sane")
             listing = Listing()
             listing.add(name, position, size)
-            for file in tree.images(listing, str):
-                texts[base] = file.read().decode("utf-8", "replace")
+            with Reader() as reader:
+                (file,) = tree.images(listing, str)
+                texts[base] = file.read(reader).decode("utf-8", "replace")
     for base in (TINY, LABELS, WORDS):
         if base not in texts:
             raise SourceError(f"{tree.path} is not Tiny-ImageNet: it has no {base}; give tiny-imagenet-200.zip")

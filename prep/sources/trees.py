@@ -1,19 +1,20 @@
 """Class folders and flat folders, in a directory or inside a zip: any file can be read at any time.
 
 The names are listed once and sorted into units: a class folder is a unit of its own, a flat folder is one unit
-whose images go to their classes. Kaggle's zip is read where it lies, 150 GB need not be unpacked first.
+whose images go to their classes. Kaggle's zip is read in place, without unpacking its 150 GB first.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
-from typing import BinaryIO
 
-from ..archives.zip import read_zip_member, walk_zip
+from ..archives.zip import walk_zip
 from ..base.errors import SourceError
 from .naming import MIXABLE, WNID, Place, place
-from .parts import Keep, Listing, Location, Part, SourceImage, Unit, check_size
+from .parts import Keep, Listing, Part, SourceImage, Unit, check_size
+from .reader import Location, Reader
 from .streams import SPLITS, default_split
 
 Entry = tuple[str, int, int]
@@ -36,15 +37,10 @@ class Zip:
 
     def images(self, listing: Listing, below: Callable[[str], str]) -> Iterator[SourceImage]:
         """Yield the listed files; ``below`` gives a name's path in its unit."""
-        with self.path.open("rb") as file:
-            for name, position, size in listing:
-                where = f"{name} in {self.path}"
-                check_size(size, where)
-                read, location = bind(self._read, file, position), Location(self.path, position, zipped=True)
-                yield SourceImage(below(name), size, read, where, location)
-
-    def _read(self, file: BinaryIO, position: int) -> bytes:
-        return read_zip_member(file, position, str(self.path))
+        for name, position, size in listing:
+            where = f"{name} in {self.path}"
+            check_size(size, where)
+            yield SourceImage(below(name), size, Location(self.path, position, zipped=True), where)
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,9 @@ class Folder:
             folder, _, base = name.rpartition("/")
             if folder != within:  # one Path for all files of a folder: they are kept for a million samples
                 place, within = self.path.joinpath(*folder.split("/")[1:]), folder
-            location = Location(place, base)
-            check_size(size, str(location.path))
-            yield SourceImage(below(name), size, location.path.read_bytes, str(location.path), location)
+            where = f"{place}{os.sep}{base}"
+            check_size(size, where)
+            yield SourceImage(below(name), size, Location(place, base), where)
 
 
 def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:
@@ -102,18 +98,24 @@ def _has_class_folder(name: str) -> bool:
 
 
 def _units(tree: Zip | Folder, split: str, listings: dict[str, Listing], locate: Locate, keep: Keep) -> list[Unit]:
-    """Return a unit per class folder; or one for the split where some images lie flat, as after half a move."""
+    """Return a unit per class folder; or one for the split if some images lie flat, as after half a move."""
     if split in listings:
         images = bind(_flat_images, tree, listings, locate, keep)
         return [Unit(split, images, shared=True, texts=split not in SPLITS)]
     return [
-        Unit(folder, bind(tree.images, listing, bind(_name, locate)), texts=split not in SPLITS)
+        Unit(folder, bind(_folder_images, tree, listing, locate), texts=split not in SPLITS)
         for folder, listing in sorted(listings.items())
         if keep(split, folder.rpartition("/")[2])
     ]
 
 
-def _flat_images(tree: Zip | Folder, listings: dict[str, Listing], locate: Locate, keep: Keep) -> Iterator[SourceImage]:
+def _folder_images(tree: Zip | Folder, listing: Listing, locate: Locate, reader: Reader) -> Iterator[SourceImage]:
+    return tree.images(listing, bind(_name, locate))
+
+
+def _flat_images(
+    tree: Zip | Folder, listings: dict[str, Listing], locate: Locate, keep: Keep, reader: Reader
+) -> Iterator[SourceImage]:
     for listing in listings.values():
         wanted = Listing()
         for name, position, size in listing:
