@@ -79,7 +79,8 @@ def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
     margin = 3 * scale if scale > 1 and tiles.mcu_width != tiles.mcu_height else 0
     first, first_row = max(left - margin, 0), max(top - margin, 0)
     stop, stop_row = min(left + width + margin, tiles.width), min(top + height + margin, tiles.height)
-    data, x, y = splice_rows(data, tiles, (first, first_row, stop - first, stop_row - first_row))
+    part = first, first_row, stop - first, stop_row - first_row
+    data, x, y = splice_rows(data, tiles.scan, tiles.row_lengths, tiles.grid, part)
     if not len(data):
         raise SampleError("its tiles are not where the index says; rebuild it with: feedline shard --index-only DIR")
     return data, (x + left - first, y + top - first_row, width, height)

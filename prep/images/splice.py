@@ -17,9 +17,10 @@ from ..base.compiled import compiled, inlined, number
 from ..base.errors import SampleError
 from .geometry import Geometry
 from .headers import segments
-from .tiles import Box, Grid, Tiles
+from .tiles import Box, Grid
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 
 _segments = inlined(segments)
@@ -33,7 +34,7 @@ def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[byte
     not within the image, and for a geometry that does not belong to ``data``.
     """
     left, top, width, height = box
-    grid = Grid(geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
+    grid = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
     if not (0 <= left < left + width <= geometry.width and 0 <= top < top + height <= geometry.height):
         raise SampleError(f"box {box} is not within the image of {geometry.width} by {geometry.height} pixels")
     source = np.frombuffer(memoryview(data).toreadonly(), np.uint8)  # one array type, so one compilation
@@ -96,14 +97,14 @@ def splice_array(source: U8, offsets: U32, grid: Grid, box: Box) -> tuple[U8, in
 
 
 @compiled
-def splice_rows(source: U8, tiles: Tiles, box: Box) -> tuple[U8, int, int]:
+def splice_rows(source: U8, scan: int, row_lengths: U16, grid: Grid, box: Box) -> tuple[U8, int, int]:
     """Do the same from what a shard's index keeps: where the first MCU row starts, and how long each is, in bytes.
 
     The tiles within the rows that the box touches are found by their markers: that costs 5 microseconds for an
     image of 110 kB, and an index of all tiles would be five times as large as one of the rows.
     """
     nothing = np.empty(0, np.uint8)
-    scan, row_lengths, width, height, mcu_width, mcu_height, interval = tiles
+    width, height, mcu_width, mcu_height, interval = grid
     _, top, _, box_height = box
     if min(width, height, mcu_width, mcu_height, interval) < 1 or scan < 0:
         return nothing, 0, 0
@@ -126,7 +127,7 @@ def splice_rows(source: U8, tiles: Tiles, box: Box) -> tuple[U8, int, int]:
             if not _find_tiles(source[position:end], position, per_row, offsets[row * per_row + 1 :]):
                 return nothing, 0, 0
         position = end
-    return splice_array(source, offsets, Grid(width, height, mcu_width, mcu_height, interval), box)
+    return splice_array(source, offsets, grid, box)
 
 
 @compiled
@@ -177,6 +178,7 @@ def _copy_header(source: U8, stop: int, grid: Grid, new_width: int, new_height: 
     """
     out[0] = 0xFF
     out[1] = 0xD8
+    width, height, _, _, interval = grid
     position = 2
     last = 2
     found_size = False
@@ -190,7 +192,7 @@ def _copy_header(source: U8, stop: int, grid: Grid, new_width: int, new_height: 
             continue
         _copy(source, start, end, out, position)
         if marker == 0xC0 or marker == 0xC1:
-            if length < 10 or _word(source, start + 5) != grid.height or _word(source, start + 7) != grid.width:
+            if length < 10 or _word(source, start + 5) != height or _word(source, start + 7) != width:
                 return -1
             out[position + 5] = new_height >> 8
             out[position + 6] = new_height & 0xFF
@@ -198,7 +200,7 @@ def _copy_header(source: U8, stop: int, grid: Grid, new_width: int, new_height: 
             out[position + 8] = new_width & 0xFF
             found_size = True
         elif marker == 0xDD:
-            found_interval = length == 6 and _word(source, start + 4) == grid.interval
+            found_interval = length == 6 and _word(source, start + 4) == interval
         position += length
     return position if found_size and found_interval and last == stop else -1
 

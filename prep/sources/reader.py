@@ -39,6 +39,7 @@ class Reader:
     def __init__(self, *, buffered: bool = False) -> None:
         self._buffered = buffered
         self._archives: dict[Path, BinaryIO] = {}
+        self._last: tuple[Path, BinaryIO] | None = None
 
     def read(self, location: Location, size: int) -> bytes:
         """Return the ``size`` bytes at ``location``; fewer or more if the file has changed since it was listed.
@@ -48,7 +49,7 @@ class Reader:
         place, within, zipped = location
         if isinstance(within, str):
             return location.path.read_bytes()
-        file = self._archives.get(place) or self.open(place)
+        file = self._last[1] if self._last and self._last[0] is place else self.open(place)  # hashing a path takes time
         if zipped:
             return read_zip_member(file, within, str(place))
         file.seek(within)
@@ -64,6 +65,7 @@ class Reader:
             if len(self._archives) >= OPEN:
                 self._archives.pop(next(iter(self._archives))).close()
             file = self._archives[path] = path.open("rb", buffering=buffer if self._buffered else 0)
+        self._last = path, file
         return file
 
     def __enter__(self) -> "Reader":
@@ -73,3 +75,4 @@ class Reader:
         for file in self._archives.values():
             file.close()
         self._archives.clear()
+        self._last = None

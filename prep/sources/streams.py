@@ -9,7 +9,7 @@ plain.
 import gzip
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial as bind
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -74,30 +74,23 @@ def _units(path: Path, first: Place, one_split: bool, keep: Keep) -> list[Unit]:
 
 
 def _images(path: Path, first: Place, one_split: bool, keep: Keep, reader: Reader) -> Iterator[SourceImage]:
-    if _is_gzip(path):
-        with open_tar(path) as (file, members):
-            for place_, member, where in _wanted(members, path, first, one_split, keep):
-                yield SourceImage(place_, member.size, read_member(file, member, str(path)), where)
-    else:
-        members = walk(reader.open(path, BUFFER), 0, path.stat().st_size, str(path))
-        for place_, member, where in _wanted(members, path, first, one_split, keep):
-            yield SourceImage(place_, member.size, Location(path, member.offset), where)
+    split, source, streamed = default_split(path), str(path), _is_gzip(path)
+    with open_tar(path) if streamed else nullcontext(_members(path, reader)) as (file, members):
+        for member in members:
+            found = place(member.name + "/" * member.is_directory, source, split)
+            if found is None:
+                continue
+            where = f"{member.name} at offset {member.offset} of {source}"
+            check_alike(found, first, one_split, where)
+            if keep(found.split, found.wnid):
+                check_size(member.size, where)
+                data = read_member(file, member, source) if streamed else Location(path, member.offset)
+                yield SourceImage(f"{found.split}/{found.path}", member.size, data, where)
 
 
-def _wanted(
-    members: Iterator[Member], path: Path, first: Place, one_split: bool, keep: Keep
-) -> Iterator[tuple[str, Member, str]]:
-    """Yield (path below the root, member, where it lies) of the images to take."""
-    split, source = default_split(path), str(path)
-    for member in members:
-        found = place(member.name + "/" * member.is_directory, source, split)
-        if found is None:
-            continue
-        where = f"{member.name} at offset {member.offset} of {source}"
-        check_alike(found, first, one_split, where)
-        if keep(found.split, found.wnid):
-            check_size(member.size, where)
-            yield f"{found.split}/{found.path}", member, where
+def _members(path: Path, reader: Reader) -> tuple[BinaryIO, Iterator[Member]]:
+    file = reader.open(path, BUFFER)
+    return file, walk(file, 0, path.stat().st_size, str(path))
 
 
 def check_alike(found: Place, first: Place, one_split: bool, where: str) -> None:

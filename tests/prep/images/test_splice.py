@@ -19,7 +19,7 @@ from feedline.prep.images.geometry import Geometry, read_geometry
 from feedline.prep.images.jpeg import parse_jpeg
 from feedline.prep.images.restart import add_restart_markers
 from feedline.prep.images.splice import splice, splice_rows
-from feedline.prep.images.tiles import Box, Tiles
+from feedline.prep.images.tiles import Box
 
 from ..encoded_images import SUBSAMPLINGS, encode
 
@@ -177,7 +177,7 @@ def by_rows(
     """Splice as ``threaded`` does, from the lengths of the MCU rows alone."""
     grid = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
     source = np.frombuffer(data, np.uint8)
-    cut, x, y = splice_rows(source, Tiles(int(geometry.offsets[0]), lengths, *grid), box)
+    cut, x, y = splice_rows(source, int(geometry.offsets[0]), lengths, grid, box)
     return cut.tobytes(), (x, y)
 
 

@@ -22,7 +22,6 @@ from feedline.prep import (
     verify,
 )
 from feedline.prep.images.splice import splice, splice_rows
-from feedline.prep.images.tiles import Tiles
 from feedline.prep.shards.index import index_path, read_index
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
@@ -91,9 +90,9 @@ def test_a_crop_by_the_index_alone_is_exact(root: Path) -> None:
         jpeg = path.read_bytes()[int(row["offset"]) : int(row["offset"]) + int(row["size"])]
         lengths = np.array(index.row_lengths[int(row["first_row"]) : int(row["first_row"]) + int(row["rows"])])
         width, height = int(row["width"]), int(row["height"])
-        grid = (int(row[name]) for name in ("width", "height", "mcu_width", "mcu_height", "restart_interval"))
+        grid = tuple(int(row[name]) for name in ("width", "height", "mcu_width", "mcu_height", "restart_interval"))
         box = (width // 3, height // 3, width // 3, height // 3)
-        cut, x, y = splice_rows(np.frombuffer(jpeg, np.uint8), Tiles(int(row["scan"]), lengths, *grid), box)
+        cut, x, y = splice_rows(np.frombuffer(jpeg, np.uint8), int(row["scan"]), lengths, grid, box)
         whole = np.asarray(Image.open(BytesIO(jpeg)))[height // 3 :, width // 3 :][: height // 3, : width // 3]
         part = np.asarray(Image.open(BytesIO(cut.tobytes())))[y:, x:][: height // 3, : width // 3]
 
