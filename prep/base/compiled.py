@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba.misc.appdirs import AppDirs
+from platformdirs import user_cache_dir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def _cache_of_the_user() -> Generator[None, None, None]:
     an editable installation of feedline.
     """
     before = _config.CACHE_DIR
-    _config.CACHE_DIR = before or AppDirs("feedline", appauthor=False).user_cache_dir
+    _config.CACHE_DIR = before or user_cache_dir("feedline", appauthor=False)
     try:
         yield
     finally:

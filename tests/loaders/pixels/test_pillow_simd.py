@@ -86,9 +86,9 @@ def run(*command: str, check: bool = True, stdin: str | None = None) -> subproce
 
 def test_the_contract_holds_on_pillow_simd(simd: Path) -> None:
     """Every test of the contract that `imagefolder` passes on Pillow."""
-    here = Path(__file__).parent
-    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(here.parents[1])]
-    contract = [str(here / name) for name in ("test_contract.py", "test_pixels.py")]
+    tests = Path(__file__).parents[2]
+    pytest_here = [str(simd), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tests.parent)]
+    contract = [str(tests / "loaders" / name) for name in ("test_contract.py", "pixels/test_pixels.py")]
     done = run(*pytest_here, *contract, "-k", "imagefolder", "-m", "not slow")
 
     assert " passed" in done.stdout
