@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .jpeg import Jpeg, UnsupportedJpeg, parse_jpeg
+from .jpeg import Jpeg, UnsupportedJpeg
+from .parse import parse_jpeg
 
 U32 = npt.NDArray[np.uint32]
 

@@ -26,7 +26,8 @@ from .huffman import (
     optimal_table,
     take_differences,
 )
-from .jpeg import DHT, DRI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg, parse_jpeg
+from .jpeg import DHT, DRI, HuffmanTable, Jpeg, Segment, UnsupportedJpeg
+from .parse import parse_jpeg
 
 
 @dataclass(frozen=True, kw_only=True)

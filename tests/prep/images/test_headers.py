@@ -8,7 +8,8 @@ from PIL import Image
 from feedline.prep.base.compiled import inlined
 from feedline.prep.images.check import image_problem, odd_kind
 from feedline.prep.images.headers import components_and_scan, image_size, segments
-from feedline.prep.images.jpeg import UnsupportedJpeg, parse_jpeg
+from feedline.prep.images.jpeg import UnsupportedJpeg
+from feedline.prep.images.parse import parse_jpeg
 
 from ..encoded_images import encode
 

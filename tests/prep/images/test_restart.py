@@ -19,7 +19,8 @@ from sklearn.datasets import load_sample_image
 
 from feedline.prep.images.geometry import read_geometry
 from feedline.prep.images.huffman import optimal_table
-from feedline.prep.images.jpeg import DHT, DRI, Segment, UnsupportedJpeg, parse_jpeg
+from feedline.prep.images.jpeg import DHT, DRI, Segment, UnsupportedJpeg
+from feedline.prep.images.parse import parse_jpeg
 from feedline.prep.images.restart import add_restart_markers
 
 from ..encoded_images import SUBSAMPLINGS, encode

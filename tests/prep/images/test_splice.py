@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from feedline.prep import SampleError
 from feedline.prep.images.geometry import Geometry, read_geometry
-from feedline.prep.images.jpeg import parse_jpeg
+from feedline.prep.images.parse import parse_jpeg
 from feedline.prep.images.restart import add_restart_markers
 from feedline.prep.images.splice import splice, splice_rows
 from feedline.prep.images.tiles import Box

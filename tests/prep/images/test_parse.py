@@ -12,7 +12,9 @@ from PIL import Image
 
 from feedline.prep import SampleError
 from feedline.prep.images.geometry import choose_restart_interval, read_geometry
-from feedline.prep.images.jpeg import SOS, Jpeg, UnsupportedJpeg, parse_jpeg
+from feedline.prep.images.headers import SOS
+from feedline.prep.images.jpeg import Jpeg, UnsupportedJpeg
+from feedline.prep.images.parse import parse_jpeg
 from feedline.prep.images.restart import add_restart_markers
 
 from ..encoded_images import encode
