@@ -27,14 +27,6 @@ def compiled(function: F) -> F:
             return _njit(nogil=True)(function)
 
 
-def inlined(function: F) -> F:
-    """Return ``function`` for use in compiled functions alone, and kept on disk as part of them.
-
-    A generator that numba takes from its cache by itself fails in the function that uses it (numba 0.68).
-    """
-    return _njit(nogil=True)(function)
-
-
 @contextmanager
 def _cache_of_the_user() -> Generator[None, None, None]:
     """Let numba keep what it compiles in the user's cache folder.

@@ -13,7 +13,7 @@ grows by one chroma sample if there is subsampling, which is hardly ever a tile 
 import numpy as np
 import numpy.typing as npt
 
-from ..base.compiled import compiled, inlined, number
+from ..base.compiled import compiled, number
 from ..base.errors import SampleError
 from .geometry import Geometry
 from .headers import segments
@@ -23,7 +23,7 @@ U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 
-_segments = inlined(segments)
+_segments = compiled(segments)
 
 
 def splice(data: bytes | memoryview, geometry: Geometry, box: Box) -> tuple[bytes, tuple[int, int]]:

@@ -1,13 +1,15 @@
-"""The walk over JPEG segments: lenient by itself, strict where a caller compares what it yields."""
+"""The walk over JPEG segments: lenient by itself, strict where a caller compares what it returns."""
+
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from feedline.prep.base.compiled import inlined
+from feedline.prep.base.compiled import compiled
 from feedline.prep.images.check import image_problem, odd_kind
-from feedline.prep.images.headers import components_and_scan, image_size, segments
+from feedline.prep.images.headers import MOST_SEGMENTS, components_and_scan, image_size, segments
 from feedline.prep.images.jpeg import UnsupportedJpeg
 from feedline.prep.images.parse import parse_jpeg
 
@@ -18,27 +20,19 @@ CMYK = encode(Image.new("CMYK", (40, 30)), quality=90)
 PNG = encode(Image.new("RGB", (40, 30)), "PNG")
 
 
-_segments = inlined(segments)
-
-
-@inlined
-def _walked(data: np.ndarray) -> list[tuple[int, int, int]]:  # type: ignore[type-arg]
-    found = [(0, 0, 0)]
-    for marker, start, end in _segments(data, len(data)):
-        found.append((np.int64(marker), start, end))  # type: ignore[arg-type]
-    return found[1:]
+_compiled_segments = compiled(segments)
 
 
 def test_segments_follow_each_other_up_to_the_scan() -> None:
     """Each begins with 0xFF and its marker where the one before ended; fill bytes are passed over."""
-    found = list(segments(PLAIN, len(PLAIN)))
+    found = segments(PLAIN, len(PLAIN))
 
     assert [start for _, start, _ in found[1:]] == [end for *_, end in found[:-1]]
     assert all(PLAIN[start] == 0xFF and PLAIN[start + 1] == marker for marker, start, _ in found)
     assert found[0][1] == 2 and found[-1][0] == 0xDA
-    assert list(segments(PLAIN, found[3][1])) == found[:3]
+    assert segments(PLAIN, found[3][1]) == found[:3]
     filled = PLAIN[:2] + b"\xff\xff" + PLAIN[2:]
-    assert list(segments(filled, len(filled))) == [(marker, start + 2, end + 2) for marker, start, end in found]
+    assert segments(filled, len(filled)) == [(marker, start + 2, end + 2) for marker, start, end in found]
 
 
 def test_size_and_components_are_read_from_the_frame() -> None:
@@ -63,6 +57,14 @@ def test_what_a_reader_passes_over_a_rewriter_refuses(odd: bytes) -> None:
             parse_jpeg(data)
 
 
+def test_a_file_of_nothing_but_markers_takes_little_memory() -> None:
+    """A hostile file cannot make the list of segments as long as itself."""
+    data = b"\xff\xd8" + b"\xff\xd0" * 100_000
+
+    assert len(segments(data, len(data))) == MOST_SEGMENTS
+    assert image_size(data) == (0, 0)
+
+
 def test_a_damaged_length_ends_the_parser_alone() -> None:
     """A length of 0 or beyond the file is damage to the parser."""
     for length in (b"\0\0", b"\0\1", b"\xff\xff"):
@@ -74,9 +76,12 @@ def test_a_damaged_length_ends_the_parser_alone() -> None:
 @settings(max_examples=200)
 @given(position=st.integers(2, len(PLAIN)), new=st.binary(max_size=6) | st.just(b"\xff\xff"), cut=st.integers(0, 400))
 def test_compiled_and_plain_walk_alike(position: int, new: bytes, cut: int) -> None:
-    """Whatever the bytes: the same segments, ascending, that begin within the file."""
+    """Whatever the bytes: the same segments, ascending, that begin within the file; the data are released."""
     data = (PLAIN[:position] + new + PLAIN[position:])[: len(PLAIN) - cut]
-    found = list(segments(data, len(data)))
+    source = np.frombuffer(data, np.uint8)
+    references = sys.getrefcount(source)
+    found = segments(data, len(data))
 
-    assert _walked(np.frombuffer(data, np.uint8)) == found
+    assert _compiled_segments(source, len(data)) == found
+    assert sys.getrefcount(source) == references
     assert all(2 <= start <= len(data) - 4 and start + 2 <= end for _, start, end in found)
