@@ -15,8 +15,9 @@ from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
+from ..prep.images.opening import UNREADABLE
 from .base import Batch, LoaderSpec, Stages
-from .pixels.reference import UNREADABLE, decode_rgb, draws_of, fit, read_pixels
+from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
