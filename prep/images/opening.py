@@ -102,6 +102,8 @@ def description(data: bytes) -> str:
 
 def foreign_format(data: bytes) -> str | None:
     """Return what a file is that is no image of FORMATS, such as "an EPS file", or None if it is not recognised."""
+    if allowed_format(data):
+        return None
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "a video or another file of ISO media")
     if data[:4] == b"RIFF":
