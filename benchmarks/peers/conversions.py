@@ -84,11 +84,12 @@ def peer_module(name: str) -> PeerModule:
 
 
 def _convert(name: str, root: Path, split: str, place: Path) -> None:
+    samples = images_of(root, split)
+    _require_images(root, samples)
     partial = place.with_name(place.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    samples, module = images_of(root, split), peer_module(name)
-    _require_images(samples)
+    module = peer_module(name)
     began = time.perf_counter()
     module.convert(samples, partial)
     seconds = time.perf_counter() - began
@@ -97,13 +98,13 @@ def _convert(name: str, root: Path, split: str, place: Path) -> None:
     partial.replace(place)
 
 
-def _require_images(samples: Sequence[Sample]) -> None:
-    """Raise MeasurementError for a file that is no image: the peers' libraries open every format of Pillow's."""
+def _require_images(root: Path, samples: Sequence[Sample]) -> None:
+    """Raise MeasurementError for a file of a foreign format: the peers' libraries open every format of Pillow's."""
     for sample in samples:
         with sample.path.open("rb") as file:
             found = foreign_format(file.read(HEAD))
         if found:
-            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify")
+            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {root}")
 
 
 if __name__ == "__main__":
