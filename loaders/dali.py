@@ -24,9 +24,10 @@ from nvidia.dali.pipeline import Pipeline
 from PIL import Image
 
 from ..prep import LoaderError
+from ..prep.images.opening import UNREADABLE
 from .base import Batch, LoaderSpec
 from .pixels.crops import eval_offset, eval_size, train_crop
-from .pixels.reference import UNREADABLE, draws_of, read_pixels
+from .pixels.reference import draws_of, read_pixels
 from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length

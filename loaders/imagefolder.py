@@ -1,8 +1,9 @@
 """The `imagefolder` loader, the usual baseline: torchvision's ImageFolder, torch's DataLoader and Pillow.
 
 It reads class folders. It differs from the recipe in torchvision's documentation only as the contract requires. The
-order comes from (seed, epoch) and the crops from (seed, epoch, sample index), instead of from the workers' own
-generators. The images are returned as uint8, so that they are normalised once, on the device.
+files are those that every loader lists, and not every image below the folder. The order comes from (seed, epoch) and
+the crops from (seed, epoch, sample index), instead of from the workers' own generators. The images are returned as
+uint8, so that they are normalised once, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,10 @@ from PIL import Image
 from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
-from ..prep import DatasetError, LoaderError, read_manifest
+from ..prep import DatasetError, LoaderError, list_samples, read_manifest
+from ..prep.images.opening import UNREADABLE
 from .base import Batch, LoaderSpec, Stages
-from .pixels.reference import UNREADABLE, decode_rgb, draws_of, fit, read_pixels
+from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
@@ -89,11 +91,14 @@ class _ClassFolders(ImageFolder):
         if not folder.is_dir():
             raise DatasetError(f"{folder} is missing although the manifest lists it; prepare {spec.root} again")
         super().__init__(folder, allow_empty=True)
-        if len(self.samples) != split.images:
-            raise DatasetError(
-                f"{folder} has {len(self.samples)} images, but the manifest lists {split.images}; "
-                f"run: feedline verify {spec.root}"
-            )
+        # The list of the other loaders, so that all of them yield the same samples or refuse the same folder.
+        self.samples = [(str(sample.path), sample.label) for sample in list_samples(spec.root, manifest, spec.split)]
+        self.imgs, self.targets = self.samples, [label for _, label in self.samples]
+
+    @staticmethod
+    def make_dataset(*_: Any, **__: Any) -> list[tuple[str, int]]:
+        """Return nothing: torchvision would also list hidden files, sub-folders and any image that lies in them."""
+        return []
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}

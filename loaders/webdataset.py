@@ -23,8 +23,9 @@ from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
+from ..prep.images.opening import UNREADABLE
 from .base import Batch, LoaderSpec, Stages
-from .pixels.reference import UNREADABLE, Pixels, decode_rgb, draws_of, fit, read_pixels
+from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count

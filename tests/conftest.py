@@ -2,10 +2,12 @@
 
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from PIL import EpsImagePlugin
 
 from feedline.prep import SHARDS, ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
 
@@ -42,3 +44,17 @@ def root(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folders(root: Path, tmp_path: Path) -> Path:
     """A copy of the prepared root without its shards, to be changed."""
     return Path(shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns(SHARDS)))
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that Pillow takes for Ghostscript; the returned file exists once it was started."""
+    if sys.platform == "win32":
+        pytest.skip("Ghostscript has other names there")
+    program, started = tmp_path / "bin" / "gs", tmp_path / "ghostscript-was-started"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch '{started}'\ntest \"$1\" = --version\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    return started

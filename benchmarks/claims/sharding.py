@@ -19,15 +19,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import click
-from PIL import Image, ImageChops
+from PIL import ImageChops
 
 from ...prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
 from ...prep.base.manifest import Encode
+from ...prep.images.rgb import read_rgb
 from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import index_path
 from ...prep.shards.samples import Sample, SampleReader
@@ -123,7 +123,7 @@ def _check(samples: Sequence[Sample], sources: Sequence[bytes], encoded: Sequenc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # broken EXIF
         for sample, before, after in zip(samples, sources, encoded, strict=True):
-            images = (Image.open(BytesIO(data)).convert("RGB") for data in (before, after.data))
+            images = (read_rgb(data) for data in (before, after.data))
             if ImageChops.difference(*images).getbbox() is not None:
                 raise MeasurementError(f"{sample} decodes to other pixels after transcoding; please report this image")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
+from ...prep.images.opening import foreign_format
 from ...prep.shards.samples import Sample
 from ..measuring.dataset import describe
 from ..measuring.process import ONE_THREAD
@@ -25,6 +26,7 @@ from .environments import python_of
 from .table import PEERS
 
 NOTE = "conversion.json"
+HEAD = 1024  # bytes that say what a file is
 OPTIONS = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.conversions")
 
 
@@ -82,16 +84,27 @@ def peer_module(name: str) -> PeerModule:
 
 
 def _convert(name: str, root: Path, split: str, place: Path) -> None:
+    samples = images_of(root, split)
+    _require_images(root, samples)
     partial = place.with_name(place.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    samples, module = images_of(root, split), peer_module(name)
+    module = peer_module(name)
     began = time.perf_counter()
     module.convert(samples, partial)
     seconds = time.perf_counter() - began
     size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     write_document(partial / NOTE, Conversion(peer=name, seconds=seconds, bytes=size))
     partial.replace(place)
+
+
+def _require_images(root: Path, samples: Sequence[Sample]) -> None:
+    """Raise MeasurementError for a file of a foreign format: the peers' libraries open every format of Pillow's."""
+    for sample in samples:
+        with sample.path.open("rb") as file:
+            found = foreign_format(file.read(HEAD))
+        if found:
+            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {root}")
 
 
 if __name__ == "__main__":

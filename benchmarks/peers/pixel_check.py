@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
 from ...prep import MeasurementError
+from ...prep.images.opening import open_image
+from ...prep.images.rgb import rgb_of
 from ...prep.shards.samples import Sample
 from ..measuring.measure import Epochs
 
@@ -61,6 +62,6 @@ def require_likeness(crops: npt.NDArray[np.float64], images: npt.NDArray[np.floa
 def _mean_colour(sample: Sample) -> npt.NDArray[np.float64]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # ImageNet has files with broken EXIF, whose pixels are valid
-        with Image.open(sample.path) as image:
-            image.draft("RGB", (64, 64))  # decodes at down to an eighth of the size: the mean is the same
-            return np.asarray(image.convert("RGB"), np.float64).mean(axis=(0, 1))
+        image = open_image(sample.path.read_bytes())
+        image.draft("RGB", (64, 64))  # decodes at down to an eighth of the size: the mean is the same
+        return np.asarray(rgb_of(image), np.float64).mean(axis=(0, 1))

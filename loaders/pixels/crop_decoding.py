@@ -15,11 +15,12 @@ import torch
 
 from ...prep import SampleError
 from ...prep.base.compiled import compiled
+from ...prep.images.opening import UNREADABLE
 from ..base import LoaderSpec
 from ..support.encoded import EncodedImage
 from .cuts import Cut, cut_out
 from .dct_scaling import resize_scaled
-from .reference import UNREADABLE, read_pixels
+from .reference import read_pixels
 
 U8 = npt.NDArray[np.uint8]
 

@@ -1,24 +1,21 @@
 """The reference for the pixels of all loaders: Pillow turns the bytes of a file into the pixels of one sample.
 
-Pillow (or its replacement Pillow-SIMD) decodes every file that ImageNet contains. It returns CMYK and greyscale JPEGs,
-a PNG named .JPEG and files with broken EXIF as RGB. Crop and resize are those of torchvision's transforms on PIL
-images: bilinear, antialiased.
+Pillow (or its replacement Pillow-SIMD) decodes every file that ImageNet contains. CMYK and greyscale JPEGs, a PNG named
+.JPEG, files with broken EXIF and images of 16 bits become RGB as in ``prep.images.rgb``. Crop and resize are those of
+torchvision's transforms on PIL images: bilinear, antialiased.
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ...prep.images.rgb import read_rgb
 from ..base import LoaderSpec
 from .crops import draw_crops, eval_offset, eval_size, train_crop
 
 Pixels = npt.NDArray[np.uint8]
-
-# The errors that Pillow raises for a damaged or oversized image.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
@@ -31,14 +28,15 @@ def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[
 def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
     """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size``.
 
-    Raises one of UNREADABLE for an image that Pillow cannot read, or of more than 179 megapixels.
+    Raises one of UNREADABLE (``prep.images.opening``) for an image that Pillow cannot read, for one of more than 179
+    megapixels, and for a file of a format that is not opened, such as EPS.
     """
     return fit(decode_rgb(data), draws, spec)
 
 
 def decode_rgb(data: bytes) -> Image.Image:
     """Return the whole image of a file's bytes. Raises what ``read_pixels`` raises."""
-    return Image.open(BytesIO(without_exif(data))).convert("RGB")
+    return read_rgb(without_exif(data))
 
 
 def without_exif(data: bytes) -> bytes:

@@ -11,11 +11,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial as bind
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..base.errors import FeedlineError
 from ..base.manifest import Shard, ShardManifest
@@ -24,6 +22,7 @@ from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
+from ..images.opening import UNREADABLE, load, open_image
 from ..shards.read import ShardSample, read_shard
 from ..shards.reindex import add_sample
 from ..shards.sidecars import Sidecars, set_indexes, stale
@@ -114,10 +113,10 @@ def splice_problem(sample: ShardSample) -> str | None:
         width, height = max(1, geometry.width // 2), max(1, geometry.height // 2)
         left, top = geometry.width // 4, geometry.height // 4
         cut, (x, y) = splice(sample.image, geometry, (left, top, width, height))
-        part, whole = np.asarray(Image.open(BytesIO(cut))), np.asarray(Image.open(BytesIO(sample.image)))
+        part, whole = (np.asarray(load(open_image(data))) for data in (cut, sample.image))
     except UnsupportedJpeg:  # the image has no tiles
         return None
-    except (FeedlineError, OSError, SyntaxError, ValueError) as error:
+    except (FeedlineError, *UNREADABLE) as error:
         return f"cannot be cut into tiles: {error}"
     if not np.array_equal(part[y : y + height, x : x + width], whole[top : top + height, left : left + width]):
         return "has tiles that decode to other pixels than the whole image"

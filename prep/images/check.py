@@ -6,12 +6,10 @@ stay as they are; they are reported by name, so that a user does not take them f
 """
 
 import warnings
-from io import BytesIO
 from typing import Literal
 
-from PIL import Image
-
 from .headers import EOI, PNG_START, SOI, components_and_scan
+from .opening import UNREADABLE, allowed_format, description, load, open_image
 
 JPEG_START = SOI + b"\xff"  # of a file whose first segment follows
 # Some official files carry bytes after the end marker; none more than this.
@@ -35,7 +33,8 @@ KNOWN_ODD = ODD_CMYK | {ODD_PNG}
 def quick_problem(data: bytes) -> str | None:
     """Return what is wrong with an image's first and last bytes, or None; takes a microsecond."""
     if not data.startswith((JPEG_START, PNG_START)):
-        return f"is neither a JPEG nor a PNG: it begins with {data[:8].hex()}"
+        known = allowed_format(data)
+        return f"is neither a JPEG nor a PNG: it {f'is a {known} file' if known else description(data)}"
     if data.startswith(JPEG_START) and not data.endswith(EOI) and EOI not in data[-TAIL:]:
         # A writer may forget the end marker; only a file that does not decode is cut.
         return decode_problem(data) and f"is a JPEG cut short: its {len(data)} bytes have no end marker"
@@ -63,8 +62,8 @@ def decode_problem(data: bytes) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # broken EXIF, as in ImageNet: the pixels are fine
-            Image.open(BytesIO(data)).load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            load(open_image(data))
+    except UNREADABLE as error:
         return f"does not decode: {error}"
     return None
 

@@ -5,7 +5,6 @@ encodes again and adds the same markers. What neither can take, such as a progre
 through unchanged and is counted by its kind, because a writer of shards must not lose or invent an image.
 """
 
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,9 +16,11 @@ from ..base.manifest import Encode
 from ..images.geometry import Geometry, read_geometry
 from ..images.headers import image_size
 from ..images.jpeg import UnsupportedJpeg
+from ..images.opening import UNREADABLE, foreign_format
+from ..images.rgb import read_rgb
 
-# What Pillow raises for a damaged or oversized image.
-UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+FOREIGN = "foreign"
+"""The kind of a file of a format that is not opened, such as EPS or AVIF."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +87,14 @@ def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:
     try:
         return _tiled(_resized(data, spec))
     except UNREADABLE as error:
+        if foreign_format(data):
+            return Encoded(data=data, size=(0, 0), passed_through=FOREIGN)
         raise UnsupportedJpeg("damaged", str(error)) from error
 
 
 def _resized(data: bytes, spec: EncodeSpec) -> bytes:
     """Return the image as an RGB JPEG, 4:2:0, its short side at most ``spec.short_side``; metadata is dropped."""
-    image = Image.open(BytesIO(data)).convert("RGB")
+    image = read_rgb(data)
     scale = spec.short_side / min(image.size)
     if scale < 1:
         # Lanczos keeps the most detail of Pillow's antialiasing filters; a loader resizes once more.

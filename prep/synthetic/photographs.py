@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..base.errors import SourceError
 from ..base.order import uniforms
+from ..images.rgb import read_rgb
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -121,8 +122,7 @@ def _open(name: str) -> Image.Image:
     for folder in folders:
         path = Path(folder, inside)
         if path.is_file():
-            with Image.open(path) as photograph:
-                return photograph.convert("RGB")
+            return read_rgb(path.read_bytes())
     raise SourceError(
         f"{name} is not installed, and synthetic archives need the photographs of scikit-image and scikit-learn; "
         f"run: pip install 'feedline[demo]'"

@@ -7,7 +7,6 @@ images in its result, whichever loader it used.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
 from ...prep.archives.tar import Member, read_member, walk
+from ...prep.images.opening import open_image
+from ...prep.images.rgb import rgb_of
 from ...prep.shards.read import IMAGES
 from ...prep.shards.sidecars import split_key
 
@@ -48,9 +49,9 @@ def thumbnail(image: ImageFile, side: int) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # broken EXIF, as in ImageNet: the pixels are fine
-        with Image.open(BytesIO(image.data)) as opened:
-            opened.draft("RGB", (2 * side, 2 * side))  # libjpeg decodes at an eighth, a quarter or half the size
-            small = opened.convert("RGB")
+        opened = open_image(image.data)
+        opened.draft("RGB", (2 * side, 2 * side))  # libjpeg decodes at an eighth, a quarter or half the size
+        small = rgb_of(opened)
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return small
 

@@ -21,6 +21,7 @@ from ffcv.writer import DatasetWriter
 from PIL import Image
 
 from ....loaders import LoaderSpec
+from ....prep.images.opening import FORMATS
 from ....prep.shards.samples import Sample
 from .epochs import Item, PeerEpochs
 
@@ -30,7 +31,7 @@ JPEG = 0  # of RGBImageField's two modes
 
 class _AsItIs(RGBImageField):
     def encode(self, destination: Any, image: Path, malloc: Any) -> None:
-        with Image.open(image) as opened:
+        with Image.open(image, formats=FORMATS) as opened:
             if opened.format != "JPEG" or opened.mode == "CMYK":  # 24 files of ImageNet, which FFCV cannot decode
                 return super().encode(destination, np.asarray(opened.convert("RGB")), malloc)
             destination["width"], destination["height"] = opened.size

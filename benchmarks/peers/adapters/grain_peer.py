@@ -20,6 +20,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from ....loaders import LoaderSpec
+from ....prep.images.opening import FORMATS
 from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
@@ -48,7 +49,7 @@ class _Crop:
             int(random.integers(2**63))
         )  # torchvision draws from torch's generator, and Grain passes each sample its own
         label, index = np.frombuffer(record[:HEADER], "<i8")
-        with Image.open(io.BytesIO(record[HEADER:])) as opened:
+        with Image.open(io.BytesIO(record[HEADER:]), formats=FORMATS) as opened:
             image = self._crop(opened.convert("RGB"))
         return {"image": np.ascontiguousarray(image), "label": label, "index": index}
 

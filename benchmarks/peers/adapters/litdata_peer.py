@@ -16,6 +16,7 @@ from litdata import StreamingDataLoader, StreamingDataset, optimize
 from PIL import Image
 
 from ....loaders import LoaderSpec
+from ....prep.images.opening import FORMATS
 from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
@@ -31,7 +32,7 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
 
 def _row(row: tuple[str, int, int]) -> dict[str, Any]:
     path, label, index = row
-    return {"image": Image.open(path), "label": label, "index": index}
+    return {"image": Image.open(path, formats=FORMATS), "label": label, "index": index}
 
 
 class _Images(StreamingDataset):

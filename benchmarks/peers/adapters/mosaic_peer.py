@@ -16,6 +16,7 @@ from streaming.base.util import clean_stale_shared_memory
 from torch.utils.data import DataLoader
 
 from ....loaders import LoaderSpec
+from ....prep.images.opening import FORMATS
 from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
@@ -27,7 +28,7 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
     """Write MDS shards of 64 MB, Streaming's default, into ``place``."""
     with MDSWriter(out=str(place), columns=COLUMNS) as writer:
         for index, sample in enumerate(samples):
-            with Image.open(sample.path) as image:
+            with Image.open(sample.path, formats=FORMATS) as image:
                 # ImageNet has a PNG among its JPEG files, which is encoded again.
                 kept = image if image.format == "JPEG" else image.convert("RGB")
                 writer.write({"image": kept, "label": sample.label, "index": index})

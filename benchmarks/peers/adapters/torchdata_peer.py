@@ -12,6 +12,7 @@ from torch.utils.data import RandomSampler, default_collate
 from torchdata.nodes import Batcher, Loader, Mapper, ParallelMapper, Prefetcher, SamplerWrapper
 
 from ....loaders import LoaderSpec
+from ....prep.images.opening import FORMATS
 from ....prep.shards.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs, each_epoch
@@ -28,7 +29,7 @@ class _Load:
         return default_collate([(self._image(index), self._samples[index].label, index) for index in indexes])
 
     def _image(self, index: int) -> torch.Tensor:
-        with Image.open(self._samples[index].path) as image:
+        with Image.open(self._samples[index].path, formats=FORMATS) as image:
             return self._crop(image.convert("RGB"))
 
 
