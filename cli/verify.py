@@ -34,14 +34,23 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
         say(f"problem: {problem}")
     if len(found.problems) > LISTED:
         say(f"... and {len(found.problems) - LISTED} more problems; list all with --json")
-    for line in found.odd[:LISTED]:
-        say(f"note: {line}")
-    if len(found.odd) > LISTED:
-        say(f"... and {len(found.odd) - LISTED} more notes; list all with --json")
+    for notes in (found.odd, found.strangers):
+        for line in notes[:LISTED]:
+            say(f"note: {line}")
+        if len(notes) > LISTED:
+            say(f"... and {len(notes) - LISTED} more notes; list all with --json")
     for split, held in found.splits.items():
         say(f"{split}: {held['classes']} classes, {held['images']} images")
     if as_json:
-        echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits, "odd": list(found.odd)})
+        echo_json(
+            {
+                "ok": found.ok,
+                "problems": list(found.problems),
+                "splits": found.splits,
+                "odd": list(found.odd),
+                "strangers": list(found.strangers),
+            }
+        )
     if not found.ok:
         raise DatasetError(
             f"{path} is damaged ({len(found.problems)} problems); delete the files named above and prepare it again"

@@ -14,6 +14,7 @@ from typing import Literal
 
 from .documents import read_document
 from .errors import DatasetError
+from .names import PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -42,7 +43,7 @@ class Source:
 class ClassEntry:
     """One class; its index is its position in the manifest."""
 
-    wnid: str
+    wnid: PlainName
     name: str
 
 
@@ -62,9 +63,9 @@ class Manifest:
 
     format: Literal["feedline-dataset"] = "feedline-dataset"
     version: Literal[1] = 1
-    dataset: str
+    dataset: PlainName
     classes: tuple[ClassEntry, ...]
-    splits: dict[str, Split]
+    splits: dict[PlainName, Split]
     sources: tuple[Source, ...]
 
 
@@ -72,7 +73,8 @@ class Manifest:
 class Shard:
     """One tar of a split."""
 
-    name: str
+    name: PlainPath
+    """Its path below the shards' directory, with forward slashes."""
     samples: int
     bytes: int
     sha256: str
@@ -84,6 +86,10 @@ class ShardSplit:
 
     samples: int
     shards: tuple[Shard, ...]
+    per_class: tuple[int, ...] = ()
+    """Samples of each class, by class index; empty in manifests before 0.2."""
+    source_bytes: int | None = None
+    """Size of the images in the source; None if unknown, as for shards of another tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +98,12 @@ class ShardManifest:
 
     format: Literal["feedline-shards"] = "feedline-shards"
     version: Literal[1] = 1
-    dataset: str
+    dataset: PlainName
     encode: Encode
     order: Order
     seed: int
     classes: tuple[ClassEntry, ...]
-    splits: dict[str, ShardSplit]
+    splits: dict[PlainName, ShardSplit]
     short_side: int | None = None
     """Pixels, for ``encode`` "resize"."""
     quality: int | None = None

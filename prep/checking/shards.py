@@ -24,9 +24,10 @@ from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
+from ..shards.index import SUFFIX
 from ..shards.read import ShardSample, read_shard
 from ..shards.reindex import add_sample
-from ..shards.sidecars import Sidecars, set_indexes, stale
+from ..shards.sidecars import Sidecars, is_foreign, set_indexes, stale
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -42,6 +43,8 @@ class CheckResult:
     bytes: int = 0
     odd: tuple[str, ...] = ()
     """Notes on images that are not ordinary JPEGs."""
+    strangers: tuple[str, ...] = ()
+    """Notes on files that are no part of the data set, and that feedline leaves alone."""
 
 
 def verify_shards(
@@ -58,8 +61,8 @@ def verify_shards(
         # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
-    problems = tuple(_index_problem(path) for path in stale(set_indexes(directory, manifest)))
-    return [*found, CheckResult("", frozenset(), 0, problems)]
+    problems, strangers = _index_findings(set_indexes(directory, manifest))
+    return [*found, CheckResult("", frozenset(), 0, problems, strangers=strangers)]
 
 
 def _check_shard(
@@ -72,6 +75,7 @@ def _check_shard(
     stop: threading.Event,
 ) -> CheckResult:
     sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    strangers: tuple[str, ...] = ()
     try:
         for sample in read_shard(path):
             raise_if_stopped(stop)
@@ -85,10 +89,13 @@ def _check_shard(
             odd += odd_notes(sample.image, f"{sample.key}.JPEG", name)
             count(1)
         # If the shard is damaged, its index cannot be judged.
-        problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
+        found = _shard_problems(path, shard, len(labels))
+        if not found:
+            found, strangers = _index_findings(sidecars.contents(path))
+        problems += found
     except FeedlineError as error:
         problems.append(str(error))
-    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
+    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd), strangers=strangers)
 
 
 def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:
@@ -98,6 +105,16 @@ def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:
     if samples != shard.samples:
         problems.append(f"{path} has {samples} samples, the manifest says {shard.samples}")
     return problems
+
+
+def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the problems of indexes, and notes on files of other tools in the places of those of other readers."""
+    wrong = stale(contents)
+    strangers = {path for path in wrong if path.suffix != SUFFIX and is_foreign(path)}
+    return (
+        tuple(_index_problem(path) for path in wrong if path not in strangers),
+        tuple(f"{path} was not written by feedline, which leaves it as it is" for path in wrong if path in strangers),
+    )
 
 
 def _index_problem(path: Path) -> str:

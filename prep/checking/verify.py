@@ -30,6 +30,8 @@ class Verification:
     splits: dict[str, dict[str, int]]
     odd: tuple[str, ...] = ()
     """Notes on images that are not ordinary JPEGs, and whether official ImageNet has them too."""
+    strangers: tuple[str, ...] = ()
+    """Notes on files that are no part of the data set. Every loader ignores them."""
 
     @property
     def ok(self) -> bool:
@@ -130,4 +132,5 @@ def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequ
             for split, held in parts.items()
         },
         odd=tuple(line for part in found for line in part.odd),
+        strangers=tuple(line for part in found for line in part.strangers),
     )
