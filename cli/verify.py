@@ -52,7 +52,10 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
             }
         )
     if not found.ok:
+        if found.stale and len(found.problems) == 1:
+            raise DatasetError(f"the shards of {path} are old; the problem above has the command that helps")
         raise DatasetError(
-            f"{path} is damaged ({len(found.problems)} problems); delete the files named above and prepare it again"
+            f"{path} is damaged ({len(found.problems)} problems); repair what is named above, "
+            f"or move {path} away and make it again"
         )
     say(f"{path} is complete and undamaged")

@@ -12,7 +12,8 @@ from typing import Literal
 import PIL
 import torch
 
-from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
+from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
@@ -154,7 +155,7 @@ def most_workers(name: str, spec: LoaderSpec) -> int | None:
     limit = LOADERS[name].workers
     if limit != "streams":
         return 0 if limit == "none" else None
-    splits = read_shard_manifest(spec.root / SHARDS).splits
+    splits = current_shards(spec.root).splits
     split = splits.get(spec.split)
     if split is None:
         raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}; choose one of: {', '.join(splits)}")
@@ -162,11 +163,16 @@ def most_workers(name: str, spec: LoaderSpec) -> int | None:
 
 
 def readable_loaders(root: Path) -> list[str]:
-    """Return the names of installed loaders that can read ``root``. Raises DatasetError if none can."""
+    """Return the names of installed loaders that can read ``root``. Raises DatasetError if none can.
+
+    Raises LoaderError if ``root`` has class folders and shards that do not match them.
+    """
     found = {
         "folders": (root / MANIFEST).is_file(),
         "shards": (root / SHARDS / MANIFEST).is_file(),
     }
+    if problem := stale_shards(root):
+        raise LoaderError(problem)
     found["either"] = any(found.values())
     names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
     if not names:

@@ -8,17 +8,18 @@ files (a PNG and 22 CMYK JPEGs) are not problems. They, and others like them, ar
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
 
 from ..base.cpus import usable_cpus
 from ..base.documents import read_document
-from ..base.manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
+from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, read_manifest
 from ..base.paths import reachable
 from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
+from ..shards.current import stale_shards
 from .shards import CheckResult, verify_shards
 
 
@@ -33,24 +34,42 @@ class Verification:
     strangers: tuple[str, ...] = ()
     """Notes on files that are no part of the data set. Every loader ignores them."""
 
+    stale: bool = False
+    """Whether the last problem is that the shards do not match the class folders in their root."""
+
     @property
     def ok(self) -> bool:
         return not self.problems
 
 
 def verify(
-    path: Path, *, decode: bool = False, workers: int | None = None, progress: Progress = silent
+    path: Path,
+    *,
+    decode: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+    shards: bool = True,
 ) -> Verification:
     """Check a prepared root or a shard set; ``decode`` also decodes every image.
+
+    Shards in a root are compared with its class folders: classes, counts and bytes of the sources. ``shards`` False
+    leaves that out for a root.
 
     Raises DatasetError if ``path`` is neither, or is unfinished.
     """
     path, workers = reachable(path), workers or usable_cpus()
     if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
-        shards = read_document(path / MANIFEST, ShardManifest)
-        found = verify_shards(path, shards, bind(image_problem, decode=decode), workers, progress)
-        return _summary(found, shards.splits)
-    return _verify_root(path, read_manifest(path), decode, workers, progress)
+        manifest = read_document(path / MANIFEST, ShardManifest)
+        found = verify_shards(path, manifest, bind(image_problem, decode=decode), workers, progress)
+        place = path.absolute()
+        stale = stale_shards(place.parent, manifest) if place.name == SHARDS else None
+        return _with_stale(_summary(found, manifest.splits), stale)
+    found = _verify_root(path, read_manifest(path), decode, workers, progress)
+    return _with_stale(found, stale_shards(path) if shards else None)
+
+
+def _with_stale(found: Verification, stale: str | None) -> Verification:
+    return replace(found, problems=(*found.problems, stale), stale=True) if stale else found
 
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:

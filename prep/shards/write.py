@@ -153,7 +153,12 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         seed=spec.seed,
         classes=found.classes,
         splits={
-            split: ShardSplit(samples=sum(len(task.samples) for task in held), shards=tuple(next(shards) for _ in held))
+            split: ShardSplit(
+                samples=len(found.splits[split]),
+                shards=tuple(next(shards) for _ in held),
+                per_class=_per_class(found, split),
+                source_bytes=sum(sample.size for sample in found.splits[split]),
+            )
             for split, held in plan.items()
         },
         short_side=short_side,
@@ -161,6 +166,11 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         metadata=spec.metadata,
         passed_through=dict(sorted(sum((Counter(entry.passed_through) for entry in written), Counter[str]()).items())),
     )
+
+
+def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
+    counts = Counter(sample.label for sample in found.splits[split])
+    return tuple(counts[label] for label in range(len(found.classes)))
 
 
 def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
@@ -185,11 +195,16 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         and (held.order, held.seed, held.metadata) == (spec.order, spec.seed, spec.metadata)
         and (held.encode, held.short_side, held.quality) == (spec.encode, *_resizing(spec))
         and {split: [(s.name, s.samples) for s in entry.shards] for split, entry in held.splits.items()} == asked
+        and all(entry.per_class in ((), _per_class(found, split)) for split, entry in held.splits.items())
+        and all(
+            entry.source_bytes in (None, sum(sample.size for sample in found.splits[split]))
+            for split, entry in held.splits.items()
+        )
     )
     if not same:
         raise OutputError(
             f"{out} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
-            f"{', '.join(held.splits)}); delete it or choose another directory with --out"
+            f"{', '.join(held.splits)}); move it away or choose another directory with --out"
         )
     return held
 
