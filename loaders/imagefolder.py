@@ -15,6 +15,7 @@ from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, read_manifest
+from ..prep.images.files import image_files
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import UNREADABLE, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
@@ -94,6 +95,19 @@ class _ClassFolders(ImageFolder):
                 f"{folder} has {len(self.samples)} images, but the manifest lists {split.images}; "
                 f"run: feedline verify {spec.root}"
             )
+
+    @staticmethod
+    def make_dataset(
+        directory: str | Path,
+        class_to_idx: dict[str, int],
+        extensions: tuple[str, ...] | None = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
+    ) -> list[tuple[str, int]]:
+        """Return (path, label) of each image; torchvision would also take those in folders below a class folder."""
+        return [
+            (entry.path, label) for wnid, label in class_to_idx.items() for entry in image_files(Path(directory) / wnid)
+        ]
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}

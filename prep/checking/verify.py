@@ -19,8 +19,11 @@ from ..base.paths import reachable
 from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
+from ..images.files import divided, image_files
 from ..shards.current import stale_shards
 from .shards import CheckResult, verify_shards
+
+HIDDEN = (".", "@", "$", "__")  # of folders that systems and programs make: .ipynb_checkpoints, @eaDir, __MACOSX
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,37 @@ def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, pro
         # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
-    problems = [problem for name in manifest.splits for problem in _unknown_folders(root, name, manifest)]
+    unknown = [_unknown_entries(root, name, manifest) for name in manifest.splits]
+    found += [CheckResult("", frozenset(), 0, (), strangers=tuple(notes)) for _, notes in unknown]
+    problems = [problem for held, _ in unknown for problem in held]
     problems += [problem for name, split in manifest.splits.items() for problem in _changed_bytes(name, split, found)]
     return _summary(found, manifest.splits, problems)
 
 
-def _unknown_folders(root: Path, split: str, manifest: Manifest) -> list[str]:
-    """Return a problem for each entry of a labelled split's folder that is not a class of the manifest."""
+def _unknown_entries(root: Path, split: str, manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Return problems and notes about the entries of a labelled split's folder that are no class of the manifest.
+
+    A folder with images is a problem, because torchvision would read it as a class. All else is ignored by every
+    loader.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
     if not manifest.splits[split].per_class or not (root / split).is_dir():
-        return []
+        return problems, notes
     known = {entry.wnid for entry in manifest.classes}
-    unknown = sorted(path for path in (root / split).iterdir() if path.name not in known)
-    return [f"{path} is not a class of the manifest, but a loader would read it as one; remove it" for path in unknown]
+    for path in sorted(path for path in (root / split).iterdir() if path.name not in known):
+        if path.is_dir() and not path.name.startswith(HIDDEN) and image_files(path):
+            problems.append(
+                f"{path} is not a class of the manifest, and its images are no samples; "
+                f"move it out of {root / split}, or prepare the root again to take it"
+            )
+        else:
+            notes.append(_stranger(path))
+    return problems, notes
+
+
+def _stranger(path: Path) -> str:
+    return f"{path} is no image of the data set, and every loader ignores it"
 
 
 def _changed_bytes(name: str, split: Split, found: Sequence[CheckResult]) -> list[str]:
@@ -118,7 +140,9 @@ def _check_folder(
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries, others = divided(folder)
+    files = [Path(entry.path) for entry in entries]
+    strangers = tuple(_stranger(Path(entry.path)) for entry in others)
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
     odd: list[str] = []
     size = 0
@@ -136,7 +160,7 @@ def _check_folder(
         odd += odd_notes(data, file.name, str(file))
         count(1)
     classes = frozenset([label] if files and label >= 0 else [])
-    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd))
+    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd), strangers)
 
 
 def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:

@@ -21,6 +21,7 @@ from feedline.loaders.support import encoded
 from feedline.prep import (
     MANIFEST,
     SHARDS,
+    DatasetError,
     LoaderError,
     LoaderUnavailable,
     SampleError,
@@ -138,6 +139,40 @@ def test_a_vanished_file_is_named(folder_name: str, workers: int, folders: Path)
         target.unlink()
         with pytest.raises(SampleError, match=target.stem):
             list(loader)
+
+
+def test_files_that_are_no_samples_are_ignored_by_every_loader(folder_name: str, folders: Path) -> None:
+    """Whatever systems and programs leave in class folders and next to them; an image too many is refused by all."""
+    with closing(open_loader(folder_name, spec_of(folders))) as loader:
+        before = [(batch.indexes.tolist(), batch.labels.tolist()) for batch in loader]
+    place = next(path for path in sorted((folders / "train").iterdir()))
+    for name in (".DS_Store", "Thumbs.db", "._x.JPEG", ".x.jpg", "x.tif", "README", "../.DS_Store", "../@eaDir/y.jpg"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"stranger")
+    for name in (".ipynb_checkpoints", "@eaDir", "thumbnails"):
+        (place / name).mkdir()
+        (place / name / "x.JPEG").write_bytes(b"stranger")
+    with closing(open_loader(folder_name, spec_of(folders))) as loader:
+        assert [(batch.indexes.tolist(), batch.labels.tolist()) for batch in loader] == before
+
+    shutil.copy(next(place.glob("n*.JPEG")), place / "more.JPEG")
+    with pytest.raises(DatasetError, match=r"has 85 images.* 84; .*feedline verify"):
+        open_loader(folder_name, spec_of(folders))
+
+
+def test_a_class_without_images_keeps_its_index_in_every_loader(folder_name: str, folders: Path) -> None:
+    """A class that only val has lacks its folder in train, or has an empty one."""
+    manifest = read_manifest(folders)
+    victim, train = folders / "train" / manifest.classes[1].wnid, manifest.splits["train"]
+    shutil.rmtree(victim)
+    counts = {"images": train.images - train.per_class[1], "per_class": (21, 0, 21, 21)}
+    splits = {**manifest.splits, "train": replace(train, **counts)}
+    write_document(folders / MANIFEST, replace(manifest, splits=splits))
+    for make in (lambda: None, victim.mkdir):
+        make()
+        with closing(open_loader(folder_name, spec_of(folders))) as loader:
+            labels = sorted(label for batch in loader for label in batch.labels.tolist())
+        assert labels == [0] * 21 + [2] * 21 + [3] * 21
 
 
 @pytest.fixture
