@@ -19,14 +19,16 @@ class Sample:
     """One image with its label, and where its bytes lie."""
 
     name: str
-    """The file's name in the data set, such as "n01440764_18.JPEG"; without its extension it is the key in a shard."""
+    """The file's name in the data set, such as "n01440764_18.JPEG"."""
     label: int
     size: int
     location: Location
+    alias: str = ""
+    """The key in a shard if it is not the name without its extension; see ``keys``."""
 
     @property
     def key(self) -> str:
-        return self.name.rpartition(".")[0]
+        return self.alias or self.name.rpartition(".")[0]
 
     @property
     def path(self) -> Path:

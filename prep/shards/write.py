@@ -23,6 +23,7 @@ from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
+from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
@@ -55,7 +56,7 @@ def write_shards(
     the run.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
-    DatasetError for an unfinished or changed root and for names that no reader can hold, OutputError if ``out`` holds
+    DatasetError for an unfinished or changed root, OutputError if ``out`` holds
     something else or has no room.
     """
     spec, out = spec or ShardSpec(), out or default_place(source)
@@ -66,6 +67,7 @@ def write_shards(
     job = _job(opened, spec)
     found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
+    _report_aliases(plan, notice)
     if (out / MANIFEST).is_file():
         return _finished(out, found, spec, plan)
     if fresh:
@@ -110,13 +112,23 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
     plan = {
         split: [
             ShardTask(name=f"{prefix}-{split}-{number:06d}.tar", samples=held, classes=found.classes, spec=spec)
-            for number, held in enumerate(plan_shards(samples, spec))
+            for number, held in enumerate(plan_shards(with_keys(samples, found.classes), spec))
         ]
         for split, samples in found.splits.items()
     }
     if not any(plan.values()):
         raise DatasetError("there is no labelled image to shard; prepare a train or val split first: feedline prep")
     return plan
+
+
+def _report_aliases(plan: Plan, notice: Notice) -> None:
+    """Report the samples whose key is not the stem of their file's name."""
+    changed = [sample for held in plan.values() for task in held for sample in task.samples if sample.alias]
+    if changed:
+        notice(
+            f"{len(changed)} samples have a key that differs from the file's name, which several samples share or some "
+            f"reader cannot hold: {changed[0].name} becomes {changed[0].key}"
+        )
 
 
 def _room(images: Sequence[int], spec: ShardSpec) -> int:
