@@ -111,7 +111,7 @@ def shard(
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards
       feedline shard --index-only data/shards
-      feedline shard --index-only wds --split-from part-a=train --split-from part-b=val
+      feedline shard --index-only wds --split-from a=train --split-from b=val
     """
     from ..prep import default_place, index_shards, write_shards
 

@@ -16,12 +16,13 @@ LISTED = 20  # most problems, and most notes, on stderr; --json has all
 @threads_option("Threads that read and check.")
 @json_option
 def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
-    """Check the prepared root or shard set at PATH against its manifest.
+    """Check the prepared root, the shard set or the shard at PATH against its manifest.
 
     \b
     Example:
       feedline verify data
       feedline verify data/shards --decode
+      feedline verify data/shards/imagenet-val-000000.tar
 
     Compares every count, size and checksum with the manifest. The exit code is 1 if anything
     is missing or damaged.

@@ -12,7 +12,8 @@ from typing import Literal
 import PIL
 import torch
 
-from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_manifest, read_shard_manifest
+from ..prep.base.manifest import refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
 from .support.encoded import EncodedImage, EncodedSamples
@@ -171,11 +172,16 @@ def readable_loaders(root: Path) -> list[str]:
         "folders": (root / MANIFEST).is_file(),
         "shards": (root / SHARDS / MANIFEST).is_file(),
     }
+    refuse_shards(root)
     if problem := stale_shards(root):
         raise LoaderError(problem)
     found["either"] = any(found.values())
     names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
     if not names:
+        if any((root / SHARDS).glob("*.tar")):  # which other tools wrote, or a run that was interrupted
+            read_shard_manifest(root / SHARDS)
+        if any(root.glob("*.tar")):
+            read_manifest(root)
         raise DatasetError(
             f"{root} holds neither finished class folders nor finished shards; "
             f"make it with: feedline prep imagenet ARCHIVES --out {root}"

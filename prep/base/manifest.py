@@ -115,7 +115,8 @@ class ShardManifest:
 
 
 def read_manifest(root: Path) -> Manifest:
-    """Return a dataset root's manifest; raise DatasetError if the root is missing or unfinished."""
+    """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
+    refuse_shards(root)
     _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
     return read_document(root / MANIFEST, Manifest)
 
@@ -123,12 +124,45 @@ def read_manifest(root: Path) -> Manifest:
 def read_shard_manifest(shards: Path) -> ShardManifest:
     """Return a shard directory's manifest; raise DatasetError if the directory is missing or unfinished."""
     root = shards.parent if shards.name == SHARDS else "ROOT"
+    if shards.name == SHARDS and not is_shard_set(shards):
+        refuse_shards(shards.parent)
     _require(shards, "no finished shards", f"feedline shard {root}")
     return read_document(shards / MANIFEST, ShardManifest)
 
 
+def is_shard_set(directory: Path) -> bool:
+    """Return whether a directory has the manifest of shards."""
+    try:
+        with (directory / MANIFEST).open("rb") as file:
+            return b'"feedline-shards"' in file.read(200)
+    except OSError:
+        return False
+
+
+def refuse_shards(root: Path) -> None:
+    """Raise DatasetError, which names the root to give, if a directory that should be a root is a folder of shards."""
+    if not is_shard_set(root):
+        return
+    place = root.absolute()
+    if place.name == SHARDS:
+        raise DatasetError(f"{root} is a folder of shards; give the root that holds it: {place.parent}")
+    raise DatasetError(
+        f"{root} is a folder of shards, and a root has its shards in ROOT/{SHARDS}; "
+        f"make a folder ROOT, move {root} to ROOT/{SHARDS}, and give ROOT"
+    )
+
+
 def _require(directory: Path, problem: str, command: str) -> None:
+    if directory.is_file():
+        raise DatasetError(f"{directory} is a file; give a folder, or make one with: {command}")
     if not directory.is_dir():
         raise DatasetError(f"{directory} does not exist; make it with: {command}")
-    if not (directory / MANIFEST).is_file():
-        raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")
+    if (directory / MANIFEST).is_file():
+        return
+    tars = next(directory.glob("*.tar"), None)
+    if tars is not None and not (directory / ".partial").exists():
+        raise DatasetError(
+            f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
+            f"feedline shard --index-only {directory}; otherwise run: {command}"
+        )
+    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")

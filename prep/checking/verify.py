@@ -14,14 +14,14 @@ from pathlib import Path
 
 from ..base.cpus import usable_cpus
 from ..base.documents import read_document
-from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, read_manifest
+from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, is_shard_set, read_manifest
 from ..base.paths import reachable
 from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
 from ..shards.current import stale_shards
-from .shards import CheckResult, verify_shards
+from .shards import CheckResult, verify_shard, verify_shards
 
 HIDDEN = (".", "@", "$", "__")  # of folders that systems and programs make: .ipynb_checkpoints, @eaDir, __MACOSX
 
@@ -53,15 +53,21 @@ def verify(
     progress: Progress = silent,
     shards: bool = True,
 ) -> Verification:
-    """Check a prepared root or a shard set; ``decode`` also decodes every image.
+    """Check a prepared root, a shard set or one shard; ``decode`` also decodes every image.
 
     Shards in a root are compared with its class folders: classes, counts and bytes of the sources. ``shards`` False
     leaves that out for a root.
 
-    Raises DatasetError if ``path`` is neither, or is unfinished.
+    A shard is compared with the manifest of the set that it lies in, if there is one. Of a root with nothing but
+    shards, the shards are checked. Raises DatasetError if ``path`` is none of these, or is unfinished.
     """
     path, workers = reachable(path), workers or usable_cpus()
-    if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
+    if path.is_file():
+        split, found = verify_shard(path, bind(image_problem, decode=decode), progress)
+        return _summary([found], [split])
+    if not (path / MANIFEST).exists() and is_shard_set(path / SHARDS):
+        path = path / SHARDS
+    if is_shard_set(path):
         manifest = read_document(path / MANIFEST, ShardManifest)
         found = verify_shards(path, manifest, bind(image_problem, decode=decode), workers, progress)
         place = path.absolute()
