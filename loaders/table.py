@@ -12,7 +12,7 @@ from typing import Literal
 import PIL
 import torch
 
-from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_manifest, read_shard_manifest
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
@@ -178,12 +178,10 @@ def readable_loaders(root: Path) -> list[str]:
     found["either"] = any(found.values())
     names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
     if not names:
-        if any((root / SHARDS).glob("*.tar")):  # which other tools wrote, or a run that was interrupted
-            read_shard_manifest(root / SHARDS)
-        if any(root.glob("*.tar")):
-            read_manifest(root)
+        tars = next((place for place in (root / SHARDS, root) if any(place.glob("*.tar"))), None)
+        indexed = f"if {tars} holds shards, index them: feedline shard --index-only {tars}; otherwise " if tars else ""
         raise DatasetError(
-            f"{root} holds neither finished class folders nor finished shards; "
+            f"{root} holds neither finished class folders nor finished shards; {indexed}"
             f"make it with: feedline prep imagenet ARCHIVES --out {root}"
         )
     return names

@@ -55,7 +55,7 @@ def test_shards_without_a_manifest_are_not_sent_to_prep(shards: Path, tmp_path: 
     (shards / "manifest.json").unlink()
     for path, place in ((shards.parent, shards), (shards, shards)):
         code, error = said("bench", path, "--out", tmp_path / "out")
-        assert code == 1 and f"if it holds shards, index them: feedline shard --index-only {place}" in error
+        assert code == 1 and f"if {place} holds shards, index them: feedline shard --index-only {place}" in error
     code, error = said("verify", shards)
     assert code == 1 and f"feedline shard --index-only {shards}" in error
 
