@@ -1,13 +1,16 @@
 """``feedline shard``: WebDataset shards from a prepared root, or from any source that ``feedline prep`` takes."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from ..prep.base.manifest import Encode, Order, ShardManifest
 from ..prep.shards.write import Engine
+from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
 from .options import json_option, seed_option
 
@@ -64,6 +67,13 @@ class Size(click.ParamType[int]):
     "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
 )
 @click.option("--index-only", is_flag=True, help="Write only the indexes of the shards in SOURCE again.")
+@click.option(
+    "--split-from",
+    multiple=True,
+    metavar="NAME=SPLIT",
+    help="With --index-only: the split of shards whose names state none. NAME is their folder, or their name without "
+    "the number; repeatable.",
+)
 @seed_option
 @click.option(
     "--workers",
@@ -79,10 +89,13 @@ class Size(click.ParamType[int]):
     help="Write in this process, or on a Ray cluster (RAY_ADDRESS) that has the same paths.",
 )
 @json_option
+@click.pass_context
 def shard(
+    ctx: click.Context,
     source: Path,
     out: Path | None,
     index_only: bool,
+    split_from: tuple[str, ...],
     workers: int | None,
     engine: Engine,
     as_json: bool,
@@ -98,6 +111,7 @@ def shard(
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards
       feedline shard --index-only data/shards
+      feedline shard --index-only wds --split-from a=train --split-from b=val
     """
     from ..prep import default_place, index_shards, write_shards
 
@@ -106,10 +120,13 @@ def shard(
             raise click.UsageError("--index-only writes next to the shards; leave --out out")
         if engine != "local":
             raise click.UsageError("--index-only works in this process; leave --engine out")
-        place = source
+        _refuse_ignored(ctx, settings)
+        place, named = source, _splits_by_name(split_from)
         with progress_bars() as progress:
-            manifest = index_shards(source, workers=workers, progress=progress)
+            manifest = index_shards(source, split_from=named, workers=workers, progress=progress, notice=say)
     else:
+        if split_from:
+            raise click.UsageError("--split-from needs --index-only; leave it out")
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
@@ -122,6 +139,26 @@ def shard(
                 notice=say,
             )
     _report(place, manifest, as_json)
+
+
+def _refuse_ignored(ctx: click.Context, settings: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option that --index-only would ignore."""
+    for parameter in ctx.command.params:
+        if parameter.name in settings and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--index-only takes the shards as they are; leave {parameter.opts[0]} out")
+
+
+def _splits_by_name(given: Sequence[str]) -> dict[str, str]:
+    """Return {name: split} of the values NAME=SPLIT."""
+    found: dict[str, str] = {}
+    for value in given:
+        name, equals, split = value.rpartition("=")
+        if not equals or not name or split not in SPLITS or name in found:
+            raise click.UsageError(
+                f"--split-from {value!r} is not NAME=SPLIT with SPLIT one of {', '.join(SPLITS)}, once for each NAME"
+            )
+        found[name] = split
+    return found
 
 
 def _spec(**settings: Any) -> "ShardSpec":

@@ -16,12 +16,13 @@ LISTED = 20  # most problems, and most notes, on stderr; --json has all
 @threads_option("Threads that read and check.")
 @json_option
 def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
-    """Check the prepared root or shard set at PATH against its manifest.
+    """Check the prepared root, the shard set or the shard at PATH against its manifest.
 
     \b
     Example:
       feedline verify data
       feedline verify data/shards --decode
+      feedline verify data/shards/imagenet-val-000000.tar
 
     Compares every count, size and checksum with the manifest. The exit code is 1 if anything
     is missing or damaged.
@@ -34,16 +35,28 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
         say(f"problem: {problem}")
     if len(found.problems) > LISTED:
         say(f"... and {len(found.problems) - LISTED} more problems; list all with --json")
-    for line in found.odd[:LISTED]:
-        say(f"note: {line}")
-    if len(found.odd) > LISTED:
-        say(f"... and {len(found.odd) - LISTED} more notes; list all with --json")
+    for notes in (found.odd, found.strangers):
+        for line in notes[:LISTED]:
+            say(f"note: {line}")
+        if len(notes) > LISTED:
+            say(f"... and {len(notes) - LISTED} more notes; list all with --json")
     for split, held in found.splits.items():
         say(f"{split}: {held['classes']} classes, {held['images']} images")
     if as_json:
-        echo_json({"ok": found.ok, "problems": list(found.problems), "splits": found.splits, "odd": list(found.odd)})
+        echo_json(
+            {
+                "ok": found.ok,
+                "problems": list(found.problems),
+                "splits": found.splits,
+                "odd": list(found.odd),
+                "strangers": list(found.strangers),
+            }
+        )
     if not found.ok:
+        if found.stale and len(found.problems) == 1:
+            raise DatasetError(f"the shards of {path} are old; the problem above has the command that helps")
         raise DatasetError(
-            f"{path} is damaged ({len(found.problems)} problems); delete the files named above and prepare it again"
+            f"{path} is damaged ({len(found.problems)} problems); repair what is named above, "
+            f"or move {path} away and make it again"
         )
     say(f"{path} is complete and undamaged")

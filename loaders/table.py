@@ -12,7 +12,9 @@ from typing import Literal
 import PIL
 import torch
 
-from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable, read_shard_manifest
+from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
+from ..prep.base.manifest import refuse_shards
+from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
@@ -154,7 +156,7 @@ def most_workers(name: str, spec: LoaderSpec) -> int | None:
     limit = LOADERS[name].workers
     if limit != "streams":
         return 0 if limit == "none" else None
-    splits = read_shard_manifest(spec.root / SHARDS).splits
+    splits = current_shards(spec.root).splits
     split = splits.get(spec.split)
     if split is None:
         raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}; choose one of: {', '.join(splits)}")
@@ -162,16 +164,24 @@ def most_workers(name: str, spec: LoaderSpec) -> int | None:
 
 
 def readable_loaders(root: Path) -> list[str]:
-    """Return the names of installed loaders that can read ``root``. Raises DatasetError if none can."""
+    """Return the names of installed loaders that can read ``root``. Raises DatasetError if none can.
+
+    Raises LoaderError if ``root`` has class folders and shards that do not match them.
+    """
     found = {
         "folders": (root / MANIFEST).is_file(),
         "shards": (root / SHARDS / MANIFEST).is_file(),
     }
+    refuse_shards(root)
+    if problem := stale_shards(root):
+        raise LoaderError(problem)
     found["either"] = any(found.values())
     names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
     if not names:
+        tars = next((place for place in (root / SHARDS, root) if any(place.glob("*.tar"))), None)
+        indexed = f"if {tars} holds shards, index them: feedline shard --index-only {tars}; otherwise " if tars else ""
         raise DatasetError(
-            f"{root} holds neither finished class folders nor finished shards; "
+            f"{root} holds neither finished class folders nor finished shards; {indexed}"
             f"make it with: feedline prep imagenet ARCHIVES --out {root}"
         )
     return names

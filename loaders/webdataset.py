@@ -22,8 +22,9 @@ from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from ..prep import SHARDS, LoaderError, key_of, permutation, read_shard_manifest, sample_order
+from ..prep import SHARDS, LoaderError, key_of, permutation, sample_order
 from ..prep.images.opening import UNREADABLE
+from ..prep.shards.current import current_shards
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
@@ -110,7 +111,7 @@ class _Turns(IterableDataset[Answer]):
     def __init__(self, spec: LoaderSpec) -> None:
         self._spec = spec
         directory = spec.root / SHARDS
-        manifest = read_shard_manifest(directory)
+        manifest = current_shards(spec.root)
         split = manifest.splits.get(spec.split)
         if split is None:
             raise LoaderError(f"{directory} has no split {spec.split!r}; choose one of: {', '.join(manifest.splits)}")

@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     machine.open_files,
     machine.space,
     machine.storage,
+    machine.shards,
     software.gpu,
     software.decoder,
     software.pillow,

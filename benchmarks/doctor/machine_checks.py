@@ -170,6 +170,21 @@ def storage(facts: MachineFacts) -> Finding | None:
     )
 
 
+def shards(facts: MachineFacts) -> Finding | None:
+    """Check that the shards in the folder were made of the class folders as they are now."""
+    problem = facts.place.stale_shards
+    if problem is None:
+        return None
+    found, _, mend = problem.rpartition("; ")
+    return Finding(
+        subject="shards",
+        level="warning",
+        found=found,
+        consequence="the loaders reject these shards, because a class index may mean another class in them",
+        mend=mend,
+    )
+
+
 def _size(count: int) -> str:
     return f"{count / 10**9:,.1f} GB" if count >= 10**9 else f"{count / 10**6:,.0f} MB"
 

@@ -18,8 +18,9 @@ import torch
 from PIL import features
 
 from ...loaders import LOADERS, loader_versions
-from ...prep import LoaderUnavailable
+from ...prep import FeedlineError, LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
+from ...prep.shards.current import stale_shards
 from ..machine.environment import Environment, capture
 from ..machine.registry import registry_value
 from ..machine.storage import Storage, filesystem_of, storage_of
@@ -50,6 +51,8 @@ class DataFolder:
     filesystem: str | None
     storage: Storage | None
     """The kind of a local disk, "virtual" for a virtual machine's disk, None if unknown."""
+    stale_shards: str | None = None
+    """Why the shards in the folder do not match its class folders, with the next command; None if they match."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,16 @@ def _place(path: Path) -> DataFolder:
     free: int | None = None
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(path).free
-    return DataFolder(path=str(path), free_bytes=free, filesystem=filesystem_of(path), storage=storage_of(path))
+    stale: str | None = None
+    with contextlib.suppress(FeedlineError, OSError):
+        stale = stale_shards(path)
+    return DataFolder(
+        path=str(path),
+        free_bytes=free,
+        filesystem=filesystem_of(path),
+        storage=storage_of(path),
+        stale_shards=stale,
+    )
 
 
 def _missing_loaders() -> dict[str, str]:

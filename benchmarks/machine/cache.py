@@ -25,6 +25,7 @@ import numpy as np
 
 from ...loaders import LOADERS
 from ...prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
+from ...prep.images.files import is_image_name
 from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
@@ -124,7 +125,7 @@ def _is_warm(files: Sequence[Path]) -> bool:
 def _images(folder: Path) -> Iterator[Path]:
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         with os.scandir(place) as files:
-            yield from (Path(file.path) for file in files if file.is_file())  # opening a pipe would never return
+            yield from (Path(file.path) for file in files if is_image_name(file.name) and file.is_file())
 
 
 def _resident_pages(descriptor: int) -> tuple[int, int] | None:

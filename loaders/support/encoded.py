@@ -26,6 +26,7 @@ from ...prep import (
     sample_order,
 )
 from ...prep.images.tiles import Tiles
+from ...prep.shards.current import current_shards
 from ...prep.shards.index import read_index
 
 U8 = npt.NDArray[np.uint8]
@@ -98,7 +99,7 @@ class ShardSamples:
 
     def __init__(self, root: Path, split: str) -> None:
         directory = root / SHARDS
-        manifest = read_shard_manifest(directory)
+        manifest = current_shards(root)
         held = manifest.splits.get(split)
         if held is None:
             raise LoaderError(f"{directory} has no split {split!r}; choose one of: {', '.join(manifest.splits)}")

@@ -14,6 +14,7 @@ from typing import Literal
 
 from .documents import read_document
 from .errors import DatasetError
+from .names import PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -42,7 +43,7 @@ class Source:
 class ClassEntry:
     """One class; its index is its position in the manifest."""
 
-    wnid: str
+    wnid: PlainName
     name: str
 
 
@@ -62,9 +63,9 @@ class Manifest:
 
     format: Literal["feedline-dataset"] = "feedline-dataset"
     version: Literal[1] = 1
-    dataset: str
+    dataset: PlainName
     classes: tuple[ClassEntry, ...]
-    splits: dict[str, Split]
+    splits: dict[PlainName, Split]
     sources: tuple[Source, ...]
 
 
@@ -72,7 +73,8 @@ class Manifest:
 class Shard:
     """One tar of a split."""
 
-    name: str
+    name: PlainPath
+    """Its path below the shards' directory, with forward slashes."""
     samples: int
     bytes: int
     sha256: str
@@ -84,6 +86,10 @@ class ShardSplit:
 
     samples: int
     shards: tuple[Shard, ...]
+    per_class: tuple[int, ...] = ()
+    """Samples of each class, by class index; empty in manifests before 0.2."""
+    source_bytes: int | None = None
+    """Size of the images in the source; None if unknown, as for shards of another tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +98,12 @@ class ShardManifest:
 
     format: Literal["feedline-shards"] = "feedline-shards"
     version: Literal[1] = 1
-    dataset: str
+    dataset: PlainName
     encode: Encode
     order: Order
     seed: int
     classes: tuple[ClassEntry, ...]
-    splits: dict[str, ShardSplit]
+    splits: dict[PlainName, ShardSplit]
     short_side: int | None = None
     """Pixels, for ``encode`` "resize"."""
     quality: int | None = None
@@ -109,7 +115,8 @@ class ShardManifest:
 
 
 def read_manifest(root: Path) -> Manifest:
-    """Return a dataset root's manifest; raise DatasetError if the root is missing or unfinished."""
+    """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
+    refuse_shards(root)
     _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
     return read_document(root / MANIFEST, Manifest)
 
@@ -117,12 +124,45 @@ def read_manifest(root: Path) -> Manifest:
 def read_shard_manifest(shards: Path) -> ShardManifest:
     """Return a shard directory's manifest; raise DatasetError if the directory is missing or unfinished."""
     root = shards.parent if shards.name == SHARDS else "ROOT"
+    if shards.name == SHARDS and not is_shard_set(shards):
+        refuse_shards(shards.parent)
     _require(shards, "no finished shards", f"feedline shard {root}")
     return read_document(shards / MANIFEST, ShardManifest)
 
 
+def is_shard_set(directory: Path) -> bool:
+    """Return whether a directory has the manifest of shards."""
+    try:
+        with (directory / MANIFEST).open("rb") as file:
+            return b'"feedline-shards"' in file.read(200)
+    except OSError:
+        return False
+
+
+def refuse_shards(root: Path) -> None:
+    """Raise DatasetError, which names the root to give, if a directory that should be a root is a folder of shards."""
+    if not is_shard_set(root):
+        return
+    place = root.absolute()
+    if place.name == SHARDS:
+        raise DatasetError(f"{root} is a folder of shards; give the root that holds it: {place.parent}")
+    raise DatasetError(
+        f"{root} is a folder of shards, and a root has its shards in ROOT/{SHARDS}; "
+        f"make a folder ROOT, move {root} to ROOT/{SHARDS}, and give ROOT"
+    )
+
+
 def _require(directory: Path, problem: str, command: str) -> None:
+    if directory.is_file():
+        raise DatasetError(f"{directory} is a file; give a folder, or make one with: {command}")
     if not directory.is_dir():
         raise DatasetError(f"{directory} does not exist; make it with: {command}")
-    if not (directory / MANIFEST).is_file():
-        raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")
+    if (directory / MANIFEST).is_file():
+        return
+    tars = next(directory.glob("*.tar"), None)
+    if tars is not None and not (directory / ".partial").exists():
+        raise DatasetError(
+            f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
+            f"feedline shard --index-only {directory}; otherwise run: {command}"
+        )
+    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")

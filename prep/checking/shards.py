@@ -8,24 +8,26 @@ compares their pixels with those of the whole image.
 import hashlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
 import numpy as np
 
-from ..base.errors import FeedlineError
-from ..base.manifest import Shard, ShardManifest
+from ..base.errors import DatasetError, FeedlineError, SourceError
+from ..base.manifest import MANIFEST, Shard, ShardManifest, is_shard_set, read_shard_manifest
+from ..base.names import MAX_DEPTH
 from ..base.progress import Progress, counter
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.opening import UNREADABLE, load, open_image
-from ..shards.read import ShardSample, read_shard
+from ..shards.index import SUFFIX
+from ..shards.read import MAX_CLASSES, ShardSample, read_shard
 from ..shards.reindex import add_sample
-from ..shards.sidecars import Sidecars, set_indexes, stale
+from ..shards.sidecars import Sidecars, is_foreign, set_indexes, stale
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -41,6 +43,8 @@ class CheckResult:
     bytes: int = 0
     odd: tuple[str, ...] = ()
     """Notes on images that are not ordinary JPEGs."""
+    strangers: tuple[str, ...] = ()
+    """Notes on files that are no part of the data set, and that feedline leaves alone."""
 
 
 def verify_shards(
@@ -57,20 +61,65 @@ def verify_shards(
         # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
-    problems = tuple(_index_problem(path) for path in stale(set_indexes(directory, manifest)))
-    return [*found, CheckResult("", frozenset(), 0, problems)]
+    problems, strangers = _index_findings(set_indexes(directory, manifest))
+    return [*found, CheckResult("", frozenset(), 0, problems, strangers=strangers)]
+
+
+def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> tuple[str, CheckResult]:
+    """Check one shard and its indexes; return its split, "shard" without a manifest, and the result.
+
+    Raises DatasetError for a file that is no shard.
+    """
+    if path.suffix.lower() != ".tar":
+        raise DatasetError(
+            f"{path} is no shard (*.tar); give a prepared root, a folder of shards or one shard: feedline verify PATH"
+        )
+    try:
+        next(read_shard(path), None)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{path} is no shard of feedline ({str(error).partition(';')[0]}); an archive is checked when it is "
+            f"prepared: feedline prep imagenet {path} --out ROOT"
+        ) from error
+    except SourceError:
+        pass  # a damaged tar is a result of the check
+    split, shard, classes = _listed(path)
+    count = counter(progress, "verify, samples", shard.samples if shard else 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return split, _check_shard(split, path, shard, classes, image_problem, count, threading.Event())
+
+
+def _listed(path: Path) -> tuple[str, Shard | None, int]:
+    """Return what the manifest next to a shard, or above its folder, says about it: split, entry, classes."""
+    path = path.absolute()
+    for directory in path.parents[:MAX_DEPTH]:
+        if not is_shard_set(directory):
+            continue
+        manifest = read_shard_manifest(directory)
+        name = path.relative_to(directory).as_posix()
+        for split, held in manifest.splits.items():
+            for shard in held.shards:
+                if shard.name == name:
+                    return split, shard, len(manifest.classes)
+        raise DatasetError(
+            f"{directory / MANIFEST} does not list {name}; move that file away and take all shards as they are: "
+            f"feedline shard --index-only {directory}"
+        )
+    return "shard", None, MAX_CLASSES
 
 
 def _check_shard(
     split: str,
     path: Path,
-    shard: Shard,
+    shard: Shard | None,
     classes: int,
     image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
     sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    strangers: tuple[str, ...] = ()
     try:
         for sample in read_shard(path):
             raise_if_stopped(stop)
@@ -84,19 +133,32 @@ def _check_shard(
             odd += odd_notes(sample.image, f"{sample.key}.JPEG", name)
             count(1)
         # If the shard is damaged, its index cannot be judged.
-        problems += _shard_problems(path, shard, len(labels)) or map(_index_problem, stale(sidecars.contents(path)))
+        found = _shard_problems(path, shard, len(labels)) if shard else ()
+        if not found:
+            found, strangers = _index_findings(sidecars.contents(path))
+        problems += found
     except FeedlineError as error:
         problems.append(str(error))
-    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd))
+    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd), strangers=strangers)
 
 
-def _shard_problems(path: Path, shard: Shard, samples: int) -> list[str]:
+def _shard_problems(path: Path, shard: Shard, samples: int) -> Sequence[str]:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     problems = [] if sha256 == shard.sha256 else [f"{path} has another sha256 than the manifest"]
     if samples != shard.samples:
         problems.append(f"{path} has {samples} samples, the manifest says {shard.samples}")
     return problems
+
+
+def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the problems of indexes, and notes on files of other tools in the places of those of other readers."""
+    wrong = stale(contents)
+    strangers = {path for path in wrong if path.suffix != SUFFIX and is_foreign(path)}
+    return (
+        tuple(_index_problem(path) for path in wrong if path not in strangers),
+        tuple(f"{path} was not written by feedline, which leaves it as it is" for path in wrong if path in strangers),
+    )
 
 
 def _index_problem(path: Path) -> str:

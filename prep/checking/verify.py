@@ -8,18 +8,22 @@ files (a PNG and 22 CMYK JPEGs) are not problems. They, and others like them, ar
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
 
 from ..base.cpus import usable_cpus
 from ..base.documents import read_document
-from ..base.manifest import MANIFEST, Manifest, ShardManifest, Split, read_manifest
+from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, is_shard_set, read_manifest
 from ..base.paths import reachable
 from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
-from .shards import CheckResult, verify_shards
+from ..images.files import divided, image_files
+from ..shards.current import stale_shards
+from .shards import CheckResult, verify_shard, verify_shards
+
+HIDDEN = (".", "@", "$", "__")  # of folders that systems and programs make: .ipynb_checkpoints, @eaDir, __MACOSX
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Verification:
     splits: dict[str, dict[str, int]]
     odd: tuple[str, ...] = ()
     """Notes on images that are not ordinary JPEGs, and whether official ImageNet has them too."""
+    strangers: tuple[str, ...] = ()
+    """Notes on files that are no part of the data set. Every loader ignores them."""
+
+    stale: bool = False
+    """Whether the last problem is that the shards do not match the class folders in their root."""
 
     @property
     def ok(self) -> bool:
@@ -37,18 +46,39 @@ class Verification:
 
 
 def verify(
-    path: Path, *, decode: bool = False, workers: int | None = None, progress: Progress = silent
+    path: Path,
+    *,
+    decode: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+    shards: bool = True,
 ) -> Verification:
-    """Check a prepared root or a shard set; ``decode`` also decodes every image.
+    """Check a prepared root, a shard set or one shard; ``decode`` also decodes every image.
 
-    Raises DatasetError if ``path`` is neither, or is unfinished.
+    Shards in a root are compared with its class folders: classes, counts and bytes of the sources. ``shards`` False
+    leaves that out for a root.
+
+    A shard is compared with the manifest of the set that it lies in, if there is one. Of a root with nothing but
+    shards, the shards are checked. Raises DatasetError if ``path`` is none of these, or is unfinished.
     """
     path, workers = reachable(path), workers or usable_cpus()
-    if (path / MANIFEST).is_file() and '"feedline-shards"' in (path / MANIFEST).read_text("utf-8")[:200]:
-        shards = read_document(path / MANIFEST, ShardManifest)
-        found = verify_shards(path, shards, bind(image_problem, decode=decode), workers, progress)
-        return _summary(found, shards.splits)
-    return _verify_root(path, read_manifest(path), decode, workers, progress)
+    if path.is_file():
+        split, found = verify_shard(path, bind(image_problem, decode=decode), progress)
+        return _summary([found], [split])
+    if not (path / MANIFEST).exists() and is_shard_set(path / SHARDS):
+        path = path / SHARDS
+    if is_shard_set(path):
+        manifest = read_document(path / MANIFEST, ShardManifest)
+        found = verify_shards(path, manifest, bind(image_problem, decode=decode), workers, progress)
+        place = path.absolute()
+        stale = stale_shards(place.parent, manifest) if place.name == SHARDS else None
+        return _with_stale(_summary(found, manifest.splits), stale)
+    found = _verify_root(path, read_manifest(path), decode, workers, progress)
+    return _with_stale(found, stale_shards(path) if shards else None)
+
+
+def _with_stale(found: Verification, stale: str | None) -> Verification:
+    return replace(found, problems=(*found.problems, stale), stale=True) if stale else found
 
 
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
@@ -65,18 +95,37 @@ def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, pro
         # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
-    problems = [problem for name in manifest.splits for problem in _unknown_folders(root, name, manifest)]
+    unknown = [_unknown_entries(root, name, manifest) for name in manifest.splits]
+    found += [CheckResult("", frozenset(), 0, (), strangers=tuple(notes)) for _, notes in unknown]
+    problems = [problem for held, _ in unknown for problem in held]
     problems += [problem for name, split in manifest.splits.items() for problem in _changed_bytes(name, split, found)]
     return _summary(found, manifest.splits, problems)
 
 
-def _unknown_folders(root: Path, split: str, manifest: Manifest) -> list[str]:
-    """Return a problem for each entry of a labelled split's folder that is not a class of the manifest."""
+def _unknown_entries(root: Path, split: str, manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Return problems and notes about the entries of a labelled split's folder that are no class of the manifest.
+
+    A folder with images is a problem, because torchvision would read it as a class. All else is ignored by every
+    loader.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
     if not manifest.splits[split].per_class or not (root / split).is_dir():
-        return []
+        return problems, notes
     known = {entry.wnid for entry in manifest.classes}
-    unknown = sorted(path for path in (root / split).iterdir() if path.name not in known)
-    return [f"{path} is not a class of the manifest, but a loader would read it as one; remove it" for path in unknown]
+    for path in sorted(path for path in (root / split).iterdir() if path.name not in known):
+        if path.is_dir() and not path.name.startswith(HIDDEN) and image_files(path):
+            problems.append(
+                f"{path} is not a class of the manifest, and its images are no samples; "
+                f"move it out of {root / split}, or prepare the root again to take it"
+            )
+        else:
+            notes.append(_stranger(path))
+    return problems, notes
+
+
+def _stranger(path: Path) -> str:
+    return f"{path} is no image of the data set, and every loader ignores it"
 
 
 def _changed_bytes(name: str, split: Split, found: Sequence[CheckResult]) -> list[str]:
@@ -97,7 +146,9 @@ def _check_folder(
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries, others = divided(folder)
+    files = [Path(entry.path) for entry in entries]
+    strangers = tuple(_stranger(Path(entry.path)) for entry in others)
     problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
     odd: list[str] = []
     size = 0
@@ -115,7 +166,7 @@ def _check_folder(
         odd += odd_notes(data, file.name, str(file))
         count(1)
     classes = frozenset([label] if files and label >= 0 else [])
-    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd))
+    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd), strangers)
 
 
 def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
@@ -130,4 +181,5 @@ def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequ
             for split, held in parts.items()
         },
         odd=tuple(line for part in found for line in part.odd),
+        strangers=tuple(line for part in found for line in part.strangers),
     )

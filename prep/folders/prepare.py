@@ -17,6 +17,7 @@ from ..base.output import PARTIAL, finish_output, mark_as_damaged, require_room,
 from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
+from ..shards.current import stale_shards
 from ..sources.agreement import agreed_parts, check_complete, report_subset, units_of
 from ..sources.label_lists import LabelList
 from ..sources.parts import Counts, Part, Unit
@@ -47,6 +48,8 @@ def prepare(
         digests, counts = _write(todo, found.label_lists, out, request, workers, progress)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
         finish_output(out, manifest)
+        if problem := stale_shards(out):
+            notice(f"the shards are now old: {problem}")
     else:
         manifest = renamed(out, before, request)
     if request.classes is None:
@@ -120,7 +123,7 @@ def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Pa
 
 def _delete(parts: Sequence[Part], out: Path, workers: int, progress: Progress, notice: Notice) -> None:
     """Delete the sources when every image that was made of them is there and decodes."""
-    found = verify(out, decode=True, workers=workers, progress=progress)
+    found = verify(out, decode=True, workers=workers, progress=progress, shards=False)
     if not found.ok:
         raise OutputError(f"the sources were kept: {found.problems[0]}; see all with: feedline verify {out} --decode")
     for path in dict.fromkeys(part.source for part in parts):

@@ -1,4 +1,4 @@
-"""What goes into which shard: the order of the samples, the keys they may have, and where the shards are cut."""
+"""What goes into which shard: the order of the samples, and where the shards are cut."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..base.errors import DatasetError, OutputError
+from ..base.errors import OutputError
 from ..base.manifest import Order
 from .encode import EncodeSpec
 from .order import sample_order
@@ -16,7 +16,6 @@ from .samples import Sample
 # A small split is cut into 16 all the same, so that 16 workers or streams can share it.
 MIN_SHARDS = 16
 SHARD_SIZE = 256_000_000
-MAX_NAME = 100  # characters: the name field of a USTAR header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +44,7 @@ class ShardSpec(EncodeSpec):
 
 
 def plan_shards(samples: Sequence[Sample], spec: ShardSpec) -> list[list[Sample]]:
-    """Return the samples of each shard: in the spec's order, cut where the bytes are even.
-
-    Raises DatasetError for a name that no reader can hold and for two samples with one key.
-    """
-    _check_keys(samples)
+    """Return the samples of each shard: in the spec's order, cut where the bytes are even."""
     ordered = [samples[index] for index in sample_order(len(samples), spec.order, spec.seed).tolist()]
     sizes = np.array([sample.size for sample in ordered], dtype=np.int64)
     total = max(1, int(sizes.sum()))
@@ -58,22 +53,6 @@ def plan_shards(samples: Sequence[Sample], spec: ShardSpec) -> list[list[Sample]
     cuts = np.flatnonzero(np.diff(number)) + 1
     bounds = [0, *cuts.tolist(), len(ordered)]
     return [ordered[start:stop] for start, stop in pairwise(bounds) if start < stop]
-
-
-def _check_keys(samples: Sequence[Sample]) -> None:
-    """Raise DatasetError for names that some reader would split, cut, skip or confuse."""
-    seen: dict[str, Sample] = {}
-    for sample in samples:
-        key = sample.key
-        plain = key.isascii() and key.isprintable() and not {".", " "} & set(key)
-        if not plain or not key or key.startswith("__") or len(key) + len(".json") > MAX_NAME:
-            raise DatasetError(
-                f"{sample} cannot become a key: at most 95 ASCII characters without dot, space or leading '__'; "
-                f"rename it"
-            )
-        if key in seen:
-            raise DatasetError(f"{sample} and {seen[key]} have the same key {key}; rename one")
-        seen[key] = sample
 
 
 def _is_plain(name: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, Manifest, Source
+from ..images.files import image_files
 from ..sources.reader import Location, Reader
 
 
@@ -18,14 +19,16 @@ class Sample:
     """One image with its label, and where its bytes lie."""
 
     name: str
-    """The file's name in the data set, such as "n01440764_18.JPEG"; without its extension it is the key in a shard."""
+    """The file's name in the data set, such as "n01440764_18.JPEG"."""
     label: int
     size: int
     location: Location
+    alias: str = ""
+    """The key in a shard if it is not the name without its extension; see ``keys``."""
 
     @property
     def key(self) -> str:
-        return self.name.rpartition(".")[0]
+        return self.alias or self.name.rpartition(".")[0]
 
     @property
     def path(self) -> Path:
@@ -75,7 +78,8 @@ class SampleReader:
 def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     """Return a labelled split's images by sample index: sorted by wnid, then file name.
 
-    Raises DatasetError if the folders are not what the manifest says.
+    Files that are no images are ignored, as by every loader. Raises DatasetError if the images are not as many as the
+    manifest says.
     """
     expected = manifest.splits.get(split)
     if expected is None or not expected.per_class:
@@ -83,8 +87,10 @@ def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     samples: list[Sample] = []
     for label, entry in enumerate(manifest.classes):
         folder = root / split / entry.wnid
-        found = sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
-        samples += [Sample(path.name, label, path.stat().st_size, Location(folder, path.name)) for path in found]
+        samples += [
+            Sample(entry.name, label, entry.stat().st_size, Location(folder, entry.name))
+            for entry in image_files(folder)
+        ]
     if len(samples) != expected.images:
         raise DatasetError(
             f"{root / split} has {len(samples)} images where the manifest says {expected.images}; "

@@ -17,12 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from ..base.documents import write_atomically
+from ..base.errors import DatasetError
 from ..base.manifest import ShardManifest, ShardSplit
+from ..base.names import is_plain_path
+from ..base.progress import Notice, quiet
 from ..images.geometry import Geometry
-from .index import IndexBuilder, index_path
+from .index import SUFFIX, IndexBuilder, index_path
 
 DALI = ".idx"
 TIMM = "_info.json"
+NUMPY = b"\x93NUMPY"
+JSON_HEADS = (b'{\n "splits": {', b'{\n "__kind__": "wids-shard-index-v1"')
 TIMM_SPLITS = {"val": "validation"}  # the names that timm's own scripts use
 
 
@@ -84,15 +89,65 @@ def set_indexes(directory: Path, manifest: ShardManifest) -> dict[Path, bytes]:
     return contents
 
 
-def write_all(contents: dict[Path, bytes]) -> None:
-    """Write each index that differs under a temporary name, flush it to the disk, and rename it."""
+def write_all(contents: dict[Path, bytes], notice: Notice = quiet) -> None:
+    """Write each index that differs under a temporary name, flush it to the disk, and rename it.
+
+    A file that feedline did not write is never replaced. It is reported to ``notice``; in place of feedline's own
+    index it raises DatasetError.
+    """
     for path in stale(contents):  # Windows does not replace a file that somebody has mapped: a training run, say
-        write_atomically(path, contents[path])
+        if not is_foreign(path):
+            write_atomically(path, contents[path])
+        elif path.suffix == SUFFIX:
+            raise DatasetError(
+                f"{path} was not written by feedline, and feedline's index must lie there; "
+                f"move it to another folder and run again"
+            )
+        else:
+            notice(f"left as it is: {path}, which feedline did not write; to get feedline's, move it and run again")
 
 
 def stale(contents: dict[Path, bytes]) -> list[Path]:
     """Return the indexes that are missing or hold something else."""
     return [path for path, data in contents.items() if not _holds(path, data)]
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether the file in the place of an index was written by another program, or edited by the user.
+
+    feedline's own files are recognised by their form. A JSON file has exactly the keys that feedline writes, in its
+    layout, and names shards by local paths; a damaged one has its first bytes. A file of zeros is a lost write.
+    """
+    if not path.is_file():
+        return path.exists()
+    data = path.read_bytes()
+    if not data.strip(b"\0") or data.startswith(NUMPY):  # an index that was copied to a wrong name, for example
+        return False
+    if path.suffix == DALI:
+        return not data.startswith(b"v1.2 ")
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return not data.startswith(JSON_HEADS)
+    return not (_has_own_form(value) and _json(value).strip() == data.strip())
+
+
+def _has_own_form(value: Any) -> bool:
+    """Return whether a document has the keys of timm's or wids' index as feedline writes them, and local names."""
+    try:
+        if tuple(value) == ("splits",):
+            held, keys = list(value["splits"].values()), ("name", "num_samples", "filenames", "shard_lengths")
+            names = [name for split in held for name in split["filenames"]]
+        else:
+            held, keys = value["shardlist"], ("url", "nsamples", "filesize")
+            names = [shard["url"] for shard in held]
+            if tuple(value) != ("__kind__", "wids_version", "name", "shardlist"):
+                return False
+        return all(tuple(entry) == keys for entry in held) and all(map(is_plain_path, names))
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -23,6 +23,7 @@ from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
+from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
@@ -55,7 +56,7 @@ def write_shards(
     the run.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
-    DatasetError for an unfinished or changed root and for names that no reader can hold, OutputError if ``out`` holds
+    DatasetError for an unfinished or changed root, OutputError if ``out`` holds
     something else or has no room.
     """
     spec, out = spec or ShardSpec(), out or default_place(source)
@@ -66,6 +67,7 @@ def write_shards(
     job = _job(opened, spec)
     found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
+    _report_aliases(plan, notice)
     if (out / MANIFEST).is_file():
         return _finished(out, found, spec, plan)
     if fresh:
@@ -110,13 +112,23 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
     plan = {
         split: [
             ShardTask(name=f"{prefix}-{split}-{number:06d}.tar", samples=held, classes=found.classes, spec=spec)
-            for number, held in enumerate(plan_shards(samples, spec))
+            for number, held in enumerate(plan_shards(with_keys(samples, found.classes), spec))
         ]
         for split, samples in found.splits.items()
     }
     if not any(plan.values()):
         raise DatasetError("there is no labelled image to shard; prepare a train or val split first: feedline prep")
     return plan
+
+
+def _report_aliases(plan: Plan, notice: Notice) -> None:
+    """Report the samples whose key is not the stem of their file's name."""
+    changed = [sample for held in plan.values() for task in held for sample in task.samples if sample.alias]
+    if changed:
+        notice(
+            f"{len(changed)} samples have a key that differs from the file's name, which several samples share or some "
+            f"reader cannot hold: {changed[0].name} becomes {changed[0].key}"
+        )
 
 
 def _room(images: Sequence[int], spec: ShardSpec) -> int:
@@ -153,7 +165,12 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         seed=spec.seed,
         classes=found.classes,
         splits={
-            split: ShardSplit(samples=sum(len(task.samples) for task in held), shards=tuple(next(shards) for _ in held))
+            split: ShardSplit(
+                samples=len(found.splits[split]),
+                shards=tuple(next(shards) for _ in held),
+                per_class=_per_class(found, split),
+                source_bytes=sum(sample.size for sample in found.splits[split]),
+            )
             for split, held in plan.items()
         },
         short_side=short_side,
@@ -161,6 +178,11 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         metadata=spec.metadata,
         passed_through=dict(sorted(sum((Counter(entry.passed_through) for entry in written), Counter[str]()).items())),
     )
+
+
+def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
+    counts = Counter(sample.label for sample in found.splits[split])
+    return tuple(counts[label] for label in range(len(found.classes)))
 
 
 def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
@@ -185,11 +207,16 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         and (held.order, held.seed, held.metadata) == (spec.order, spec.seed, spec.metadata)
         and (held.encode, held.short_side, held.quality) == (spec.encode, *_resizing(spec))
         and {split: [(s.name, s.samples) for s in entry.shards] for split, entry in held.splits.items()} == asked
+        and all(entry.per_class in ((), _per_class(found, split)) for split, entry in held.splits.items())
+        and all(
+            entry.source_bytes in (None, sum(sample.size for sample in found.splits[split]))
+            for split, entry in held.splits.items()
+        )
     )
     if not same:
         raise OutputError(
             f"{out} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
-            f"{', '.join(held.splits)}); delete it or choose another directory with --out"
+            f"{', '.join(held.splits)}); move it away or choose another directory with --out"
         )
     return held
 

@@ -100,6 +100,7 @@ def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:
         "ok": True,
         "problems": [],
         "odd": [],
+        "strangers": [],
         "splits": {
             "train": {"classes": 2, "images": 12},
             "val": {"classes": 2, "images": 12},

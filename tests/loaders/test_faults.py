@@ -8,15 +8,26 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from feedline.loaders import LOADERS, Loader, loader_versions, open_loader
+from feedline.cli.main import run
+from feedline.loaders import LOADERS, Loader, loader_versions, open_loader, readable_loaders
 from feedline.loaders.support import encoded
-from feedline.prep import SHARDS, LoaderError, LoaderUnavailable, SampleError
+from feedline.prep import (
+    MANIFEST,
+    SHARDS,
+    DatasetError,
+    LoaderError,
+    LoaderUnavailable,
+    SampleError,
+    read_manifest,
+    write_document,
+)
 
 from .contract import COVERING, require_loader, spec_of
 
@@ -128,6 +139,75 @@ def test_a_vanished_file_is_named(folder_name: str, workers: int, folders: Path)
         target.unlink()
         with pytest.raises(SampleError, match=target.stem):
             list(loader)
+
+
+def test_files_that_are_no_samples_are_ignored_by_every_loader(folder_name: str, folders: Path) -> None:
+    """Whatever systems and programs leave in class folders and next to them; an image too many is refused by all."""
+    with closing(open_loader(folder_name, spec_of(folders))) as loader:
+        before = [(batch.indexes.tolist(), batch.labels.tolist()) for batch in loader]
+    place = next(path for path in sorted((folders / "train").iterdir()))
+    for name in (".DS_Store", "Thumbs.db", "._x.JPEG", ".x.jpg", "x.tif", "README", "../.DS_Store", "../@eaDir/y.jpg"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"stranger")
+    for name in (".ipynb_checkpoints", "@eaDir", "thumbnails"):
+        (place / name).mkdir()
+        (place / name / "x.JPEG").write_bytes(b"stranger")
+    with closing(open_loader(folder_name, spec_of(folders))) as loader:
+        assert [(batch.indexes.tolist(), batch.labels.tolist()) for batch in loader] == before
+
+    shutil.copy(next(place.glob("n*.JPEG")), place / "more.JPEG")
+    with pytest.raises(DatasetError, match=r"has 85 images.* 84; .*feedline verify"):
+        open_loader(folder_name, spec_of(folders))
+
+
+def test_a_class_without_images_keeps_its_index_in_every_loader(folder_name: str, folders: Path) -> None:
+    """A class that only val has lacks its folder in train, or has an empty one."""
+    manifest = read_manifest(folders)
+    victim, train = folders / "train" / manifest.classes[1].wnid, manifest.splits["train"]
+    shutil.rmtree(victim)
+    counts = {"images": train.images - train.per_class[1], "per_class": (21, 0, 21, 21)}
+    splits = {**manifest.splits, "train": replace(train, **counts)}
+    write_document(folders / MANIFEST, replace(manifest, splits=splits))
+    for make in (lambda: None, victim.mkdir):
+        make()
+        with closing(open_loader(folder_name, spec_of(folders))) as loader:
+            labels = sorted(label for batch in loader for label in batch.labels.tolist())
+        assert labels == [0] * 21 + [2] * 21 + [3] * 21
+
+
+@pytest.fixture
+def old_shards(root: Path, tmp_path: Path) -> Path:
+    """A root whose shards were written before the class folders got a further class."""
+    copy = Path(shutil.copytree(root, tmp_path / "grown"))
+    manifest = read_manifest(copy)
+    (copy / "train" / "n00000001").mkdir()
+    first = replace(manifest.classes[0], wnid="n00000001", name="more")
+    splits = {name: replace(split, per_class=(0, *split.per_class)) for name, split in manifest.splits.items()}
+    splits = {name: split if name != "test" else manifest.splits[name] for name, split in splits.items()}
+    write_document(copy / MANIFEST, replace(manifest, classes=(first, *manifest.classes), splits=splits))
+    return copy
+
+
+def test_old_shards_are_refused_by_every_loader_that_reads_them(name: str, old_shards: Path) -> None:
+    """Their class indexes mean other classes than those of the class folders; imagefolder reads the folders."""
+    if LOADERS[name].needs == "folders":
+        with closing(open_loader(name, spec_of(old_shards))) as loader:
+            assert sum(len(batch.indexes) for batch in loader) == SAMPLES
+    else:
+        with pytest.raises(LoaderError, match=r"the shards have 4 classes and the class folders 5; .* feedline shard "):
+            open_loader(name, spec_of(old_shards))
+
+
+def test_no_loader_is_chosen_for_old_shards(old_shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by `--loader auto` nor by bench; without the shards the class folders are read."""
+    assert run(["train", str(old_shards), "--out", str(old_shards / "run"), "--epochs", "1", "--device", "cpu"]) == 1
+    assert "the shards have 4 classes and the class folders 5" in " ".join(capsys.readouterr().err.split())
+    assert run(["bench", str(old_shards), "--out", str(old_shards / "bench")]) == 1
+    assert "the shards have 4 classes and the class folders 5" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(LoaderError, match="the shards have 4 classes"):
+        readable_loaders(old_shards)
+    (old_shards / SHARDS).rename(old_shards / "old")
+    assert "imagefolder" in readable_loaders(old_shards)
 
 
 def test_a_gpu_that_is_not_there_is_refused(name: str, root: Path) -> None:

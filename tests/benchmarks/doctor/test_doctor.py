@@ -1,6 +1,7 @@
 """The doctor: invented machines get known findings, and the real machine is examined."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from feedline.benchmarks.doctor.doctor import run_checks, usable
 from feedline.benchmarks.doctor.finding import Finding
 from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, TorchBuild, collect_facts
 from feedline.cli.main import run as feedline
+from feedline.prep import MANIFEST, SHARDS, read_manifest, write_document
 
 HEALTHY = MachineFacts(
     environment=Environment(
@@ -288,3 +290,17 @@ def test_a_missing_library_is_a_finding_with_its_command(tmp_path: Path) -> None
 
     assert found["loaders"]["level"] == "warning" and "imagefolder" in found["loaders"]["found"]
     assert found["loaders"]["mend"].startswith("pip install")
+
+
+def test_old_shards_in_the_folder_get_a_warning_with_the_command(root: Path, tmp_path: Path) -> None:
+    """The facts come from the manifests; a folder without them has no such finding."""
+    copy = Path(shutil.copytree(root, tmp_path / "data"))
+    assert not [finding for finding in run_checks(collect_facts(copy)) if finding.subject == "shards"]
+    manifest = read_manifest(copy)
+    train = replace(manifest.splits["train"], images=85)
+    write_document(copy / MANIFEST, replace(manifest, splits={**manifest.splits, "train": train}))
+
+    finding = about(collect_facts(copy), "shards")
+    assert finding.level == "warning"
+    assert "train has 84 samples in the shards and 85 images in the class folders" in finding.found
+    assert finding.mend == f"move {copy / SHARDS} away, then write the shards again: feedline shard {copy}"

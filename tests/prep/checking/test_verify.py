@@ -6,6 +6,7 @@ import shutil
 import struct
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from feedline.cli.main import run
 from feedline.prep import (
     DatasetError,
     SyntheticSpec,
+    list_samples,
     prepare_imagenet,
+    read_manifest,
     read_shard_manifest,
     verify,
+    write_document,
     write_shards,
     write_synthetic,
 )
@@ -106,6 +110,7 @@ def class_gone(path: Path) -> str:
 
 def stranger(path: Path) -> str:
     (path.parent.parent / "n99999999").mkdir()
+    shutil.copy(path, path.parent.parent / "n99999999")
     return f"{path.parent.parent / 'n99999999'} is not a class of the manifest"
 
 
@@ -207,3 +212,63 @@ def test_the_exit_code_is_0_for_whole_and_1_for_damaged_data(
     (root / "manifest.json").write_text('{"format": "feedline-dataset"')
     with pytest.raises(DatasetError, match="is not a Manifest document"):
         verify(root)
+
+
+STRANGERS = (
+    "train/{wnid}/.DS_Store",
+    "train/{wnid}/Thumbs.db",
+    "train/{wnid}/README",
+    "train/{wnid}/._n01440764_18.JPEG",
+    "train/{wnid}/.hidden.jpg",
+    "train/{wnid}/scan.tif",
+    "train/{wnid}/notes.xml",
+    "train/{wnid}/.ipynb_checkpoints/n01440764_18-checkpoint.JPEG",
+    "train/{wnid}/@eaDir/n01440764_18.JPEG@SynoEAStream",
+    "train/{wnid}/thumbnails/n01440764_18.JPEG",
+    "train/.DS_Store",
+    "train/@eaDir/x.jpg",
+    "train/__MACOSX/x.jpg",
+    "val/desktop.ini",
+)
+
+
+@pytest.mark.parametrize("name", [*STRANGERS, "train/n99999999/", "val/n99999999/"])
+def test_a_file_that_is_no_sample_is_a_note(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It stays, it is named once, the root is whole, and shard reads the root as before."""
+    wnid = image(root).parent.name
+    path = root / name.format(wnid=wnid)
+    if name.endswith("/"):
+        path.mkdir()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"stranger")
+    before = {split: list_samples(root, read_manifest(root), split) for split in ("train", "val")}
+
+    assert run(["verify", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (line,) = found["strangers"]
+    noted = Path(line.partition(" is no image of the data set, and every loader ignores it")[0])
+    assert noted == path or noted in path.parents
+    assert {split: len(samples) for split, samples in before.items()} == {"train": 12, "val": 12}
+    assert path.exists() and write_shards(root) == read_shard_manifest(root / "shards")
+
+
+def test_a_class_that_only_val_has_and_an_empty_class_are_whole(root: Path) -> None:
+    """Prep lists the classes of all splits, so a class may have no images in one of them, with or without a folder."""
+    manifest = read_manifest(root)
+    wnid = manifest.classes[0].wnid
+    shutil.rmtree(root / "train" / wnid)
+    train = manifest.splits["train"]
+    size = sum(path.stat().st_size for path in (root / "train").rglob("*.JPEG"))
+    counts = {"images": train.images - train.per_class[0], "per_class": (0, *train.per_class[1:]), "bytes": size}
+    write_document(
+        root / "manifest.json", replace(manifest, splits={**manifest.splits, "train": replace(train, **counts)})
+    )
+    shutil.rmtree(root / "shards")
+
+    assert verify(root, decode=True).ok
+    (root / "train" / wnid).mkdir()
+    assert verify(root, decode=True).ok
+    shards = write_shards(root)
+    assert shards.splits["train"].per_class == (0, 6) and shards.splits["val"].per_class == (6, 6)
+    assert verify(root).ok and verify(root / "shards").ok

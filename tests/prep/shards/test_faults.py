@@ -100,27 +100,6 @@ def test_a_directory_of_something_else_is_left_alone(root: Path, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("stem", ["two.dots", "ein hase", "__meta", "straße", "x" * 97])
-def test_names_that_some_reader_splits_are_refused(stem: str, folders: Path) -> None:
-    """A key that webdataset, DALI or tar would cut differently never gets into a shard."""
-    victim = sorted((folders / "train").rglob("*.JPEG"))[0]
-    victim.rename(victim.with_name(stem + ".JPEG"))
-
-    with pytest.raises(DatasetError, match="cannot become a key"):
-        write_shards(folders)
-    assert not (folders / "shards" / "manifest.json").exists()
-
-
-def test_two_samples_with_one_key_are_refused(folders: Path) -> None:
-    """Readers group by key, so the second image would silently vanish or join the first."""
-    first, second = sorted((folders / "train").iterdir())[:2]
-    victim, twin = sorted(first.iterdir())[0], sorted(second.iterdir())[0]
-    twin.rename(second / victim.name)
-
-    with pytest.raises(DatasetError, match="have the same key"):
-        write_shards(folders)
-
-
 def test_a_root_that_lost_images_is_refused(folders: Path) -> None:
     """Counts are compared with the manifest before anything is written."""
     sorted((folders / "train").rglob("*.JPEG"))[0].unlink()

@@ -199,16 +199,6 @@ def test_an_index_that_is_right_is_left_alone(shards: Path) -> None:
     assert lost.is_file() and len(mapped)
 
 
-def test_shards_without_a_split_in_their_names_are_train(tmp_path: Path) -> None:
-    """As makers of a single set name them; the data set is called as its folder."""
-    (tmp_path / "cats").mkdir()
-    write_tar(tmp_path / "cats" / "00000.tar", [("a.jpg", image()), ("a.cls", b"0")])
-    manifest = index_shards(tmp_path / "cats")
-
-    assert manifest.dataset == "cats"
-    assert manifest.splits["train"].samples == 1
-
-
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -226,7 +216,7 @@ def test_samples_that_cannot_be_indexed_are_named(
     members: list[tuple[str, bytes]], message: str, tmp_path: Path
 ) -> None:
     """One sentence with the shard, the key and what is missing; no manifest appears."""
-    write_tar(tmp_path / "x.tar", members)
+    write_tar(tmp_path / "train.tar", members)
 
     with pytest.raises(DatasetError, match=message):
         index_shards(tmp_path)
@@ -238,15 +228,15 @@ def test_what_is_no_finished_set_is_not_indexed(root: Path, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="holds no shard"):
         index_shards(tmp_path / "empty")
-    with pytest.raises(DatasetError, match="is not a ShardManifest document"):
+    with pytest.raises(DatasetError, match=r"is a prepared root, not a folder of shards; give its shards: .*shards$"):
         index_shards(root)
     (tmp_path / "empty" / ".partial").mkdir()
     with pytest.raises(DatasetError, match="is unfinished; run the same feedline shard again"):
         index_shards(tmp_path / "empty")
     (tmp_path / "cut").mkdir()
-    write_tar(tmp_path / "cut" / "x.tar", [("a.jpg", b"x" * 5000), ("a.cls", b"0")])
-    whole = (tmp_path / "cut" / "x.tar").read_bytes()
-    (tmp_path / "cut" / "x.tar").write_bytes(whole[:3000])
+    write_tar(tmp_path / "cut" / "train.tar", [("a.jpg", b"x" * 5000), ("a.cls", b"0")])
+    whole = (tmp_path / "cut" / "train.tar").read_bytes()
+    (tmp_path / "cut" / "train.tar").write_bytes(whole[:3000])
     with pytest.raises(SourceError, match="is truncated"):
         index_shards(tmp_path / "cut")
 
