@@ -17,7 +17,7 @@ from ..base.output import PARTIAL, finish_output, mark_as_damaged, require_room,
 from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
-from ..sources.agreement import agreed_parts, check_complete, report_subset, units_of
+from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, units_of
 from ..sources.label_lists import LabelList
 from ..sources.parts import Counts, Part, Unit
 from ..sources.recognise import Recognised
@@ -49,6 +49,7 @@ def prepare(
         finish_output(out, manifest)
     else:
         manifest = renamed(out, before, request)
+    report_left_out(found, notice)
     if request.classes is None:
         report_subset(parts, len(manifest.classes), notice)
     if request.delete_source:

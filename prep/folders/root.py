@@ -15,9 +15,9 @@ from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_
 from ..base.output import JOB, PARTIAL, OutputJob
 from ..labels.imagenet import class_names
 from ..sources.agreement import source_of
+from ..sources.naming import SPLITS
 from ..sources.parts import Counts, Part
 from ..sources.request import Request
-from ..sources.streams import SPLITS
 from .write import split_of
 
 

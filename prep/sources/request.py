@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .streams import SPLITS
+from .naming import SPLITS
 
 Checksum = Literal["size", "md5", "none"]
 
