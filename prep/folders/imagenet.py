@@ -52,6 +52,7 @@ def prepare_imagenet(
         checksum=checksum,
         classes=read_classes(classes) if classes else None,
         names=read_names(names_file) if names_file else {},
+        split_from=split_from or {},
         delete_source=delete_source,
     )
     return prepare(found, out, request, workers=workers, progress=progress, notice=notice)

@@ -27,6 +27,8 @@ def job_of(parts: Sequence[Part], request: Request) -> OutputJob:
         "sources": [_line(source_of(part, request)) for part in parts],
         "classes": sorted(request.classes or ()),
     }
+    if request.split_from:
+        settings["split_from"] = [f"{name}={split}" for name, split in sorted(request.split_from.items())]
     return OutputJob(command=request.command, settings=settings)
 
 
