@@ -14,7 +14,7 @@ from ..base.errors import SourceError
 from ..base.manifest import Source
 from ..base.progress import Notice
 from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, is_official
-from .class_tars import CLASS_TARS, PACKED_TRAIN, TRAIN_ARCHIVE
+from .class_tars import CLASS_TARS, PACKED_TRAIN, REPACKED_TRAIN, TRAIN_ARCHIVE
 from .label_lists import LabelList, check_labels
 from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, SPLITS
 from .parts import IMAGENET, Counts, Keep, Part, Unit
@@ -80,7 +80,7 @@ def check_complete(
         per_class = {wnid: files for found, _, wnid, files in places if found == split and wnid}
         images = sum(files for found, _, _, files in places if found == split)
         check_counts(split, per_class, images, str(source))
-        if held[0].layout in OFFICIAL_TARS and is_official(split, per_class, images):
+        if held[0].layout in OFFICIAL_TARS and not held[0].streamed and is_official(split, per_class, images):
             check_bytes(split, source)
             official[source] = split
         for item in label_lists if split == "train" else ():
@@ -118,7 +118,7 @@ def _report(parts: Sequence[Part], found: Recognised, notice: Notice) -> None:
 
 
 def _together(parts: Sequence[Part], request: Request) -> list[Part]:
-    """Return the parts, those that share class folders made to; raise SourceError for parts that do not go together."""
+    """Return the parts, with shared units where several hold a split; raise SourceError for a conflict."""
     if not parts:
         raise SourceError(f"the sources hold nothing of {', '.join(request.splits)}; give an archive of it")
     names = {part.dataset for part in parts}
@@ -147,7 +147,12 @@ def _is_several(one: Part, other: Part) -> bool:
 
 
 def _is_set(one: Part, other: Part) -> bool:
-    """Whether two archives of class folders may hold pieces of one split, and which is which is known."""
+    """Whether two archives of class folders may hold pieces of one split, and which is which is known.
+
+    What a compressed tar of a tree holds is not known before it is read. An image that comes twice stops the command.
+    """
+    if any(part.streamed and len(part.splits) > 1 for part in (one, other)):
+        return True
     if not (one.layout == other.layout == CLASS_FOLDERS and one.source.is_file() and other.source.is_file()):
         return False
     if not (one.guessed or other.guessed):
@@ -174,7 +179,9 @@ def _conflict(one: Part, other: Part, split: str) -> SourceError:
         return unnamed_splits(where, names, f"{one.source} {other.source}")
     if one.layout == other.layout:
         return SourceError(f"{where} are both {split} ({one.layout}); give one")
-    archive = next((part for part in (one, other) if part.layout in (*OFFICIAL_TARS, PACKED_TRAIN)), one)
+    archive = next(
+        (part for part in (one, other) if part.layout in (*OFFICIAL_TARS, PACKED_TRAIN, REPACKED_TRAIN)), one
+    )
     return SourceError(
         f"{one.source} ({one.layout}) and {other.source} ({other.layout}) are both {split}, as an archive and what was "
         f"unpacked from it are; give one, such as: feedline prep imagenet {archive.source} --out ROOT"

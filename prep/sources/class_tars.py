@@ -20,11 +20,15 @@ from .reader import Location, Reader
 from .reading import Reading
 
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
+REPACKED_TRAIN = "a tar of class tars, packed again"
 PACKED_TRAIN = "a compressed tar of class tars"
 
 
-def train_archive(path: Path, signed: bool, reading: Reading) -> Part:
-    """Return the part for a tar of class tars, which may be compressed and then is read from front to back."""
+def train_archive(path: Path, name: str, signed: bool, reading: Reading) -> Part:
+    """Return the part for a tar of class tars, the first of which is called ``name``.
+
+    A compressed one is read from front to back.
+    """
     packed = compression_of(path) is not None
     units = bind(_packed_units if packed else _archive_units, path, reading)
     if reading.count:
@@ -35,7 +39,7 @@ def train_archive(path: Path, signed: bool, reading: Reading) -> Part:
     return Part(
         source=path,
         splits=(reading.splits.of_source(path) or "train",),
-        layout=PACKED_TRAIN if packed else TRAIN_ARCHIVE,
+        layout=PACKED_TRAIN if packed else TRAIN_ARCHIVE if CLASS_TAR.fullmatch(name) else REPACKED_TRAIN,
         size=path.stat().st_size,
         units=units,
         signed=signed,

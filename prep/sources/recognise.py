@@ -177,7 +177,7 @@ def _tar(path: Path, reading: Reading) -> Recognised:
     if first is not None:
         return Recognised((tar_part(path, first, name, owner == SIGNATURE, reading),), ())
     if CLASS_TAR.fullmatch(base):
-        return Recognised((train_archive(path, owner == SIGNATURE, reading),), ())
+        return Recognised((train_archive(path, name, owner == SIGNATURE, reading),), ())
     if DEVKIT.fullmatch(name.removeprefix("./")):
         return Recognised((), (devkit_archive(path),))
     raise ForeignError(_nothing_in(path, name, reading))

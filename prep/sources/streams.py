@@ -18,25 +18,28 @@ from .parts import Keep, Part, SourceImage, Unit, check_size, keep_all
 from .reader import Location, Reader
 from .reading import ClassHolders, Reading
 
+REPACKED = ", packed again"
+
 
 def tar_part(path: Path, first: Place, name: str, signed: bool, reading: Reading) -> Part:
     """Return the part for a tar whose first image is called ``name`` and belongs at ``first``."""
-    # The official archives have no folders but test/; a flat image in another folder belongs to a whole tree.
-    is_flat = first.layout in MIXABLE - {CLASS_FOLDERS} and name in (first.name, f"./{first.name}")
-    is_test = name == f"test/{first.name}"
-    one_split = is_flat or first.layout in (HF, IMAGENET_V2)
+    # The official archives have no folders but test/; a flat image in another folder may belong to a whole tree.
+    is_flat = first.layout in MIXABLE - {CLASS_FOLDERS}
+    is_plain = is_flat and name in (first.name, f"./{first.name}")
+    one_split = is_plain or first.layout in (HF, IMAGENET_V2)
     compressed = compression_of(path) is not None
     splits = (first.split,) if one_split else SPLITS
-    if reading.count or ((first.guessed or is_test) and not compressed):
+    if reading.count or ((first.guessed or (is_flat and not is_plain)) and not compressed):
         splits = _Tar(path, first, one_split, reading).survey()
-        is_flat = is_flat or (is_test and splits == ("test",))
-    tar = _Tar(path, first, one_split, reading)
+    layout = first.layout
+    if is_flat and (len(splits) > 1 or name not in (first.name, f"test/{first.name}")):
+        layout = CLASS_FOLDERS if len(splits) > 1 else f"{layout}{REPACKED}"
     return Part(
         source=path,
         splits=splits,
-        layout=CLASS_FOLDERS if first.layout in MIXABLE and not is_flat else first.layout,
+        layout=layout,
         size=path.stat().st_size,
-        units=bind(_units, tar),
+        units=bind(_units, _Tar(path, first, one_split, reading)),
         signed=signed,
         guessed=first.guessed,
         streamed=compressed,
