@@ -114,6 +114,13 @@ def synthetic(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Prepare only the classes whose wnids this file contains.",
 )
+@click.option(
+    "--split-from",
+    "split_from",
+    multiple=True,
+    metavar="NAME=SPLIT",
+    help="The split (train, val or test) of a folder or archive whose name does not say it; may be repeated.",
+)
 @NAMES
 @DELETE
 @THREADS
@@ -124,6 +131,7 @@ def imagenet(
     split: str,
     checksum: str,
     classes: Path | None,
+    split_from: tuple[str, ...],
     names_file: Path | None,
     delete_source: bool,
     workers: int,
@@ -144,6 +152,9 @@ def imagenet(
     """
     from ..prep import SPLITS, prepare_imagenet
 
+    chosen = {name: of for name, equals, of in (text.rpartition("=") for text in split_from) if name and equals}
+    if len(chosen) != len(split_from):
+        raise click.UsageError("--split-from needs NAME=SPLIT, each name once, such as: --split-from valid=val")
     _hint(out)
     with progress_bars() as progress:
         prepare_imagenet(
@@ -153,6 +164,7 @@ def imagenet(
             checksum=checksum,  # pyright: ignore[reportArgumentType] - click.Choice
             classes=classes,
             names_file=names_file,
+            split_from=chosen,
             delete_source=delete_source,
             workers=workers,
             progress=progress,

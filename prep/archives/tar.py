@@ -97,7 +97,7 @@ def _parse_header(header: bytes, position: int, archive: str) -> tuple[bytes, st
     name = header[:100].split(b"\0", 1)[0]
     if header[257:263] == b"ustar\0" and header[345]:
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
-    return header[156:157], name.decode("utf-8", "replace"), length
+    return header[156:157], name.decode("utf-8", "surrogateescape"), length
 
 
 def _parse_number(field: bytes) -> int:
@@ -118,7 +118,7 @@ def _parse_extended(kind: bytes, block: bytes, position: int, archive: str) -> d
             f"copy or download it again"
         )
     if kind == b"L":
-        return {"path": block.split(b"\0", 1)[0].decode("utf-8", "replace")}
+        return {"path": block.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")}
     if kind == b"g":  # defaults for all members, such as comments; ImageNet archives need none of them
         return {}
     found: dict[str, str] = {}
@@ -130,7 +130,7 @@ def _parse_extended(kind: bytes, block: bytes, position: int, archive: str) -> d
             if length < 5 or (key == b"size" and not (value.isdigit() and len(value) <= 20)):
                 raise ValueError(length)
             if key in (b"path", b"size"):
-                found[key.decode()] = value.decode("utf-8", "replace")
+                found[key.decode()] = value.decode("utf-8", "surrogateescape")
             block = block[length:]
     except (ValueError, IndexError) as error:
         raise SourceError(

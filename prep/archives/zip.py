@@ -18,6 +18,7 @@ END, END64, LOCATOR, CENTRAL, LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2"
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1, 0x800
 LINK, TYPE = 0o120000, 0o170000
+DOS = (0, 10, 14)  # made on FAT, NTFS or VFAT
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
 
 AGAIN = "copy or download it again"
@@ -43,6 +44,7 @@ class _Entry:
     packed: int
     size: int
     local: int
+    made_on_dos: bool
     length: int
     """Bytes of the entry in the central directory."""
 
@@ -56,7 +58,9 @@ def walk_zip(file: BinaryIO, size: int, archive: str) -> Iterator[ZipMember]:
     position, end, count = _find_directory(file, size, archive)
     while count:
         entry = _read_entry(file, position, archive)
-        yield ZipMember(entry.name, entry.size, position)
+        # Windows PowerShell 5 and old .NET programs write backslashes between folders, against the standard.
+        name = entry.name.replace("\\", "/") if entry.made_on_dos else entry.name
+        yield ZipMember(name, entry.size, position)
         position, count = position + entry.length, count - 1
     if position != end:
         raise SourceError(f"{archive} is damaged (its directory ends at offset {position}, not {end}); {AGAIN}")
@@ -132,7 +136,7 @@ def _read_entry(file: BinaryIO, position: int, archive: str) -> _Entry:
     most = size + (size >> 10) + 64 if method == DEFLATED else size
     if packed > most or (method == STORED and packed != size):
         raise SourceError(f"{archive}: {name!r} has two sizes, {packed} and {size}; {AGAIN}")
-    return _Entry(name, flags, method, crc, packed, size, local, 46 + names + extras + comments)
+    return _Entry(name, flags, method, crc, packed, size, local, made_by >> 8 in DOS, 46 + names + extras + comments)
 
 
 def _zip64(extra: bytes, values: tuple[int, int, int], member: str) -> list[int]:
@@ -150,7 +154,11 @@ def _zip64(extra: bytes, values: tuple[int, int, int], member: str) -> list[int]
 
 
 def _decode_name(name: bytes, flags: int) -> str:
-    return name.decode("utf-8" if flags & UTF8 else "cp437", "replace")
+    """Return a name: the flag says UTF-8, and macOS writes UTF-8 without it; else the standard says code page 437."""
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("utf-8" if flags & UTF8 else "cp437", "replace")
 
 
 def _read(file: BinaryIO, position: int, size: int, archive: str) -> bytes:

@@ -18,7 +18,7 @@ from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
 from ..shards.current import stale_shards
-from ..sources.agreement import agreed_parts, check_complete, report_subset, units_of
+from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, units_of
 from ..sources.label_lists import LabelList
 from ..sources.parts import Counts, Part, Unit
 from ..sources.recognise import Recognised
@@ -52,6 +52,7 @@ def prepare(
             notice(f"the shards are now old: {problem}")
     else:
         manifest = renamed(out, before, request)
+    report_left_out(found, notice)
     if request.classes is None:
         report_subset(parts, len(manifest.classes), notice)
     if request.delete_source:

@@ -15,9 +15,9 @@ from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_
 from ..base.output import JOB, PARTIAL, OutputJob
 from ..labels.imagenet import class_names
 from ..sources.agreement import source_of
+from ..sources.naming import SPLITS
 from ..sources.parts import Counts, Part
 from ..sources.request import Request
-from ..sources.streams import SPLITS
 from .write import split_of
 
 
@@ -27,6 +27,8 @@ def job_of(parts: Sequence[Part], request: Request) -> OutputJob:
         "sources": [_line(source_of(part, request)) for part in parts],
         "classes": sorted(request.classes or ()),
     }
+    if request.split_from:
+        settings["split_from"] = [f"{name}={split}" for name, split in sorted(request.split_from.items())]
     return OutputJob(command=request.command, settings=settings)
 
 

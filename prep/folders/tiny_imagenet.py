@@ -9,8 +9,8 @@ from ..base.manifest import Manifest
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_names
+from ..sources.naming import SPLITS
 from ..sources.request import Request
-from ..sources.streams import SPLITS
 from ..sources.tiny_imagenet import ANNOTATIONS, recognise_tiny
 from .prepare import prepare
 

@@ -14,7 +14,7 @@ from ..base.errors import DatasetError
 from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest
 from ..base.names import MAX_DEPTH, is_plain_path
 from ..base.progress import Notice
-from ..sources.split_names import split_of_name
+from ..sources.naming import split_named
 
 SHARD = ".tar"
 # The word before the number, as feedline and most tools name shards: it counts more than a split's name elsewhere.
@@ -72,7 +72,7 @@ def data_set_of(path: str) -> str:
     """Return the part of a shard's name before its split, such as "birds" of "birds-train-000000.tar"."""
     stem = NUMBER.sub("", _stem(path))
     match = LAST_WORD.search(stem)
-    if match is None or split_of_name(match[1]) is None:
+    if match is None or split_named(match[1]) is None:
         return ""
     return stem[: match.start()]
 
@@ -133,14 +133,14 @@ def _split_of(path: str, top: str, split_from: Mapping[str, str], directory: Pat
             return split_from[name]
     stem, folders = _stem(path), path.split("/")[-2::-1] if "/" in path else []
     last = LAST_WORD.search(NUMBER.sub("", stem))
-    own = (split_of_name(last[1]) if last else None) or split_of_name(stem)
-    outer = next((split for split in map(split_of_name, folders) if split), None)
+    own = (split_named(last[1]) if last else None) or split_named(stem)
+    outer = next((split for split in map(split_named, folders) if split), None)
     if own and outer and own != outer:
         raise DatasetError(
             f"{directory / path} is {own} by its name and {outer} by its folder; say which it is: "
             f"{_index_only(directory)} --split-from {_quoted(folders[0])}=SPLIT"
         )
-    return own or outer or (split_of_name(top) if top.isalpha() else None)  # not of "test_run_3", a name of something
+    return own or outer or (split_named(top) if top.isalpha() else None)  # not of "test_run_3", a name of something
 
 
 def _names_of(path: str, top: str) -> list[str]:

@@ -17,7 +17,7 @@ from ..base.manifest import MANIFEST, ClassEntry, Source, read_manifest
 from ..base.output import PARTIAL
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.imagenet import class_names
-from ..sources.agreement import agreed_parts, check_complete, report_subset, source_of, units_of
+from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, source_of, units_of
 from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
 from ..sources.reader import Location, Reader
 from ..sources.recognise import Recognised, TinyImagenetError, recognise
@@ -108,6 +108,7 @@ def list_source(source: Unprepared, scratch: dict[Path, Path], progress: Progres
         listed.add_part(part, scratch.get(part.source), progress)
     check_complete(source.parts, listed.counts, source.found.label_lists, _request_of(source))
     wnids = sorted(listed.wnids)
+    report_left_out(source.found, notice)
     report_subset(source.parts, len(wnids), notice)
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     names = {**class_names(), **source.found.names}

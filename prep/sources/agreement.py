@@ -4,20 +4,23 @@ Conflicts and label lists are checked before an image is read. Counts are known 
 and ``feedline shard`` call these checks, so that one refuses what the other refuses.
 """
 
+import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..base.errors import SourceError
 from ..base.manifest import Source
 from ..base.progress import Notice
 from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, is_official
-from .class_tars import CLASS_TARS, TRAIN_ARCHIVE
+from .class_tars import CLASS_TARS, PACKED_TRAIN, REPACKED_TRAIN, TRAIN_ARCHIVE
 from .label_lists import LabelList, check_labels
-from .naming import FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF
-from .parts import IMAGENET, Counts, Part, Unit
+from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, SPLITS
+from .parts import IMAGENET, Counts, Keep, Part, Unit
+from .reading import listed, unnamed_splits
 from .recognise import Recognised
 from .request import Request
-from .streams import SPLITS
 
 SEVERAL = (HF, FLAT_TRAIN, CLASS_TARS)  # layouts whose splits come in several sources
 OFFICIAL_TARS = (TRAIN_ARCHIVE, FLAT_VAL, FLAT_TEST)
@@ -32,7 +35,7 @@ def agreed_parts(found: Recognised, request: Request, notice: Notice) -> list[Pa
     parts = [part for part in found.parts if any(split in request.splits for split in part.splits)]
     parts.sort(key=lambda part: min(map(request.splits.index, set(part.splits) & set(request.splits))))
     _report(parts, found, notice)
-    _check_parts(parts, request)
+    parts = _together(parts, request)
     for labels in found.label_lists:
         check_labels(labels)
     return parts
@@ -41,7 +44,8 @@ def agreed_parts(found: Recognised, request: Request, notice: Notice) -> list[Pa
 def source_of(part: Part, request: Request) -> Source:
     """Return the record of a part and of the splits that were requested of it."""
     return Source(
-        name=part.source.resolve().name,
+        # JSON holds no name that is not UTF-8.
+        name=os.fsencode(part.source.resolve().name).decode("utf-8", "replace"),
         bytes=part.source.stat().st_size if part.source.is_file() else part.size,
         layout=part.layout,
         splits=tuple(split for split in part.splits if split in request.splits or split not in SPLITS),
@@ -76,7 +80,7 @@ def check_complete(
         per_class = {wnid: files for found, _, wnid, files in places if found == split and wnid}
         images = sum(files for found, _, _, files in places if found == split)
         check_counts(split, per_class, images, str(source))
-        if held[0].layout in OFFICIAL_TARS and is_official(split, per_class, images):
+        if held[0].layout in OFFICIAL_TARS and not held[0].streamed and is_official(split, per_class, images):
             check_bytes(split, source)
             official[source] = split
         for item in label_lists if split == "train" else ():
@@ -90,6 +94,13 @@ def report_subset(parts: Sequence[Part], classes: int, notice: Notice) -> None:
         notice(f"this is a subset: {classes} of ImageNet's {CLASSES} classes")
 
 
+def report_left_out(found: Recognised, notice: Notice) -> None:
+    """Report to ``notice`` which files of each source are not taken. Of tars that is known after they were read."""
+    for source, kinds in found.left_out.items():
+        if kinds:
+            notice(f"{source}: left out: {listed(kinds)}")
+
+
 def _report(parts: Sequence[Part], found: Recognised, notice: Notice) -> None:
     """Report what was recognised: one line per layout and splits, because 294 parquet files are one source."""
     groups: dict[tuple[str, tuple[str, ...]], list[Part]] = {}
@@ -98,22 +109,80 @@ def _report(parts: Sequence[Part], found: Recognised, notice: Notice) -> None:
     for (layout, splits), alike in groups.items():
         which = str(alike[0].source) if len(alike) == 1 else f"{alike[0].source} and {len(alike) - 1} more"
         notice(f"{which}: {layout} ({', '.join(splits)}), {sum(part.size for part in alike) / 1e6:.1f} MB")
+        if any(part.guessed for part in alike):
+            notice(f"{which}: no name says a split, so it is taken as train; else add: --split-from NAME=val")
     for item in found.label_lists:
         notice(f"{item.where}: classes of {len(item.labels)} validation images, to compare")
     for sentence in found.ignored:
         notice(f"ignored: {sentence}")
 
 
-def _check_parts(parts: Sequence[Part], request: Request) -> None:
-    """Raise SourceError for sources that do not go together."""
+def _together(parts: Sequence[Part], request: Request) -> list[Part]:
+    """Return the parts, with shared units where several hold a split; raise SourceError for a conflict."""
     if not parts:
         raise SourceError(f"the sources hold nothing of {', '.join(request.splits)}; give an archive of it")
     names = {part.dataset for part in parts}
     if len(names) > 1:
         raise SourceError(f"{' and '.join(sorted(names))} are different data sets; give one of them at a time")
-    seen: dict[str, Part] = {}
-    for part in parts:
-        for split in part.splits:
-            other = seen.setdefault(split, part)
-            if other is not part and not (other.layout == part.layout and part.layout in SEVERAL):
-                raise SourceError(f"{other.source} and {part.source} are both {split} ({part.layout}); give one")
+    sharing: set[int] = set()
+    for split in SPLITS:
+        held = [part for part in parts if split in part.splits]
+        for number, part in enumerate(held):
+            for other in held[:number]:
+                if _is_several(other, part):
+                    continue
+                if not _is_set(other, part):
+                    raise _conflict(other, part, split)
+                sharing |= {id(other), id(part)}
+    return [_sharing(part) if id(part) in sharing else part for part in parts]
+
+
+def _is_several(one: Part, other: Part) -> bool:
+    """Whether a split of this layout comes in several sources, or class tars and class folders complete each other."""
+    if one.layout == other.layout and one.layout in SEVERAL:
+        return True
+    return {one.layout, other.layout} == {CLASS_TARS, CLASS_FOLDERS} and (
+        one.source.is_relative_to(other.source) or other.source.is_relative_to(one.source)
+    )
+
+
+def _is_set(one: Part, other: Part) -> bool:
+    """Whether two archives of class folders may hold pieces of one split, and which is which is known.
+
+    What a compressed tar of a tree holds is not known before it is read. An image that comes twice stops the command.
+    """
+    if any(part.streamed and len(part.splits) > 1 for part in (one, other)):
+        return True
+    if not (one.layout == other.layout == CLASS_FOLDERS and one.source.is_file() and other.source.is_file()):
+        return False
+    if not (one.guessed or other.guessed):
+        return True
+    return NUMBER.sub("#", one.source.name) == NUMBER.sub("#", other.source.name)
+
+
+NUMBER = re.compile(r"[0-9]+")
+
+
+def _sharing(part: Part) -> Part:
+    """Return a part whose units write into folders that other parts write into too."""
+
+    def units(keep: Keep) -> list[Unit]:
+        return [replace(unit, shared=True) for unit in part.units(keep)]
+
+    return replace(part, units=units)
+
+
+def _conflict(one: Part, other: Part, split: str) -> SourceError:
+    where = f"{one.source} and {other.source}"
+    if one.source != other.source and one.layout == other.layout == CLASS_FOLDERS and (one.guessed or other.guessed):
+        names = sorted({part.source.resolve().name.partition(".")[0] for part in (one, other) if part.guessed})
+        return unnamed_splits(where, names, f"{one.source} {other.source}")
+    if one.layout == other.layout:
+        return SourceError(f"{where} are both {split} ({one.layout}); give one")
+    archive = next(
+        (part for part in (one, other) if part.layout in (*OFFICIAL_TARS, PACKED_TRAIN, REPACKED_TRAIN)), one
+    )
+    return SourceError(
+        f"{one.source} ({one.layout}) and {other.source} ({other.layout}) are both {split}, as an archive and what was "
+        f"unpacked from it are; give one, such as: feedline prep imagenet {archive.source} --out ROOT"
+    )

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..archives.compressed import open_tar
 from ..archives.mat import read_structs
 from ..archives.tar import read_member
 from ..base.errors import SourceError
 from ..labels.imagenet import validation_labels
-from .streams import open_tar
 
 DEVKIT = re.compile(r"ILSVRC2012_devkit_t[0-9]+(?:\.tar)?(?:/.*)?")
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
 # "ILSVRC2012_val_00000001,n01751748 111 ..." (Kaggle), "mv ILSVRC2012_val_00000001.JPEG n01751748/" (valprep.sh).
-LABEL = re.compile(rb"(ILSVRC2012_val_[0-9]{8})(?:\.JPEG)?[ \t,]+(n[0-9]{8})")
+LABEL = re.compile(rb"(ILSVRC2012_val_[0-9]{8})(?:\.(?i:jpeg|jpg|png))?[ \t,]+(n[0-9]{8})")
 TEXTS = (".csv", ".sh", ".txt")
 MAX_TEXT = 16 * 1024 * 1024  # bytes; valprep.sh has 2.2 MB, Kaggle's list 3 MB
 

@@ -1,16 +1,18 @@
 """Hugging Face's parquet files: rows of (image bytes and path, label), read a few at a time with pyarrow.
 
 The path keeps the original file name with the class behind it, so images get their names back; the label
-column is the sorted index and has to agree. pyarrow is an extra: ``pip install 'feedline[parquet]'``.
+column is the sorted index and has to agree. A subset numbers its own classes; then the names of its labels, which the
+file stores, have to agree. pyarrow is an extra: ``pip install 'feedline[parquet]'``.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import SourceError
-from ..labels.imagenet import wnids
+from ..labels.imagenet import class_names, wnids
 from .naming import Place, place
 from .parts import Keep, Part, SourceImage, Unit, check_size
 from .reader import Reader
@@ -59,26 +61,49 @@ def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:
         with parquet.ParquetFile(path) as file:
             if not set(file.schema_arrow.names) >= COLUMNS:
                 raise SourceError(f"{path} has the columns {file.schema_arrow.names}, not image and label")
+            names = _label_names(file.schema_arrow.metadata or {})
             for batch in file.iter_batches(batch_size=ROWS, columns=sorted(COLUMNS), use_threads=False):
                 for row in batch.to_pylist():
-                    yield _row(row, path)
+                    yield _row(row, path, names)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} is damaged or no parquet file ({error}); copy or download it again") from error
 
 
-def _row(row: dict[str, Any], path: Path) -> tuple[Place, bytes]:
+def _row(row: dict[str, Any], path: Path, names: list[str]) -> tuple[Place, bytes]:
     image, label = row["image"], row["label"]
     name = image.get("path") if isinstance(image, dict) else None
     data = image.get("bytes") if isinstance(image, dict) else None
     if not isinstance(name, str) or not isinstance(data, bytes):
-        raise SourceError(f"{path} has a row without file name or bytes, so its label cannot be checked")
+        raise SourceError(
+            f"{path} has a row without file name or bytes, so its class is not known; get the original, "
+            f"and take a subset of it with: feedline prep imagenet SOURCES --out ROOT --classes FILE"
+        )
     found = place(name, str(path))
     if found is None:
         raise SourceError(f"{path} has a row named {name!r}, which is no image")
     expected = wnids().index(found.wnid) if found.wnid in set(wnids()) else -1
-    if label != expected:
-        raise SourceError(f"{path} labels {name!r} as class {label}, but it is class {expected}; get the original")
+    if label != expected and not _is_named(label, found.wnid, names):
+        raise SourceError(
+            f"{path} labels {name!r} as class {label}, but it is class {expected}, and the file has no name of label "
+            f"{label} that agrees; get the original"
+        )
     return found, data
+
+
+def _label_names(metadata: Mapping[bytes, bytes]) -> list[str]:
+    """Return the names of the labels that Hugging Face's own metadata of a file lists, or none."""
+    try:
+        names = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]["label"]["names"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _is_named(label: object, wnid: str, names: list[str]) -> bool:
+    """Whether a subset's own label has the name of a class: its wnid, or the first of its English names."""
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        return False
+    return names[label] == wnid or names[label].split(",")[0].casefold() == class_names().get(wnid, "").casefold()
 
 
 def _library() -> Any:

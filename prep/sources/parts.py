@@ -84,6 +84,8 @@ class Part:
     images: int | None = None
     signed: bool = False
     """Whether its header records that feedline made it: then no official count is expected."""
+    guessed: bool = False
+    """Whether nothing names the split of some images, so that it is the default one."""
     streamed: bool = False
     """Whether its images can only be read from front to back, as those of a gzipped tar."""
 
@@ -116,6 +118,11 @@ class Listing:
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
         names = self.names.decode("utf-8", "surrogateescape").split("\n")
         yield from zip(names[:-1], self.positions, self.sizes, strict=True)
+
+
+def keep_all(split: str, wnid: str) -> bool:
+    """Return True: the ``Keep`` of everything."""
+    return True
 
 
 def check_size(size: int, where: str) -> None:

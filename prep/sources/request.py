@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .streams import SPLITS
+from .naming import SPLITS
 
 Checksum = Literal["size", "md5", "none"]
 
@@ -23,6 +23,8 @@ class Request:
     """The wnids to take; None for all."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of classes that replace the bundled ones."""
+    split_from: Mapping[str, str] = field(default_factory=dict[str, str])
+    """{name of a folder or archive: split} for names that do not say it."""
     delete_source: bool = False
     """Delete the archives after everything was verified."""
 

@@ -5,6 +5,7 @@ whose images go to their classes. Kaggle's zip is read in place, without unpacki
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial as bind
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from ..archives.zip import walk_zip
 from ..base.errors import SourceError
-from .naming import MIXABLE, WNID, Place, place
+from .naming import MIXABLE, SPLITS, WNID, Place, kind_of, place
 from .parts import Keep, Listing, Part, SourceImage, Unit, check_size
 from .reader import Location, Reader
-from .streams import SPLITS, default_split
+from .reading import ClassHolders, Reading
 
 Entry = tuple[str, int, int]
 """Name, position in the zip, size."""
@@ -66,20 +67,35 @@ class Folder:
             yield SourceImage(below(name), size, Location(place, base), where)
 
 
-def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterable[Entry] = ()) -> list[Part]:
-    """Return a part for each split that is found in the tree; ``entries`` are its own unless given."""
-    locate = locate or bind(place, where=str(tree.path), default=default_split(tree.path))
+def tree_parts(
+    tree: Zip | Folder, reading: Reading, locate: Locate | None = None, entries: Iterable[Entry] = ()
+) -> list[Part]:
+    """Return a part for each split that is found in the tree; ``entries`` are its own unless given.
+
+    Files that are not taken are counted in ``reading``. Raises SourceError if the tree mixes layouts, or holds the same
+    classes in folders whose names do not say the split.
+    """
+    default = reading.splits.of_source(tree.path) if isinstance(tree, Zip) else None
+    locate = locate or bind(place, where=str(tree.path), default=default or "", splits=reading.splits)
     units: dict[str, dict[str, Listing]] = {}
     layouts: dict[str, str] = {}
+    holders, left_out = ClassHolders(str(tree.path)), Counter[str]()
     for name, position, size in entries or tree.entries():
         found = locate(name)
         if found is None:
+            if not name.endswith("/"):
+                left_out[kind_of(name)] += 1
             continue
         first = layouts.setdefault(found.split, found.layout)
         if first != found.layout and not {first, found.layout} <= MIXABLE:
             raise SourceError(f"{tree.path} mixes {first} with {found.layout} ({name}); give one of them")
-        folder = f"{found.split}/{found.wnid}" if _has_class_folder(name) else found.split
+        folder = found.split
+        if _has_class_folder(name):
+            folder = f"{found.split}/{found.wnid}"
+            holders.add(name, found)
         units.setdefault(found.split, {}).setdefault(folder, Listing()).add(name, position, size)
+    reading.left_out.note(tree.path, "", left_out)
+    holders.check()
     return [
         Part(
             source=tree.path,
@@ -88,6 +104,7 @@ def tree_parts(tree: Zip | Folder, locate: Locate | None = None, entries: Iterab
             size=sum(sum(listing.sizes) for listing in listings.values()),
             images=sum(map(len, listings.values())),
             units=bind(_units, tree, split, listings, locate),
+            guessed=split == "train" and holders.guessed,
         )
         for split, listings in units.items()
     ]

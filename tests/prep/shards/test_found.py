@@ -11,7 +11,7 @@ from PIL import Image
 
 from feedline.cli.main import run
 from feedline.prep import DatasetError, ShardManifest, index_shards, read_shard_manifest, verify
-from feedline.prep.sources.split_names import split_of_name
+from feedline.prep.sources.naming import split_named
 
 
 def image() -> bytes:
@@ -252,4 +252,4 @@ def test_a_foreign_file_in_the_place_of_our_index_is_refused_by_name(tmp_path: P
 )
 def test_the_split_that_a_name_states(name: str, split: str | None) -> None:
     """Known spellings as whole words; none, or two, state nothing."""
-    assert split_of_name(name) == split
+    assert split_named(name) == split
