@@ -13,15 +13,17 @@ from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
 from ..base.errors import OutputError, SourceError
 from ..base.manifest import Manifest
-from ..base.output import PARTIAL, finish_output, mark_as_damaged, require_room, start_output
+from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
 from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
 from ..sources.agreement import agreed_parts, check_complete, report_subset, units_of
 from ..sources.label_lists import LabelList
-from ..sources.parts import Counts, Part, Unit
+from ..sources.parts import Counts, Part
 from ..sources.recognise import Recognised
 from ..sources.request import Request
+from .adopt import adopt
+from .classes import note_differences, note_empty_classes
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
 from .write import write_units
 
@@ -44,8 +46,9 @@ def prepare(
         clear_leftover(out, before)
     todo = [part for part in parts if before is None or not is_recorded(before, part, request)]
     if todo or before is None:
-        digests, counts = _write(todo, found.label_lists, out, request, workers, progress)
+        digests, counts = _make(todo, found.label_lists, out, request, workers, progress, notice)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
+        note_differences(manifest, notice)
         finish_output(out, manifest)
     else:
         manifest = renamed(out, before, request)
@@ -65,6 +68,27 @@ def _check_deletable(parts: Sequence[Part], request: Request) -> None:
             raise SourceError(f"{part.source} holds more than is prepared: --delete-source would lose it; leave it out")
 
 
+def _make(
+    parts: Sequence[Part],
+    label_lists: Sequence[LabelList],
+    out: Path,
+    request: Request,
+    workers: int,
+    progress: Progress,
+    notice: Notice,
+) -> tuple[Mapping[Path, str], Counts]:
+    """Write or adopt the parts' class folders; return the md5 of the archives and the counts of the folders."""
+    if is_adopted(out, parts):
+        counts = adopt(parts, out, request, workers, progress, notice)
+        try:
+            check_complete(parts, counts, label_lists, request)
+        except SourceError:
+            remove_partial(out)
+            raise
+        return {}, counts
+    return _write(parts, label_lists, out, request, workers, progress, notice)
+
+
 def _write(
     parts: Sequence[Part],
     label_lists: Sequence[LabelList],
@@ -72,15 +96,16 @@ def _write(
     request: Request,
     workers: int,
     progress: Progress,
+    notice: Notice,
 ) -> tuple[Mapping[Path, str], Counts]:
     """Write the parts' class folders and return the md5 of the archives and what was written."""
-    adopt, total = is_adopted(out, parts), sum(part.size for part in parts)
-    if not adopt and not (out / PARTIAL).exists():
+    total = sum(part.size for part in parts)
+    if not (out / PARTIAL).exists():
         # A subset of an archive cannot be weighed before it is read; its share of ImageNet's classes comes close.
         share = min(1, len(request.classes) / CLASSES) if request.classes else 1
         require_room(out, int(total * share), int(sum(part.files for part in parts) * share))
-    units = _units(parts, out, adopt, request)
-    partial = start_output(out, job_of(parts, request), adopt=adopt)
+    units = [unit for part in parts for unit in units_of(part, request)]
+    partial = start_output(out, job_of(parts, request))
     archives = [part.source for part in parts if part.source.is_file()] if request.checksum == "md5" else []
     with Md5s(tuple(dict.fromkeys(archives))) if archives else nullcontext() as md5s:
         count = counter(progress, "class folders, MB", total, 10**6)
@@ -92,19 +117,13 @@ def _write(
 
         counts = write_units(out, partial, units, workers, report)
         digests = md5s.digests() if md5s else {}
+    written = set(counts)
+    note_empty_classes(parts, counts, request, notice)
+    for folder in counts.keys() - written:
+        (out / folder).mkdir(parents=True, exist_ok=True)
     for source, split in check_complete(parts, counts, label_lists, request).items():
         _check_digest(source, split, digests, out, request)
     return digests, counts
-
-
-def _units(parts: Sequence[Part], out: Path, adopt: bool, request: Request) -> list[Unit]:
-    units: list[Unit] = []
-    for part in parts:
-        made = units_of(part, request)
-        if adopt and any(unit.shared for unit in made):
-            raise SourceError(f"{out} holds images that are in no class folder; choose another directory with --out")
-        units += made
-    return units
 
 
 def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Path, request: Request) -> None:

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial as bind
@@ -22,6 +22,7 @@ from pathlib import Path
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError, SourceError
 from ..base.manifest import Split
+from ..base.output import held_before
 from ..base.paths import below
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
@@ -52,19 +53,21 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
+    held = held_before(partial)
     counts: Counts = {}
     shared: set[str] = set()
     with ThreadPoolExecutor(max(1, workers)) as writers:
         tasks = [
             bind(_write_piece, note, unit, report, writers)
             if unit.shared
-            else bind(_write_folder, root, partial, unit, report)
+            else bind(_write_folder, root, partial, unit, held, report)
             for note, unit in zip(notes, units, strict=True)
         ]
         results = run_all(tasks, workers)
     for unit, note, found in zip(units, notes, results, strict=True):
         add_counts(counts, unit, found)
         if unit.shared:
+            _check_free(root, held, found)
             _merge(note.with_suffix(""), root / unit.folder)
             shared |= found.keys()
     for folder in shared:
@@ -86,8 +89,20 @@ def _inside(folder: str, split: str) -> bool:
     return folder == split or folder.startswith(split + "/")
 
 
-def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+def _check_free(root: Path, held: frozenset[str], folders: Iterable[str]) -> None:
+    """Raise OutputError for a folder that would go where the user's own lay before."""
+    for folder in folders:
+        if (split := folder.partition("/")[0]) in held:
+            raise OutputError(
+                f"{root / split} was there before, and is not of this data set; choose another directory with --out"
+            )
+
+
+def _write_folder(
+    root: Path, partial: Path, unit: Unit, held: frozenset[str], report: Report, stop: threading.Event
+) -> Counts:
     target, temporary = root / unit.folder, partial / unit.folder
+    _check_free(root, held, [unit.folder])
     if target.is_dir():
         return _count_finished(target, unit, report)
     if temporary.exists():
@@ -174,7 +189,7 @@ def _merge(piece: Path, target: Path) -> None:
         for child in piece.iterdir():
             _merge(child, target / child.name)
     elif piece.exists():
-        raise SourceError(f"two sources hold {target}; delete the output and give each image once")
+        raise SourceError(f"two sources hold {target}; give each image once, with another --out")
 
 
 def _read(unit: Unit, image: SourceImage, reader: Reader) -> bytes:
@@ -219,7 +234,7 @@ def _check_shared(folder: Path, expected: tuple[int, int]) -> None:
     if (len(sizes), sum(sizes)) != expected:
         raise OutputError(
             f"{folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of {expected[1]}; "
-            f"delete the output and run again"
+            f"something else wrote there, so choose another directory with --out"
         )
 
 
