@@ -11,11 +11,10 @@ from pathlib import Path
 
 from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
-from ..base.errors import OutputError, SourceError
+from ..base.errors import SourceError
 from ..base.manifest import Manifest
 from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
-from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
 from ..sources.agreement import agreed_parts, check_complete, report_subset, units_of
 from ..sources.label_lists import LabelList
@@ -24,6 +23,7 @@ from ..sources.recognise import Recognised
 from ..sources.request import Request
 from .adopt import adopt
 from .classes import note_differences, note_empty_classes
+from .deletion import check_deletable, delete_sources
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
 from .write import write_units
 
@@ -40,7 +40,7 @@ def prepare(
     parts = agreed_parts(found, request, notice)
     dataset = parts[0].dataset
     if request.delete_source:
-        _check_deletable(found.parts, request)
+        check_deletable(found, request)
     before = finished(out, parts, dataset, request)
     if before is not None:
         clear_leftover(out, before)
@@ -55,17 +55,9 @@ def prepare(
     if request.classes is None:
         report_subset(parts, len(manifest.classes), notice)
     if request.delete_source:
-        _delete(parts, out, workers, progress, notice)
+        unread = [part for part in parts if part not in todo]
+        delete_sources(found, unread, out, request, workers, progress, notice)
     return manifest
-
-
-def _check_deletable(parts: Sequence[Part], request: Request) -> None:
-    """Raise SourceError when deleting the sources would lose an image, or delete what is no archive."""
-    for part in parts:
-        if not part.source.is_file():
-            raise SourceError(f"{part.source} is a folder, and --delete-source deletes archives only; leave it out")
-        if request.classes is not None or not set(part.splits) <= set(request.splits):
-            raise SourceError(f"{part.source} holds more than is prepared: --delete-source would lose it; leave it out")
 
 
 def _make(
@@ -135,13 +127,3 @@ def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Pa
     except SourceError:
         mark_as_damaged(out, request.command)
         raise
-
-
-def _delete(parts: Sequence[Part], out: Path, workers: int, progress: Progress, notice: Notice) -> None:
-    """Delete the sources when every image that was made of them is there and decodes."""
-    found = verify(out, decode=True, workers=workers, progress=progress)
-    if not found.ok:
-        raise OutputError(f"the sources were kept: {found.problems[0]}; see all with: feedline verify {out} --decode")
-    for path in dict.fromkeys(part.source for part in parts):
-        path.unlink()
-        notice(f"deleted {path}: every image made of it is in {out} and decodes")

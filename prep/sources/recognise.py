@@ -6,6 +6,7 @@ recognised is reported before anything is written, so that the user sees a wrong
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,9 @@ class Recognised:
     """What else lay in the folders, a sentence each."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of classes in the source's own lists."""
+    left_out: Mapping[Path, Counter[str]] = field(default_factory=dict[Path, Counter[str]])
+    """For each source, the files that were passed over, by kind, such as {".webp": 2}. Of an archive that is read from
+    front to back, they are counted while it is read."""
 
 
 class _ForeignError(SourceError):
