@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .documents import read_document, write_document
 from .errors import OutputError
+from .lock import HOLDER, LOCK
 from .manifest import MANIFEST, SHARDS
 from .retries import retry_while_held
 
@@ -61,7 +62,7 @@ def start_output(out: Path, job: OutputJob) -> Path:
     finished = (out / MANIFEST).is_file()
     if not job.adopts and not finished:
         for entry in out.iterdir() if out.is_dir() else ():
-            if entry.name not in (PARTIAL, SHARDS):
+            if entry.name not in (PARTIAL, SHARDS, LOCK, HOLDER):
                 raise OutputError(f"{out} holds something else ({entry.name}); choose a new directory with --out")
     if partial.exists():  # files without their job: a run was killed while it wrote the job, or while it removed them
         if not finished and any(entry.name != JOB + ".partial" for entry in partial.iterdir()):

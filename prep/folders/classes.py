@@ -7,7 +7,9 @@ from pathlib import Path
 from ..base.errors import SourceError
 from ..base.manifest import Manifest
 from ..base.progress import Notice
-from ..sources.naming import WNID
+from ..labels.imagenet import wnids
+from ..sources.agreement import units_of
+from ..sources.naming import FLAT_TEST, FLAT_VAL, WNID
 from ..sources.parts import Counts, Part
 from ..sources.reader import Reader
 from ..sources.request import Request
@@ -43,14 +45,36 @@ def note_differences(manifest: Manifest, notice: Notice) -> None:
             notice(f"{_number(only)} {_is(only)} in {split} and not in {other}: {listed(only)}")
 
 
+def check_listed(parts: Sequence[Part], before: Manifest | None, request: Request) -> None:
+    """Raise SourceError if the names in the sources show, before an image is read, that a requested class is missing.
+
+    The classes of an archive that has to be read through are not known yet.
+    """
+    known = {FLAT_VAL: frozenset(wnids()), FLAT_TEST: frozenset[str]()}
+    found = {entry.wnid for entry in (before.classes if before else ())}
+    for part in parts:
+        for unit in units_of(part, request):
+            if unit.shared and part.layout not in known:
+                return
+            found |= known[part.layout] if unit.shared else {unit.folder.partition("/")[2]}
+    check_asked(request, found)
+
+
 def check_asked(request: Request, classes: Iterable[str]) -> None:
-    """Raise SourceError if a class that was asked for is in none of the sources."""
-    missing = sorted((request.classes or frozenset()) - set(classes))
-    if missing:
+    """Raise SourceError if a requested class is in none of the sources."""
+    asked = frozenset[str]() if _is_unlabelled(request) else request.classes or frozenset()
+    if missing := sorted(asked - set(classes)):
         raise SourceError(
-            f"the sources hold no image of {len(missing)} of the {len(request.classes or ())} classes of --classes: "
+            f"the sources hold no image of {len(missing)} of the {len(asked)} classes of --classes: "
             f"{listed(missing)}; correct the file, or give the sources that hold them"
         )
+
+
+def check_not_empty(counts: Counts, request: Request) -> None:
+    """Raise SourceError if no image was found."""
+    if not any(files for files, _ in counts.values()):
+        classes = " of the classes of --classes" if request.classes is not None else ""
+        raise SourceError(f"the sources hold no image of {', '.join(request.splits)}{classes}; give others")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -76,6 +100,11 @@ def _empty_classes(part: Part, request: Request) -> set[str]:
             names = {entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir()}
         found |= {name for name in names if request.keeps("train", name)}
     return found - held
+
+
+def _is_unlabelled(request: Request) -> bool:
+    """Whether only test images are requested, which have no class."""
+    return set(request.splits) <= {"test"}
 
 
 def _number(classes: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
 from ..base.errors import SourceError
+from ..base.lock import claimed
 from ..base.manifest import Manifest
 from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
@@ -22,10 +23,10 @@ from ..sources.parts import Counts, Part
 from ..sources.recognise import Recognised
 from ..sources.request import Request
 from .adopt import adopt
-from .classes import note_differences, note_empty_classes
+from .classes import check_asked, check_listed, check_not_empty, note_differences, note_empty_classes
 from .deletion import check_deletable, delete_sources
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
-from .write import write_units
+from .write import check_on_disk, write_units
 
 
 def prepare(
@@ -41,13 +42,31 @@ def prepare(
     dataset = parts[0].dataset
     if request.delete_source:
         check_deletable(found, request)
+    with claimed(out, request.command):
+        return _prepare(found, parts, dataset, out, request, workers, progress, notice)
+
+
+def _prepare(
+    found: Recognised,
+    parts: Sequence[Part],
+    dataset: str,
+    out: Path,
+    request: Request,
+    workers: int,
+    progress: Progress,
+    notice: Notice,
+) -> Manifest:
+    """Write what ``out`` lacks of the parts, while no other process writes there."""
     before = finished(out, parts, dataset, request)
     if before is not None:
         clear_leftover(out, before)
     todo = [part for part in parts if before is None or not is_recorded(before, part, request)]
     if todo or before is None:
+        if request.classes is not None:
+            check_listed(todo, before, request)
         digests, counts = _make(todo, found.label_lists, out, request, workers, progress, notice)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
+        check_asked(request, (entry.wnid for entry in manifest.classes))
         note_differences(manifest, notice)
         finish_output(out, manifest)
     else:
@@ -109,10 +128,16 @@ def _write(
 
         counts = write_units(out, partial, units, workers, report)
         digests = md5s.digests() if md5s else {}
+    check_on_disk(out, counts)
     written = set(counts)
     note_empty_classes(parts, counts, request, notice)
     for folder in counts.keys() - written:
         (out / folder).mkdir(parents=True, exist_ok=True)
+    try:
+        check_not_empty(counts, request)
+    except SourceError:
+        remove_partial(out)
+        raise
     for source, split in check_complete(parts, counts, label_lists, request).items():
         _check_digest(source, split, digests, out, request)
     return digests, counts

@@ -55,7 +55,6 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
     held = held_before(partial)
     counts: Counts = {}
-    shared: set[str] = set()
     with ThreadPoolExecutor(max(1, workers)) as writers:
         tasks = [
             bind(_write_piece, note, unit, report, writers)
@@ -69,10 +68,27 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
         if unit.shared:
             _check_free(root, held, found)
             _merge(note.with_suffix(""), root / unit.folder)
-            shared |= found.keys()
-    for folder in shared:
-        _check_shared(root / folder, counts[folder])
     return counts
+
+
+def check_on_disk(root: Path, counts: Counts) -> None:
+    """Raise OutputError unless the folders hold as many files and bytes as were written, and no class but those."""
+    for folder, expected in counts.items():
+        with os.scandir(root / folder) as entries:
+            sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+        if (len(sizes), sum(sizes)) != expected:
+            raise OutputError(
+                f"{root / folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of "
+                f"{expected[1]}: something else writes there; stop it and choose another directory with --out"
+            )
+    for split in {folder.partition("/")[0] for folder in counts}:
+        with os.scandir(root / split) as entries:
+            others = sorted(e.name for e in entries if e.is_dir() and f"{split}/{e.name}" not in counts)
+        if others:
+            raise OutputError(
+                f"{root / split / others[0]} is in none of the sources: something else writes there; "
+                f"stop it and choose another directory with --out"
+            )
 
 
 def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
@@ -225,17 +241,6 @@ def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
     if found:
         raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
     return counts
-
-
-def _check_shared(folder: Path, expected: tuple[int, int]) -> None:
-    """Raise OutputError when a folder that pieces were moved to is not what they wrote."""
-    with os.scandir(folder) as entries:
-        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
-    if (len(sizes), sum(sizes)) != expected:
-        raise OutputError(
-            f"{folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of {expected[1]}; "
-            f"something else wrote there, so choose another directory with --out"
-        )
 
 
 def _size(path: str) -> int | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..base.cpus import usable_cpus
 from ..base.documents import write_document
 from ..base.errors import DatasetError
+from ..base.lock import claimed
 from ..base.manifest import MANIFEST, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
 from ..base.output import PARTIAL
 from ..base.paths import reachable
@@ -43,6 +44,11 @@ def index_shards(directory: Path, *, workers: int | None = None, progress: Progr
     sample without one image and one ``.cls``; SourceError for a damaged tar.
     """
     directory = reachable(directory)
+    with claimed(directory, "shard --index-only", create=False):
+        return _index_all(directory, workers, progress)
+
+
+def _index_all(directory: Path, workers: int | None, progress: Progress) -> ShardManifest:
     manifest = _read_manifest(directory)
     shards = _named(directory) if manifest is None else {s: held.shards for s, held in manifest.splits.items()}
     count = counter(progress, "index, shards", sum(len(held) for held in shards.values()))
