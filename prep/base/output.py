@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .documents import read_document, write_document
 from .errors import OutputError
+from .flush import flush_folder, flush_to_disk
 from .lock import HOLDER, LOCK
 from .manifest import MANIFEST, SHARDS
 from .retries import retry_while_held
@@ -103,11 +104,9 @@ def mark_as_damaged(out: Path, command: str) -> None:
 
 def finish_output(out: Path, manifest: object) -> None:
     """Flush all files to the disk, write the manifest, and remove ``.partial/``."""
-    # One sync for all files, because a million fsyncs take hours. Windows has no such call: a power cut within seconds
-    # of the end can still lose file contents there. `feedline verify` finds such a loss.
-    if hasattr(os, "sync"):
-        os.sync()
+    flush_to_disk(out)
     write_document(out / MANIFEST, manifest)
+    flush_folder(out)
     remove_partial(out)
 
 

@@ -20,7 +20,7 @@ from ..base.cpus import usable_cpus
 from ..base.errors import DatasetError, OutputError
 from ..base.lock import claimed
 from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start_output
+from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
@@ -82,7 +82,10 @@ def _write(
     found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
     if (out / MANIFEST).is_file():
-        return _finished(out, found, spec, plan)
+        manifest = _finished(out, found, spec, plan)
+        if (out / PARTIAL).exists():  # of a run that was killed after it wrote the manifest
+            remove_partial(out)
+        return manifest
     if fresh:
         require_room(out, sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values()))
     partial = start_output(out, job)
