@@ -10,17 +10,20 @@ untouched.
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
 from .documents import read_document, write_document
 from .errors import OutputError
+from .flush import flush_folder, flush_to_disk
+from .lock import HOLDER, LOCK
 from .manifest import MANIFEST, SHARDS
 from .retries import retry_while_held
 
 PARTIAL = ".partial"
 JOB = "job.json"
+DAMAGED = " (of a damaged archive)"
 
 CLUSTER = 4096  # bytes; the default of NTFS, ext4 and APFS
 
@@ -33,49 +36,78 @@ class OutputJob:
     """The command without "feedline", such as "prep imagenet"."""
     settings: dict[str, str | int | list[str]]
     """Everything else that the result depends on: sources with their sizes, splits, seed."""
+    adopts: bool = field(default=False, compare=False)
+    """Whether the directory is its own source, so that the job writes nothing but a manifest."""
+    held: tuple[str, ...] = field(default=(), compare=False)
+    """The folders that lay in the directory before the job, which therefore are not its own."""
 
 
-def start_output(out: Path, job: OutputJob, *, adopt: bool = False) -> Path:
+def start_output(out: Path, job: OutputJob) -> Path:
     """Start or continue ``job`` in ``out`` and return the directory for its unfinished files.
 
-    With ``adopt``, ``out`` may hold files already, because they are the source of the job. Raises OutputError if
-    ``out`` is a file, holds other files, or holds another unfinished job.
+    For a job that adopts, ``out`` may hold files already, because they are the source of the job. Raises OutputError
+    if ``out`` is a file, holds other files, or holds another unfinished job.
     """
     partial = out / PARTIAL
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose another directory with --out")
     if (partial / JOB).is_file():
         before = read_document(partial / JOB, OutputJob)
-        if before != job:
-            raise OutputError(
-                f"{out} holds an unfinished {before.command} of other sources or settings; "
-                f"delete {out} or choose another directory with --out"
-            )
-        return partial
-    if not adopt and not (out / MANIFEST).is_file():
+        # An adoption leaves nothing to continue. Version 0.1 did not record that a job adopts.
+        if before.adopts or (job.adopts and before == job):
+            remove_partial(out)
+        elif before == job:
+            return partial
+        else:
+            raise OutputError(_other_job(out, before))
+    finished = (out / MANIFEST).is_file()
+    if not job.adopts and not finished:
         for entry in out.iterdir() if out.is_dir() else ():
-            if entry.name not in (PARTIAL, SHARDS):
+            if entry.name not in (PARTIAL, SHARDS, LOCK, HOLDER):
                 raise OutputError(f"{out} holds something else ({entry.name}); choose a new directory with --out")
-    if partial.exists():  # files without their job: a run was killed while it removed them
-        shutil.rmtree(partial)
+    if partial.exists():  # files without their job: a run was killed while it wrote the job, or while it removed them
+        if not finished and any(entry.name != JOB + ".partial" for entry in partial.iterdir()):
+            raise OutputError(
+                f"{partial} is not a folder of feedline; rename it, or choose another directory with --out"
+            )
+        remove_partial(out)
+    held = sorted(entry.name for entry in out.iterdir() if entry.is_dir()) if out.is_dir() else []
     partial.mkdir(parents=True)
-    write_document(partial / JOB, job)
+    write_document(partial / JOB, replace(job, held=tuple(held)))
     return partial
+
+
+def _other_job(out: Path, before: OutputJob) -> str:
+    """Return the message for the unfinished job of another command; the directory may be a source of the user."""
+    if before.command.endswith(DAMAGED):
+        return f"{out} holds an unfinished {before.command}; choose another directory with --out"
+    return (
+        f"{out} holds an unfinished {before.command} of other sources or settings; run that command again to finish "
+        f"it, or choose another directory with --out (if {out} is itself a source, remove only {out / PARTIAL})"
+    )
+
+
+def held_before(partial: Path) -> frozenset[str]:
+    """Return the folders that lay in the output before its unfinished job began."""
+    return frozenset(read_document(partial / JOB, OutputJob).held)
+
+
+def remove_partial(out: Path) -> None:
+    """Remove the unfinished files of ``out``."""
+    retry_while_held(bind(shutil.rmtree, out / PARTIAL))
 
 
 def mark_as_damaged(out: Path, command: str) -> None:
     """Mark the unfinished contents of ``out`` as made from a damaged source, so that no run continues them."""
-    write_document(out / PARTIAL / JOB, OutputJob(command=f"{command} (of a damaged archive)", settings={}))
+    write_document(out / PARTIAL / JOB, OutputJob(command=command + DAMAGED, settings={}))
 
 
 def finish_output(out: Path, manifest: object) -> None:
     """Flush all files to the disk, write the manifest, and remove ``.partial/``."""
-    # One sync for all files, because a million fsyncs take hours. Windows has no such call: a power cut within seconds
-    # of the end can still lose file contents there. `feedline verify` finds such a loss.
-    if hasattr(os, "sync"):
-        os.sync()
+    flush_to_disk(out)
     write_document(out / MANIFEST, manifest)
-    retry_while_held(bind(shutil.rmtree, out / PARTIAL))
+    flush_folder(out)
+    remove_partial(out)
 
 
 def require_room(out: Path, data: int, files: int = 0) -> None:

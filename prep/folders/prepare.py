@@ -11,20 +11,23 @@ from pathlib import Path
 
 from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
-from ..base.errors import OutputError, SourceError
+from ..base.errors import SourceError
+from ..base.lock import claimed
 from ..base.manifest import Manifest
-from ..base.output import PARTIAL, finish_output, mark_as_damaged, require_room, start_output
+from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
-from ..checking.verify import verify
 from ..labels.completeness import CLASSES, check_md5
 from ..shards.current import stale_shards
 from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, units_of
 from ..sources.label_lists import LabelList
-from ..sources.parts import Counts, Part, Unit
+from ..sources.parts import Counts, Part
 from ..sources.recognise import Recognised
 from ..sources.request import Request
+from .adopt import adopt
+from .classes import check_asked, check_listed, check_not_empty, note_differences, note_empty_classes
+from .deletion import check_deletable, delete_sources
 from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
-from .write import write_units
+from .write import check_on_disk, write_units
 
 
 def prepare(
@@ -39,14 +42,33 @@ def prepare(
     parts = agreed_parts(found, request, notice)
     dataset = parts[0].dataset
     if request.delete_source:
-        _check_deletable(found.parts, request)
+        check_deletable(found, request)
+    with claimed(out, request.command):
+        return _prepare(found, parts, dataset, out, request, workers, progress, notice)
+
+
+def _prepare(
+    found: Recognised,
+    parts: Sequence[Part],
+    dataset: str,
+    out: Path,
+    request: Request,
+    workers: int,
+    progress: Progress,
+    notice: Notice,
+) -> Manifest:
+    """Write what ``out`` lacks of the parts, while no other process writes there."""
     before = finished(out, parts, dataset, request)
     if before is not None:
         clear_leftover(out, before)
     todo = [part for part in parts if before is None or not is_recorded(before, part, request)]
     if todo or before is None:
-        digests, counts = _write(todo, found.label_lists, out, request, workers, progress)
+        if request.classes is not None:
+            check_listed(todo, before, request)
+        digests, counts = _make(todo, found.label_lists, out, request, workers, progress, notice)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
+        check_asked(request, (entry.wnid for entry in manifest.classes))
+        note_differences(manifest, notice)
         finish_output(out, manifest)
         if problem := stale_shards(out):
             notice(f"the shards are now old: {problem}")
@@ -56,17 +78,30 @@ def prepare(
     if request.classes is None:
         report_subset(parts, len(manifest.classes), notice)
     if request.delete_source:
-        _delete(parts, out, workers, progress, notice)
+        unread = [part for part in parts if part not in todo]
+        delete_sources(found, unread, out, request, workers, progress, notice)
     return manifest
 
 
-def _check_deletable(parts: Sequence[Part], request: Request) -> None:
-    """Raise SourceError when deleting the sources would lose an image, or delete what is no archive."""
-    for part in parts:
-        if not part.source.is_file():
-            raise SourceError(f"{part.source} is a folder, and --delete-source deletes archives only; leave it out")
-        if request.classes is not None or not set(part.splits) <= set(request.splits):
-            raise SourceError(f"{part.source} holds more than is prepared: --delete-source would lose it; leave it out")
+def _make(
+    parts: Sequence[Part],
+    label_lists: Sequence[LabelList],
+    out: Path,
+    request: Request,
+    workers: int,
+    progress: Progress,
+    notice: Notice,
+) -> tuple[Mapping[Path, str], Counts]:
+    """Write or adopt the parts' class folders; return the md5 of the archives and the counts of the folders."""
+    if is_adopted(out, parts):
+        counts = adopt(parts, out, request, workers, progress, notice)
+        try:
+            check_complete(parts, counts, label_lists, request)
+        except SourceError:
+            remove_partial(out)
+            raise
+        return {}, counts
+    return _write(parts, label_lists, out, request, workers, progress, notice)
 
 
 def _write(
@@ -76,15 +111,16 @@ def _write(
     request: Request,
     workers: int,
     progress: Progress,
+    notice: Notice,
 ) -> tuple[Mapping[Path, str], Counts]:
     """Write the parts' class folders and return the md5 of the archives and what was written."""
-    adopt, total = is_adopted(out, parts), sum(part.size for part in parts)
-    if not adopt and not (out / PARTIAL).exists():
+    total = sum(part.size for part in parts)
+    if not (out / PARTIAL).exists():
         # A subset of an archive cannot be weighed before it is read; its share of ImageNet's classes comes close.
         share = min(1, len(request.classes) / CLASSES) if request.classes else 1
         require_room(out, int(total * share), int(sum(part.files for part in parts) * share))
-    units = _units(parts, out, adopt, request)
-    partial = start_output(out, job_of(parts, request), adopt=adopt)
+    units = [unit for part in parts for unit in units_of(part, request)]
+    partial = start_output(out, job_of(parts, request))
     archives = [part.source for part in parts if part.source.is_file()] if request.checksum == "md5" else []
     with Md5s(tuple(dict.fromkeys(archives))) if archives else nullcontext() as md5s:
         count = counter(progress, "class folders, MB", total, 10**6)
@@ -96,19 +132,19 @@ def _write(
 
         counts = write_units(out, partial, units, workers, report)
         digests = md5s.digests() if md5s else {}
+    check_on_disk(out, counts)
+    written = set(counts)
+    note_empty_classes(parts, counts, request, notice)
+    for folder in counts.keys() - written:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    try:
+        check_not_empty(counts, request)
+    except SourceError:
+        remove_partial(out)
+        raise
     for source, split in check_complete(parts, counts, label_lists, request).items():
         _check_digest(source, split, digests, out, request)
     return digests, counts
-
-
-def _units(parts: Sequence[Part], out: Path, adopt: bool, request: Request) -> list[Unit]:
-    units: list[Unit] = []
-    for part in parts:
-        made = units_of(part, request)
-        if adopt and any(unit.shared for unit in made):
-            raise SourceError(f"{out} holds images that are in no class folder; choose another directory with --out")
-        units += made
-    return units
 
 
 def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Path, request: Request) -> None:
@@ -120,13 +156,3 @@ def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Pa
     except SourceError:
         mark_as_damaged(out, request.command)
         raise
-
-
-def _delete(parts: Sequence[Part], out: Path, workers: int, progress: Progress, notice: Notice) -> None:
-    """Delete the sources when every image that was made of them is there and decodes."""
-    found = verify(out, decode=True, workers=workers, progress=progress, shards=False)
-    if not found.ok:
-        raise OutputError(f"the sources were kept: {found.problems[0]}; see all with: feedline verify {out} --decode")
-    for path in dict.fromkeys(part.source for part in parts):
-        path.unlink()
-        notice(f"deleted {path}: every image made of it is in {out} and decodes")

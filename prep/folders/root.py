@@ -18,7 +18,10 @@ from ..sources.agreement import source_of
 from ..sources.naming import SPLITS
 from ..sources.parts import Counts, Part
 from ..sources.request import Request
+from .classes import listed
 from .write import split_of
+
+LABELLED = ("train", "val")
 
 
 def job_of(parts: Sequence[Part], request: Request) -> OutputJob:
@@ -59,6 +62,12 @@ def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -
             )
     if request.classes is not None and {entry.wnid for entry in before.classes} - request.classes:
         raise OutputError(f"{out} holds classes that are not asked for; choose another directory with --out")
+    missing = sorted((request.classes or frozenset()) - {entry.wnid for entry in before.classes})
+    if missing and any(is_recorded(before, part, request) for part in parts if set(part.splits) & set(LABELLED)):
+        raise OutputError(
+            f"{out} has no class {listed(missing)}, which --classes names; correct the file or choose another "
+            f"directory with --out"
+        )
     return before
 
 

@@ -2,9 +2,9 @@
 
 A unit is either a folder of its own (a class of train) or a piece that shares its folders with others (a flat
 archive, one of several downloads). Both are written under ``.partial/``. A folder moves into place by one rename
-when it is whole; pieces leave a note when they are, and move when all of them are. So whatever exists under its
-final name is complete, and a run that was killed is continued by running it again: finished folders are compared
-with the source by names and sizes, noted pieces by counts and bytes, and neither is read again. Threads suffice,
+when it is whole and its bytes are on the disk; pieces leave a note when they are, and move when all of them are. So
+whatever exists under its final name is complete, after a power cut too. A run that was killed is continued by running
+it again. What it finds is compared with the source byte by byte, and written again if it differs. Threads suffice,
 because reading and writing files releases the GIL: classes are written side by side, and of a piece, which has to
 be read in order, the files are handed to writers in batches.
 """
@@ -13,15 +13,18 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
-from ..base.documents import read_document, write_document
+from ..base.documents import write_document
 from ..base.errors import OutputError, SourceError
+from ..base.flush import FLUSH_EACH, Settling
 from ..base.manifest import Split
+from ..base.output import held_before
 from ..base.paths import below
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
@@ -52,24 +55,49 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
     so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
+    held = held_before(partial)
+    settling = Settling(root)
     counts: Counts = {}
-    shared: set[str] = set()
     with ThreadPoolExecutor(max(1, workers)) as writers:
         tasks = [
-            bind(_write_piece, note, unit, report, writers)
+            bind(_write_piece, root, note, unit, held, report, writers, settling)
             if unit.shared
-            else bind(_write_folder, root, partial, unit, report)
+            else bind(_write_folder, root, partial, unit, held, report, settling)
             for note, unit in zip(notes, units, strict=True)
         ]
-        results = run_all(tasks, workers)
+        try:
+            results = run_all(tasks, workers)
+        except BaseException:
+            with suppress(OSError):  # the first error counts
+                settling.finish()
+            raise
+        settling.finish()
     for unit, note, found in zip(units, notes, results, strict=True):
         add_counts(counts, unit, found)
         if unit.shared:
+            _check_free(root, held, found)
             _merge(note.with_suffix(""), root / unit.folder)
-            shared |= found.keys()
-    for folder in shared:
-        _check_shared(root / folder, counts[folder])
     return counts
+
+
+def check_on_disk(root: Path, counts: Counts) -> None:
+    """Raise OutputError unless the folders hold as many files and bytes as were written, and no class but those."""
+    for folder, expected in counts.items():
+        with os.scandir(root / folder) as entries:
+            sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+        if (len(sizes), sum(sizes)) != expected:
+            raise OutputError(
+                f"{root / folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of "
+                f"{expected[1]}: something else writes there; stop it and choose another directory with --out"
+            )
+    for split in {folder.partition("/")[0] for folder in counts}:
+        with os.scandir(root / split) as entries:
+            others = sorted(e.name for e in entries if e.is_dir() and f"{split}/{e.name}" not in counts)
+        if others:
+            raise OutputError(
+                f"{root / split / others[0]} is in none of the sources: something else writes there; "
+                f"stop it and choose another directory with --out"
+            )
 
 
 def split_of(counts: Counts, split: str, classes: Sequence[str]) -> Split:
@@ -86,10 +114,31 @@ def _inside(folder: str, split: str) -> bool:
     return folder == split or folder.startswith(split + "/")
 
 
-def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: threading.Event) -> Counts:
+def _check_free(root: Path, held: frozenset[str], folders: Iterable[str]) -> None:
+    """Raise OutputError for a folder that would go where the user's own lay before."""
+    for folder in folders:
+        if (split := folder.partition("/")[0]) in held:
+            raise OutputError(
+                f"{root / split} was there before, and is not of this data set; choose another directory with --out"
+            )
+
+
+def _write_folder(
+    root: Path,
+    partial: Path,
+    unit: Unit,
+    held: frozenset[str],
+    report: Report,
+    settling: Settling,
+    stop: threading.Event,
+) -> Counts:
     target, temporary = root / unit.folder, partial / unit.folder
+    _check_free(root, held, [unit.folder])
     if target.is_dir():
-        return _count_finished(target, unit, report)
+        found = _compare_finished(target, unit, stop)
+        if found is not None:
+            report(sum(size for _, size in found.values()))
+            return found
     if temporary.exists():
         shutil.rmtree(temporary)
     temporary.mkdir(parents=True)
@@ -102,19 +151,32 @@ def _write_folder(root: Path, partial: Path, unit: Unit, report: Report, stop: t
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             _write([(path, _read(unit, image, reader))])
             report(image.size)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    put_in_place(temporary, target)
+    size = sum(size for _, size in counts.values())
+    settling.add(size, bind(_put_folder, temporary, target), target.parent)
     return counts
 
 
-def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExecutor, stop: threading.Event) -> Counts:
-    if note.is_file():
-        counts = read_document(note, UnitNote).counts
-        report(sum(size for _, size in counts.values()))
-        return counts
-    counts = {}
+def _put_folder(temporary: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():  # written by a run before, and found to differ from the source
+        shutil.rmtree(target)
+    put_in_place(temporary, target)
+
+
+def _write_piece(
+    root: Path,
+    note: Path,
+    unit: Unit,
+    held: frozenset[str],
+    report: Report,
+    writers: ThreadPoolExecutor,
+    settling: Settling,
+    stop: threading.Event,
+) -> Counts:
+    if note.with_suffix("").exists() or note.is_file():
+        return _continue_piece(root, note, unit, held, report, writers, settling, stop)
+    counts: Counts = {}
     place = note.with_suffix("")
-    left = place.exists()  # by a killed run: what is there in full is not written again
     batches = _Batches(writers)
     with Reader(buffered=True) as reader:
         for image in distinct(unit, reader):
@@ -122,12 +184,73 @@ def _write_piece(note: Path, unit: Unit, report: Report, writers: ThreadPoolExec
             path = below(place, image.path)
             if _count(unit, image, counts):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            if not left or _size(path) != image.size:
-                batches.add(path, _read(unit, image, reader))
+            batches.add(path, _read(unit, image, reader))
             report(image.size)
     batches.finish()
-    write_document(note, UnitNote(counts=counts))
+    _note_piece(note, counts, settling)
     return counts
+
+
+def _note_piece(note: Path, counts: Counts, settling: Settling) -> None:
+    size = sum(size for _, size in counts.values())
+    settling.add(size, bind(write_document, note, UnitNote(counts=counts)), note.parent)
+
+
+def _continue_piece(
+    root: Path,
+    note: Path,
+    unit: Unit,
+    held: frozenset[str],
+    report: Report,
+    writers: ThreadPoolExecutor,
+    settling: Settling,
+    stop: threading.Event,
+) -> Counts:
+    """Compare what a killed run left of a piece with the source, and write what is missing or differs.
+
+    A noted piece may have moved to its final place, in part too.
+    """
+    counts: Counts = {}
+    place, complete = note.with_suffix(""), note.is_file()
+    noted = complete
+    batches = _Batches(writers)
+    with Reader(buffered=True) as reader:
+        for image in distinct(unit, reader):
+            raise_if_stopped(stop)
+            _count(unit, image, counts)
+            data, path = _read(unit, image, reader), Path(below(place, image.path))
+            final = Path(below(root / unit.folder, image.path))
+            if noted and not path.exists() and final.exists():
+                _check_free(root, held, [f"{unit.folder}/{image.path}".removeprefix("/")])
+                path = final
+            if _holds(path, data):
+                pass
+            elif path == final:
+                again = note.with_suffix(".again")
+                _write([(str(again), data)])
+                _flush_file(again)
+                put_in_place(again, path)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                batches.add(str(path), data)
+                complete = False
+            report(image.size)
+    batches.finish()
+    if not complete:
+        _note_piece(note, counts, settling)
+    return counts
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 class _Batches:
@@ -174,7 +297,7 @@ def _merge(piece: Path, target: Path) -> None:
         for child in piece.iterdir():
             _merge(child, target / child.name)
     elif piece.exists():
-        raise SourceError(f"two sources hold {target}; delete the output and give each image once")
+        raise SourceError(f"two sources hold {target}; give each image once, with another --out")
 
 
 def _read(unit: Unit, image: SourceImage, reader: Reader) -> bytes:
@@ -192,39 +315,28 @@ def _write(files: Sequence[tuple[str, bytes]]) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+            if FLUSH_EACH:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _count_finished(target: Path, unit: Unit, report: Report) -> Counts:
-    """Return a finished folder's counts; raise OutputError when it is not what the source holds."""
+def _compare_finished(target: Path, unit: Unit, stop: threading.Event) -> Counts | None:
+    """Return the counts of a finished folder, None if a file of it is not what the source holds.
+
+    Raises OutputError for a file that the source does not hold: no run of feedline wrote it.
+    """
     counts: Counts = {}
     found = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    with Reader() as reader:  # which reads headers alone
+    same = True
+    with Reader(buffered=True) as reader:
         for image in distinct(unit, reader):
+            raise_if_stopped(stop)
             path = found.pop(image.path, None)
-            if path is None or path.stat().st_size != image.size:
-                raise OutputError(f"{target / image.path} differs from {image.where}; delete {target} and run again")
+            same = same and path is not None and _holds(path, image.read(reader))
             _count(unit, image, counts)
-            report(image.size)
     if found:
-        raise OutputError(f"{target / next(iter(found))} is not in the source; delete {target} and run again")
-    return counts
-
-
-def _check_shared(folder: Path, expected: tuple[int, int]) -> None:
-    """Raise OutputError when a folder that pieces were moved to is not what they wrote."""
-    with os.scandir(folder) as entries:
-        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
-    if (len(sizes), sum(sizes)) != expected:
         raise OutputError(
-            f"{folder} holds {len(sizes)} files of {sum(sizes)} bytes, the sources {expected[0]} of {expected[1]}; "
-            f"delete the output and run again"
+            f"{target / next(iter(found))} is not in the source; move it elsewhere, then run the same command again"
         )
-
-
-def _size(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_size
-    except FileNotFoundError:
-        return None
+    return counts if same else None

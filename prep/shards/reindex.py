@@ -16,6 +16,7 @@ from pathlib import Path
 from ..base.cpus import usable_cpus
 from ..base.documents import write_document
 from ..base.errors import DatasetError
+from ..base.lock import claimed
 from ..base.manifest import MANIFEST, SHARDS, ClassEntry, Shard, ShardManifest, ShardSplit, read_shard_manifest
 from ..base.output import PARTIAL
 from ..base.paths import reachable
@@ -54,9 +55,16 @@ def index_shards(
     no split, and for a sample without one image and one ``.cls``; SourceError for a damaged tar.
     """
     directory = reachable(directory)
+    with claimed(directory, "shard --index-only", create=False):
+        return _index_all(directory, split_from or {}, workers, progress, notice)
+
+
+def _index_all(
+    directory: Path, split_from: Mapping[str, str], workers: int | None, progress: Progress, notice: Notice
+) -> ShardManifest:
     manifest = _read_manifest(directory)
     if manifest is None:
-        shards = find_shards(directory, split_from or {}, notice)
+        shards = find_shards(directory, split_from, notice)
     else:
         shards = {split: tuple(shard.name for shard in held.shards) for split, held in manifest.splits.items()}
         if split_from:

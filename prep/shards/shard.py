@@ -13,12 +13,13 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError
+from ..base.flush import flush_folder
 from ..base.manifest import ClassEntry, Shard
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped
@@ -46,6 +47,8 @@ class Written:
 
     shard: Shard
     passed_through: dict[str, int]
+    indexes: dict[str, str] = field(default_factory=dict[str, str])
+    """{file name: sha256} of the indexes of the shard."""
 
 
 def write_shard(
@@ -56,7 +59,7 @@ def write_shard(
     path = out / task.name
     if note.is_file():
         written = read_document(note, Written)
-        if _is_whole(path, written.shard):
+        if _is_whole(path, written):
             count(len(task.samples))
             return written
     try:
@@ -75,9 +78,16 @@ def tar_size(sizes: Sequence[int], metadata: bool) -> int:
     return sum(1 + 2 * files + -(-size // tarfile.BLOCKSIZE) for size in sizes) * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
 
 
-def _is_whole(path: Path, shard: Shard) -> bool:
+def _is_whole(path: Path, written: Written) -> bool:
+    """Whether the shard and its indexes hold the bytes that were written; a power cut may leave zeros in them."""
+    expected = {path.name: written.shard.sha256, **written.indexes}
     places = (path, index_path(path), dali_path(path))
-    return all(place.is_file() for place in places) and path.stat().st_size == shard.bytes
+    return all(place.is_file() and _sha256(place) == expected.get(place.name) for place in places)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(
@@ -95,9 +105,15 @@ def _write(
             count(1)
         sha256 = tar.close()
     put_in_place(temporary, path)
-    write_all(sidecars.contents(path))
+    contents = sidecars.contents(path)
+    write_all(contents)
+    flush_folder(path.parent)  # the note that follows must not come before the renames
     shard = Shard(name=task.name, samples=len(task.samples), bytes=tar.size, sha256=sha256)
-    return Written(shard=shard, passed_through=dict(sorted(passed.items())))
+    return Written(
+        shard=shard,
+        passed_through=dict(sorted(passed.items())),
+        indexes={place.name: hashlib.sha256(data).hexdigest() for place, data in contents.items()},
+    )
 
 
 def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes]]:

@@ -18,8 +18,9 @@ from typing import Literal
 
 from ..base.cpus import usable_cpus
 from ..base.errors import DatasetError, OutputError
+from ..base.lock import claimed
 from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, finish_output, require_room, start_output
+from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
@@ -63,18 +64,36 @@ def write_shards(
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
-    opened, fresh = open_source(source, spec.splits, notice, skip=out), not (out / PARTIAL).exists()
-    job = _job(opened, spec)
+    opened = open_source(source, spec.splits, notice, skip=out)
+    with claimed(out, "shard"):
+        return _write(opened, spec, out, workers, engine, progress, notice)
+
+
+def _write(
+    opened: SampleSet | Unprepared,
+    spec: ShardSpec,
+    out: Path,
+    workers: int | None,
+    engine: Engine,
+    progress: Progress,
+    notice: Notice,
+) -> ShardManifest:
+    """Write the shards that ``out`` lacks, while no other process writes there."""
+    job, fresh = _job(opened, spec), not (out / PARTIAL).exists()
     found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
     _report_aliases(plan, notice)
     if (out / MANIFEST).is_file():
-        return _finished(out, found, spec, plan)
+        manifest = _finished(out, found, spec, plan)
+        if (out / PARTIAL).exists():  # of a run that was killed after it wrote the manifest
+            remove_partial(out)
+        return manifest
     if fresh:
         require_room(out, sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values()))
     partial = start_output(out, job)
     written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
+    _check_on_disk(out, manifest)
     write_all(set_indexes(out, manifest))
     finish_output(out, manifest)
     return manifest
@@ -185,6 +204,18 @@ def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
     return tuple(counts[label] for label in range(len(found.classes)))
 
 
+def _check_on_disk(out: Path, manifest: ShardManifest) -> None:
+    """Raise OutputError unless every shard has the size that was written."""
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            path = out / shard.name
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                raise OutputError(
+                    f"{path} is not the shard of {shard.bytes} bytes that was written: something else writes there; "
+                    f"stop it and choose another directory with --out"
+                )
+
+
 def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
     settings: dict[str, str | int | list[str]] = {
         "dataset": found.dataset,
@@ -216,7 +247,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
     if not same:
         raise OutputError(
             f"{out} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
-            f"{', '.join(held.splits)}); move it away or choose another directory with --out"
+            f"{', '.join(held.splits)}); choose another directory with --out"
         )
     return held
 

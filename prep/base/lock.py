@@ -1,0 +1,105 @@
+"""One process at a time writes into an output directory.
+
+The lock is a file lock on a hidden file in the directory, so the system releases it when its process ends, however it
+ends. The process, its host and its command stand in a JSON file next to it, for the message of a second process: on
+Windows nobody can read a locked file. Both files are removed at the end; those of a dead process are no obstacle.
+Commands that only read take no lock.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .documents import read_document, write_document
+from .errors import DatasetError, OutputError
+
+LOCK, HOLDER = ".feedline.lock", ".feedline.lock.json"
+TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """The process that holds a lock."""
+
+    pid: int
+    host: str
+    command: str
+    """The command without "feedline", such as "prep imagenet"."""
+
+
+@contextmanager
+def claimed(out: Path, command: str, *, create: bool = True) -> Generator[None]:
+    """Hold the lock of the output ``out`` for ``command``, and make the directory if it is missing.
+
+    A directory that this function made and that is empty at the end is removed. Without ``create``, a missing
+    directory is not locked. A directory that cannot be written is not locked either: writing then raises.
+
+    Raises OutputError if another process holds the lock, or ``out`` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; choose another directory with --out")
+    if not create and not out.is_dir():
+        yield
+        return
+    made = _missing_folders(out)
+    try:
+        lock = _acquire(out)
+        try:
+            if lock is not None:
+                write_document(out / HOLDER, Holder(pid=os.getpid(), host=socket.gethostname(), command=command))
+            yield
+        finally:
+            if lock is not None:
+                _release(out, lock)
+    finally:
+        with suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def _missing_folders(out: Path) -> list[Path]:
+    """Return the folders that have to be made for ``out``, the deepest first."""
+    return [folder for folder in (out, *out.parents) if not folder.exists()]
+
+
+def _acquire(out: Path) -> FileLock | None:
+    for _ in range(TRIES):
+        lock = FileLock(out / LOCK, timeout=0, thread_local=False)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise OutputError(_busy(out)) from None
+        except FileNotFoundError:  # the process before removed the directory that it had made
+            continue
+        except OSError:
+            return None
+        if (out / LOCK).exists():
+            return lock
+        lock.release()  # the process before removed the file between the opening and the locking
+    return None
+
+
+def _release(out: Path, lock: FileLock) -> None:
+    for name in (HOLDER, LOCK):  # before the release: after it, another process may hold them
+        with suppress(OSError):
+            (out / name).unlink(missing_ok=True)
+    lock.release()
+    if sys.platform == "win32":  # which does not remove an open file
+        with suppress(OSError):
+            (out / LOCK).unlink(missing_ok=True)
+
+
+def _busy(out: Path) -> str:
+    try:
+        holder = read_document(out / HOLDER, Holder)
+        who = f"feedline {holder.command}, process {holder.pid} on {holder.host}"
+    except DatasetError:  # not written yet
+        who = "another feedline"
+    return f"{out} is being written by {who}; wait until it ends, then run the same command again"
