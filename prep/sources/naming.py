@@ -10,7 +10,6 @@ import re
 from typing import NamedTuple
 
 from ..base.errors import SourceError
-from ..images.files import SUFFIXES as SUFFIXES, is_image_name
 from ..labels.imagenet import validation_labels, wnids
 
 WNID = re.compile(r"n[0-9]{8}")
@@ -21,6 +20,7 @@ TEST_IMAGE = re.compile(r"ILSVRC2012_test_[0-9]{8}\.JPEG")
 HUGGING_FACE = re.compile(r"(n[0-9]{8}_[0-9]{1,8}|ILSVRC2012_val_[0-9]{8})_(n[0-9]{8})\.JPEG")
 OFFICIAL_NAMES = (TRAIN_IMAGE, VAL_IMAGE, TEST_IMAGE, HUGGING_FACE)
 
+SUFFIXES = (".jpeg", ".jpg", ".png")
 # Plain names only: ASCII, no space, so that every file system and every reader of shards can hold them.
 IMAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,95}\.(?:jpeg|jpg|png)", re.IGNORECASE)
 # "val", "validation", or one of several parts: "train.X1" (Kaggle's ImageNet-100).
@@ -87,7 +87,7 @@ def place(name: str, where: str, default: str = "train") -> Place | None:
     if plain in ("", "."):
         return None
     *folders, base = safe_path(plain, where).split("/")
-    if plain != name or not is_image_name(base) or "__MACOSX" in folders:
+    if plain != name or not base.lower().endswith(SUFFIXES) or base.startswith("._") or "__MACOSX" in folders:
         return None
     found = _place(folders, base, default)
     if found is None or not IMAGE.fullmatch(found.name):

@@ -14,7 +14,6 @@ from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
 from ..base.manifest import MANIFEST
 from ..base.output import PARTIAL
-from ..images.files import is_image_name
 from .class_tars import class_tars, train_archive
 from .label_lists import (
     DEVKIT,
@@ -31,6 +30,7 @@ from .naming import (
     CLASS_TAR,
     OFFICIAL_NAMES,
     SPLIT,
+    SUFFIXES,
     V2,
     WNID,
     Place,
@@ -172,7 +172,7 @@ def _folder(folder: Path, skip: Path | None) -> Recognised:
         path = Path(entry.path)
         if other := _other(entry.name):
             ignored = ignored or [f"{path} is {other}, made from the archives for another tool; give the archives"]
-        elif is_image_name(entry.name):
+        elif entry.name.lower().endswith(SUFFIXES):
             if _is_relevant(name):
                 files.add(name, 0, entry.stat().st_size)
         elif CLASS_TAR.fullmatch(entry.name):
