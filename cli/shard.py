@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
-from ..prep.base.manifest import Encode, Order, ShardManifest
+from ..prep.base.manifest import SHARDS, Encode, Order, ShardManifest
 from ..prep.shards.write import Engine
 from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
@@ -139,6 +139,8 @@ def shard(
                 notice=say,
             )
     _report(place, manifest, as_json)
+    if index_only and place.absolute().name != SHARDS:
+        say(f"A root has its shards in ROOT/{SHARDS}: to load these, move {place} to ROOT/{SHARDS} and give ROOT")
 
 
 def _refuse_ignored(ctx: click.Context, settings: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from typing import Literal
 from ... import __version__
 from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
+from ...prep.base.names import require_name
 from ..machine.cache import AskedCache, CacheState
 from ..machine.environment import Environment, Machine
 from .dataset import MeasuredData
@@ -107,7 +108,7 @@ def write_record(directory: Path, record: Record) -> Path:
     stamp = record.date.partition("+")[0].translate(dict.fromkeys(map(ord, "-:."), None))
     config = record.config
     parts = (stamp, record.loader, f"w{config.workers}", f"b{config.batch_size}", record.cache, f"r{record.repeat}")
-    path = directory / f"{'-'.join(parts)}.json"
+    path = directory / require_name(f"{'-'.join(parts)}.json", "the record")
     try:
         write_document(path, record)
     except OSError as error:

@@ -24,6 +24,7 @@ from ..base.documents import write_document
 from ..base.errors import OutputError, SourceError
 from ..base.flush import FLUSH_EACH, Settling
 from ..base.manifest import Split
+from ..base.names import PlainPath
 from ..base.output import held_before
 from ..base.paths import below
 from ..base.retries import put_in_place
@@ -45,7 +46,7 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  #
 class UnitNote:
     """The note that a shared unit is finished: its files and bytes by folder."""
 
-    counts: Counts
+    counts: dict[PlainPath, tuple[int, int]]
 
 
 def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, report: Report) -> Counts:

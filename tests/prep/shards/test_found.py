@@ -48,13 +48,14 @@ def shards_of(manifest: ShardManifest) -> dict[str, list[str]]:
     ],
 )
 def test_the_split_comes_from_a_shards_name_or_its_folder(
-    names: list[str], expected: dict[str, int], tmp_path: Path
+    names: list[str], expected: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the spelling, splits in folders become one set that verify accepts."""
     for name in names:
         write_shard(tmp_path / "wds" / name)
 
     assert run(["shard", "--index-only", str(tmp_path / "wds")]) == 0
+    assert "to load these, move" in " ".join(capsys.readouterr().err.split())
     manifest = read_shard_manifest(tmp_path / "wds")
     assert shards_of(manifest) == {split: [names[place]] for split, place in expected.items()}
     assert all(held.per_class == (1, 1) for held in manifest.splits.values())
