@@ -51,6 +51,7 @@ CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
 )
 # These may be mixed in one tree: each of them states the class, and correctly.
 MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
+BY_NAME = frozenset((FLAT_TRAIN, FLAT_VAL, FLAT_TEST))  # the name itself gave the class
 KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's images", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
 TINY_IMAGENET = "tiny-imagenet"
@@ -102,6 +103,8 @@ class SplitNames:
         self.chosen = dict(chosen or {})
         self.used: set[str] = set()
         """The chosen names that occurred."""
+        self.above: dict[Path, str] = {}
+        """{archive: split} of those that lie in a folder whose name says the split."""
 
     def of(self, folder: str) -> str | None:
         """Return the split of a folder inside a source."""
@@ -113,7 +116,12 @@ class SplitNames:
         for spelling in (name, name.partition(".")[0], path.stem):
             if spelling in self.chosen:
                 return self._choice(spelling)
-        return split_of_source(name)
+        return split_of_source(name) or self.above.get(path)
+
+    @property
+    def unused(self) -> list[str]:
+        """The chosen names that did not occur."""
+        return sorted(set(self.chosen) - self.used)
 
     def _choice(self, name: str) -> str:
         self.used.add(name)
@@ -176,11 +184,12 @@ def place(name: str, where: str, default: str = "", splits: SplitNames = KNOWN) 
         return None
     found = _place(folders, base, default, splits)
     reason = found if isinstance(found, str) else _why_refused(base)
-    if reason:
+    if reason or isinstance(found, str):
         raise SourceError(f"{where} holds the image {name!r}: {reason}")
-    if not isinstance(found, Place):
+    if found is None:
         return None
-    _check_label(found, name, where)
+    if found.layout not in BY_NAME:
+        _check_label(found, name, where)
     return found
 
 

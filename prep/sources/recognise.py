@@ -28,7 +28,19 @@ from .label_lists import (
     labels_in_file,
     labels_in_text,
 )
-from .naming import CLASS_TAR, OFFICIAL_NAMES, SUFFIXES, V2, WNID, Place, SplitNames, kind_of, place, split_named
+from .naming import (
+    CLASS_TAR,
+    OFFICIAL_NAMES,
+    SPELLINGS,
+    SUFFIXES,
+    V2,
+    WNID,
+    Place,
+    SplitNames,
+    kind_of,
+    place,
+    split_named,
+)
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE, Listing, Part
 from .reading import LeftOut, Reading, check_choices, listed
@@ -62,6 +74,8 @@ class Recognised:
     left_out: Mapping[Path, Counter[str]] = field(default_factory=LeftOut)
     """{source: files that are not taken, by kind}; of tars complete after their images were read, or if ``recognise``
     was told to count."""
+    splits: SplitNames = field(default_factory=SplitNames)
+    """The names of splits; which of the chosen ones occurred is complete when ``left_out`` is."""
 
 
 class TinyImagenetError(ForeignError):
@@ -99,10 +113,12 @@ def recognise(
         parts += found.parts
         label_lists += found.label_lists
         ignored += found.ignored
-    unused = sorted(set(reading.splits.chosen) - reading.splits.used)
+    unused = reading.splits.unused
     if unused and not any(part.streamed or len(part.splits) > 1 for part in parts):
         raise SourceError(f"no folder or archive of the sources is named {unused[0]!r}; correct --split-from")
-    return Recognised(tuple(parts), tuple(label_lists), tuple(ignored), left_out=reading.left_out)
+    return Recognised(
+        tuple(parts), tuple(label_lists), tuple(ignored), left_out=reading.left_out, splits=reading.splits
+    )
 
 
 def _file(path: Path, reading: Reading) -> Recognised:
@@ -123,7 +139,8 @@ def _file(path: Path, reading: Reading) -> Recognised:
             raise SourceError(f"{path} names no validation image with its class, so there is nothing to compare")
         return Recognised((), (labels,))
     if match := CLASS_TAR.fullmatch(path.name):
-        split = reading.splits.of_source(path.absolute().parent) or "train"
+        parent = path.absolute().parent.name.lower()
+        split = SPELLINGS[parent] if parent in ("train", "val", "valid", "validation") else "train"
         if _holds_images_of(path, match[1]):
             return Recognised(tuple(class_tars(path.parent, [path], split, reading)), ())
     return _tar(path, reading)
@@ -226,9 +243,9 @@ def _holds_images_of(path: Path, wnid: str) -> bool:
         return next((name.startswith(f"{wnid}_") for name in names if name.lower().endswith(SUFFIXES)), False)
 
 
-def _split_above(folders: Sequence[str], reading: Reading) -> str:
-    """Return the split that the nearest of the folders says, else train."""
-    return next((found for found in map(reading.splits.of, reversed(folders)) if found), "train")
+def _split_above(folders: Sequence[str], reading: Reading) -> str | None:
+    """Return the split that the nearest of the folders says."""
+    return next((found for found in map(reading.splits.of, reversed(folders)) if found), None)
 
 
 def _folder(folder: Path, reading: Reading) -> Recognised:
@@ -249,10 +266,12 @@ def _folder(folder: Path, reading: Reading) -> Recognised:
             else:
                 left_out[kind_of(name)] += 1
         elif CLASS_TAR.fullmatch(entry.name):
-            split = _split_above(name.split("/")[:-1], reading)
+            split = _split_above(name.split("/")[:-1], reading) or "train"
             tars.setdefault((path.parent, split), []).append(path)
         elif path.suffix.lower() in ARCHIVES and not entry.name.startswith("."):
             archives.append(path)
+            if split := _split_above(name.split("/")[:-1], reading):
+                reading.splits.above[path] = split
         elif entry.name == META:
             label_lists.append(devkit_folder(path))
         elif entry.name == TINY:

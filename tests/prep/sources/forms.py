@@ -49,6 +49,12 @@ def two_tars_of_class_folders(place: Path, archives: Path, files: Files) -> list
     return [write_tar(place / f"{split}.tar", below(files, split)) for split in ("train", "val")]
 
 
+def two_zips_of_class_folders(place: Path, archives: Path, files: Files) -> list[Path]:
+    for split in ("train", "val"):
+        write_zip(place / f"{split}.zip", below(files, split))
+    return [place]
+
+
 def two_tars_with_split_folders(place: Path, archives: Path, files: Files) -> list[Path]:
     write_tar(place / "a.tar", only(files, "train/"))
     write_tar(place / "b.tar", only(files, "val/"))
@@ -167,7 +173,11 @@ def everything_in_one_tar(place: Path, archives: Path, files: Files) -> list[Pat
 
 
 READ: dict[str, tuple[Build, ...]] = {
-    "`train.tar` and `val.tar` of class folders": (two_tars_of_class_folders, two_tars_with_split_folders),
+    "`train.tar` and `val.tar` of class folders": (
+        two_tars_of_class_folders,
+        two_tars_with_split_folders,
+        two_zips_of_class_folders,
+    ),
     "`train` and `val` in one tar": (everything_in_one_tar,),
     "a script that was stopped: class folders and class tars": (half_finished_script,),
     "tars that were packed again, with `./` or a folder before the names": (
