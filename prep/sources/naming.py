@@ -7,7 +7,7 @@ the place is built from the parts that matched.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -205,8 +205,15 @@ def kind_of(name: str) -> str:
     return f"{kind} in class folders of test" if kind in SUFFIXES and _is_in_class(folders) else kind
 
 
+def class_above(folders: Sequence[str]) -> str:
+    """Return the folder that would be a class: the last one, or the one above "images", as in Tiny-ImageNet."""
+    if len(folders) > 1 and folders[-1].lower() in NEUTRAL and WNID.fullmatch(folders[-2]):
+        return folders[-2]
+    return folders[-1] if folders else ""
+
+
 def _is_in_class(folders: list[str]) -> bool:
-    return bool(folders) and bool(WNID.fullmatch(folders[-1]))
+    return bool(WNID.fullmatch(class_above(folders)))
 
 
 def _why_refused(base: str) -> str:
@@ -226,7 +233,7 @@ def _why_refused(base: str) -> str:
 
 def _place(folders: list[str], base: str, default: str, splits: SplitNames) -> Place | str | None:
     """Return an image's place; why it has none; or None if it is of a class of test, which has no labels."""
-    parent = folders[-1] if folders else ""
+    parent = class_above(folders)
     split = next((found for found in map(splits.of, reversed(folders)) if found), None)
     layout = _layout(folders)
     if match := HUGGING_FACE.fullmatch(base):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..archives.compressed import open_tar
+from ..archives.compressed import compression_of, open_tar
 from ..archives.tar import Member
 from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
@@ -44,7 +44,16 @@ from .naming import (
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE, Listing, Part
 from .reading import LeftOut, Reading, check_choices, listed
-from .strange import PIECE, ForeignError, broken_links, joined_name, refuse_piece, refuse_shards, refuse_strange
+from .strange import (
+    PIECE,
+    ForeignError,
+    broken_links,
+    joined_name,
+    refuse_piece,
+    refuse_shards,
+    refuse_strange,
+    refuse_unfinished,
+)
 from .streams import tar_part
 from .trees import Entry, Folder, Zip, tree_parts
 
@@ -129,6 +138,12 @@ def _file(path: Path, reading: Reading) -> Recognised:
     if other := _other(path.name):
         raise SourceError(f"{path} is {other}, made from the archives for another tool; give the archives themselves")
     refuse_strange(path, start)
+    if compression_of(path):
+        with open_tar(path) as (stream, _):
+            inside = stream.read(512)
+        refuse_strange(path, inside)
+        if inside and b"\0" not in inside:
+            raise ForeignError(f"{path} holds a compressed text, and no tar; unpack it, or leave it out")
     if start.startswith(PARQUET):
         return Recognised((parquet_part(path),), ())
     if start.startswith(ZIP):
@@ -183,6 +198,8 @@ def _nothing_in(path: Path, first: str, reading: Reading) -> str:
             f"{path} holds {in_test[0]} only, and test has no labels in ImageNet; take them as val: "
             f"feedline prep imagenet {path} --out ROOT --split-from test=val"
         )
+    if not first:
+        return f"{path} holds no file; copy or download it again"
     unpack = "tar xf" if path.suffix != ".zip" else "unzip"
     hint = f"; unpack it and give the folder: {unpack} {path}" if first.lower().endswith(ARCHIVES) else ""
     return f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}"
@@ -228,7 +245,7 @@ def _first_image(path: Path, reading: Reading) -> tuple[Place | None, str, str]:
             if not member.is_directory:
                 left_out[kind_of(member.name)] += 1
     reading.left_out.note(path, "", left_out)
-    return None, name or "nothing", owner
+    return None, name, owner
 
 
 def _next_name(members: Iterator[Member]) -> str:
@@ -279,6 +296,7 @@ def _folder(folder: Path, reading: Reading) -> Recognised:
         elif path.suffix in TEXTS and name.count("/") <= 2:
             texts.append(path)
         else:
+            refuse_unfinished(path)
             if PIECE.search(entry.name):
                 pieces.append(path)
             left_out[kind_of(name)] += 1
