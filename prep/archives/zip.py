@@ -60,6 +60,8 @@ def walk_zip(file: BinaryIO, size: int, archive: str) -> Iterator[ZipMember]:
         entry = _read_entry(file, position, archive)
         # Windows PowerShell 5 and old .NET programs write backslashes between folders, against the standard.
         name = entry.name.replace("\\", "/") if entry.made_on_dos else entry.name
+        if name.endswith("/") and entry.size:
+            raise SourceError(f"{archive}: {entry.name!r} is a folder of {entry.size} bytes; {AGAIN}")
         yield ZipMember(name, entry.size, position)
         position, count = position + entry.length, count - 1
     if position != end:
@@ -73,12 +75,7 @@ def read_zip_member(file: BinaryIO, position: int, archive: str) -> bytes:
     the size or the CRC differs from the directory.
     """
     entry = _read_entry(file, position, archive)
-    header = _read(file, entry.local, 30, archive)
-    signature, _, _, method, name_length, extra = struct.unpack("<4sHHH16xHH", header)
-    name = _read(file, entry.local + 30, name_length, archive)
-    if signature != LOCAL or method != entry.method or _decode_name(name, entry.flags) != entry.name:
-        raise SourceError(f"{archive}: {entry.name!r} is not at offset {entry.local}; {AGAIN}")
-    data = _read(file, entry.local + 30 + name_length + extra, entry.packed, archive)
+    data = _read(file, _find_data(file, entry, archive), entry.packed, archive)
     if entry.method == DEFLATED:
         try:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, entry.size + 1)
@@ -92,6 +89,21 @@ def read_zip_member(file: BinaryIO, position: int, archive: str) -> bytes:
             f"{AGAIN}"
         )
     return data
+
+
+def check_zip_member(file: BinaryIO, position: int, archive: str) -> None:
+    """Raise SourceError if a member's name in the directory is not its name before the data: no CRC covers it."""
+    _find_data(file, _read_entry(file, position, archive), archive)
+
+
+def _find_data(file: BinaryIO, entry: _Entry, archive: str) -> int:
+    """Return the offset of a member's data; raise SourceError if its local header differs from the directory."""
+    header = _read(file, entry.local, 30, archive)
+    signature, _, _, method, name_length, extra = struct.unpack("<4sHHH16xHH", header)
+    name = _read(file, entry.local + 30, name_length, archive)
+    if signature != LOCAL or method != entry.method or _decode_name(name, entry.flags) != entry.name:
+        raise SourceError(f"{archive}: {entry.name!r} is not at offset {entry.local}; {AGAIN}")
+    return entry.local + 30 + name_length + extra
 
 
 def _find_directory(file: BinaryIO, size: int, archive: str) -> tuple[int, int, int]:

@@ -99,6 +99,8 @@ def report_left_out(found: Recognised, notice: Notice) -> None:
     for source, kinds in found.left_out.items():
         if kinds:
             notice(f"{source}: left out: {listed(kinds)}")
+    for name in found.splits.unused:
+        notice(f"--split-from {name}: no folder or archive of the sources has this name")
 
 
 def _report(parts: Sequence[Part], found: Recognised, notice: Notice) -> None:
@@ -157,7 +159,8 @@ def _is_set(one: Part, other: Part) -> bool:
         return False
     if not (one.guessed or other.guessed):
         return True
-    return NUMBER.sub("#", one.source.name) == NUMBER.sub("#", other.source.name)
+    same_folder = one.source.parent == other.source.parent
+    return same_folder and NUMBER.sub("#", one.source.name) == NUMBER.sub("#", other.source.name)
 
 
 NUMBER = re.compile(r"[0-9]+")
@@ -176,6 +179,8 @@ def _conflict(one: Part, other: Part, split: str) -> SourceError:
     where = f"{one.source} and {other.source}"
     if one.source != other.source and one.layout == other.layout == CLASS_FOLDERS and (one.guessed or other.guessed):
         names = sorted({part.source.resolve().name.partition(".")[0] for part in (one, other) if part.guessed})
+        if len(names) == 1 and one.guessed and other.guessed:  # both have the same name, in folders that tell no split
+            names = sorted({one.source.resolve().parent.name, other.source.resolve().parent.name})
         return unnamed_splits(where, names, f"{one.source} {other.source}")
     if one.layout == other.layout:
         return SourceError(f"{where} are both {split} ({one.layout}); give one")

@@ -7,7 +7,7 @@ the place is built from the parts that matched.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +51,7 @@ CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST = (
 )
 # These may be mixed in one tree: each of them states the class, and correctly.
 MIXABLE = frozenset((CLASS_FOLDERS, FLAT_TRAIN, FLAT_VAL, FLAT_TEST))
+BY_NAME = frozenset((FLAT_TRAIN, FLAT_VAL, FLAT_TEST))  # the name itself gave the class
 KAGGLE, HF, IMAGENET_V2 = "Kaggle's ILSVRC tree", "Hugging Face's images", "ImageNet-V2"
 IMAGENETTE, IMAGEWOOF = "Imagenette", "Imagewoof"
 TINY_IMAGENET = "tiny-imagenet"
@@ -102,6 +103,8 @@ class SplitNames:
         self.chosen = dict(chosen or {})
         self.used: set[str] = set()
         """The chosen names that occurred."""
+        self.above: dict[Path, str] = {}
+        """{archive: split} of those that lie in a folder whose name says the split."""
 
     def of(self, folder: str) -> str | None:
         """Return the split of a folder inside a source."""
@@ -113,7 +116,12 @@ class SplitNames:
         for spelling in (name, name.partition(".")[0], path.stem):
             if spelling in self.chosen:
                 return self._choice(spelling)
-        return split_of_source(name)
+        return split_of_source(name) or self.above.get(path)
+
+    @property
+    def unused(self) -> list[str]:
+        """The chosen names that did not occur."""
+        return sorted(set(self.chosen) - self.used)
 
     def _choice(self, name: str) -> str:
         self.used.add(name)
@@ -176,11 +184,12 @@ def place(name: str, where: str, default: str = "", splits: SplitNames = KNOWN) 
         return None
     found = _place(folders, base, default, splits)
     reason = found if isinstance(found, str) else _why_refused(base)
-    if reason:
+    if reason or isinstance(found, str):
         raise SourceError(f"{where} holds the image {name!r}: {reason}")
-    if not isinstance(found, Place):
+    if found is None:
         return None
-    _check_label(found, name, where)
+    if found.layout not in BY_NAME:
+        _check_label(found, name, where)
     return found
 
 
@@ -196,8 +205,15 @@ def kind_of(name: str) -> str:
     return f"{kind} in class folders of test" if kind in SUFFIXES and _is_in_class(folders) else kind
 
 
+def class_above(folders: Sequence[str]) -> str:
+    """Return the folder that would be a class: the last one, or the one above "images", as in Tiny-ImageNet."""
+    if len(folders) > 1 and folders[-1].lower() in NEUTRAL and WNID.fullmatch(folders[-2]):
+        return folders[-2]
+    return folders[-1] if folders else ""
+
+
 def _is_in_class(folders: list[str]) -> bool:
-    return bool(folders) and bool(WNID.fullmatch(folders[-1]))
+    return bool(WNID.fullmatch(class_above(folders)))
 
 
 def _why_refused(base: str) -> str:
@@ -217,7 +233,7 @@ def _why_refused(base: str) -> str:
 
 def _place(folders: list[str], base: str, default: str, splits: SplitNames) -> Place | str | None:
     """Return an image's place; why it has none; or None if it is of a class of test, which has no labels."""
-    parent = folders[-1] if folders else ""
+    parent = class_above(folders)
     split = next((found for found in map(splits.of, reversed(folders)) if found), None)
     layout = _layout(folders)
     if match := HUGGING_FACE.fullmatch(base):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base.errors import SourceError
-from .naming import SPLITS, Place, SplitNames
+from .naming import SPLITS, Place, SplitNames, class_above
 
 
 class LeftOut(Mapping[Path, Counter[str]]):
@@ -67,9 +67,10 @@ class ClassHolders:
         if folder == self._last:
             return False
         self._last = folder
-        *above, wnid = folder.split("/")
-        if wnid != found.wnid:
+        above = folder.split("/")
+        if class_above(above) != found.wnid:
             return False
+        wnid, above = found.wnid, above[: above.index(found.wnid)]
         holder = tuple(part for part in above if part != ".")
         classes = self._classes.setdefault(holder, set())
         if found.guessed:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..archives.compressed import open_tar
+from ..archives.compressed import compression_of, open_tar
 from ..archives.tar import Member
 from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
@@ -28,11 +28,32 @@ from .label_lists import (
     labels_in_file,
     labels_in_text,
 )
-from .naming import CLASS_TAR, OFFICIAL_NAMES, SUFFIXES, V2, WNID, Place, SplitNames, kind_of, place, split_named
+from .naming import (
+    CLASS_TAR,
+    OFFICIAL_NAMES,
+    SPELLINGS,
+    SUFFIXES,
+    V2,
+    WNID,
+    Place,
+    SplitNames,
+    kind_of,
+    place,
+    split_named,
+)
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE, Listing, Part
 from .reading import LeftOut, Reading, check_choices, listed
-from .strange import PIECE, ForeignError, broken_links, joined_name, refuse_piece, refuse_shards, refuse_strange
+from .strange import (
+    PIECE,
+    ForeignError,
+    broken_links,
+    joined_name,
+    refuse_piece,
+    refuse_shards,
+    refuse_strange,
+    refuse_unfinished,
+)
 from .streams import tar_part
 from .trees import Entry, Folder, Zip, tree_parts
 
@@ -62,6 +83,8 @@ class Recognised:
     left_out: Mapping[Path, Counter[str]] = field(default_factory=LeftOut)
     """{source: files that are not taken, by kind}; of tars complete after their images were read, or if ``recognise``
     was told to count."""
+    splits: SplitNames = field(default_factory=SplitNames)
+    """The names of splits; which of the chosen ones occurred is complete when ``left_out`` is."""
 
 
 class TinyImagenetError(ForeignError):
@@ -99,10 +122,12 @@ def recognise(
         parts += found.parts
         label_lists += found.label_lists
         ignored += found.ignored
-    unused = sorted(set(reading.splits.chosen) - reading.splits.used)
+    unused = reading.splits.unused
     if unused and not any(part.streamed or len(part.splits) > 1 for part in parts):
         raise SourceError(f"no folder or archive of the sources is named {unused[0]!r}; correct --split-from")
-    return Recognised(tuple(parts), tuple(label_lists), tuple(ignored), left_out=reading.left_out)
+    return Recognised(
+        tuple(parts), tuple(label_lists), tuple(ignored), left_out=reading.left_out, splits=reading.splits
+    )
 
 
 def _file(path: Path, reading: Reading) -> Recognised:
@@ -113,6 +138,12 @@ def _file(path: Path, reading: Reading) -> Recognised:
     if other := _other(path.name):
         raise SourceError(f"{path} is {other}, made from the archives for another tool; give the archives themselves")
     refuse_strange(path, start)
+    if compression_of(path):
+        with open_tar(path) as (stream, _):
+            inside = stream.read(512)
+        refuse_strange(path, inside)
+        if inside and b"\0" not in inside:
+            raise ForeignError(f"{path} holds a compressed text, and no tar; unpack it, or leave it out")
     if start.startswith(PARQUET):
         return Recognised((parquet_part(path),), ())
     if start.startswith(ZIP):
@@ -123,7 +154,8 @@ def _file(path: Path, reading: Reading) -> Recognised:
             raise SourceError(f"{path} names no validation image with its class, so there is nothing to compare")
         return Recognised((), (labels,))
     if match := CLASS_TAR.fullmatch(path.name):
-        split = reading.splits.of_source(path.absolute().parent) or "train"
+        parent = path.absolute().parent.name.lower()
+        split = SPELLINGS[parent] if parent in ("train", "val", "valid", "validation") else "train"
         if _holds_images_of(path, match[1]):
             return Recognised(tuple(class_tars(path.parent, [path], split, reading)), ())
     return _tar(path, reading)
@@ -166,6 +198,8 @@ def _nothing_in(path: Path, first: str, reading: Reading) -> str:
             f"{path} holds {in_test[0]} only, and test has no labels in ImageNet; take them as val: "
             f"feedline prep imagenet {path} --out ROOT --split-from test=val"
         )
+    if not first:
+        return f"{path} holds no file; copy or download it again"
     unpack = "tar xf" if path.suffix != ".zip" else "unzip"
     hint = f"; unpack it and give the folder: {unpack} {path}" if first.lower().endswith(ARCHIVES) else ""
     return f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}"
@@ -211,7 +245,7 @@ def _first_image(path: Path, reading: Reading) -> tuple[Place | None, str, str]:
             if not member.is_directory:
                 left_out[kind_of(member.name)] += 1
     reading.left_out.note(path, "", left_out)
-    return None, name or "nothing", owner
+    return None, name, owner
 
 
 def _next_name(members: Iterator[Member]) -> str:
@@ -226,9 +260,9 @@ def _holds_images_of(path: Path, wnid: str) -> bool:
         return next((name.startswith(f"{wnid}_") for name in names if name.lower().endswith(SUFFIXES)), False)
 
 
-def _split_above(folders: Sequence[str], reading: Reading) -> str:
-    """Return the split that the nearest of the folders says, else train."""
-    return next((found for found in map(reading.splits.of, reversed(folders)) if found), "train")
+def _split_above(folders: Sequence[str], reading: Reading) -> str | None:
+    """Return the split that the nearest of the folders says."""
+    return next((found for found in map(reading.splits.of, reversed(folders)) if found), None)
 
 
 def _folder(folder: Path, reading: Reading) -> Recognised:
@@ -249,10 +283,12 @@ def _folder(folder: Path, reading: Reading) -> Recognised:
             else:
                 left_out[kind_of(name)] += 1
         elif CLASS_TAR.fullmatch(entry.name):
-            split = _split_above(name.split("/")[:-1], reading)
+            split = _split_above(name.split("/")[:-1], reading) or "train"
             tars.setdefault((path.parent, split), []).append(path)
         elif path.suffix.lower() in ARCHIVES and not entry.name.startswith("."):
             archives.append(path)
+            if split := _split_above(name.split("/")[:-1], reading):
+                reading.splits.above[path] = split
         elif entry.name == META:
             label_lists.append(devkit_folder(path))
         elif entry.name == TINY:
@@ -260,6 +296,7 @@ def _folder(folder: Path, reading: Reading) -> Recognised:
         elif path.suffix in TEXTS and name.count("/") <= 2:
             texts.append(path)
         else:
+            refuse_unfinished(path)
             if PIECE.search(entry.name):
                 pieces.append(path)
             left_out[kind_of(name)] += 1

@@ -14,6 +14,10 @@ from ..base.errors import SourceError
 PIECE = re.compile(
     r"\.(?:tar|tgz|gz|zip|xz|bz2|zst|7z|rar)\.(?:a[a-z]|[0-9]{2,3}|part-?[0-9a-z]{1,3})$|\.z[0-9]{2}$", re.I
 )
+# What browsers and download programs call a file that is not there in full.
+UNFINISHED = re.compile(
+    r"\.(?:tar|tgz|gz|zip|xz|bz2|zst|parquet)\.(?:crdownload|part|partial|aria2|download|opdownload|!qb|tmp)$", re.I
+)
 LABEL_SUFFIXES = (".cls", ".json", ".txt", ".index", ".id")
 SHARD_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -40,8 +44,15 @@ def refuse_strange(path: Path, start: bytes) -> None:
         raise ForeignError(f"{path} is a RAR archive, which feedline does not read; unpack it with: unrar x {path}")
     if start.startswith((b"\xff\xd8\xff", b"\x89PNG")):
         raise SourceError(f"{path} is one image; give the folder or the archive of the data set")
+    refuse_unfinished(path)
     if PIECE.search(path.name):
         refuse_piece(path)
+
+
+def refuse_unfinished(path: Path) -> None:
+    """Raise SourceError for a download that was not finished, or for the notes of one."""
+    if UNFINISHED.search(path.name):
+        raise SourceError(f"{path} belongs to an unfinished download; finish it, or give the other files one by one")
 
 
 def refuse_piece(path: Path) -> None:

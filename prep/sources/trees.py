@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 
-from ..archives.zip import walk_zip
+from ..archives.zip import check_zip_member, walk_zip
 from ..base.errors import SourceError
 from .naming import MIXABLE, SPLITS, WNID, Place, kind_of, place
 from .parts import Keep, Listing, Part, SourceImage, Unit, check_size
 from .reader import Location, Reader
 from .reading import ClassHolders, Reading
+
+LISTS = (".xml", ".txt", ".csv")  # Kaggle's zip holds half a million of them
 
 Entry = tuple[str, int, int]
 """Name, position in the zip, size."""
@@ -80,11 +82,14 @@ def tree_parts(
     units: dict[str, dict[str, Listing]] = {}
     layouts: dict[str, str] = {}
     holders, left_out = ClassHolders(str(tree.path)), Counter[str]()
+    doubtful: list[int] = []  # of a zip: members whose damaged name may hide an image
     for name, position, size in entries or tree.entries():
         found = locate(name)
         if found is None:
             if not name.endswith("/"):
                 left_out[kind_of(name)] += 1
+                if not name.endswith(LISTS):
+                    doubtful.append(position)
             continue
         first = layouts.setdefault(found.split, found.layout)
         if first != found.layout and not {first, found.layout} <= MIXABLE:
@@ -94,6 +99,10 @@ def tree_parts(
             folder = f"{found.split}/{found.wnid}"
             holders.add(name, found)
         units.setdefault(found.split, {}).setdefault(folder, Listing()).add(name, position, size)
+    if isinstance(tree, Zip):
+        with tree.path.open("rb") as file:
+            for position in doubtful:
+                check_zip_member(file, position, str(tree.path))
     reading.left_out.note(tree.path, "", left_out)
     holders.check()
     return [

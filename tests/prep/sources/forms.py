@@ -49,6 +49,12 @@ def two_tars_of_class_folders(place: Path, archives: Path, files: Files) -> list
     return [write_tar(place / f"{split}.tar", below(files, split)) for split in ("train", "val")]
 
 
+def two_zips_of_class_folders(place: Path, archives: Path, files: Files) -> list[Path]:
+    for split in ("train", "val"):
+        write_zip(place / f"{split}.zip", below(files, split))
+    return [place]
+
+
 def two_tars_with_split_folders(place: Path, archives: Path, files: Files) -> list[Path]:
     write_tar(place / "a.tar", only(files, "train/"))
     write_tar(place / "b.tar", only(files, "val/"))
@@ -166,8 +172,16 @@ def everything_in_one_tar(place: Path, archives: Path, files: Files) -> list[Pat
     return [write_tar(place / "imagenet.tar", {**only(files, "val/"), **only(files, "train/")})]
 
 
+def images_below_classes(place: Path, archives: Path, files: Files) -> list[Path]:
+    return [write_tree(place, {"/images/".join(path.rsplit("/", 1)): data for path, data in files.items()})]
+
+
 READ: dict[str, tuple[Build, ...]] = {
-    "`train.tar` and `val.tar` of class folders": (two_tars_of_class_folders, two_tars_with_split_folders),
+    "`train.tar` and `val.tar` of class folders": (
+        two_tars_of_class_folders,
+        two_tars_with_split_folders,
+        two_zips_of_class_folders,
+    ),
     "`train` and `val` in one tar": (everything_in_one_tar,),
     "a script that was stopped: class folders and class tars": (half_finished_script,),
     "tars that were packed again, with `./` or a folder before the names": (
@@ -186,6 +200,7 @@ READ: dict[str, tuple[Build, ...]] = {
     "tars compressed by zstd": (packed_by(zstd, "zst"),),
     "class tars of train or val, also compressed": (packed_class_tars, val_of_class_tars, one_class_tar),
     "a doubled folder, such as `train/train`": (doubled_folders,),
+    "class folders with `images/` in each": (images_below_classes,),
     "several zips of one folder (`…-001.zip`, `…-002.zip`)": (numbered_zips,),
     "a zip made on a Mac": (mac_zip,),
     "a zip with backslashes, as Windows PowerShell writes it": (powershell_zip,),
@@ -264,9 +279,23 @@ def unknown_names(place: Path, archives: Path, files: Files) -> list[Path]:
     return [write_tree(place, val | {path.replace("train/", "a/"): d for path, d in only(files, "train/").items()})]
 
 
+def packed_page(place: Path, archives: Path, files: Files) -> list[Path]:
+    return [put(place / "x.tar.gz", gzip.compress(b"<!DOCTYPE html>" * 100))]
+
+
 SEVEN, RAR = starts_with(b"7z\xbc\xaf\x27\x1c", "imagenet.7z"), starts_with(b"Rar!\x1a\x07\x01\x00", "imagenet.rar")
 POINTER = starts_with(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 147897477120")
 PAGE = starts_with(b"<!DOCTYPE html>\n<html><head><title>ImageNet</title>", VAL)
+
+UNFINISHED = starts_with(b"n01440764.tar", f"{TRAIN}.crdownload")
+
+
+def aria(place: Path, archives: Path, files: Files) -> list[Path]:
+    """The file has its name and size already, and holes."""
+    put(place / VAL, (archives / VAL).read_bytes())
+    put(place / f"{VAL}.aria2", b"\0\1")
+    return [place]
+
 
 REFUSED: dict[str, tuple[Build, ...]] = {
     "an archive and what was unpacked from it": (archive_beside_folder, train_beside_class_tars),
@@ -274,7 +303,13 @@ REFUSED: dict[str, tuple[Build, ...]] = {
     "a 7z archive": (SEVEN, in_folder(SEVEN)),
     "a RAR archive": (RAR, in_folder(RAR)),
     "a pointer of git-lfs": (POINTER, in_folder(POINTER)),
-    "an HTML page with the name of an archive": (PAGE, in_folder(PAGE)),
+    "an HTML page with the name of an archive": (
+        PAGE,
+        in_folder(PAGE),
+        packed_page,
+    ),
+    "an unfinished download (`.crdownload`, `.aria2`)": (UNFINISHED, in_folder(UNFINISHED), aria),
+    "a text that is compressed": (starts_with(gzip.compress(b"ILSVRC " * 200), "val.txt.gz"),),
     "WebDataset shards": (shards, in_folder(shards), shards_of_img2dataset),
     "a tar of archives": (tar_of_archives,),
     "a zip of archives": (zip_of_archives,),

@@ -201,3 +201,26 @@ def test_folders_too_deep_are_no_silent_loss(files: Files, tmp_path: Path) -> No
     source = write_tree(tmp_path / "in", {f"{deep}/{path}": data for path, data in flat(files).items()})
     prepare_imagenet([source], tmp_path / "out")
     assert tree(tmp_path / "out") == files
+
+
+@pytest.mark.parametrize("change", [b".JPEX", b".JPE/"])
+@pytest.mark.parametrize("data_set", ["imagenet", "tiny"])
+def test_a_damaged_name_is_not_left_out(
+    archives: Path, files: Files, tmp_path: Path, change: bytes, data_set: str
+) -> None:
+    """No CRC covers the names in a zip's directory: an image must not become a stranger by one changed byte."""
+    source = tmp_path / "x.zip"
+    if data_set == "tiny":
+        source.write_bytes((archives / "tiny-imagenet-200.zip").read_bytes())
+    else:
+        write_zip(source, files)
+    data = bytearray(source.read_bytes())
+    place = data.rindex(b".JPEG", 0, data.rindex(b"train/n01440764"[:5]) + 200)
+    data[place : place + 5] = change
+    source.write_bytes(data)
+
+    with pytest.raises(SourceError, match=r"x\.zip: .* is (not at offset|a folder of) .*download it again"):
+        if data_set == "tiny":
+            prepare_tiny_imagenet(source, tmp_path / "out")
+        else:
+            prepare_imagenet([source], tmp_path / "out")

@@ -198,3 +198,33 @@ def test_the_choice_goes_before_the_table(files: Files, tmp_path: Path, build: C
     prepare_imagenet([write_tree(tmp_path / "in", val)], tmp_path / "out", split_from={"VAL": "train"})
 
     assert set(read_manifest(tmp_path / "out").splits) == {"train"}
+
+
+@pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
+def test_archives_get_the_split_of_their_folder(files: Files, tmp_path: Path, form: str) -> None:
+    """train/data.tar and val/data.tar are no pieces of one set."""
+    place = tmp_path / "in"
+    for split in ("train", "valid"):
+        images = {path.split("/", 1)[1]: data for path, data in only(files, split[:3]).items()}
+        (place / split).mkdir(parents=True)
+        packed(place / split, images, form)
+
+    prepare_imagenet([place], tmp_path / "out")
+
+    assert tree(tmp_path / "out") == files
+
+
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_archives_of_one_name_in_unknown_folders_are_asked_about(files: Files, tmp_path: Path, form: str) -> None:
+    """one/data.tar and two/data.tar: the folders are what is asked about."""
+    place = tmp_path / "in"
+    for split, folder in (("train", "one"), ("val", "two")):
+        images = {p.split("/", 1)[1].replace("ILSVRC2012_val", "x"): d for p, d in only(files, split).items()}
+        (place / folder).mkdir(parents=True)
+        packed(place / folder, images, form)
+
+    with pytest.raises(SourceError, match="--split-from one=SPLIT --split-from two=SPLIT"):
+        prepare_imagenet([place], tmp_path / "no")
+    prepare_imagenet([place], tmp_path / "out", split_from={"one": "train", "two": "val"})
+
+    assert {path.replace("x_", "ILSVRC2012_val_"): d for path, d in tree(tmp_path / "out").items()} == files
