@@ -42,11 +42,11 @@ def claimed(out: Path, command: str, *, create: bool = True) -> Generator[None]:
 
     Raises OutputError if another process holds the lock, or ``out`` is a file.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; choose another directory with --out")
-    if not create and not out.is_dir():
+    if not create and not out.is_dir():  # the caller says what is wrong with it
         yield
         return
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; choose another directory with --out")
     made = _missing_folders(out)
     try:
         lock = _acquire(out)

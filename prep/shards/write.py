@@ -247,7 +247,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
     if not same:
         raise OutputError(
             f"{out} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
-            f"{', '.join(held.splits)}); choose another directory with --out"
+            f"{', '.join(held.splits)}); move it away or choose another directory with --out"
         )
     return held
 
