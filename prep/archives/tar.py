@@ -141,8 +141,9 @@ def _parse_extended(kind: bytes, block: bytes, position: int, archive: str) -> d
 
 def _check_end(file: BinaryIO, position: int, end: int, archive: str) -> None:
     """Raise SourceError unless two zero blocks lie at ``position`` and at most MAX_PADDING bytes of zeros follow."""
-    file.seek(position)
-    padding = file.read(min(end - position, MAX_PADDING + 1))
+    # The block at ``position`` was read already. A zstd stream cannot go back to it, and gzip would begin again.
+    file.seek(position + BLOCK)
+    padding = ZEROS + file.read(min(end - position, MAX_PADDING + 1) - BLOCK)
     if len(padding) < 2 * BLOCK:
         raise SourceError(
             f"{archive} is truncated at offset {position} (its end-of-archive blocks are missing); "
