@@ -32,7 +32,9 @@ def _open_zstd(raw: BinaryIO) -> AbstractContextManager[Any]:
         library = import_module("zstandard")
     except ImportError as error:
         raise SourceError("tars compressed by zstd need a library; run: pip install 'feedline[zstd]'") from error
-    return library.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(raw, read_across_frames=True, closefd=False)
+    return library.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
+        raw, read_across_frames=True, closefd=False
+    )
 
 
 OPENERS: dict[bytes, tuple[str, Callable[[BinaryIO], AbstractContextManager[Any]]]] = {

@@ -1,17 +1,14 @@
 """Which classes a root has: those of train and val together, and what is reported where they differ."""
 
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from ..base.errors import SourceError
 from ..base.manifest import Manifest
 from ..base.progress import Notice
 from ..labels.imagenet import wnids
-from ..sources.agreement import units_of
-from ..sources.naming import FLAT_TEST, FLAT_VAL, WNID
+from ..sources.agreement import empty_classes, units_of
+from ..sources.naming import FLAT_TEST, FLAT_VAL
 from ..sources.parts import Counts, Part
-from ..sources.reader import Reader
 from ..sources.request import Request
 
 SHOWN = 5  # class ids in a message
@@ -24,7 +21,7 @@ def note_empty_classes(parts: Sequence[Part], counts: Counts, request: Request, 
     """
     if not any(folder.startswith("train/") for folder in counts):
         return
-    empty = sorted(wnid for part in parts for wnid in _empty_classes(part, request) if f"train/{wnid}" not in counts)
+    empty = sorted(wnid for part in parts for wnid in empty_classes(part, request) if f"train/{wnid}" not in counts)
     for wnid in empty:
         counts[f"train/{wnid}"] = (0, 0)
     if empty:
@@ -81,25 +78,6 @@ def listed(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _empty_classes(part: Part, request: Request) -> set[str]:
-    """Return the class folders in the folder of a part's train that hold no image of the part."""
-    if "train" not in part.splits or not part.source.is_dir():
-        return set()
-    parents, held = set[Path](), set[str]()
-    with Reader() as reader:
-        for unit in part.units(request.keeps):
-            if unit.folder.startswith("train/") and (image := next(unit.images(reader), None)):
-                held.add(unit.folder.partition("/")[2])
-                if not isinstance(image.data, bytes) and WNID.fullmatch(image.data.place.name):
-                    parents.add(image.data.place.parent)
-    found: set[str] = set()
-    for parent in parents:
-        with os.scandir(parent) as entries:
-            names = {entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir()}
-        found |= {name for name in names if request.keeps("train", name)}
-    return found - held
 
 
 def _is_unlabelled(request: Request) -> bool:

@@ -17,7 +17,7 @@ from ..base.threads import raise_if_stopped, run_all
 from ..checking.verify import verify
 from ..sources.parts import Part, Unit, distinct
 from ..sources.reader import Reader
-from ..sources.recognise import Recognised
+from ..sources.recognised import Recognised
 from ..sources.request import Request
 
 

@@ -21,7 +21,7 @@ from ..shards.current import stale_shards
 from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, units_of
 from ..sources.label_lists import LabelList
 from ..sources.parts import Counts, Part
-from ..sources.recognise import Recognised
+from ..sources.recognised import Recognised
 from ..sources.request import Request
 from .adopt import adopt
 from .classes import check_asked, check_listed, check_not_empty, note_differences, note_empty_classes

@@ -17,10 +17,19 @@ from ..base.manifest import MANIFEST, ClassEntry, Source, read_manifest
 from ..base.output import PARTIAL
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.imagenet import class_names
-from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, source_of, units_of
+from ..sources.agreement import (
+    agreed_parts,
+    check_complete,
+    empty_classes,
+    report_left_out,
+    report_subset,
+    source_of,
+    units_of,
+)
 from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
 from ..sources.reader import Location, Reader
-from ..sources.recognise import Recognised, TinyImagenetError, recognise
+from ..sources.recognise import recognise
+from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
 from .samples import Sample, SampleSet, samples_of_root
@@ -107,6 +116,7 @@ def list_source(source: Unprepared, scratch: dict[Path, Path], progress: Progres
     for part in source.parts:
         listed.add_part(part, scratch.get(part.source), progress)
     check_complete(source.parts, listed.counts, source.found.label_lists, _request_of(source))
+    listed.wnids.update(*(empty_classes(part, source.request) for part in source.parts))
     wnids = sorted(listed.wnids)
     report_left_out(source.found, notice)
     report_subset(source.parts, len(wnids), notice)

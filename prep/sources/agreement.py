@@ -16,10 +16,11 @@ from ..base.progress import Notice
 from ..labels.completeness import CLASSES, check_bytes, check_counts, check_devkit, is_official
 from .class_tars import CLASS_TARS, PACKED_TRAIN, REPACKED_TRAIN, TRAIN_ARCHIVE
 from .label_lists import LabelList, check_labels
-from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, SPLITS
+from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, SPLITS, WNID
 from .parts import IMAGENET, Counts, Keep, Part, Unit
+from .reader import Reader
 from .reading import listed, unnamed_splits
-from .recognise import Recognised
+from .recognised import Recognised
 from .request import Request
 
 SEVERAL = (HF, FLAT_TRAIN, CLASS_TARS)  # layouts whose splits come in several sources
@@ -59,6 +60,28 @@ def units_of(part: Part, request: Request) -> list[Unit]:
     if part.layout == TRAIN_ARCHIVE and len(units) == CLASSES and not part.signed and request.checksum != "none":
         check_bytes("train", part.source)
     return units
+
+
+def empty_classes(part: Part, request: Request) -> set[str]:
+    """Return the class folders in the folder of a part's train that hold no image of the part.
+
+    They are classes too, so that prepared roots and shards number the classes alike.
+    """
+    if "train" not in part.splits or not part.source.is_dir():
+        return set()
+    parents, held = set[Path](), set[str]()
+    with Reader() as reader:
+        for unit in part.units(request.keeps):
+            if unit.folder.startswith("train/") and (image := next(unit.images(reader), None)):
+                held.add(unit.folder.partition("/")[2])
+                if not isinstance(image.data, bytes) and WNID.fullmatch(image.data.place.name):
+                    parents.add(image.data.place.parent)
+    found: set[str] = set()
+    for parent in parents:
+        with os.scandir(parent) as entries:
+            names = {entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir()}
+        found |= {name for name in names if request.keeps("train", name)}
+    return found - held
 
 
 def check_complete(

@@ -17,9 +17,11 @@ from .naming import SUFFIX, TINY_IMAGENET, Place, kind_of, safe_path
 from .parts import Listing
 from .reader import Reader
 from .reading import Reading
-from .recognise import TINY, ZIP, Recognised, walk_folder
+from .recognise_file import TINY, ZIP
+from .recognised import Recognised
 from .strange import broken_links, refuse_strange
 from .trees import Entry, Folder, Zip, tree_parts
+from .walking import walk_folder
 
 ANNOTATIONS = "annotations"
 

@@ -158,6 +158,21 @@ def test_a_split_alone_keeps_the_class_indexes(layout: str, archives: Path, file
     assert len(manifest.classes) == 3 and manifest.classes[0].wnid == "n01440764"
 
 
+def test_an_empty_class_folder_is_a_class_of_the_shards_too(root: Path, tmp_path: Path) -> None:
+    """Class indexes must not depend on whether the folders were prepared first."""
+    source = tmp_path / "imagenet"
+    for split in ("train", "val"):
+        shutil.copytree(root / split, source / split)
+    (source / "train" / "n00000001").mkdir()
+    prepare_imagenet([source], tmp_path / "data")
+
+    prepared = write_shards(tmp_path / "data", SPEC)
+    straight = write_shards(source, SPEC, out=tmp_path / "straight")
+
+    assert straight.classes[0].wnid == "n00000001"
+    assert (straight.classes, straight.splits) == (prepared.classes, prepared.splits)
+
+
 def test_a_label_list_that_contradicts_stops_the_shards(archives: Path, tmp_path: Path) -> None:
     """A valprep.sh beside the archives is compared, as by prep; nothing is written."""
     source = Path(shutil.copytree(archives, tmp_path / "in"))
