@@ -90,3 +90,27 @@ def test_an_archive_that_was_taken_in_full_goes(root: Path, tmp_path: Path, cont
 
     assert run(["prep", "imagenet", str(packed), "--out", str(tmp_path / "out"), "--delete-source"]) == 0
     assert not packed.exists() and verify(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("container", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize(
+    "name", ["train/n01440764/a.webp", "train/n01440764/b.BMP", "c.gif", "d.tif", "Annotations/n01440764_1.xml"]
+)
+def test_an_archive_with_a_file_of_another_kind_is_kept(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], container: str, name: str
+) -> None:
+    """By the command line, from real archives: the kind is named, and nothing was written."""
+    files = {**only(tree(root), "train/", "val/"), name: b"the only copy of something"}
+    packed = tmp_path / f"all.{container}"
+    if container == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path, data in files.items():
+                archive.writestr(path, data)
+    else:
+        write_tar(packed, files, "w:gz" if container == "tar.gz" else "w")
+
+    assert run(["prep", "imagenet", str(packed), "--out", str(tmp_path / "out"), "--delete-source"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"also holds 1 file that is not prepared (1 {Path(name).suffix.lower()})" in said
+    assert packed.exists() and not (tmp_path / "out").exists()
