@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "prep.md"
 def rows() -> dict[str, str]:
     """{what you have: what happens} of the table in docs/prep.md."""
     text = PAGE.read_text("utf-8")
-    table = text.split("<!-- begin: forms -->")[1].split("<!-- end: forms -->")[0]
+    table = text.split("<!-- forms: a test builds each of them -->")[1].split("<!-- forms end -->")[0]
     cells = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
     return {have.strip(): happens.strip() for have, happens in cells}
 
