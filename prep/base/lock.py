@@ -80,10 +80,19 @@ def _acquire(out: Path) -> FileLock | None:
             continue
         except OSError:
             return None
-        if (out / LOCK).exists():
+        if _is_in_place(out, lock):
             return lock
         lock.release()  # the process before removed the file between the opening and the locking
     return None
+
+
+def _is_in_place(out: Path, lock: FileLock) -> bool:
+    """Whether the locked file is the one that others will find, and not one that was removed and made again."""
+    descriptor: int = getattr(lock, "_context").lock_file_fd  # noqa: B009 - filelock has no public name for it
+    try:
+        return os.path.samestat(os.fstat(descriptor), (out / LOCK).stat())
+    except FileNotFoundError:
+        return False
 
 
 def _release(out: Path, lock: FileLock) -> None:
