@@ -15,7 +15,14 @@ from PIL import Image
 from feedline.cli.main import run
 from feedline.prep import SyntheticSpec, write_synthetic
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+TOP = Path(__file__).parents[2]
+PAGE = TOP / "docs" / "data.md"
+SHORT = {
+    "bench": "--loader threaded --workers 0 --batch-size 8 --image-size 32 --seconds 0.2 --repeats 1",
+    "diagnose": "--loader threaded --workers 0 --batch-size 8 --image-size 32 --seconds 0.2 --repeats 1 --step-ms 50",
+    "train": "--loader threaded --workers 0 --batch-size 8 --image-size 32 --epochs 1",
+}
+"""Options with which the commands of the README take seconds."""
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 PER_CLASS = 10
 
@@ -146,3 +153,19 @@ def test_the_links_of_the_page_lead_somewhere() -> None:
         file, _, anchor = target.partition("#")
         assert (PAGE.parent / file).exists(), target
         assert file or anchor in anchors, target
+
+
+@pytest.mark.slow
+def test_the_first_commands_of_the_readme_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lead from a folder of the user's to a report, on a folder of three classes in three formats."""
+    photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = (TOP / "README.md").read_text("utf-8").split("## From your own images to a trained model")[1]
+    lines = commands(text)[:6]
+    assert lines[0].startswith("feedline prep imagefolder photos") and lines[-1].startswith("feedline report")
+    for command in lines:
+        words = shlex.split(command)[1:]
+        assert run([*words, *SHORT.get(words[0], "").split()]) == 0, (command, capsys.readouterr().err)
+    assert (tmp_path / "report.html").is_file()
