@@ -101,6 +101,8 @@ class ShardSplit:
     """Samples of each class, by class index; empty in manifests before 0.2."""
     source_bytes: int | None = None
     """Size of the images in the source; None if unknown, as for shards of another tool."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, which ``<shard>.jsonl`` holds for each shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class ShardManifest:
     quality: int | None = None
     """JPEG quality from 1 to 100, for ``encode`` "resize"."""
     metadata: bool = False
-    """Whether each sample has a ``.json`` with its wnid, width, height and original file name."""
+    """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
     """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
 

@@ -24,10 +24,9 @@ from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.opening import UNREADABLE, load, open_image
-from ..shards.index import SUFFIX
 from ..shards.read import MAX_CLASSES, ShardSample, read_shard
 from ..shards.reindex import add_sample
-from ..shards.sidecars import Sidecars, is_foreign, set_indexes, stale
+from ..shards.sidecars import OURS, Sidecars, is_foreign, set_indexes, stale
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -53,7 +52,16 @@ def verify_shards(
     """Check every shard and every index. ``image_problem`` returns the problem in an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], CheckResult]] = [
-        bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), image_problem, count)
+        bind(
+            _check_shard,
+            split,
+            directory / shard.name,
+            shard,
+            len(manifest.classes),
+            held.columns,
+            image_problem,
+            count,
+        )
         for split, held in manifest.splits.items()
         for shard in held.shards
     ]
@@ -83,15 +91,15 @@ def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> t
         ) from error
     except SourceError:
         pass  # a damaged tar is a result of the check
-    split, shard, classes = _listed(path)
+    split, shard, classes, columns = _listed(path)
     count = counter(progress, "verify, samples", shard.samples if shard else 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return split, _check_shard(split, path, shard, classes, image_problem, count, threading.Event())
+        return split, _check_shard(split, path, shard, classes, columns, image_problem, count, threading.Event())
 
 
-def _listed(path: Path) -> tuple[str, Shard | None, int]:
-    """Return what the manifest next to a shard, or above its folder, says about it: split, entry, classes."""
+def _listed(path: Path) -> tuple[str, Shard | None, int, tuple[str, ...]]:
+    """Return what the manifest next to a shard, or above its folder, says about it: split, entry, classes, columns."""
     path = path.absolute()
     for directory in path.parents[:MAX_DEPTH]:
         if not is_shard_set(directory):
@@ -101,12 +109,12 @@ def _listed(path: Path) -> tuple[str, Shard | None, int]:
         for split, held in manifest.splits.items():
             for shard in held.shards:
                 if shard.name == name:
-                    return split, shard, len(manifest.classes)
+                    return split, shard, len(manifest.classes), held.columns
         raise DatasetError(
             f"{directory / MANIFEST} does not list {name}; move that file away and take all shards as they are: "
             f"feedline shard --index-only {directory}"
         )
-    return "shard", None, MAX_CLASSES
+    return "shard", None, MAX_CLASSES, ()
 
 
 def _check_shard(
@@ -114,16 +122,17 @@ def _check_shard(
     path: Path,
     shard: Shard | None,
     classes: int,
+    columns: Sequence[str],
     image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    sidecars, labels, problems, odd = Sidecars(columns=bool(columns)), list[int](), list[str](), list[str]()
     strangers: tuple[str, ...] = ()
     try:
-        for sample in read_shard(path):
+        for sample in read_shard(path, columns=bool(columns)):
             raise_if_stopped(stop)
-            add_sample(sidecars, sample)
+            add_sample(sidecars, sample, columns)
             labels.append(sample.label)
             name = f"{sample.image_file.name} at offset {sample.offset} of {path}"
             if sample.label >= classes:
@@ -154,7 +163,7 @@ def _shard_problems(path: Path, shard: Shard, samples: int) -> Sequence[str]:
 def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the problems of indexes, and notes on files of other tools in the places of those of other readers."""
     wrong = stale(contents)
-    strangers = {path for path in wrong if path.suffix != SUFFIX and is_foreign(path)}
+    strangers = {path for path in wrong if path.suffix not in OURS and is_foreign(path)}
     return (
         tuple(_index_problem(path) for path in wrong if path not in strangers),
         tuple(f"{path} was not written by feedline, which leaves it as it is" for path in wrong if path in strangers),

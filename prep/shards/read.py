@@ -4,17 +4,20 @@ Members that stand side by side and share a key are one sample, as for webdatase
 class index, and whatever else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
+from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
+from .columns import member_columns
 from .sidecars import File, split_key
 
+ABOUT = ("json", "txt")  # members with further values
 IMAGES = ("jpg", "jpeg", "png", "webp")
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
 
@@ -30,17 +33,19 @@ class ShardSample:
     """Of the image's data, in bytes from the start of the shard."""
     files: tuple[File, ...]
     """All its members, in shard order."""
+    columns: Mapping[str, Any] | None = None
+    """The further values in its ``.json`` and ``.txt``, if they were read."""
 
     @property
     def image_file(self) -> File:
         return next(file for file in self.files if file.offset == self.offset)
 
 
-def read_shard(path: Path) -> Iterator[ShardSample]:
-    """Yield the samples of a shard in order.
+def read_shard(path: Path, *, columns: bool = False) -> Iterator[ShardSample]:
+    """Yield the samples of a shard in order, and their ``columns`` if they are requested.
 
-    Raises DatasetError for a missing shard, for a sample without exactly one image and one ``.cls``, and for a key
-    that comes twice; SourceError for a damaged tar.
+    Raises DatasetError for a missing shard, for a sample without exactly one image and one ``.cls``, for a key
+    that comes twice, and for a requested ``.json`` that is damaged; SourceError for a damaged tar.
     """
     if not path.is_file():
         raise DatasetError(f"{path} is missing; copy it again, or write the shards again with: feedline shard")
@@ -51,7 +56,8 @@ def read_shard(path: Path) -> Iterator[ShardSample]:
             if key in seen:
                 raise DatasetError(f"{path} holds the sample {key!r} twice; readers would mix them: write it again")
             seen.add(key)
-            yield _sample(file, path, key, list(held))
+            sample = _sample(file, path, key, list(held))
+            yield replace(sample, columns=_columns(file, path, sample)) if columns else sample
 
 
 def _counts(name: str) -> bool:
@@ -78,6 +84,16 @@ def _sample(file: BinaryIO, path: Path, key: str, members: list[Member]) -> Shar
         offset=images[0].offset,
         files=tuple(File(member.name, member.offset, member.size) for member in members),
     )
+
+
+def _columns(file: BinaryIO, path: Path, sample: ShardSample) -> dict[str, Any]:
+    held: dict[str, bytes] = {}
+    for member in sample.files:
+        extension = split_key(member.name)[1].lower()
+        if extension in ABOUT:
+            file.seek(member.offset)
+            held[extension] = file.read(min(member.size, MAX_LINE + 1))
+    return member_columns(held, f"{path}: the sample {sample.key!r}")
 
 
 def _label(file: BinaryIO, path: Path, member: Member) -> int:

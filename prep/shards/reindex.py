@@ -8,7 +8,7 @@ which a ``.cls`` has only the number, are named by it.
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
@@ -22,8 +22,10 @@ from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import raise_if_stopped, run_all
+from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
 from .encode import describe_image
 from .found import data_set_of, find_shards, is_root, shard_paths
+from .index import read_index
 from .read import ShardSample, read_shard
 from .sidecars import Sidecars, set_indexes, write_all
 
@@ -35,6 +37,8 @@ class _Indexed:
     shard: Shard
     labels: Counter[int]
     """Samples of each class index."""
+    columns: tuple[str, ...]
+    """The names of the columns that its samples have, in the order in which they occur."""
 
 
 def index_shards(
@@ -76,26 +80,33 @@ def _index_all(
     known = (
         {} if manifest is None else {shard.name: shard for held in manifest.splits.values() for shard in held.shards}
     )
+    names = {} if manifest is None else {split: held.columns for split, held in manifest.splits.items()}
     classes = None if manifest is None else len(manifest.classes)
     count = counter(progress, "index, shards", sum(len(held) for held in shards.values()))
     tasks: list[Callable[[threading.Event], _Indexed]] = [
-        bind(_index, directory, name, known.get(name), classes, notice, count)
-        for held in shards.values()
+        bind(_index, directory, name, known.get(name), classes, names.get(split), notice, count)
+        for split, held in shards.items()
         for name in held
     ]
     found = iter(run_all(tasks, workers or usable_cpus()))
     indexed = {split: [next(found) for _ in held] for split, held in shards.items()}
     if manifest is None:
+        for held in indexed.values():
+            _complete_columns(directory, held)
         manifest = _manifest(directory, indexed)
         write_document(directory / MANIFEST, manifest)
     write_all(set_indexes(directory, manifest), notice)
     return manifest
 
 
-def add_sample(sidecars: Sidecars, sample: ShardSample) -> None:
-    """Add a sample of a shard, with the tiles that its image has, to the shard's indexes."""
+def add_sample(sidecars: Sidecars, sample: ShardSample, names: Sequence[str] | None = None) -> None:
+    """Add a sample of a shard, with the tiles that its image has, to the shard's indexes.
+
+    Of its columns, if they were read, those with ``names`` are added; None: all.
+    """
     described = describe_image(sample.image)
-    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry)
+    columns = None if sample.columns is None else chosen_columns(sample.columns, names)
+    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry, columns)
 
 
 def _index(
@@ -103,15 +114,19 @@ def _index(
     name: str,
     expected: Shard | None,
     classes: int | None,
+    names: Sequence[str] | None,
     notice: Notice,
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> _Indexed:
-    path, sidecars, labels = directory / name, Sidecars(), Counter[int]()
-    for sample in read_shard(path):
+    path, sidecars, labels = directory / name, Sidecars(columns=bool(names)), Counter[int]()
+    columns = dict[str, None]()
+    for sample in read_shard(path, columns=names is None or bool(names)):
         raise_if_stopped(stop)
-        add_sample(sidecars, sample)
+        add_sample(sidecars, sample, names)
         labels[sample.label] += 1
+        columns |= dict.fromkeys(sample.columns or ())
+        _require_few(columns, path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     found = Shard(name=name, samples=labels.total(), bytes=path.stat().st_size, sha256=sha256)
@@ -122,7 +137,26 @@ def _index(
         )
     write_all(sidecars.contents(path), notice)
     count(1)
-    return _Indexed(shard=found, labels=labels)
+    return _Indexed(shard=found, labels=labels, columns=tuple(columns))
+
+
+def _require_few(columns: Collection[str], place: Path) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise DatasetError(
+            f"{place}: the .json of its samples have more than {MAX_COLUMNS} different keys, such as "
+            f"{str(next(iter(columns)))[:80]!r}, so they are no columns; write the shards again without these .json"
+        )
+
+
+def _complete_columns(directory: Path, held: Sequence[_Indexed]) -> None:
+    """Write the file of columns of each shard without a value, if other shards of its split have columns."""
+    if not any(entry.columns for entry in held):
+        return
+    for entry in held:
+        if not entry.columns:
+            path = directory / entry.shard.name
+            keys: list[bytes] = read_index(path).samples["key"].tolist()
+            write_all({columns_path(path): b"".join(column_line(key.decode(), {}) for key in keys)})
 
 
 def _read_manifest(directory: Path) -> ShardManifest | None:
@@ -156,14 +190,17 @@ def _manifest(directory: Path, indexed: dict[str, list[_Indexed]]) -> ShardManif
         order="sequential",
         seed=0,
         classes=tuple(ClassEntry(id=f"{label:0{digits}d}", name=f"class {label}") for label in range(classes)),
-        splits={split: _split(held, classes) for split, held in indexed.items()},
+        splits={split: _split(directory, held, classes) for split, held in indexed.items()},
     )
 
 
-def _split(held: Sequence[_Indexed], classes: int) -> ShardSplit:
+def _split(directory: Path, held: Sequence[_Indexed], classes: int) -> ShardSplit:
     labels = sum((entry.labels for entry in held), Counter[int]())
+    columns = dict.fromkeys(name for entry in held for name in entry.columns)
+    _require_few(columns, directory)
     return ShardSplit(
         samples=labels.total(),
         shards=tuple(entry.shard for entry in held),
         per_class=tuple(labels[label] for label in range(classes)),
+        columns=tuple(columns),
     )
