@@ -105,6 +105,8 @@ class ShardSplit:
     """Size of the images in the source; None if unknown, as for shards of another tool."""
     labelled: bool = True
     """Whether its samples have classes; without them they are counted only."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, which ``<shard>.jsonl`` holds for each shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ class ShardManifest:
     quality: int | None = None
     """JPEG quality from 1 to 100, for ``encode`` "resize"."""
     metadata: bool = False
-    """Whether each sample has a ``.json`` with its wnid, width, height and original file name."""
+    """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
     """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
     place: Place | None = None

@@ -23,12 +23,11 @@ from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.opening import UNREADABLE, load, open_image
-from ..shards.index import SUFFIX
 from ..shards.places import shard_path
 from ..shards.read import OWN, ShardSample, read_shard, read_whole
 from ..shards.reindex import add_sample
 from ..shards.rules import MAX_CLASSES, LabelOf, SampleRule, class_number, labels_of, rule_of
-from ..shards.sidecars import Sidecars, is_foreign, set_indexes, stale
+from ..shards.sidecars import OURS, Sidecars, is_foreign, set_indexes, stale
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -101,6 +100,7 @@ class _ToCheck:
     entry: Shard | None = None
     classes: int = MAX_CLASSES
     labelled: bool = True
+    columns: tuple[str, ...] = ()
     rule: SampleRule = OWN
     label_of: LabelOf = class_number
 
@@ -112,6 +112,7 @@ def _to_check(directory: Path, manifest: ShardManifest, split: str, shard: Shard
         entry=shard,
         classes=len(manifest.classes),
         labelled=manifest.splits[split].labelled,
+        columns=manifest.splits[split].columns,
         rule=rule_of(manifest),
         label_of=labels_of(manifest),
     )
@@ -145,12 +146,13 @@ def _check_shard(
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    columns = bool(shard.columns)
+    sidecars, labels, problems, odd = Sidecars(columns=columns), list[int](), list[str](), list[str]()
     strangers: tuple[str, ...] = ()
 
     def check(sample: ShardSample) -> None:
         raise_if_stopped(stop)
-        add_sample(sidecars, sample)
+        add_sample(sidecars, sample, shard.columns)
         labels.append(sample.label)
         name = f"{sample.image_file.name} at offset {sample.offset} of {shard.path}"
         if sample.label >= shard.classes:
@@ -163,7 +165,7 @@ def _check_shard(
         count(1)
 
     try:
-        read = read_whole(shard.path, shard.rule, shard.label_of, check)
+        read = read_whole(shard.path, check, shard.rule, shard.label_of, columns=columns)
         # If the shard is damaged, its index cannot be judged.
         found = _shard_problems(shard, read.sha256, len(labels))
         if not found:
@@ -187,7 +189,7 @@ def _shard_problems(shard: _ToCheck, sha256: str, samples: int) -> Sequence[str]
 def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the problems of indexes, and notes on files of other tools in the places of those of other readers."""
     wrong = stale(contents)
-    strangers = {path for path in wrong if path.suffix != SUFFIX and is_foreign(path)}
+    strangers = {path for path in wrong if path.suffix not in OURS and is_foreign(path)}
     return (
         tuple(_index_problem(path) for path in wrong if path not in strangers),
         tuple(f"{path} was not written by feedline, which leaves it as it is" for path in wrong if path in strangers),

@@ -46,7 +46,7 @@ def write_list(path: Path, images: Iterable[ListedImage]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         for image in images:
-            file.write(_line(image))
+            file.write(json_line({FILE: image.file_name, LABEL: image.label, **image.columns}))
         file.flush()
         os.fsync(file.fileno())
     put_in_place(partial, path)
@@ -57,10 +57,17 @@ def read_list(path: Path) -> Iterator[ListedImage]:
 
     Raises DatasetError for a missing list, and with the line's number for a line that is no image of the root.
     """
+    return (image for _, image in located_images(path))
+
+
+def located_images(path: Path) -> Iterator[tuple[int, ListedImage]]:
+    """Yield what ``read_list`` yields, each with the offset of its line in bytes."""
+    start = 0
     try:
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), 1):
-                yield parse_line(line, f"{path}, line {number}")
+                yield start, parse_line(line, f"{path}, line {number}")
+                start += len(line)
     except OSError as error:
         raise DatasetError(
             f"cannot read {path}, which lists the images: {error.strerror}; restore the file, or prepare the data again"
@@ -85,8 +92,8 @@ def parse_line(line: bytes, where: str) -> ListedImage:
     return ListedImage(name, label, found)
 
 
-def _line(image: ListedImage) -> bytes:
-    row = {FILE: image.file_name, LABEL: image.label, **image.columns}
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as one line."""
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a file name that is not UTF-8 has surrogates, which only an escape can spell

@@ -7,22 +7,23 @@ front to back, and its checksum is made on the way.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
+from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
+from .columns import member_columns
 from .rules import IMAGES, LabelOf, SampleRule, class_number, is_image_extension, label_in
 from .sidecars import File, split_key
 
 CHUNK = 1024 * 1024  # bytes
-MAX_TEXT = 16 * 1024 * 1024  # bytes of a .json or .txt that is read
 MOST_MEMBERS = 10_000  # of one sample
 OWN = SampleRule()
-TEXTS = ("cls", "json", "txt")
+ABOUT = ("json", "txt")  # members with further values
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class ShardSample:
     """Of the image's data, in bytes from the start of the shard."""
     files: tuple[File, ...]
     """All its members, in shard order."""
-    texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    """The data of its .cls, .json and .txt, by extension."""
+    columns: Mapping[str, Any] | None = None
+    """The further values in its ``.json`` and ``.txt``, if they were read."""
 
     @property
     def image_file(self) -> File:
@@ -90,21 +91,25 @@ class Read(NamedTuple):
     """The time of its last change when the reading began, in nanoseconds since 1970."""
 
 
-def read_shard(path: Path, rule: SampleRule = OWN, label_of: LabelOf = class_number) -> Iterator[ShardSample]:
-    """Yield the samples of a shard in order.
+def read_shard(
+    path: Path, rule: SampleRule = OWN, label_of: LabelOf = class_number, *, columns: bool = False
+) -> Iterator[ShardSample]:
+    """Yield the samples of a shard in order, and their ``columns`` if they are requested.
 
-    Raises DatasetError for a missing shard, for a sample without exactly one image and one label, and for a key
-    that comes twice; SourceError for a damaged tar.
+    Raises DatasetError for a missing shard, for a sample without exactly one image and one label, for a key
+    that comes twice, and for a requested ``.json`` that is damaged; SourceError for a damaged tar.
     """
     with _opened(path) as file:
-        yield from _samples(cast(BinaryIO, HashedFile(file)), path, rule, label_of)
+        yield from _Samples(cast(BinaryIO, HashedFile(file)), path, rule, label_of, columns).read()
 
 
 def read_whole(
     path: Path,
-    rule: SampleRule,
-    label_of: LabelOf,
     add: Callable[[ShardSample], None],
+    rule: SampleRule = OWN,
+    label_of: LabelOf = class_number,
+    *,
+    columns: bool = False,
     count: Callable[[int], None] | None = None,
 ) -> Read:
     """Pass each sample of a shard to ``add`` and return what the shard is; ``count`` receives the bytes read.
@@ -113,7 +118,7 @@ def read_whole(
     """
     with _opened(path) as file:
         before, hashed = os.fstat(file.fileno()), HashedFile(file, count)
-        for sample in _samples(cast(BinaryIO, hashed), path, rule, label_of):
+        for sample in _Samples(cast(BinaryIO, hashed), path, rule, label_of, columns).read():
             add(sample)
         sha256, after = hashed.sha256(), os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -142,71 +147,86 @@ class _Held:
     images: list[Member] = field(default_factory=list[Member])
     image: bytes = b""
     texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The data of its label, ``.json`` and ``.txt``, by extension."""
 
 
-def _samples(file: BinaryIO, path: Path, rule: SampleRule, label_of: LabelOf) -> Iterator[ShardSample]:
-    seen: set[str] = set()
-    held: _Held | None = None
-    size = path.stat().st_size
-    for member in walk(file, 0, size, str(path)):
-        if member.is_directory or not is_part(member.name):
-            continue
-        key, extension = split_key(member.name)
-        if held is None or key != held.key:
-            if held is not None:
-                yield _sample(held, path, rule, label_of)
-            if key in seen:
-                raise DatasetError(f"{path} holds the sample {key!r} twice; readers would mix them: write it again")
-            seen.add(key)
-            held = _Held(key)
-        _take(file, path, rule, held, member, extension.lower())
-    if held is not None:
-        yield _sample(held, path, rule, label_of)
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The samples of one open shard."""
 
+    file: BinaryIO
+    path: Path
+    rule: SampleRule
+    label_of: LabelOf
+    columns: bool
 
-def _take(file: BinaryIO, path: Path, rule: SampleRule, held: _Held, member: Member, extension: str) -> None:
-    """Add a member to its sample, and read its data if they count: the file cannot go back."""
-    held.members.append(member)
-    if len(held.members) > MOST_MEMBERS:
-        raise DatasetError(f"{path}: the sample {held.key!r} has more than {MOST_MEMBERS} files; write it again")
-    if rule.is_image(extension):
-        held.images.append(member)
-        if not 0 < member.size <= MAX_IMAGE:
-            raise DatasetError(f"{path}: {member.name!r} has {member.size} bytes, no image; write it again")
-        if len(held.images) == 1:
-            held.image = read_member(file, member, str(path))
-    elif extension in TEXTS:
-        if extension in held.texts:
-            raise DatasetError(f"{path}: the sample {held.key!r} has two .{extension}; write the shards again")
-        if member.size <= MAX_TEXT:
-            held.texts[extension] = read_member(file, member, str(path))
-        elif extension == rule.label_extension:
-            raise DatasetError(f"{path}: {member.name!r} has {member.size} bytes, too many for a label")
+    def read(self) -> Iterator[ShardSample]:
+        seen: set[str] = set()
+        held: _Held | None = None
+        for member in walk(self.file, 0, self.path.stat().st_size, str(self.path)):
+            if member.is_directory or not is_part(member.name):
+                continue
+            key, extension = split_key(member.name)
+            if held is None or key != held.key:
+                if held is not None:
+                    yield self._sample(held)
+                if key in seen:
+                    raise DatasetError(
+                        f"{self.path} holds the sample {key!r} twice; readers would mix them: write it again"
+                    )
+                seen.add(key)
+                held = _Held(key)
+            self._take(held, member, extension.lower())
+        if held is not None:
+            yield self._sample(held)
 
+    def _take(self, held: _Held, member: Member, extension: str) -> None:
+        """Add a member to its sample, and read its data if they count: the file cannot go back."""
+        held.members.append(member)
+        if len(held.members) > MOST_MEMBERS:
+            raise DatasetError(f"{self.path}: the sample {held.key!r} has more than {MOST_MEMBERS} files")
+        if self.rule.is_image(extension):
+            held.images.append(member)
+            if not 0 < member.size <= MAX_IMAGE:
+                raise DatasetError(f"{self.path}: {member.name!r} has {member.size} bytes, no image; write it again")
+            if len(held.images) == 1:
+                held.image = read_member(self.file, member, str(self.path))
+        elif extension == self.rule.label_extension or (self.columns and extension in ABOUT):
+            if extension in held.texts:
+                raise DatasetError(
+                    f"{self.path}: the sample {held.key!r} has two .{extension}; write the shards again with one"
+                )
+            if member.size > MAX_LINE:
+                raise DatasetError(
+                    f"{self.path}: {member.name!r} has {member.size} bytes, more than {MAX_LINE}; write it again"
+                )
+            held.texts[extension] = read_member(self.file, member, str(self.path))
 
-def _sample(held: _Held, path: Path, rule: SampleRule, label_of: LabelOf) -> ShardSample:
-    extensions = [split_key(member.name)[1].lower() for member in held.members]
-    if len(held.images) != 1:
-        raise DatasetError(_no_image(held, path, rule, extensions))
-    if label_of is class_number and "cls" not in held.texts:
-        raise DatasetError(
-            f"{path}: the sample {held.key!r} has {listed(extensions)}, and needs one image ({', '.join(IMAGES)}) and "
-            f"one .cls with its class index; write the shards again with both, or say where the class stands with: "
-            f"feedline prep webdataset {path.parent} --out ROOT --label-from json:KEY"
+    def _sample(self, held: _Held) -> ShardSample:
+        path, rule = self.path, self.rule
+        extensions = [split_key(member.name)[1].lower() for member in held.members]
+        if len(held.images) != 1:
+            raise DatasetError(_no_image(held, path, extensions))
+        if self.label_of is class_number and "cls" not in held.texts:
+            raise DatasetError(
+                f"{path}: the sample {held.key!r} has {listed(extensions)}, and needs one image ({', '.join(IMAGES)}) "
+                f"and one .cls with its class index; write the shards again with both, or say where the class stands "
+                f"with: feedline prep webdataset {path.parent} --out ROOT --label-from json:KEY"
+            )
+        where = f"{path}: {held.key + '.' + (rule.label_extension or extensions[0])!r}"
+        label = label_in(rule, held.key, held.texts.get(rule.label_extension or ""), where)
+        about = {extension: data for extension, data in held.texts.items() if extension in ABOUT}
+        return ShardSample(
+            key=held.key,
+            label=self.label_of(label, where),
+            image=held.image,
+            offset=held.images[0].offset,
+            files=tuple(File(member.name, member.offset, member.size) for member in held.members),
+            columns=member_columns(about, f"{path}: the sample {held.key!r}") if self.columns else None,
         )
-    where = f"{path}: {held.key + '.' + (rule.label_extension or 'jpg')!r}"
-    label = label_in(rule, held.key, held.texts.get(rule.label_extension or ""), where)
-    return ShardSample(
-        key=held.key,
-        label=label_of(label, where),
-        image=held.image,
-        offset=held.images[0].offset,
-        files=tuple(File(member.name, member.offset, member.size) for member in held.members),
-        texts=held.texts,
-    )
 
 
-def _no_image(held: _Held, path: Path, rule: SampleRule, extensions: list[str]) -> str:
+def _no_image(held: _Held, path: Path, extensions: list[str]) -> str:
     """Return the message for a sample without an image, or with several."""
     has = f"{path}: the sample {held.key!r} has {listed(extensions)}"
     found = [extension for extension in extensions if is_image_extension(extension)]

@@ -8,7 +8,7 @@ prepared by ``prep.foreign``; their indexes are made again here.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
@@ -23,8 +23,10 @@ from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import raise_if_stopped, run_all
+from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
 from .encode import describe_image
 from .found import data_set_of, find_shards, is_root, shard_paths
+from .index import decoded_key, read_index
 from .places import is_same_time, shard_path
 from .read import OWN, ShardSample, read_whole
 from .rules import LabelOf, SampleRule, class_number, labels_of, numbered_classes, rule_of
@@ -40,7 +42,8 @@ class Indexed:
     shard: Shard
     labels: Counter[int]
     """Samples of each class index; -1 without a class."""
-    sidecars: Sidecars
+    columns: tuple[str, ...]
+    """The names of the columns that its samples have, in the order in which they occur."""
 
 
 def index_shards(
@@ -86,6 +89,9 @@ def _index_all(
     found = iter(run_all(tasks, workers or usable_cpus()))
     indexed = {split: [next(found) for _ in held] for split, held in shards.items()}
     before = manifest
+    if before is None:
+        for held in indexed.values():
+            complete_columns(directory, directory, held)
     manifest = _manifest(directory, indexed) if before is None else _with_times(before, indexed)
     if manifest != before:
         write_document(directory / MANIFEST, manifest)
@@ -93,10 +99,14 @@ def _index_all(
     return manifest
 
 
-def add_sample(sidecars: Sidecars, sample: ShardSample) -> None:
-    """Add a sample of a shard, with the tiles that its image has, to the shard's indexes."""
+def add_sample(sidecars: Sidecars, sample: ShardSample, names: Sequence[str] | None = None) -> None:
+    """Add a sample of a shard, with the tiles that its image has, to the shard's indexes.
+
+    Of its columns, if they were read, those with ``names`` are added; None: all.
+    """
     described = describe_image(sample.image)
-    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry)
+    columns = None if sample.columns is None else chosen_columns(sample.columns, names)
+    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry, columns)
 
 
 def index_shard(
@@ -104,24 +114,28 @@ def index_shard(
     name: str,
     rule: SampleRule = OWN,
     label_of: LabelOf = class_number,
+    *,
+    names: Sequence[str] | None = None,
     stop: threading.Event | None = None,
     count: Callable[[int], None] | None = None,
-) -> Indexed:
-    """Read the shard at ``path`` once and return what its indexes hold; ``count`` receives the bytes read.
+) -> tuple[Indexed, Sidecars]:
+    """Read the shard at ``path`` once and return what it is, and its indexes; ``count`` receives the bytes read.
 
-    Raises what ``read_shard`` raises.
+    ``names`` are the columns to keep; None: all. Raises what ``read_shard`` raises.
     """
-    sidecars, labels = Sidecars(), Counter[int]()
+    sidecars, labels, columns = Sidecars(columns=bool(names)), Counter[int](), dict[str, None]()
 
     def add(sample: ShardSample) -> None:
         if stop:
             raise_if_stopped(stop)
-        add_sample(sidecars, sample)
+        add_sample(sidecars, sample, names)
         labels[sample.label] += 1
+        columns.update(dict.fromkeys(sample.columns or ()))
+        require_few(columns, path)
 
-    read = read_whole(path, rule, label_of, add, count)
+    read = read_whole(path, add, rule, label_of, columns=names is None or bool(names), count=count)
     shard = Shard(name=name, samples=labels.total(), bytes=read.bytes, sha256=read.sha256, modified=read.modified)
-    return Indexed(shard=shard, labels=labels, sidecars=sidecars)
+    return Indexed(shard=shard, labels=labels, columns=tuple(columns)), sidecars
 
 
 def _index(
@@ -134,17 +148,41 @@ def _index(
 ) -> Indexed:
     """Write the indexes of one shard, which must be the one of the manifest, if there is one."""
     if manifest is None:
-        found = index_shard(directory / name, name, stop=stop)
+        found, sidecars = index_shard(directory / name, name, stop=stop)
     else:
         expected, split = _entry(manifest, name)
         path = shard_path(directory, manifest, expected)
-        found = index_shard(path, name, rule_of(manifest), labels_of(manifest), stop)
+        rule, label_of = rule_of(manifest), labels_of(manifest)
+        found, sidecars = index_shard(path, name, rule, label_of, names=split.columns, stop=stop)
         same = replace(found.shard, modified=expected.modified) == expected
         if not same or max(found.labels, default=0) >= len(manifest.classes) or _labels_differ(found, split):
             raise DatasetError(_other_shard(directory, manifest, path))
-    write_all(found.sidecars.contents(directory / name), notice)
+    write_all(sidecars.contents(directory / name), notice)
     count(1)
     return found
+
+
+def require_few(columns: Collection[str], place: Path) -> None:
+    """Raise DatasetError for more names of columns than a table has."""
+    if len(columns) > MAX_COLUMNS:
+        raise DatasetError(
+            f"{place}: the .json of its samples have more than {MAX_COLUMNS} different keys, such as "
+            f"{str(next(iter(columns)))[:80]!r}, so they are no columns; write the shards again without these .json"
+        )
+
+
+def complete_columns(directory: Path, shards: Path, held: Sequence[Indexed]) -> None:
+    """Write the file of columns of each shard without a value, if other shards of its split have columns.
+
+    The indexes lie in ``directory`` and the shards in ``shards``.
+    """
+    if not any(entry.columns for entry in held):
+        return
+    for entry in held:
+        if not entry.columns:
+            home = directory / entry.shard.name
+            keys: list[bytes] = read_index(home, shards / entry.shard.name).samples["key"].tolist()
+            write_all({columns_path(home): b"".join(column_line(decoded_key(key), {}) for key in keys)})
 
 
 def _entry(manifest: ShardManifest, name: str) -> tuple[Shard, ShardSplit]:
@@ -209,7 +247,7 @@ def _manifest(directory: Path, indexed: dict[str, list[Indexed]]) -> ShardManife
         seed=0,
         classes=numbered_classes(classes, {}),
         splits={
-            split: split_entry([(replace(entry.shard, modified=None), entry.labels) for entry in held], classes)
+            split: split_entry([replace(entry, shard=replace(entry.shard, modified=None)) for entry in held], classes)
             for split, held in indexed.items()
         },
     )
@@ -221,13 +259,18 @@ def dataset_name(first: str, folder: Path) -> str:
     return name if is_plain_name(name) else "shards"
 
 
-def split_entry(held: Sequence[tuple[Shard, Counter[int]]], classes: int) -> ShardSplit:
-    """Return the entry of a split from its shards, each with its samples by class index; -1 counts those of none."""
-    labels = sum((Counter(found) for _, found in held), Counter[int]())
+def split_entry(held: Sequence[Indexed], classes: int) -> ShardSplit:
+    """Return the entry of a split from its shards. It is labelled if all its samples are."""
+    labels = Counter[int]()
+    for entry in held:
+        labels.update(entry.labels)
+    columns = dict.fromkeys(name for entry in held for name in entry.columns)
+    require_few(columns, Path(held[0].shard.name))
     labelled = labels[-1] == 0
     return ShardSplit(
         samples=labels.total(),
-        shards=tuple(shard for shard, _ in held),
+        shards=tuple(entry.shard for entry in held),
         per_class=tuple(labels[label] for label in range(classes)) if labelled else (),
         labelled=labelled,
+        columns=tuple(columns),
     )
