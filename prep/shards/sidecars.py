@@ -76,9 +76,10 @@ class Sidecars:
             self._has_columns |= bool(columns)
 
     def contents(self, shard: Path) -> dict[Path, bytes]:
-        """Return what stands in each of the shard's indexes."""
+        """Return what stands in each of the shard's indexes; ``shard`` is its path in the directory of the set."""
         lines = [f"v1.2 {len(self._dali)}", *self._dali]
-        contents = {index_path(shard): self._index.to_bytes(), dali_path(shard): ("\n".join(lines) + "\n").encode()}
+        dali = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+        contents = {index_path(shard): self._index.to_bytes(), dali_path(shard): dali}
         return {**contents, columns_path(shard): b"".join(self._lines)} if self._has_columns else contents
 
 
@@ -95,7 +96,12 @@ def split_key(name: str) -> tuple[str, str]:
 
 
 def set_indexes(directory: Path, manifest: ShardManifest) -> dict[Path, bytes]:
-    """Return what stands in the indexes of the whole set: timm's, and one per split for wids."""
+    """Return what stands in the indexes of the whole set: timm's, and one per split for wids.
+
+    Both find the shards next to themselves. So there are none for shards that lie elsewhere.
+    """
+    if manifest.place is not None:
+        return {}
     timm = {TIMM_SPLITS.get(split, split): _timm_split(split, held) for split, held in manifest.splits.items()}
     contents = {directory / TIMM: _json({"splits": timm})}
     for split, held in manifest.splits.items():
