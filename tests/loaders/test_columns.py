@@ -65,7 +65,7 @@ def test_batches_have_their_samples_columns(name: str, workers: int, with_column
 @pytest.mark.parametrize("loader_name", [*(name for name in COVERING if name != "imagefolder"), "cached"])
 def test_shards_alone_have_the_columns(loader_name: str, shards_only: Path, with_columns: tuple[Path, Rows]) -> None:
     """A part of them, in the order that the spec has."""
-    names = ("width", "caption")
+    names = ("class", "caption")
     loader = open_loader(require_loader(loader_name), spec_of(shards_only, columns=names))
     try:
         for batch in loader:
@@ -94,7 +94,7 @@ def test_skipped_samples_take_their_columns_along(folders: Path) -> None:
 @pytest.mark.parametrize("loader_name", ["imagefolder", "webdataset", "threaded", "cached"])
 def test_unknown_names_are_refused_when_the_loader_opens(loader_name: str, with_columns: tuple[Path, Rows]) -> None:
     """With the columns that exist; and without any, that there are none."""
-    with pytest.raises(LoaderError, match=r"no column 'masks' in train; choose from: caption, boxes, width"):
+    with pytest.raises(LoaderError, match=r"no column 'masks' in train; choose from: caption, boxes, class"):
         open_loader(loader_name, spec_of(with_columns[0], columns=("caption", "masks")))
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from feedline.prep import list_samples, read_manifest, write_document
 from feedline.prep.roots.lists import ListedImage, list_path, write_list
 
-NAMES = ("caption", "boxes", "width")
+NAMES = ("caption", "boxes", "class")
 """One of them has the name of a value that feedline writes itself."""
 
 
 def columns_of(name: str, index: int) -> dict[str, Any]:
     """Return the columns of a sample; one in five has no boxes."""
-    found: dict[str, Any] = {"caption": f"{name}: über 中文 \udce9\u2028", "boxes": [[index, 0.5]], "width": -index}
+    found: dict[str, Any] = {"caption": f"{name}: über 中文 \udce9\u2028", "boxes": [[index, 0.5]], "class": -index}
     return {key: value for key, value in found.items() if key != "boxes" or index % 5}
 
 

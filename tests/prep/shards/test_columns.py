@@ -50,7 +50,7 @@ def test_shards_keep_the_columns(order: str, folders: Path) -> None:
         assert lines(shards, split) == expected
         for key, about in members(shards, split).items():
             assert {name: about[name] for name in NAMES} == expected[key]
-            assert tuple(about) == (*NAMES, "class", "height", "name")
+            assert tuple(about) == (*NAMES, "width", "height", "name")
     assert verify(shards).ok and verify(folders).ok
 
 
