@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from weakref import finalize
 
 from ..base.errors import SourceError
 from ..base.names import is_class_id
@@ -64,6 +65,7 @@ class Rows:
         self._starts: list[int] = []
         self._tables: list[Table] = []
         self._values = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - open as long as the rows
+        finalize(self, self._values.close)
         self._offsets = array("Q", [0])
         self._names: list[dict[str, str]] = []
         self._numeric: list[dict[str, bool]] = []
