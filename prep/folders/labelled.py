@@ -30,6 +30,7 @@ from ..sources.reader import Reader
 from .classes import listed, note_differences
 from .dataset_names import dataset_name
 from .disk_names import flattened
+from .in_place import check_images, check_place, is_in_place, list_in_place
 from .plan import UNLABELLED, Plan, exceptions, make_plan
 from .write import check_on_disk, write_units
 
@@ -54,11 +55,12 @@ def prepare_labelled(
     else or has no room.
     """
     out, workers = reachable(out), workers or usable_cpus()
+    in_place = is_in_place(sources, out)
     _report(sources, notice)
-    with make_plan(sources, request, progress) as plan:
+    with make_plan(sources, request, progress, copied=not in_place) as plan:
         _report_plan(plan, notice)
         with claimed(out, request.command):
-            manifest = _prepare(plan, out, request, workers, progress, notice)
+            manifest = (_use_in_place if in_place else _prepare)(plan, out, request, workers, progress, notice)
     note_differences(manifest, notice)
     return manifest
 
@@ -89,6 +91,31 @@ def _prepare(
             columns=columns,
         )
     manifest = manifest_of(plan, splits, todo, classes, before, request, plan.folders())
+    finish_output(out, manifest)
+    if problem := stale_shards(out):
+        notice(f"the shards are now old: {problem}")
+    return manifest
+
+
+def _use_in_place(
+    plan: Plan, out: Path, request: LabelledRequest, workers: int, progress: Progress, notice: Notice
+) -> Manifest:
+    """Write the manifest of images that stay where they are, and the lists that it needs."""
+    records = records_of(plan)
+    before = read_manifest(out) if (out / MANIFEST).is_file() else None
+    if before is not None and {source.digest for source in records.values()} == {s.digest for s in before.sources}:
+        notice(f"{out} is prepared already; nothing was written")
+        return before
+    check_place(plan, out, before)
+    notice(f"{out} is used where it lies: nothing is copied, and only {MANIFEST} and lists of images are written there")
+    start_output(out, job_of(records, request, adopts=True))
+    try:
+        check_images(plan, workers, progress)
+        splits = list_in_place(plan, out, before)
+    except BaseException:
+        remove_partial(out)
+        raise
+    manifest = manifest_of(plan, splits, records, plan.classes, None, request, {})
     finish_output(out, manifest)
     if problem := stale_shards(out):
         notice(f"the shards are now old: {problem}")
