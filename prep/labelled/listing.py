@@ -151,4 +151,8 @@ def _plain(name: str) -> str:
 
 def _is_passed_over(name: str) -> bool:
     *folders, base = name.split("/")
-    return not is_image_name(base) or "__MACOSX" in folders or any(folder.startswith(".") for folder in folders)
+    return (
+        not is_image_name(base)
+        or "__MACOSX" in folders
+        or any(folder[:1] == "." and folder != ".." for folder in folders)
+    )

@@ -135,24 +135,39 @@ def _keys(way: int, source: Path, path: Path) -> Keys:
     """Return the keys of one way for the images of ``source`` and the list at ``path``."""
     # The members of an archive are named as if they were unpacked next to it.
     base = source.absolute() if source.is_dir() else source.absolute().parent
-    try:
-        below = Path(os.path.relpath(base, path.absolute().parent)).as_posix() + "/"
-    except ValueError:  # another drive of Windows
-        below = base.as_posix() + "/"
-    below = normal_path(below).removeprefix("./")
     whole = normal_path((source.absolute() if source.is_dir() else source.absolute().with_suffix("")).as_posix()) + "/"
-    return bind(_WAYS[way], below, whole)
+    return bind(_WAYS[way], _From(base, path.absolute().parent), whole)
 
 
-def _beside_list(below: str, whole: str, name: str) -> Iterator[str]:
-    yield below + normal_path(name)
+class _From:
+    """The folders of a source as seen from the folder of a list."""
+
+    def __init__(self, base: Path, home: Path) -> None:
+        self._base, self._home = base, home
+        self._last: tuple[str, str] | None = None
+
+    def __call__(self, folder: str) -> str:
+        """Return the path of a folder below the source, with a slash at its end, from the list's folder."""
+        if self._last is None or self._last[0] != folder:
+            path = self._base / folder
+            try:
+                found = Path(os.path.relpath(path, self._home)).as_posix()
+            except ValueError:  # another drive of Windows
+                found = path.as_posix()
+            self._last = folder, "" if found == "." else normal_path(found) + "/"
+        return self._last[1]
 
 
-def _in_source(below: str, whole: str, name: str) -> Iterator[str]:
+def _beside_list(seen: _From, whole: str, name: str) -> Iterator[str]:
+    folder, _, base = name.rpartition("/")
+    yield seen(folder) + normal_path(base)
+
+
+def _in_source(seen: _From, whole: str, name: str) -> Iterator[str]:
     yield normal_path(name)
 
 
-def _at_end(below: str, whole: str, name: str) -> Iterator[str]:
+def _at_end(seen: _From, whole: str, name: str) -> Iterator[str]:
     path = whole + normal_path(name)
     yield path
     start = path.find("/") + 1
@@ -161,13 +176,13 @@ def _at_end(below: str, whole: str, name: str) -> Iterator[str]:
         start = path.find("/", start) + 1
 
 
-def _bare(way: Callable[[str, str, str], Iterator[str]]) -> Callable[[str, str, str], Iterator[str]]:
+def _bare(way: Callable[[_From, str, str], Iterator[str]]) -> Callable[[_From, str, str], Iterator[str]]:
     """Return a way whose paths have no extension."""
 
-    def bare(below: str, whole: str, name: str) -> Iterator[str]:
+    def bare(seen: _From, whole: str, name: str) -> Iterator[str]:
         stem, _, suffix = name.rpartition(".")
         assert f".{suffix.lower()}" in SUFFIXES, name
-        return way(below, whole, stem)
+        return way(seen, whole, stem)
 
     return bare
 

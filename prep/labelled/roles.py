@@ -47,21 +47,21 @@ def roles_of(table: Table, lookup: Lookup, *, file: str | None, label: str | Non
     """
     for chosen in (file, label):
         if chosen is not None and chosen not in table.columns:
-            raise SourceError(f"{table.path} has no column {chosen!r}; it has: {_listed(table.columns)}")
+            raise SourceError(f"{table.path} has no column {chosen!r}; it has: {listed_columns(table.columns)}")
     first = list(islice(table.rows(), FIRST))
     values = {name: [_text(row.values.get(name)) for row in first] for name in table.columns}
-    split = next((name for word in SPLITS for name in table.columns if _plain(name) == word), None)
+    split = next((name for word in SPLITS for name in table.columns if plain_name(name) == word), None)
     if split in (file, label):
         split = None
-    if split and _plain(split) not in STRICT and not _holds_splits(table, split, splits):
+    if split and plain_name(split) not in STRICT and not _holds_splits(table, split, splits):
         split = None
     file = file or _file_column(table, values, lookup, {label, split})
     label = label or _label_column(table, {file, split})
     if file is None or label is None:
         what = " and ".join(text for text, found in (("the files", file), ("the labels", label)) if found is None)
         raise SourceError(
-            f"{table.path} has the columns {_listed(table.columns)}; say which holds {what}: "
-            f"--file-column {_quoted(file or 'C')} --label-column {_quoted(label or 'C')}"
+            f"{table.path} has the columns {listed_columns(table.columns)}; say which holds {what}: "
+            f"--file-column {quoted(file or 'C')} --label-column {quoted(label or 'C')}"
         )
     if file == label:
         raise SourceError(f"{table.path} cannot have its files and its labels in one column, {file!r}; choose two")
@@ -70,10 +70,10 @@ def roles_of(table: Table, lookup: Lookup, *, file: str | None, label: str | Non
 
 def _file_column(table: Table, values: dict[str, list[str]], lookup: Lookup, others: set[str | None]) -> str | None:
     columns = [name for name in table.columns if name not in others]
-    named = [name for name in columns if _plain(name) in FILES] if table.headed else []
+    named = [name for name in columns if plain_name(name) in FILES] if table.headed else []
     if len(named) == 1:
         return named[0]
-    if huggingface := [name for name in named if _plain(name) == HUGGING_FACE]:
+    if huggingface := [name for name in named if plain_name(name) == HUGGING_FACE]:
         return huggingface[0]
     among = named or columns
     for fits in (lookup(frozenset(text for name in among for text in values[name])), None):
@@ -89,7 +89,7 @@ def _file_column(table: Table, values: dict[str, list[str]], lookup: Lookup, oth
 
 def _label_column(table: Table, others: set[str | None]) -> str | None:
     columns = [name for name in table.columns if name not in others]
-    named = [name for name in columns if _plain(name) in LABELS] if table.headed else []
+    named = [name for name in columns if plain_name(name) in LABELS] if table.headed else []
     if len(named) == 1:
         return named[0]
     return columns[0] if len(columns) == 1 and not named else None
@@ -111,7 +111,8 @@ def free_names(columns: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the letters and digits of a column's name, by which known names are compared."""
     return NOT_LETTERS.sub("", name).casefold()
 
 
@@ -119,10 +120,12 @@ def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else ""
 
 
-def _listed(columns: Sequence[str]) -> str:
+def listed_columns(columns: Sequence[str]) -> str:
+    """Return the names of columns for a message."""
     more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
     return ", ".join(name[:80] for name in columns[:SHOWN]) + more
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a value of an option, quoted if a shell needs it."""
     return f'"{text}"' if " " in text else text

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from weakref import finalize
 
 from ..base.errors import SourceError
 from ..base.names import is_class_id
@@ -64,8 +65,9 @@ class Rows:
         self._starts: list[int] = []
         self._tables: list[Table] = []
         self._values = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - open as long as the rows
+        finalize(self, self._values.close)
         self._offsets = array("Q", [0])
-        self._names: list[dict[str, str]] = []
+        self._names: list[dict[str, str]] = []  # of each list, {column: the name under which it is kept}
         self._numeric: list[dict[str, bool]] = []
         self._lock = threading.Lock()
 
@@ -126,7 +128,7 @@ class Rows:
         at, table = self._table(number)
         names = self._names[at]
         if table.typed:
-            return {names.get(name, name): value for name, value in found.items()}
+            return {names[name]: value for name, value in found.items()}
         numeric = self._numeric[at]
         return {names[name]: _value(text, numeric[name]) for name, text in zip(names, found, strict=True)}
 
@@ -183,12 +185,12 @@ class Rows:
         names = self._names[-1]
         if table.typed:
             mine = (roles.file, roles.label, roles.split)
-            found: dict[str, Any] = {name: value for name, value in row.values.items() if name not in mine}
+            found = {name: value for name, value in row.values.items() if name not in mine}
             for name in found.keys() - names.keys():
                 if len(names) >= MAX_COLUMNS:
                     raise SourceError(f"{where} has a key {name[:80]!r}; a list has at most {MAX_COLUMNS} keys")
                 names |= {name: free_names([name], (FILE, LABEL, *names.values()))[name]}
-            kept: Any = found
+            kept: object = found
         else:
             kept = [row.values[name] for name in names]
         if not kept:
