@@ -121,8 +121,8 @@ def nothing(place: Path) -> None:
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "A folder for each class": photos,
     "Folders that are split already": split_already,
-    "Use the folder where it lies": photos,
     "A zip or a tar": zipped,
+    "Use the folder where it lies": photos,
     "A list of labels": listed,
     "Hugging Face parquet files": parquet,
     "Shards that others made": shards,
@@ -153,6 +153,125 @@ def test_the_links_of_the_page_lead_somewhere() -> None:
         file, _, anchor = target.partition("#")
         assert (PAGE.parent / file).exists(), target
         assert file or anchor in anchors, target
+
+
+def put(*paths: str) -> None:
+    """Write an image of its own to each path."""
+    for number, path in enumerate(paths):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(image(number))
+
+
+def write(path: str, text: str, encoding: str = "utf-8") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding=encoding)
+
+
+def pair(split: str = "") -> None:
+    put(f"photos/{split}cat/1.jpg", f"photos/{split}dog/2.jpg")
+
+
+def csv(text: str, encoding: str = "utf-8") -> None:
+    put("photos/1.jpg", "photos/2.jpg")
+    write("list.csv", text, encoding)
+
+
+def empty_split() -> None:
+    pair("train/")
+    Path("photos/val").mkdir()
+
+
+def both_splits() -> None:
+    pair("train/")
+    pair("val/")
+
+
+def alike() -> None:
+    pair("a/")
+    pair("b/")
+
+
+def finished() -> None:
+    put("others/cat/1.jpg")
+    assert run(["prep", "imagefolder", "others", "--out", "data"]) == 0
+    pair()
+
+
+def page_in_place_of_an_image() -> None:
+    pair()
+    write("photos/cat/3.jpg", "<!doctype html><html>log in</html>")
+
+
+def one_of_two_sources() -> None:
+    pair()
+    put("val/cat/3.jpg", "val/dog/4.jpg")
+
+
+def empty_class() -> None:
+    pair()
+    Path("photos/bird").mkdir()
+
+
+FOLDER, LIST = "photos", "photos --labels list.csv"
+HEAD = "file_name,label\n"
+MESSAGES: list[tuple[Callable[[], object], str]] = [
+    (lambda: put("photos/Cat/1.jpg", "photos/cat/1.jpg"), FOLDER),
+    (lambda: put("photos/1.jpg", "photos/2.jpg"), FOLDER),
+    (empty_split, FOLDER),
+    (lambda: put("photos/train/cat/1.jpg", "photos/hold/cat/2.jpg"), FOLDER),
+    (alike, FOLDER),
+    (both_splits, f"{FOLDER} --val-fraction 0.5"),
+    (pair, f"{FOLDER} --val-fraction 0.1"),
+    (one_of_two_sources, f"{FOLDER} val"),
+    (finished, FOLDER),
+    (pair, f"{FOLDER} --out photos/data"),
+    (page_in_place_of_an_image, FOLDER),
+    (lambda: csv("file_name,breed,species\n1.jpg,pug,dog\n2.jpg,siamese,cat\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n1.jpg,dog\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,dog\n3.jpg,dog\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,\n"), LIST),
+    (lambda: write("list.csv", '{"file_name": "1.jpg", "label": ["cat", "dog"]}\n') or put("photos/1.jpg"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,caf\N{LATIN SMALL LETTER E WITH ACUTE}\n2.jpg,tea\n", "cp1252"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,dog,brown\n"), LIST),
+    (lambda: csv("file_name,label;caption\n1.jpg,cat;a\n2.jpg,dog;b\n"), LIST),
+    (lambda: shards(Path()), "shards"),
+]
+NOTES: list[tuple[Callable[[], object], str]] = [
+    (empty_class, FOLDER),
+    (lambda: put("photos/cat/1.jpg"), FOLDER),
+    (pair, FOLDER),
+    (lambda: put("photos/a/cat/1.jpg", "photos/a/dog/2.jpg", "photos/b/fish/3.jpg"), FOLDER),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n"), LIST),
+]
+
+
+def rows(name: str) -> list[str]:
+    """The first cells of a table between comments."""
+    table = PAGE.read_text("utf-8").split(f"<!-- {name}: a test causes each of them -->")[1]
+    lines = table.split(f"<!-- {name} end -->")[0].strip().splitlines()[2:]
+    return [line.strip("| ").split(" | ")[0].strip("`") for line in lines]
+
+
+@pytest.mark.parametrize(("name", "code"), [("messages", 1), ("notes", 0)])
+def test_what_the_page_says_of_a_message_is_what_is_printed(
+    name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row is caused, and the words around its ellipses are printed in their order. A stop leaves no manifest."""
+    cases = MESSAGES if name == "messages" else NOTES
+    for number, (row, (build, arguments)) in enumerate(zip(rows(name), cases, strict=True)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        monkeypatch.chdir(place)
+        build()
+        manifests = sorted(place.rglob("manifest.json"))
+        out = [] if "--out" in arguments else ["--out", "data"]
+
+        assert run(["prep", "imagefolder", *arguments.split(), *out]) == code, row
+
+        said = capsys.readouterr().err
+        pattern = ".*".join(re.escape(part.strip()) for part in row.split("…"))
+        assert re.search(pattern, said, re.DOTALL), (row, said)
+        assert code == 0 or sorted(place.rglob("manifest.json")) == manifests
 
 
 @pytest.mark.slow
