@@ -15,7 +15,7 @@ from ..base.manifest import MANIFEST, SHARDS, is_shard_set
 from ..base.names import is_path_below
 from ..base.output import PARTIAL
 from ..images.files import is_image_name
-from ..sources.naming import SplitNames, kind_of
+from ..sources.naming import SPLITS, SplitNames, kind_of
 from ..sources.parquet import PARQUET
 from ..sources.parts import MAX_IMAGE
 from ..sources.reader import Location
@@ -125,6 +125,10 @@ def _folder(path: Path, splits: SplitNames, skip: Path | None) -> Files:
                 archives.append(Path(entry.path))
     if not len(files):
         _refuse_empty(path, files, archives)
+    if in_place and _is_root(path):  # what feedline itself wrote there
+        own = [MANIFEST, *(f"{split}.jsonl" for split in SPLITS)]
+        for name in (name for name in own if (path / name).is_file()):
+            files.left_out[kind_of(name)] -= 1
     places: dict[str, Path] = {}
 
     def location(name: str, position: int) -> Location:
