@@ -38,8 +38,8 @@ def prepare_imagefolder(
     ``manifest.json`` and lists of the images (``<split>.jsonl``) are written there. An interrupted run continues.
 
     ``labels`` are lists of the images with their classes, in place of class folders: CSV with any delimiter, JSON
-    lines, or an array of JSON objects. ``list_options`` says how they are read. A column named split divides the images. All
-    other columns are kept in ``out/<split>.jsonl``.
+    lines, or an array of JSON objects. ``list_options`` says how they are read. A column named split divides the
+    images. All other columns are kept in ``out/<split>.jsonl``.
 
     Raises SourceError for missing, damaged or doubtful sources, OutputError if ``out`` holds something else or has no
     room.
