@@ -45,7 +45,7 @@ def listed_sources(
 ) -> list[LabelledSource]:
     """Return the images of the sources that the lists label.
 
-    ``split_from`` is {value of a split column, or name of a folder: split}; ``skip`` is a folder to pass over. Images
+    ``split_from`` is {value of a split column, name of a folder or of a list: split}; ``skip`` is passed over. Images
     without a row are left out and counted. Raises SourceError for a list that cannot be read, that contradicts itself,
     or that names missing images, and for a choice that only the user can make.
     """
@@ -186,8 +186,9 @@ def _path_of(rows: Rows, row: int) -> str:
 def _splits(files: Sequence[Files], matches: Matches, rows: Rows, names: SplitNames) -> list["array[int]"]:
     """Return the split of each image, as its index in SPLITS: what its row says, else its folders, else its list."""
     of_folder = lru_cache(maxsize=65536)(bind(_split_of_folder, names))
+    of_list = lru_cache(bind(_split_of_list, names))
     found: list[array[int]] = []
-    said, unsaid = "", ""
+    said, unsaid, its_list = "", "", ""
     for source, rows_of in zip(files, matches.rows_of, strict=True):
         above = names.of_source(source.path.resolve())
         splits = array("b", [NONE]) * len(source)
@@ -196,20 +197,29 @@ def _splits(files: Sequence[Files], matches: Matches, rows: Rows, names: SplitNa
             if row == NONE:
                 continue
             folder = name.rpartition("/")[0]
-            split = rows.split(row) or of_folder(folder) or above or split_of_source(rows.list_of(row).stem)
+            split = rows.split(row) or of_folder(folder) or above or of_list(rows.list_of(row))
             if split:
                 splits[number] = SPLITS.index(split)
                 said = said or f"{name} is of {split}"
             else:
-                unsaid = unsaid or name
+                unsaid, its_list = (unsaid, its_list) if unsaid else (name, rows.list_of(row).stem)
         found.append(splits)
     if said and unsaid:
-        folder = unsaid.rpartition("/")[0].rpartition("/")[2] or "NAME"
+        folder = unsaid.rpartition("/")[0].rpartition("/")[2]
         raise SourceError(
             f"nothing says the split of {unsaid}, but {said}; write it into a column named split, or say the split of "
-            f'its folder, with train, val or test for SPLIT: --split-from "{folder}=SPLIT"'
+            f"its {'folder' if folder else 'list'}, with train, val or test for SPLIT: "
+            f'--split-from "{folder or its_list}=SPLIT"'
         )
     return found
+
+
+def _split_of_list(names: SplitNames, path: Path) -> str | None:
+    """Return the split that the name of a list says, such as "train.txt"."""
+    for name in (path.name, path.stem):
+        if name in names.chosen:
+            return names.of(name)
+    return split_of_source(path.stem)
 
 
 def _split_of_folder(names: SplitNames, folder: str) -> str | None:

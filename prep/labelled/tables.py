@@ -23,6 +23,9 @@ MAX_COLUMNS = 1000
 SAMPLE = 50  # rows by which a delimiter is recognised
 CHUNK = 1 << 20  # characters that are read of an array at a time
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
+PATHS = ""
+"""In place of a delimiter: each line is the path of an image, and the folder in it is the class."""
+PATH_COLUMNS = ("path", "folder")
 COMMENT = "#"
 UTF8 = "utf-8-sig"  # with a byte order mark or without
 
@@ -176,8 +179,10 @@ def _csv_table(path: Path, encoding: str, delimiter: str | None, is_file: Callab
     if first is None:
         raise SourceError(f"{path} holds only comments; write rows of file and label")
     _, cells = first
-    headed = not any(map(is_file, cells))
+    headed = not any(map(is_file, cells)) and delimiter != PATHS
     columns = tuple(cell.strip() for cell in cells) if headed else tuple(map(str, range(1, len(cells) + 1)))
+    if delimiter == PATHS:
+        columns = PATH_COLUMNS
     if headed:
         # Spreadsheets and pandas leave the name of a column of row numbers empty.
         columns = tuple(name or f"column {number}" for number, name in enumerate(columns, 1))
@@ -213,9 +218,11 @@ def _without_comments(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _split(lines: Iterator[str], delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    if delimiter == " ":
+    if delimiter in (" ", PATHS):
         for number, line in enumerate(lines, 1):
-            if cells := line.split():
+            if delimiter == PATHS and (text := line.strip()):
+                yield number, [text, text.rpartition("/")[0].strip("/")]
+            elif cells := line.split():
                 yield number, cells
         return
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
@@ -250,7 +257,15 @@ def _recognised(path: Path, encoding: str) -> str:
     if widths:
         options = " or ".join(f"--delimiter {name}" for name, text in DELIMITERS.items() if text in widths)
         raise SourceError(f"{path} can be read with several delimiters; say which one it has: {options}")
+    if _are_paths(lines):
+        return PATHS
     return _most_common(path, lines)
+
+
+def _are_paths(lines: list[str]) -> bool:
+    """Whether each line is one path with a folder, as in "apple_pie/1005649"."""
+    held = [line.strip() for line in _without_comments(iter(lines)) if line.strip()]
+    return all("/" in text.strip("/") and not any(mark in text for mark in ',;\t|"') for text in held)
 
 
 def _most_common(path: Path, lines: list[str]) -> str:
