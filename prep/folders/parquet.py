@@ -45,12 +45,10 @@ def prepare_parquet(
         skip=out,
         progress=progress,
     )
-    chosen = {"image_column": image_column, "label_column": label_column}
     request = LabelledRequest(
         command="prep parquet",
         val_fraction=val_fraction,
         seed=seed,
-        settings={name: value for name, value in chosen.items() if value is not None},
         dataset=_dataset_name(paths[0]),
     )
     return prepare_labelled(found, out, request, workers=workers, progress=progress, notice=notice)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..base.errors import SourceError
 from ..base.progress import Notice, quiet
-from ..sources.naming import SPLITS, SplitNames, split_of_source
-from ..sources.reader import Reader
-from ..sources.reading import Reading, check_choices
+from ..sources.naming import SPLITS, SplitNames, kind_of, split_of_source
+from ..sources.reader import Location, Reader
+from ..sources.reading import check_choices
+from .files import Files, list_files, stream
 from .images import LabelledImage, LabelledSource
-from .listing import ImageFiles, list_images
 from .matching import Matches, match, named_images
 from .roles import roles_of
 from .rows import NONE, Rows
@@ -51,9 +51,10 @@ def listed_sources(
     """
     options = options or ListOptions()
     check_choices(split_from or {})
-    reading = Reading(splits=SplitNames(split_from), skip=skip)
-    resolved = frozenset(path.resolve() for path in lists)
-    files = [list_images(path, reading, resolved) for path in sources]
+    names = SplitNames(split_from)
+    files = [list_files(path, names, skip) for path in sources]
+    for source in files:
+        _pass_over(source, lists)
     rows = Rows()
     for path in lists:
         lookup = bind(named_images, files, path)
@@ -63,8 +64,8 @@ def listed_sources(
             delimiter=options.delimiter,
             is_file=lambda text: bool(lookup(frozenset((text,)))),  # noqa: B023 - called at once
         )
-        roles = roles_of(table, lookup, file=options.file_column, label=options.label_column, splits=reading.splits)
-        rows.add(table, roles, reading.splits)
+        roles = roles_of(table, lookup, file=options.file_column, label=options.label_column, splits=names)
+        rows.add(table, roles, names)
         notice(
             f"{path}: the files are in {roles.file!r}, the labels in {roles.label!r}"
             + (f", the splits in {roles.split!r}" if roles.split else "")
@@ -72,12 +73,11 @@ def listed_sources(
     rows.check_single()
     matches = match(files, rows, lists)
     _check_missing(matches, rows, files, options, notice)
-    splits = _splits(files, matches, rows, reading.splits)
+    splits = _splits(files, matches, rows, names)
     _check_labels(matches, splits, rows, files)
-    if reading.splits.unused:
+    if names.unused:
         raise SourceError(
-            f"no folder of the sources and no split of the lists is named {reading.splits.unused[0]!r}; "
-            f"correct --split-from"
+            f"no folder of the sources and no split of the lists is named {names.unused[0]!r}; correct --split-from"
         )
     if rows.doubled:
         notice(f"{rows.doubled} row{'s repeat' if rows.doubled > 1 else ' repeats'} another one, and count once")
@@ -86,42 +86,73 @@ def listed_sources(
         LabelledSource(
             path=source.path,
             layout=LAYOUT,
-            images=bind(_images, source, found, of, rows),
+            images=bind(_images if source.streamed else _listing, source, found, of, rows),
+            listing=bind(_listing, source, found, of, rows),
             class_ids=order,
             left_out=_left_out(source, found),
-            streamed=source.kind == "compressed tar",
+            streamed=source.streamed,
         )
         for source, found, of in zip(files, matches.rows_of, splits, strict=True)
     ]
 
 
-def _images(
-    source: ImageFiles, found: "array[int]", splits: "array[int]", rows: Rows, reader: Reader
+def _pass_over(source: Files, lists: Sequence[Path]) -> None:
+    """Do not count the lists themselves among the files of a folder that are left out."""
+    for path in {path.resolve() for path in lists}:
+        kind = kind_of(path.name)
+        if path.is_relative_to(source.path.resolve()) and source.left_out[kind]:
+            source.left_out[kind] -= 1
+
+
+def _listing(
+    source: Files, found: "array[int]", splits: "array[int]", rows: Rows, reader: Reader
 ) -> Iterator[LabelledImage]:
-    wanted = bytearray(row != NONE for row in found)
-    for image in source.read(reader, wanted):
-        row, split = found[image.number], splits[image.number]
-        yield LabelledImage(
-            name=image.name,
-            size=image.size,
-            data=image.data,
-            where=image.where,
-            split="" if split == NONE else SPLITS[split],
-            label=rows.label(row),
-            columns=rows.columns(row),
-        )
+    for number, (name, position, size) in enumerate(source):
+        if found[number] != NONE:
+            data = b"" if source.streamed else source.location(name, position)
+            yield _image(source, name, position, size, data, found[number], splits[number], rows)
 
 
-def _left_out(source: ImageFiles, found: "array[int]") -> tuple[str, ...]:
+def _images(
+    source: Files, found: "array[int]", splits: "array[int]", rows: Rows, reader: Reader
+) -> Iterator[LabelledImage]:
+    """Yield the images of a compressed tar with their bytes."""
+    for number, (name, position, size, data) in enumerate(stream(source)):
+        if number >= len(found):
+            raise SourceError(f"{source.path} changed while it was read; run again")
+        if found[number] != NONE:
+            yield _image(source, name, position, size, data, found[number], splits[number], rows)
+
+
+def _image(
+    source: Files,
+    name: str,
+    position: int,
+    size: int,
+    data: Location | bytes,
+    row: int,
+    split: int,
+    rows: Rows,
+) -> LabelledImage:
+    return LabelledImage(
+        name=name,
+        size=size,
+        data=data,
+        where=source.where(name, position),
+        split="" if split == NONE else SPLITS[split],
+        label=rows.label(row),
+        columns=rows.columns(row),
+    )
+
+
+def _left_out(source: Files, found: "array[int]") -> tuple[str, ...]:
     kinds = sorted(source.left_out.items(), key=lambda item: (-item[1], item[0]))
     unlabelled = found.count(NONE)
     without = [f"{unlabelled} image{'s' * (unlabelled != 1)} without a row in the list"] if unlabelled else []
-    return (*without, *(f"{count} {kind}" for kind, count in kinds))
+    return (*without, *(f"{count} {kind}" for kind, count in kinds if count))
 
 
-def _check_missing(
-    matches: Matches, rows: Rows, files: Sequence[ImageFiles], options: ListOptions, notice: Notice
-) -> None:
+def _check_missing(matches: Matches, rows: Rows, files: Sequence[Files], options: ListOptions, notice: Notice) -> None:
     """Raise SourceError for rows whose image is missing, unless they are left out on request."""
     images = sum(map(len, files))
     sources = " ".join(str(source.path) for source in files)
@@ -133,7 +164,7 @@ def _check_missing(
     first = missing[0]
     named = _path_of(rows, first)
     if len(missing) == len(rows):
-        an_image = next(name for source in files for name in source.names())
+        an_image = next(name for source in files for name, _, _ in source)
         raise SourceError(
             f"no row of {rows.where(first).path} names an image of {sources}: the first row names {named[:200]!r}, and "
             f"the first image is {an_image[:200]!r}; correct the paths, give the folder that they start from, or name "
@@ -152,16 +183,16 @@ def _path_of(rows: Rows, row: int) -> str:
     return next(path for by_path in rows.by_path for path, number in by_path.items() if number == row)
 
 
-def _splits(files: Sequence[ImageFiles], matches: Matches, rows: Rows, names: SplitNames) -> list["array[int]"]:
+def _splits(files: Sequence[Files], matches: Matches, rows: Rows, names: SplitNames) -> list["array[int]"]:
     """Return the split of each image, as its index in SPLITS: what its row says, else its folders, else its list."""
     of_folder = lru_cache(maxsize=65536)(bind(_split_of_folder, names))
     of_list = lru_cache(bind(_split_of_list, names))
     found: list[array[int]] = []
     said, unsaid, its_list = "", "", ""
     for source, rows_of in zip(files, matches.rows_of, strict=True):
-        above = names.of_source(source.path) if source.path.is_dir() else None
+        above = names.of_source(source.path.resolve())
         splits = array("b", [NONE]) * len(source)
-        for number, name in enumerate(source.names()):
+        for number, (name, _, _) in enumerate(source):
             row = rows_of[number]
             if row == NONE:
                 continue
@@ -200,7 +231,7 @@ def _split_of_folder(names: SplitNames, folder: str) -> str | None:
     return None
 
 
-def _check_labels(matches: Matches, splits: Sequence["array[int]"], rows: Rows, files: Sequence[ImageFiles]) -> None:
+def _check_labels(matches: Matches, splits: Sequence["array[int]"], rows: Rows, files: Sequence[Files]) -> None:
     """Raise SourceError for an image without a label, unless it is of a test split that has none at all."""
     test = SPLITS.index("test")
     held = Counter[bool]()

@@ -13,8 +13,7 @@ from functools import partial as bind
 from pathlib import Path
 
 from ..base.errors import SourceError
-from ..images.files import SUFFIXES
-from .listing import ImageFiles
+from .files import Files
 from .rows import NONE, Rows, normal_path
 
 Keys = Callable[[str], Iterator[str]]
@@ -31,7 +30,7 @@ class Matches:
     """The rows whose image is in no source."""
 
 
-def match(sources: Sequence[ImageFiles], rows: Rows, lists: Sequence[Path]) -> Matches:
+def match(sources: Sequence[Files], rows: Rows, lists: Sequence[Path]) -> Matches:
     """Return the row of each image.
 
     Raises SourceError for a row that names two images, and for two rows that name one image and contradict each other.
@@ -54,13 +53,13 @@ def match(sources: Sequence[ImageFiles], rows: Rows, lists: Sequence[Path]) -> M
     return Matches(rows_of, missing)
 
 
-def named_images(sources: Sequence[ImageFiles], path: Path, wanted: frozenset[str]) -> frozenset[str]:
+def named_images(sources: Sequence[Files], path: Path, wanted: frozenset[str]) -> frozenset[str]:
     """Return which of some values of the list at ``path`` name an image of the sources."""
     by_path = {normal_path(text): text for text in wanted if text}
     found: set[str] = set()
     for source in sources:
         ways = [_keys(way, source.path, path) for way in range(len(_WAYS))]
-        for name in source.names():
+        for name, _, _ in source:
             found.update(by_path[key] for keys in ways for key in keys(name) if key in by_path)
             if len(found) == len(by_path):
                 return frozenset(found)
@@ -68,7 +67,7 @@ def named_images(sources: Sequence[ImageFiles], path: Path, wanted: frozenset[st
 
 
 def _match_one(
-    source: ImageFiles,
+    source: Files,
     first: int,
     found: "array[int]",
     rows: Rows,
@@ -77,11 +76,11 @@ def _match_one(
     way: int,
     way_of: "array[int]",
     image_of: "array[int]",
-    sources: Sequence[ImageFiles],
+    sources: Sequence[Files],
 ) -> int:
     """Match the images of a source that have no row with the rows of a list that have no image; return how many."""
     by_path, count = rows.by_path[at], 0
-    for number, name in enumerate(source.names()):
+    for number, (name, _, _) in enumerate(source):
         if found[number] != NONE:
             continue
         for key in keys(name):
@@ -102,7 +101,7 @@ def _match_one(
 
 def _without_repeated(
     missing: "array[int]",
-    sources: Sequence[ImageFiles],
+    sources: Sequence[Files],
     rows_of: list["array[int]"],
     rows: Rows,
     lists: Sequence[Path],
@@ -112,7 +111,7 @@ def _without_repeated(
     for source, found in zip(sources, rows_of, strict=True):
         for at, path in enumerate(lists):
             ways = [_keys(way, source.path, path) for way in range(len(_WAYS))]
-            for number, name in enumerate(source.names()):
+            for number, (name, _, _) in enumerate(source):
                 if found[number] == NONE:
                     continue
                 for key in (key for keys in ways for key in keys(name)):
@@ -123,10 +122,10 @@ def _without_repeated(
     return array("q", sorted(left))
 
 
-def _name_of(image: int, sources: Sequence[ImageFiles]) -> str:
+def _name_of(image: int, sources: Sequence[Files]) -> str:
     for source in sources:
         if image < len(source):
-            return next(name for number, name in enumerate(source.names()) if number == image)
+            return next(name for number, (name, _, _) in enumerate(source) if number == image)
         image -= len(source)
     raise AssertionError(image)
 
@@ -180,9 +179,7 @@ def _bare(way: Callable[[_From, str, str], Iterator[str]]) -> Callable[[_From, s
     """Return a way whose paths have no extension."""
 
     def bare(seen: _From, whole: str, name: str) -> Iterator[str]:
-        stem, _, suffix = name.rpartition(".")
-        assert f".{suffix.lower()}" in SUFFIXES, name
-        return way(seen, whole, stem)
+        return way(seen, whole, name.rpartition(".")[0])
 
     return bare
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import SourceError
-from ..sources.naming import SplitNames
+from ..sources.naming import SPELLINGS, SplitNames
 from ..sources.parquet import PARQUET
 from ..sources.reading import Reading
 from ..sources.strange import broken_links, refuse_strange
@@ -68,7 +68,9 @@ def _below(source: Path, splits: SplitNames, skip: Path | None) -> list[tuple[Pa
             _check_start(path)
         return [(paths[name], name) for name in sorted(paths)]
     _check_start(source)
-    return [(source, f"{source.absolute().parent.name}/{source.name}")]
+    above = source.absolute().parent.name
+    says = above in splits.chosen or above.lower() in SPELLINGS  # a folder above may say "test" for other reasons
+    return [(source, f"{above}/{source.name}" if says else source.name)]
 
 
 def _is_parquet(name: str) -> bool:
@@ -90,5 +92,5 @@ def _split_of(below: str, splits: SplitNames) -> str | None:
     *folders, base = below.split("/")
     stem = base.removesuffix(SUFFIX)
     shard = SHARD.fullmatch(stem)
-    split = splits.of(shard[1]) if shard else splits.of(stem) if stem in splits.chosen else splits.of_source(Path(base))
+    split = splits.of(shard[1]) if shard else splits.of(stem) if stem in splits.chosen else splits.of_source(Path(stem))
     return split or next((found for found in map(splits.of, reversed(folders)) if found), None)

@@ -106,8 +106,8 @@ def _image_column(types: Mapping[str, Any], path: Path) -> str:
             options = " or ".join(f"--image-column {quoted(name)}" for name in found[:8])
             raise SourceError(f"{path} has images in several columns; say which to take: {options}")
     raise SourceError(
-        f"{path} has no column of images as bytes; it has: {_shown(types)}; if its images are files, give them and a "
-        f"list of their labels to: feedline prep imagefolder IMAGES --labels FILE --out ROOT"
+        f"{path} has no column of images as bytes; it has: {_shown(types)}; if it holds addresses, download the "
+        f"images first; then give them with a list: feedline prep imagefolder IMAGES --labels FILE --out ROOT"
     )
 
 
@@ -123,9 +123,10 @@ def _label_column(
     path: Path,
     image: str,
 ) -> str:
-    columns = [name for name, kind in types.items() if name not in others and (_is_text(kind) or _is_whole(kind))]
+    known = [name for name, kind in types.items() if name not in others and _is_label(kind)]
+    columns = [name for name in known if _is_text(types[name]) or _is_whole(types[name])]
     typed = [name for name in columns if features.get(name, {}).get("_type") == "ClassLabel"]
-    named = [name for name in columns if plain_name(name) in LABELS]
+    named = [name for name in known if plain_name(name) in LABELS]
     for found in (typed, named):
         if len(found) == 1:
             return found[0]
@@ -148,7 +149,7 @@ def _check_label(kind: Any, label: str, features: Mapping[str, Mapping[str, Any]
             f"{path} has several labels for each image in {label!r}, and each image needs a single class; choose "
             f"another column with --label-column (this one is then kept as a column)"
         )
-    if not (_is_text(kind) or _is_whole(kind) or of.is_floating(kind) or of.is_boolean(kind)):
+    if not _is_label(kind):
         raise SourceError(f"{path} has {kind} in {label!r}, which is no label; choose another with --label-column")
 
 
@@ -197,6 +198,13 @@ def _is_whole(kind: Any) -> bool:
     import pyarrow.types as of
 
     return of.is_integer(kind)
+
+
+def _is_label(kind: Any) -> bool:
+    """Whether a type can hold labels; pandas turns whole numbers with gaps into floats."""
+    import pyarrow.types as of
+
+    return _is_text(kind) or _is_whole(kind) or of.is_floating(kind) or of.is_boolean(kind)
 
 
 def _holds_bytes(kind: Any) -> bool:
