@@ -8,12 +8,13 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from feedline.cli.main import run
-from feedline.prep import SyntheticSpec, write_synthetic
+from feedline.prep import SyntheticSpec, read_manifest, write_synthetic
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "docs" / "data.md"
@@ -144,6 +145,26 @@ def test_the_commands_of_a_section_work(
     monkeypatch.chdir(tmp_path)
     for command in commands(sections()[section]):
         assert run(shlex.split(command)[1:]) == 0, (command, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("section", ["Further values", "From Python"])
+def test_the_python_of_the_page_works(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader yields the captions of the list that the page shows, and the function prepares a folder."""
+    monkeypatch.chdir(tmp_path)
+    if section == "Further values":
+        listed(tmp_path)
+        (command,) = commands(sections()["A list of labels"])
+        assert run(shlex.split(command)[1:]) == 0
+    else:
+        photos(tmp_path)
+    code = re.search(r"^```python\n(.*?)^```", sections()[section], re.MULTILINE | re.DOTALL)
+    assert code
+    variables: dict[str, Any] = {}
+    exec(code[1], variables)
+    assert read_manifest(tmp_path / "data").splits["val"].images
+    if section == "Further values":
+        assert len(variables["batch"].columns["caption"]) == len(variables["batch"].labels)
+        assert all(isinstance(text, str) for text in variables["batch"].columns["caption"])
 
 
 def test_the_links_of_the_page_lead_somewhere() -> None:
