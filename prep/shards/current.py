@@ -57,6 +57,13 @@ def current_shards(root: Path) -> ShardManifest:
     return shards
 
 
+def require_labels(root: Path, shards: ShardManifest, split: str) -> None:
+    """Raise LoaderError for a split whose samples have no classes."""
+    if not shards.splits[split].labelled:
+        labelled = ", ".join(name for name, held in shards.splits.items() if held.labelled)
+        raise LoaderError(f"the samples of {split} in {root} have no classes; choose another split: {labelled}")
+
+
 def difference(shards: ShardManifest, root: Manifest) -> str | None:
     """Return the first difference between shards and class folders in classes, counts and bytes, or None.
 

@@ -245,7 +245,7 @@ def _manifest(directory: Path, indexed: dict[str, list[Indexed]]) -> ShardManife
         encode="copy",
         order="sequential",
         seed=0,
-        classes=numbered_classes(classes, {}),
+        classes=numbered_classes(classes),
         splits={
             split: split_entry([replace(entry, shard=replace(entry.shard, modified=None)) for entry in held], classes)
             for split, held in indexed.items()
