@@ -5,6 +5,7 @@ A module for each kind of source belongs here; it parses, calls and prints. The 
 
 import click
 
+from .imagefolder import imagefolder
 from .imagenet import imagenet, tiny_imagenet
 from .synthetic import synthetic
 
@@ -13,15 +14,16 @@ __all__ = ["prep"]
 
 @click.group()
 def prep() -> None:
-    """Turn archives into class folders, or make synthetic archives.
+    """Make a data set root of images, or synthetic archives.
 
     \b
     Example:
+      feedline prep imagefolder photos --out data --val-fraction 0.1
       feedline prep imagenet ARCHIVES --out data
       feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
       feedline prep synthetic archives
     """
 
 
-for command in (imagenet, tiny_imagenet, synthetic):
+for command in (imagefolder, imagenet, tiny_imagenet, synthetic):
     prep.add_command(command)

@@ -29,6 +29,13 @@ SPLIT_FROM = click.option(
 )
 """The value is {name: split}."""
 
+VAL_FRACTION = click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="F",
+    help="Take this part of each class as val, chosen by --seed and the names; for sources without a val.",
+)
+
 
 def hint(out: Path) -> None:
     """Print what slows writing most on Windows: a virus scanner that opens each of a million new files."""

@@ -39,6 +39,8 @@ class Source:
     subset: bool = False
     """Whether only some classes were requested from it."""
     md5: str | None = None
+    digest: str | None = None
+    """Of labelled images: sha256 of their names, sizes and classes, and of where they were put."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,10 +42,17 @@ def list_path(root: Path, split: str) -> Path:
 
 
 def write_list(path: Path, images: Iterable[ListedImage]) -> None:
-    """Write a list with a temporary name, fsync and rename. Raises OSError."""
+    """Write a list with a temporary name, fsync and rename.
+
+    Raises OSError, and DatasetError for a column that is named ``file_name`` or ``label``.
+    """
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         for image in images:
+            if FILE in image.columns or LABEL in image.columns:
+                raise DatasetError(
+                    f"{path} cannot hold columns named {FILE!r} or {LABEL!r}; rename that of {image.file_name}"
+                )
             file.write(json_line({FILE: image.file_name, LABEL: image.label, **image.columns}))
         file.flush()
         os.fsync(file.fileno())

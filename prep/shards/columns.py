@@ -11,7 +11,7 @@ that name is left out.
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..base.errors import DatasetError
 from ..roots.lists import MAX_LINE, json_line
@@ -42,14 +42,14 @@ def json_member(columns: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
 def member_columns(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
     """Return the columns that a sample's members hold. ``members`` is {extension in lower case: contents}.
 
-    Each key of the ``.json`` is a column, without those that feedline adds; a ``.json`` that is no object is the
-    column ``json``. A ``.txt`` is the column ``txt``. Raises DatasetError, which begins with ``where``, for a ``.json``
-    that is damaged or has more than 16 MiB.
+    Each key of the ``.json`` is a column; a ``.json`` that is no object is the column ``json``. A ``.txt`` is the
+    column ``txt``. Raises DatasetError, which begins with ``where``, for a ``.json`` that is damaged or has more than
+    16 MiB.
     """
     found: dict[str, Any] = {}
     if "json" in members:
         value = _loaded(members["json"], where)
-        found = _without_about(value) if isinstance(value, dict) else {"json": value}
+        found = cast(dict[str, Any], value) if isinstance(value, dict) else {"json": value}
     if "txt" in members:
         found.setdefault("txt", members["txt"].decode("utf-8", "replace"))
     found.pop(KEY, None)
@@ -57,15 +57,17 @@ def member_columns(members: Mapping[str, bytes], where: str) -> dict[str, Any]:
 
 
 def chosen_columns(found: Mapping[str, Any], names: Collection[str] | None) -> dict[str, Any]:
-    """Return the columns with these names in the order in which they stand; None: all."""
-    return {name: value for name, value in found.items() if names is None or name in names}
+    """Return the columns with these names in the order in which they stand; None: all but feedline's own values."""
+    if names is None:
+        return _without_about(found)
+    return {name: value for name, value in found.items() if name in names}
 
 
-def _without_about(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the object of a ``.json`` without the values that feedline added at its end."""
-    last = tuple(found)[-len(ABOUT) :]
+def _without_about(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a ``.json`` without those that feedline added at its end."""
+    last = tuple(name for name in found if name != "txt")[-len(ABOUT) :]
     if last not in (ABOUT, OLD_ABOUT):
-        return found
+        return dict(found)
     return {name: value for name, value in found.items() if name not in last}
 
 

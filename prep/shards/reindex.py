@@ -99,14 +99,15 @@ def _index_all(
     return manifest
 
 
-def add_sample(sidecars: Sidecars, sample: ShardSample, names: Sequence[str] | None = None) -> None:
+def add_sample(sidecars: Sidecars, sample: ShardSample, names: Sequence[str] | None = None) -> Collection[str]:
     """Add a sample of a shard, with the tiles that its image has, to the shard's indexes.
 
-    Of its columns, if they were read, those with ``names`` are added; None: all.
+    Of its columns, if they were read, those with ``names`` are added; None: all. Returns the names of those added.
     """
     described = describe_image(sample.image)
     columns = None if sample.columns is None else chosen_columns(sample.columns, names)
     sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry, columns)
+    return columns or ()
 
 
 def index_shard(
@@ -128,9 +129,8 @@ def index_shard(
     def add(sample: ShardSample) -> None:
         if stop:
             raise_if_stopped(stop)
-        add_sample(sidecars, sample, names)
+        columns.update(dict.fromkeys(add_sample(sidecars, sample, names)))
         labels[sample.label] += 1
-        columns.update(dict.fromkeys(sample.columns or ()))
         require_few(columns, path)
 
     read = read_whole(path, add, rule, label_of, columns=names is None or bool(names), count=count)
