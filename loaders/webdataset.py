@@ -24,9 +24,9 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from ..prep import SHARDS, DatasetError, LoaderError, key_of, permutation, sample_order
 from ..prep.images.opening import UNREADABLE
+from ..prep.roots.places import shard_path
 from ..prep.shards.current import current_shards, require_labels
 from ..prep.shards.index import decoded_key, read_index
-from ..prep.shards.places import shard_path
 from ..prep.shards.read import is_part
 from ..prep.shards.rules import rule_of
 from .base import Batch, LoaderSpec, Stages

@@ -34,7 +34,7 @@ from ...prep import (
     read_shard_manifest,
     silent,
 )
-from ...prep.shards.places import shard_path
+from ...prep.roots.places import shard_path
 from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]

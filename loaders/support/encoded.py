@@ -26,9 +26,9 @@ from ...prep import (
     sample_order,
 )
 from ...prep.images.tiles import Tiles
+from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
 from ...prep.shards.index import decoded_key, read_index
-from ...prep.shards.places import shard_path
 
 U8 = npt.NDArray[np.uint8]
 

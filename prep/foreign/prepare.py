@@ -25,10 +25,10 @@ from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
 from ..labels.lists import read_class_names
+from ..roots.places import is_same_time, moved_shards, place_of, shards_folder
 from ..shards.columns import columns_path
 from ..shards.found import is_root
 from ..shards.index import ShardIndex, index_path, read_index
-from ..shards.places import is_same_time, moved_shards, place_of, shards_folder
 from ..shards.reindex import Indexed, complete_columns, dataset_name, index_shard, split_entry
 from ..shards.rules import SampleRule
 from ..shards.sidecars import dali_path, write_all

@@ -17,7 +17,7 @@ from ..base.manifest import (
     read_manifest,
     read_shard_manifest,
 )
-from .places import moved_shards
+from ..roots.places import moved_shards
 
 
 def stale_shards(root: Path, shards: ShardManifest | None = None) -> str | None:
