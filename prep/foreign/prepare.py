@@ -31,7 +31,7 @@ from ..shards.found import is_root
 from ..shards.index import ShardIndex, index_path, read_index
 from ..shards.reindex import Indexed, complete_columns, dataset_name, index_shard, split_entry
 from ..shards.rules import SampleRule
-from ..shards.sidecars import dali_path, write_all
+from ..shards.sidecars import dali_path, set_indexes, write_all
 from .classes import Classes, LabelTable, classes_of, report_classes, with_names
 from .sources import ForeignShards, find_foreign
 from .survey import choose_rule
@@ -134,6 +134,7 @@ def _prepare(held: _Set, workers: int | None, progress: Progress, notice: Notice
             complete_columns(held.directory, held.found.place, shards)
         manifest = _manifest(held, classes, indexed)
         report_classes(classes, _counts(indexed), notice)
+        write_all(set_indexes(held.directory, manifest), notice)
         finish_output(held.directory, manifest)
     except OSError as error:
         raise OutputError(_no_room(held.directory, error)) from error

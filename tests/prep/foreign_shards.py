@@ -1,4 +1,4 @@
-"""Shards as other tools write them, made by these tests: members, names and layouts of real data sets, at small size."""
+"""Shards as other tools write them, made by tests: members, names and layouts of real data sets, at small size."""
 
 import io
 import json
@@ -99,8 +99,6 @@ def write_img2dataset(place: Path, shards: int = 2) -> Path:
 def write_folder_keys(place: Path, suffix: str = "JPEG") -> Path:
     """Write shards whose keys have the class folder, as a tar of class folders has: n01440764/xyz.JPEG."""
     for split in ("train", "val"):
-        members = [
-            (f"{CLASSES[seed % 3]}/img_{split}_{seed}.{suffix}", image(seed, "jpg")) for seed in range(9)
-        ]
+        members = [(f"{CLASSES[seed % 3]}/img_{split}_{seed}.{suffix}", image(seed, "jpg")) for seed in range(9)]
         write_tar(place / split / "shard-000000.tar", sorted(members), tarfile.GNU_FORMAT)
     return place
