@@ -111,7 +111,7 @@ def _options(first: FirstSample) -> Iterator[tuple[str, str]]:
     if "json" in first.texts:
         for key, value in _scalars(parsed(first.texts["json"], f"{first.path}: the sample {first.key!r}"), ""):
             yield JSON + key, _short(value)
-    for label_from in ("txt", "folder"):
+    for label_from in ("cls", "txt", "folder"):
         value = _label_of(first, SampleRule(label_from=label_from), strict=False)
         if value is not None:
             yield label_from, _short(value)
