@@ -44,8 +44,8 @@ class Size(click.ParamType[int]):
     type=click.Choice(get_args(Encode)),
     default="restart",
     show_default=True,
-    help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops. resize also makes it "
-    "smaller.",
+    help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops, and makes progressive "
+    "JPEGs sequential. resize also makes it smaller.",
 )
 @click.option(
     "--short-side",
@@ -179,6 +179,8 @@ def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
     for split, held in manifest.splits.items():
         size = sum(entry.bytes for entry in held.shards)
         say(f"{split}: {held.samples} samples in {len(held.shards)} shards, {size / 1e6:.1f} MB in {place}")
+    if manifest.made_sequential:
+        say(f"made sequential, losslessly: {manifest.made_sequential} progressive JPEGs")
     for kind, count in manifest.passed_through.items():
         say(f"left unchanged: {count} {kind}")
     if as_json:
@@ -187,6 +189,7 @@ def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
                 "shards": str(place),
                 "encode": manifest.encode,
                 "passed_through": manifest.passed_through,
+                "made_sequential": manifest.made_sequential,
                 "splits": {
                     split: {"samples": held.samples, "shards": [entry.name for entry in held.shards]}
                     for split, held in manifest.splits.items()

@@ -111,7 +111,9 @@ class ShardManifest:
     metadata: bool = False
     """Whether each sample has a ``.json`` with its wnid, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
+    """{kind, such as "damaged" or "cmyk": images that ``encode`` left unchanged}."""
+    made_sequential: int = 0
+    """Progressive JPEGs that ``encode`` made sequential, coefficient for coefficient; 0 in manifests before 0.2."""
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -1,8 +1,9 @@
 """How an image is changed on its way into a shard: copied, given restart markers, or made smaller.
 
-"restart" keeps every coefficient and makes the image enterable (see ``restart``); "resize" decodes, resizes,
-encodes again and adds the same markers. What neither can take, such as a progressive or a damaged file, passes
-through unchanged and is counted by its kind, because a writer of shards must not lose or invent an image.
+"restart" keeps every coefficient and makes the image enterable (see ``restart``), a progressive one too (see
+``progressive``); "resize" decodes, resizes, encodes again and adds the same markers. What neither can take, such as a
+CMYK or a damaged file, passes through unchanged and is counted by its kind, because a writer of shards must not lose
+or invent an image.
 """
 
 from contextlib import suppress
@@ -51,6 +52,8 @@ class Encoded:
     """Its tiles; None for an image that must be decoded whole."""
     passed_through: str | None = None
     """The kind of an image that was left as it was although it should have been encoded."""
+    made_sequential: bool = False
+    """Whether it was a progressive JPEG and is a sequential one of the same coefficients."""
 
 
 def encode_image(data: bytes, spec: EncodeSpec) -> Encoded:
@@ -74,10 +77,18 @@ def describe_image(data: bytes) -> Encoded:
 
 def _tiled(data: bytes) -> Encoded:
     # Imported here: it takes numba along, which a copy, a reader of indexes and `feedline -h` can do without.
+    from ..images.progressive import make_sequential
     from ..images.restart import add_restart_markers
 
-    data, geometry = add_restart_markers(data)
-    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
+    progressive = False
+    try:
+        data, geometry = add_restart_markers(data)
+    except UnsupportedJpeg as error:
+        progressive = error.kind == "progressive"
+        if not progressive:
+            raise
+        data, geometry = make_sequential(data)
+    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry, made_sequential=progressive)
 
 
 def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:

@@ -49,6 +49,8 @@ class Written:
     passed_through: dict[str, int]
     indexes: dict[str, str] = field(default_factory=dict[str, str])
     """{file name: sha256} of the indexes of the shard."""
+    made_sequential: int = 0
+    """Progressive JPEGs that became sequential ones."""
 
 
 def write_shard(
@@ -93,7 +95,7 @@ def _sha256(path: Path) -> str:
 def _write(
     path: Path, temporary: Path, task: ShardTask, count: Callable[[int], None], stop: threading.Event
 ) -> Written:
-    sidecars, passed = Sidecars(), Counter[str]()
+    sidecars, passed, made_sequential = Sidecars(), Counter[str](), 0
     with temporary.open("wb") as file:
         tar = _Tar(file)
         for sample, data in _read(task):
@@ -102,6 +104,7 @@ def _write(
             files = [tar.add(name, content) for name, content in _members(sample, image, task)]
             sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry)
             passed.update([image.passed_through] if image.passed_through else [])
+            made_sequential += image.made_sequential
             count(1)
         sha256 = tar.close()
     put_in_place(temporary, path)
@@ -113,6 +116,7 @@ def _write(
         shard=shard,
         passed_through=dict(sorted(passed.items())),
         indexes={place.name: hashlib.sha256(data).hexdigest() for place, data in contents.items()},
+        made_sequential=made_sequential,
     )
 
 

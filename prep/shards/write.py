@@ -196,6 +196,7 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         quality=quality,
         metadata=spec.metadata,
         passed_through=dict(sorted(sum((Counter(entry.passed_through) for entry in written), Counter[str]()).items())),
+        made_sequential=sum(entry.made_sequential for entry in written),
     )
 
 
