@@ -68,7 +68,7 @@ class Batch:
     labels: torch.Tensor
     """int64 (N,): class indexes, on the spec's device."""
     indexes: torch.Tensor
-    """int64 (N,), on the CPU: position of each sample in the split, sorted by wnid, then by file name."""
+    """int64 (N,), on the CPU: position of each sample in the split, sorted by class index, then by file name."""
 
     def __post_init__(self) -> None:
         count = len(self.indexes)

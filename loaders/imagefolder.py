@@ -17,6 +17,7 @@ from torchvision.datasets import ImageFolder
 
 from ..prep import DatasetError, LoaderError, list_samples, read_manifest
 from ..prep.images.opening import UNREADABLE
+from ..prep.roots.samples import split_folder
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
@@ -30,7 +31,7 @@ Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample in
 
 
 class ImageFolderLoader(ResumableLoader):
-    """A Loader over ``ROOT/<split>/<wnid>/*`` with worker processes. Raises DatasetError for other roots."""
+    """A Loader over a root's image files with worker processes. Raises DatasetError for a root without any."""
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
@@ -86,11 +87,11 @@ class _ClassFolders(ImageFolder):
             labelled = ", ".join(name for name, split in manifest.splits.items() if split.per_class)
             raise LoaderError(f"{spec.root} has no labelled split {spec.split!r}; choose one of: {labelled or 'none'}")
         self._spec = spec
-        self._wnids = [entry.wnid for entry in manifest.classes]
-        folder = spec.root / spec.split
-        if not folder.is_dir():
+        self._ids = [entry.id for entry in manifest.classes]
+        folder = split_folder(spec.root, spec.split, split)
+        if not split.listed and not folder.is_dir():
             raise DatasetError(f"{folder} is missing although the manifest lists it; prepare {spec.root} again")
-        super().__init__(folder, allow_empty=True)
+        super().__init__(spec.root if split.listed else folder, allow_empty=True)
         # The list of the other loaders, so that all of them yield the same samples or refuse the same folder.
         self.samples = [(str(sample.path), sample.label) for sample in list_samples(spec.root, manifest, spec.split)]
         self.imgs, self.targets = self.samples, [label for _, label in self.samples]
@@ -101,7 +102,7 @@ class _ClassFolders(ImageFolder):
         return []
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-        return self._wnids, {wnid: index for index, wnid in enumerate(self._wnids)}
+        return self._ids, {name: index for index, name in enumerate(self._ids)}
 
     def read(self, index: int) -> bytes:
         """Return the bytes of one image's file."""

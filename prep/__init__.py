@@ -33,11 +33,11 @@ from .checking.verify import Verification, verify
 from .folders.imagenet import SPLITS, prepare_imagenet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
 from .labels.imagenet import class_names, validation_labels, wnids
+from .roots.samples import list_samples
 from .shards.listing import find_samples
 from .shards.order import sample_order
 from .shards.plan import ShardSpec
 from .shards.reindex import index_shards
-from .shards.samples import list_samples
 from .shards.write import default_place, write_shards
 from .synthetic.archives import SyntheticSpec, write_synthetic
 

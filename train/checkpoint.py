@@ -43,7 +43,7 @@ class About:
     version: Literal[1] = 1
     config: TrainConfig
     classes: tuple[str, ...]
-    """The wnid of each class, in the order of the model's outputs."""
+    """The id of each class, in the order of the model's outputs."""
     epoch_steps: int
     """Training steps per epoch."""
     ranks: int = 1

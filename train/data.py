@@ -26,8 +26,8 @@ SplitName = Literal["train", "val"]
 class OpenData:
     """The open loaders of one rank, and the classes of the data set."""
 
-    wnids: tuple[str, ...]
-    """The wnid of each class, in the order of class indexes."""
+    class_ids: tuple[str, ...]
+    """The id of each class, in the order of class indexes."""
     train: Loader
     """Augmented, shuffled, whole batches only."""
     val: Loader | None
@@ -52,7 +52,7 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, No
         val = None
         if "val" in contents.labelled:
             val = stack.enter_context(open_split(config.loader, loader_spec(config, ranks, "val")))
-        yield OpenData(wnids=contents.wnids, train=train, val=val)
+        yield OpenData(class_ids=contents.class_ids, train=train, val=val)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class Contents:
     """The splits with labels: those that can be trained and evaluated on."""
 
     @property
-    def wnids(self) -> tuple[str, ...]:
-        """The wnid of each class, in the order of class indexes."""
-        return tuple(entry.wnid for entry in self.classes)
+    def class_ids(self) -> tuple[str, ...]:
+        """The id of each class, in the order of class indexes."""
+        return tuple(entry.id for entry in self.classes)
 
 
 def read_contents(root: Path, loader: str) -> Contents:

@@ -36,7 +36,7 @@ class Trainer:
         self._ranks = ranks
         self._progress = progress
         self._length = len(data.train)
-        model = build_model(config.model, len(data.wnids), stem=config.stem, seed=config.seed)
+        model = build_model(config.model, len(data.class_ids), stem=config.stem, seed=config.seed)
         self._learner: Learner = build_learner(model, config, config.epochs * self._length, ranks)
         self._running = UnfinishedEpoch()
         self._loader_state: dict[str, Any] = {}
@@ -164,7 +164,7 @@ class Trainer:
     def _about(self) -> About:
         return About(
             config=self._config,
-            classes=self._data.wnids,
+            classes=self._data.class_ids,
             epoch_steps=self._length,
             ranks=self._ranks.size,
             running=self._running,
@@ -183,7 +183,7 @@ class Trainer:
         return summarise_run(
             self._config,
             self._history,
-            classes=len(self._data.wnids),
+            classes=len(self._data.class_ids),
             ranks=self._ranks.size,
             last=self._directory.last,
             best=self._directory.best,

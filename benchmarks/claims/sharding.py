@@ -28,9 +28,9 @@ from PIL import ImageChops
 from ...prep import FeedlineError, MeasurementError, OutputError, ShardSpec, find_samples, write_document, write_shards
 from ...prep.base.manifest import Encode
 from ...prep.images.rgb import read_rgb
+from ...prep.roots.samples import Sample, SampleReader
 from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import index_path
-from ...prep.shards.samples import Sample, SampleReader
 from ..machine.environment import Environment, capture
 from ..measuring.record import Code, running_code
 

@@ -17,15 +17,23 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ...loaders import LOADERS
-from ...prep import MANIFEST, SHARDS, MeasurementError, Progress, read_shard_manifest, silent
-from ...prep.images.files import is_image_name
+from ...prep import (
+    MANIFEST,
+    SHARDS,
+    MeasurementError,
+    Progress,
+    list_samples,
+    read_manifest,
+    read_shard_manifest,
+    silent,
+)
 from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
@@ -54,9 +62,11 @@ def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
         e.needs == "folders" or (e.needs == "either" and not (shards and e.covers_epoch)) for e in entries
     )
     takes_shards = not has_folders or any(e.needs != "folders" and e.covers_epoch for e in entries)
-    with _named_errors():
-        folders = list(_images(root / split)) if has_folders and takes_folders else []
-    return folders + (shards if takes_shards else [])
+    images: list[Path] = []
+    if has_folders and takes_folders:
+        with _named_errors():
+            images = [sample.path for sample in list_samples(root, read_manifest(root), split)]
+    return images + (shards if takes_shards else [])
 
 
 def resident_fraction(files: Sequence[Path]) -> float | None:
@@ -120,12 +130,6 @@ def warm(files: Sequence[Path], progress: Progress = silent) -> CacheState:
 def _is_warm(files: Sequence[Path]) -> bool:
     fraction = resident_fraction(files)
     return fraction is not None and fraction >= LEAST_WARM
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        with os.scandir(place) as files:
-            yield from (Path(file.path) for file in files if is_image_name(file.name) and file.is_file())
 
 
 def _resident_pages(descriptor: int) -> tuple[int, int] | None:

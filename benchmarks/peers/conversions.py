@@ -18,7 +18,7 @@ from typing import cast
 
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
 from ...prep.images.opening import foreign_format
-from ...prep.shards.samples import Sample
+from ...prep.roots.samples import Sample
 from ..measuring.dataset import describe
 from ..measuring.process import ONE_THREAD
 from .adapters.epochs import PeerModule

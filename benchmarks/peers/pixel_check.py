@@ -16,7 +16,7 @@ from ...loaders import Batch
 from ...prep import MeasurementError
 from ...prep.images.opening import open_image
 from ...prep.images.rgb import rgb_of
-from ...prep.shards.samples import Sample
+from ...prep.roots.samples import Sample
 from ..measuring.measure import Epochs
 
 SAMPLES = 256

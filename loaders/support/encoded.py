@@ -69,7 +69,7 @@ class EncodedSamples(Protocol):
 
 
 class FolderSamples:
-    """The images of ``ROOT/<split>/<wnid>/``, which have no tiles and are decoded whole."""
+    """The image files of a root, which have no tiles and are decoded whole."""
 
     def __init__(self, root: Path, split: str) -> None:
         manifest = read_manifest(root)

@@ -4,17 +4,19 @@
     ROOT/shards/manifest.json    ShardManifest: encoding, seed, and every shard with its count and sha256
 
 A manifest is written last. A directory without its manifest is unfinished, and feedline rejects it. The class
-index of a sample is the position of its wnid (WordNet 3.0 noun synset: ``n`` and eight digits) in the data set's
-sorted wnids.
+index of a sample is the position of its class in the manifest. The classes are sorted by their ids, unless the source
+numbers them. ImageNet's class ids are wnids (WordNet 3.0 noun synset: ``n`` and eight digits).
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
 
 from .documents import read_document
 from .errors import DatasetError
-from .names import PlainName, PlainPath
+from .names import ClassId, PathBelow, PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -43,18 +45,27 @@ class Source:
 class ClassEntry:
     """One class; its index is its position in the manifest."""
 
-    wnid: PlainName
+    id: Annotated[ClassId, Field(validation_alias=AliasChoices("id", "wnid"))]
+    """Text of any script. Manifests before 0.2 call it ``wnid``."""
     name: str
+    folder: PathBelow | None = None
+    """The name of its class folders, if that is not the id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The counts of one split. An unlabelled split (test) has no ``per_class``."""
+    """The counts of one split, and where it lies. An unlabelled split has no ``per_class``."""
 
     images: int
     bytes: int
     per_class: tuple[int, ...] = ()
     """Images of each class, by class index."""
+    folder: PathBelow | Literal["."] | None = None
+    """The folder below the root that holds its class folders, if it is not named as the split; "." is the root."""
+    listed: bool = False
+    """Whether ``ROOT/<split>.jsonl`` lists its images, which lie anywhere below the root."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, which ``ROOT/<split>.jsonl`` holds."""
 
 
 @dataclass(frozen=True, kw_only=True)

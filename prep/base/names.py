@@ -5,7 +5,9 @@ shard, must never lead out of the folder that it belongs to, and must mean the s
 below check a field whenever a document is read; ``require_name`` checks a name from anywhere else.
 """
 
+import os
 import re
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -14,6 +16,7 @@ from .errors import DatasetError
 
 MAX_NAME = 255  # bytes in UTF-8: what file systems hold
 MAX_DEPTH = 8  # folders and file of a shard's path
+MAX_CLASS_ID = 1000  # characters; class ids may be captions or paths
 UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
@@ -62,7 +65,43 @@ def _checked_path(path: str) -> str:
     return path
 
 
+def is_path_below(path: object) -> bool:
+    """Return whether a value is the path of a file below a folder, with forward slashes, as this system names files.
+
+    Users' own files have names that not every system can hold, such as "a:b.jpg", so only what leads elsewhere is
+    excluded: absolute paths, drives, "..", empty parts and NUL.
+    """
+    if not isinstance(path, str) or not path or "\0" in path:
+        return False
+    if os.name == "nt" and ("\\" in path or ":" in path):
+        return False
+    return not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def is_class_id(text: object) -> bool:
+    """Return whether a value can be the id of a class: 1 to 1000 printable characters of any script, and spaces."""
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_CLASS_ID or text != text.strip():
+        return False
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def _checked_class_id(text: str) -> str:
+    if not is_class_id(text):
+        raise ValueError(f"{text[:80]!r}, which is no class id: 1 to {MAX_CLASS_ID} characters without line breaks")
+    return text
+
+
+def _checked_path_below(path: str) -> str:
+    if not is_path_below(path):
+        raise ValueError(f"{path[:80]!r}, which is no path below a folder, so it is not used")
+    return path
+
+
 PlainName = Annotated[str, AfterValidator(_checked_name)]
 """A field of a document that becomes a file's or a folder's name."""
 PlainPath = Annotated[str, AfterValidator(_checked_path)]
 """A field of a document that becomes a relative path, with forward slashes."""
+PathBelow = Annotated[str, AfterValidator(_checked_path_below)]
+"""A field of a document that is the path of a user's own file or folder below a root, with forward slashes."""
+ClassId = Annotated[str, AfterValidator(_checked_class_id)]
+"""A field of a document that is the id of a class: text of any script, which need not be a file name."""

@@ -20,6 +20,7 @@ from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
+from ..roots.samples import class_folder
 from ..shards.current import stale_shards
 from .shards import CheckResult, verify_shard, verify_shards
 
@@ -87,7 +88,7 @@ def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, pro
     for name, split in manifest.splits.items():
         if split.per_class:
             for label, entry in enumerate(manifest.classes):
-                folder, expected = root / name / entry.wnid, split.per_class[label]
+                folder, expected = class_folder(root, name, split, entry), split.per_class[label]
                 tasks.append(bind(_check_folder, name, label, folder, expected, decode, count))
         else:
             tasks.append(bind(_check_folder, name, -1, root / name, split.images, decode, count))
@@ -112,7 +113,7 @@ def _unknown_entries(root: Path, split: str, manifest: Manifest) -> tuple[list[s
     notes: list[str] = []
     if not manifest.splits[split].per_class or not (root / split).is_dir():
         return problems, notes
-    known = {entry.wnid for entry in manifest.classes}
+    known = {entry.id for entry in manifest.classes}
     for path in sorted(path for path in (root / split).iterdir() if path.name not in known):
         if path.is_dir() and not path.name.startswith(HIDDEN) and image_files(path):
             problems.append(

@@ -31,7 +31,7 @@ def note_empty_classes(parts: Sequence[Part], counts: Counts, request: Request, 
 def note_differences(manifest: Manifest, notice: Notice) -> None:
     """Report the classes that only train or only val has; the class indexes count both."""
     held = {
-        split: {entry.wnid for entry, images in zip(manifest.classes, numbers, strict=True) if images}
+        split: {entry.id for entry, images in zip(manifest.classes, numbers, strict=True) if images}
         for split in ("train", "val")
         if split in manifest.splits and (numbers := manifest.splits[split].per_class)
     }
@@ -48,7 +48,7 @@ def check_listed(parts: Sequence[Part], before: Manifest | None, request: Reques
     The classes of an archive that has to be read through are not known yet.
     """
     known = {FLAT_VAL: frozenset(wnids()), FLAT_TEST: frozenset[str]()}
-    found = {entry.wnid for entry in (before.classes if before else ())}
+    found = {entry.id for entry in (before.classes if before else ())}
     for part in parts:
         for unit in units_of(part, request):
             if unit.shared and part.layout not in known:

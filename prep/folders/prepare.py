@@ -67,7 +67,7 @@ def _prepare(
             check_listed(todo, before, request)
         digests, counts = _make(todo, found.label_lists, out, request, workers, progress, notice)
         manifest = manifest_of(todo, counts, dataset, before, digests, request)
-        check_asked(request, (entry.wnid for entry in manifest.classes))
+        check_asked(request, (entry.id for entry in manifest.classes))
         note_differences(manifest, notice)
         finish_output(out, manifest)
         if problem := stale_shards(out):

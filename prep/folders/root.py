@@ -60,9 +60,9 @@ def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -
                 f"{out} holds {', '.join(sorted(again))} of {', '.join(source.name for source in before.sources)}, "
                 f"not of {part.source} as it is now; choose another directory with --out"
             )
-    if request.classes is not None and {entry.wnid for entry in before.classes} - request.classes:
+    if request.classes is not None and {entry.id for entry in before.classes} - request.classes:
         raise OutputError(f"{out} holds classes that are not asked for; choose another directory with --out")
-    missing = sorted((request.classes or frozenset()) - {entry.wnid for entry in before.classes})
+    missing = sorted((request.classes or frozenset()) - {entry.id for entry in before.classes})
     if missing and any(is_recorded(before, part, request) for part in parts if set(part.splits) & set(LABELLED)):
         raise OutputError(
             f"{out} has no class {listed(missing)}, which --classes names; correct the file or choose another "
@@ -96,15 +96,15 @@ def manifest_of(
     """Return the manifest of the splits just written and of those that were there before."""
     places = [folder.partition("/") for folder in counts]
     labelled = {wnid for split, _, wnid in places if split in SPLITS and wnid}
-    classes = sorted(labelled | {entry.wnid for entry in (before.classes if before else ())})
+    classes = sorted(labelled | {entry.id for entry in (before.classes if before else ())})
     earlier = {name: _widen(split, before, classes) for name, split in before.splits.items()} if before else {}
     written = {split for split, _, _ in places}
     splits = {split: split_of(counts, split, _labels(split, classes)) for split in SPLITS if split in written}
-    names = {**class_names(), **{entry.wnid: entry.name for entry in (before.classes if before else ())}}
+    names = {**class_names(), **{entry.id: entry.name for entry in (before.classes if before else ())}}
     names |= request.names
     return Manifest(
         dataset=dataset,
-        classes=tuple(ClassEntry(wnid=wnid, name=names.get(wnid, wnid)) for wnid in classes),
+        classes=tuple(ClassEntry(id=wnid, name=names.get(wnid, wnid)) for wnid in classes),
         splits={**earlier, **splits},
         sources=(
             *(before.sources if before else ()),
@@ -115,7 +115,7 @@ def manifest_of(
 
 def renamed(out: Path, manifest: Manifest, request: Request) -> Manifest:
     """Return a finished root's manifest, its classes renamed where the request names them otherwise."""
-    classes = tuple(replace(entry, name=request.names.get(entry.wnid, entry.name)) for entry in manifest.classes)
+    classes = tuple(replace(entry, name=request.names.get(entry.id, entry.name)) for entry in manifest.classes)
     if classes != manifest.classes:
         manifest = replace(manifest, classes=classes)
         write_document(out / MANIFEST, manifest)
@@ -134,5 +134,5 @@ def _widen(split: Split, before: Manifest, classes: list[str]) -> Split:
     """Return the counts of an earlier split over a class list that may have grown."""
     if not split.per_class:
         return split
-    old = dict(zip((entry.wnid for entry in before.classes), split.per_class, strict=True))
+    old = dict(zip((entry.id for entry in before.classes), split.per_class, strict=True))
     return replace(split, per_class=tuple(old.get(wnid, 0) for wnid in classes))

@@ -49,7 +49,7 @@ def difference(shards: ShardManifest, root: Manifest) -> str | None:
     Splits that only one of them has are not compared. Classes that are only numbered, as in the shards of other
     tools, are compared by their number.
     """
-    theirs, ours = [entry.wnid for entry in shards.classes], [entry.wnid for entry in root.classes]
+    theirs, ours = [entry.id for entry in shards.classes], [entry.id for entry in root.classes]
     numbered = all(wnid.isdigit() for wnid in theirs)
     if theirs != ours and (len(theirs) > len(ours) if numbered else True):
         if len(theirs) != len(ours):

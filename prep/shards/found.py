@@ -115,7 +115,7 @@ def _is_written_by_feedline(place: Path) -> bool:
         manifest = read_document(place / MANIFEST, ShardManifest)
     except DatasetError:
         return False
-    return manifest.order != "sequential" or not all(entry.wnid.isdigit() for entry in manifest.classes)
+    return manifest.order != "sequential" or not all(entry.id.isdigit() for entry in manifest.classes)
 
 
 def is_root(directory: Path) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry
-from .samples import Sample
+from ..roots.samples import Sample
 
 MAX_KEY = 100 - len(".json")  # characters: the name field of a USTAR header
 UNFIT = re.compile(r"[^\x21-\x2d\x2f-\x7e]")  # all but printable ASCII, and the dot and the space
@@ -66,7 +66,7 @@ def _escaped_character(match: re.Match[str]) -> str:
 
 
 def _longer(sample: Sample, stem: str, shared: bool, classes: Sequence[ClassEntry]) -> str:
-    key = f"{escaped(classes[sample.label].wnid)}_{stem}" if shared else stem
+    key = f"{escaped(classes[sample.label].id)}_{stem}" if shared else stem
     return key if _fits(key) else _shortened(key, _digest(sample, classes))
 
 
@@ -75,7 +75,7 @@ def _shortened(key: str, digest: str) -> str:
 
 
 def _digest(sample: Sample, classes: Sequence[ClassEntry]) -> str:
-    name = f"{classes[sample.label].wnid}/{sample.name}".encode("utf-8", "surrogateescape")
+    name = f"{classes[sample.label].id}/{sample.name}".encode("utf-8", "surrogateescape")
     return hashlib.sha256(name).hexdigest()[:DIGEST]
 
 

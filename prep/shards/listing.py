@@ -17,6 +17,7 @@ from ..base.manifest import MANIFEST, ClassEntry, Source, read_manifest
 from ..base.output import PARTIAL
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.imagenet import class_names
+from ..roots.samples import Sample, SampleSet, samples_of_root
 from ..sources.agreement import (
     agreed_parts,
     check_complete,
@@ -32,7 +33,6 @@ from ..sources.recognise import recognise
 from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
-from .samples import Sample, SampleSet, samples_of_root
 
 LABELLED = ("train", "val")
 
@@ -130,7 +130,7 @@ def list_source(source: Unprepared, scratch: dict[Path, Path], progress: Progres
             raise _missing(source.path, split, [found for found, held in splits.items() if held])
     return SampleSet(
         dataset=source.dataset,
-        classes=tuple(ClassEntry(wnid=wnid, name=names.get(wnid, wnid)) for wnid in wnids),
+        classes=tuple(ClassEntry(id=wnid, name=names.get(wnid, wnid)) for wnid in wnids),
         sources=source.sources,
         splits={split: samples for split, samples in splits.items() if samples},
     )

@@ -155,7 +155,7 @@ def _manifest(directory: Path, indexed: dict[str, list[_Indexed]]) -> ShardManif
         encode="copy",
         order="sequential",
         seed=0,
-        classes=tuple(ClassEntry(wnid=f"{label:0{digits}d}", name=f"class {label}") for label in range(classes)),
+        classes=tuple(ClassEntry(id=f"{label:0{digits}d}", name=f"class {label}") for label in range(classes)),
         splits={split: _split(held, classes) for split, held in indexed.items()},
     )
 

@@ -23,11 +23,11 @@ from ..base.flush import flush_folder
 from ..base.manifest import ClassEntry, Shard
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped
+from ..roots.samples import Sample, SampleReader
 from .encode import Encoded, encode_image
 from .index import index_path
 from .order import WINDOW
 from .plan import ShardSpec
-from .samples import Sample, SampleReader
 from .sidecars import File, Sidecars, dali_path, write_all
 
 
@@ -141,7 +141,7 @@ def _members(sample: Sample, image: Encoded, task: ShardTask) -> Iterator[tuple[
     yield sample.key + ".cls", str(sample.label).encode("ascii")
     if task.spec.metadata:
         width, height = image.size
-        wnid = task.classes[sample.label].wnid
+        wnid = task.classes[sample.label].id
         # The same keys and types for every sample: readers infer a table's columns from the first ones.
         about = {"wnid": wnid, "width": width, "height": height, "name": sample.name}
         yield sample.key + ".json", json.dumps(about).encode("ascii")

@@ -24,11 +24,11 @@ from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, req
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
+from ..roots.samples import SampleSet
 from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
-from .samples import SampleSet
 from .scratch import copy_streamed, streamed_parts
 from .shard import ShardTask, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all

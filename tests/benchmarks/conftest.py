@@ -13,7 +13,7 @@ def one_image(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "train" / "n01440764"
     folder.mkdir(parents=True)
     (folder / "n01440764_1.JPEG").write_bytes(b"x" * 10)
-    classes = (ClassEntry(wnid="n01440764", name="tench"),)
+    classes = (ClassEntry(id="n01440764", name="tench"),)
     split = Split(images=1, bytes=10, per_class=(1,))
     manifest = Manifest(dataset="imagenet", classes=classes, splits={"train": split}, sources=())
     write_document(tmp_path / "data" / "manifest.json", manifest)

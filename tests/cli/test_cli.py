@@ -111,7 +111,7 @@ def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:
     assert {row["loader"] for row in loaders["loaders"] if row["ready"]} >= {"imagefolder", "webdataset", "cached"}
     # ImageFolder's own convention holds: classes are the sorted wnids.
     manifest = read_manifest(data)
-    assert [entry.wnid for entry in manifest.classes] == sorted(path.name for path in (data / "train").iterdir())
+    assert [entry.id for entry in manifest.classes] == sorted(path.name for path in (data / "train").iterdir())
 
 
 def test_tiny_imagenet_ends_in_class_folders(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_files_that_are_no_samples_are_ignored_by_every_loader(folder_name: str,
 def test_a_class_without_images_keeps_its_index_in_every_loader(folder_name: str, folders: Path) -> None:
     """A class that only val has lacks its folder in train, or has an empty one."""
     manifest = read_manifest(folders)
-    victim, train = folders / "train" / manifest.classes[1].wnid, manifest.splits["train"]
+    victim, train = folders / "train" / manifest.classes[1].id, manifest.splits["train"]
     shutil.rmtree(victim)
     counts = {"images": train.images - train.per_class[1], "per_class": (21, 0, 21, 21)}
     splits = {**manifest.splits, "train": replace(train, **counts)}
@@ -181,7 +181,7 @@ def old_shards(root: Path, tmp_path: Path) -> Path:
     copy = Path(shutil.copytree(root, tmp_path / "grown"))
     manifest = read_manifest(copy)
     (copy / "train" / "n00000001").mkdir()
-    first = replace(manifest.classes[0], wnid="n00000001", name="more")
+    first = replace(manifest.classes[0], id="n00000001", name="more")
     splits = {name: replace(split, per_class=(0, *split.per_class)) for name, split in manifest.splits.items()}
     splits = {name: split if name != "test" else manifest.splits[name] for name, split in splits.items()}
     write_document(copy / MANIFEST, replace(manifest, classes=(first, *manifest.classes), splits=splits))

@@ -64,7 +64,7 @@ def test_loaders_agree_about_a_missing_image(folders: Path) -> None:
 def test_a_class_that_one_split_lacks_keeps_its_label(split: str, folder: str, folders: Path) -> None:
     """Whether its folder is empty or not there: the labels of the other classes stay the same in both splits."""
     manifest = read_manifest(folders)
-    lacking = folders / split / manifest.classes[1].wnid
+    lacking = folders / split / manifest.classes[1].id
     shutil.rmtree(lacking)
     if folder == "empty":
         lacking.mkdir()

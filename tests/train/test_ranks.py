@@ -114,7 +114,7 @@ def odd_root(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = read_manifest(root)
     kept = [5, 5, 5, 4]
     for entry, count in zip(manifest.classes, kept, strict=True):
-        for path in sorted((odd / "val" / entry.wnid).iterdir())[count:]:
+        for path in sorted((odd / "val" / entry.id).iterdir())[count:]:
             path.unlink()
     val = replace(manifest.splits["val"], images=19, per_class=tuple(kept))
     write_document(odd / "manifest.json", replace(manifest, splits={**manifest.splits, "val": val}))

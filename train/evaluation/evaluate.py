@@ -69,7 +69,7 @@ class Predictions:
 class ClassAccuracy:
     """The accuracy on the images of one class."""
 
-    wnid: str
+    id: str
     name: str
     images: int
     top1: float | None
@@ -142,10 +142,10 @@ def predict(
     check_device(config.device)
     read = read_checkpoint(checkpoint)
     contents = read_contents(config.root, config.loader)
-    if read.about.classes != contents.wnids:
+    if read.about.classes != contents.class_ids:
         raise TrainingError(
             f"{checkpoint} was trained on {len(read.about.classes)} classes, and {config.root} has "
-            f"{len(contents.wnids)} {'other ' if len(read.about.classes) == len(contents.wnids) else ''}classes; "
+            f"{len(contents.class_ids)} {'other ' * (len(read.about.classes) == len(contents.class_ids))}classes; "
             "evaluate it on the data set that it was trained on"
         )
     model = load_model(checkpoint, read).to(config.device)
@@ -216,7 +216,7 @@ def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...])
     images = np.bincount(predictions.labels, minlength=len(classes))
     right = np.bincount(predictions.labels[predictions.correct], minlength=len(classes))
     return tuple(
-        ClassAccuracy(wnid=entry.wnid, name=entry.name, images=int(n), top1=float(hits / n) if n else None)
+        ClassAccuracy(id=entry.id, name=entry.name, images=int(n), top1=float(hits / n) if n else None)
         for entry, n, hits in zip(classes, images, right, strict=True)
     )
 

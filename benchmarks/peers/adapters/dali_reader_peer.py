@@ -16,7 +16,7 @@ from nvidia.dali.plugin.base_iterator import LastBatchPolicy
 from nvidia.dali.plugin.pytorch import DALIGenericIterator
 
 from ....loaders import LoaderSpec
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .epochs import Item, PeerEpochs
 
 # DALI adds its operators and their options when it is imported; its stubs have only some of them.

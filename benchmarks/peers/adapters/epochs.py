@@ -9,7 +9,7 @@ import torch
 
 from ....loaders import Batch, LoaderSpec
 from ....loaders.base import to_batch
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Images uint8 (N, H, W, 3), labels int64 (N,), sample indexes int64 (N,)."""

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ....loaders import LoaderSpec
 from ....prep.images.opening import FORMATS
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .epochs import Item, PeerEpochs
 
 FILE = "images.beton"

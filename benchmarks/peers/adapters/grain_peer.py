@@ -21,7 +21,7 @@ from PIL import Image
 
 from ....loaders import LoaderSpec
 from ....prep.images.opening import FORMATS
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
 

@@ -8,7 +8,7 @@ from datasets import Dataset, Image, load_from_disk
 from torch.utils.data import DataLoader
 
 from ....loaders import LoaderSpec
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .crops import crop_and_flip
 from .epochs import Item, PeerEpochs
 

@@ -19,7 +19,7 @@ from spdl.pipeline import PipelineBuilder
 from ....loaders import LoaderSpec
 from ....loaders.pixels.crops import draw_crops, train_crop
 from ....prep import permutation
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .epochs import Item, PeerEpochs
 
 AHEAD = 3  # batches that wait in the sink

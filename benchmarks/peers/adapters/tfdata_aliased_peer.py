@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....loaders import LoaderSpec
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from . import tfdata_peer
 from .epochs import PeerEpochs
 

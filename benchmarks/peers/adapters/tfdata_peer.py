@@ -15,7 +15,7 @@ import tensorflow
 import torch
 
 from ....loaders import LoaderSpec
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .epochs import Item, PeerEpochs
 
 tf: Any = tensorflow

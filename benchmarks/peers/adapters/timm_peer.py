@@ -18,7 +18,7 @@ from timm.data.loader import create_loader
 from torch.utils.data import default_collate
 
 from ....loaders import LoaderSpec
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .epochs import Item, PeerEpochs
 
 PER_SHARD = 64  # ImageNet's shards hold 1000 and more; each worker needs a shard, also of a small data set

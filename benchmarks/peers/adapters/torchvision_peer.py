@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 
 from ....loaders import LoaderSpec
 from ....prep.images.opening import FORMATS
-from ....prep.shards.samples import Sample
+from ....prep.roots.samples import Sample
 from .crops import crop_and_flip
 from .epochs import PeerEpochs, each_epoch
 

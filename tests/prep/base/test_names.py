@@ -82,7 +82,15 @@ def in_split(value: dict[str, Any], name: str) -> None:
 
 
 def in_class(value: dict[str, Any], name: str) -> None:
-    value["classes"][0]["wnid"] = name
+    value["classes"][0]["id"] = name
+
+
+def in_class_folder(value: dict[str, Any], name: str) -> None:
+    value["classes"][0]["folder"] = name
+
+
+def in_split_folder(value: dict[str, Any], name: str) -> None:
+    value["splits"]["train"]["folder"] = name
 
 
 def in_shard(value: dict[str, Any], name: str) -> None:
@@ -93,7 +101,7 @@ Change = Callable[[dict[str, Any], str], None]
 
 
 @pytest.mark.parametrize("name", ["/any/path/app", "../app", "C:\\app", "nul"])
-@pytest.mark.parametrize("change", [in_data_set, in_split, in_class, in_shard])
+@pytest.mark.parametrize("change", [in_data_set, in_split, in_shard])
 def test_a_hostile_manifest_of_shards_is_refused(
     change: Change, name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +121,7 @@ def test_a_hostile_manifest_of_shards_is_refused(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-@pytest.mark.parametrize("change", [in_data_set, in_split, in_class])
+@pytest.mark.parametrize("change", [in_data_set, in_split])
 def test_a_hostile_manifest_of_a_root_is_refused(change: Change, folders: Path) -> None:
     """Before a folder outside is listed, verified or sharded."""
     manifest = read_manifest(folders)
@@ -126,6 +134,35 @@ def test_a_hostile_manifest_of_a_root_is_refused(change: Change, folders: Path) 
         with pytest.raises(DatasetError, match=r"is not a Manifest document: .* is not used in a path"):
             call(folders)
     assert list_samples(folders, manifest, "train")
+
+
+@pytest.mark.parametrize("name", ["/any/path/app", "../app", "train/../../app"])
+@pytest.mark.parametrize("change", [in_class, in_class_folder, in_split_folder])
+def test_a_class_folder_outside_the_root_is_refused(change: Change, name: str, folders: Path) -> None:
+    """A class id is text, and no path before a folder is opened; a folder is a path below the root."""
+    path = folders / "manifest.json"
+    value = json.loads(path.read_text())
+    change(value, name)
+    path.write_text(json.dumps(value))
+
+    for call in (verify, write_shards, lambda root: list_samples(root, read_manifest(root), "train")):
+        with pytest.raises(DatasetError, match=r"no folder name|which is no path below a folder"):
+            call(folders)
+
+
+def test_a_manifest_of_version_0_1_is_read(folders: Path) -> None:
+    """It has ``wnid`` where this version has ``id``."""
+    manifest = read_manifest(folders)
+    path = folders / "manifest.json"
+    value = json.loads(path.read_text())
+    for entry in value["classes"]:
+        entry["wnid"] = entry.pop("id")
+        del entry["folder"]
+    for split in value["splits"].values():
+        del split["folder"], split["listed"], split["columns"]
+    path.write_text(json.dumps(value))
+
+    assert read_manifest(folders) == manifest
 
 
 def test_hostile_notes_of_an_unfinished_run_are_refused(tmp_path: Path) -> None:

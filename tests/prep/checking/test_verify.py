@@ -256,7 +256,7 @@ def test_a_file_that_is_no_sample_is_a_note(name: str, root: Path, capsys: pytes
 def test_a_class_that_only_val_has_and_an_empty_class_are_whole(root: Path) -> None:
     """Prep lists the classes of all splits, so a class may have no images in one of them, with or without a folder."""
     manifest = read_manifest(root)
-    wnid = manifest.classes[0].wnid
+    wnid = manifest.classes[0].id
     shutil.rmtree(root / "train" / wnid)
     train = manifest.splits["train"]
     size = sum(path.stat().st_size for path in (root / "train").rglob("*.JPEG"))

@@ -94,7 +94,7 @@ def test_an_empty_class_folder_of_train_is_a_class(place: Path, tmp_path: Path, 
     assert code == 0 and "1 class without an image in train is kept: n09999999" in said
     adopted, copied = read_manifest(place), read_manifest(tmp_path / "copy")
     assert adopted.classes == copied.classes and adopted.splits == copied.splits
-    assert [entry.wnid for entry in adopted.classes][-1] == "n09999999"
+    assert [entry.id for entry in adopted.classes][-1] == "n09999999"
     assert adopted.splits["train"].per_class == (4, 4, 4, 0)
     assert (tmp_path / "copy/train/n09999999").is_dir() and not (tmp_path / "copy/val/n09999998").exists()
 

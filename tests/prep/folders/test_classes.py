@@ -22,7 +22,7 @@ def prep(source: Path, out: Path, classes: list[str], capsys: Captured, *options
 
 @pytest.fixture
 def held(root: Path) -> list[str]:
-    return [entry.wnid for entry in read_manifest(root).classes]
+    return [entry.id for entry in read_manifest(root).classes]
 
 
 @pytest.mark.parametrize("form", ["archives", "train archive", "tar", "folder", "adopted"])

@@ -95,7 +95,7 @@ def test_tiny_imagenet_in_every_form(tiny: Path, tmp_path: Path, layout: str) ->
         if "/val_" in name and name.endswith(".JPEG")
     }
     assert manifest.dataset == "tiny-imagenet" and manifest.splits["train"].per_class == (4, 4, 4)
-    assert {entry.wnid for entry in manifest.classes} == set(labels.values()) and manifest.classes[0].name == "tench"
+    assert {entry.id for entry in manifest.classes} == set(labels.values()) and manifest.classes[0].name == "tench"
     assert {path for path in found if path.startswith("annotations/")} >= {
         "annotations/val_annotations.txt",
         "annotations/wnids.txt",

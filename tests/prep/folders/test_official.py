@@ -177,7 +177,7 @@ def test_a_dress_rehearsal_with_all_classes(tmp_path: Path, capsys: pytest.Captu
     assert run(["prep", "imagenet", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--checksum", "md5"]) == 0
 
     manifest = read_manifest(tmp_path / "out")
-    assert [entry.wnid for entry in manifest.classes] == list(wnids())
+    assert [entry.id for entry in manifest.classes] == list(wnids())
     assert manifest.splits["train"].per_class == manifest.splits["val"].per_class == (3,) * 1000
     assert manifest.splits["test"].images == 1000
     assert run(["verify", str(tmp_path / "out"), "--decode"]) == 0

@@ -24,13 +24,13 @@ from ..trees import TRAIN, VAL, flat, hugging_face, only, tree, write_tar, write
 @pytest.mark.parametrize("text", ["{0}\n", "\ufeff{0}\r\n", '{{"{0}": "tench, Tinca tinca"}}', "{0} tench\n# n0\n"])
 def test_a_classes_file_selects(archives: Path, root: Path, tmp_path: Path, text: str) -> None:
     """ImageNet-100 lists circulate as text, CSV and JSON, from Windows too; test images have no class."""
-    wnid = read_manifest(root).classes[1].wnid
+    wnid = read_manifest(root).classes[1].id
     listed = tmp_path / "classes"
     listed.write_bytes(text.format(wnid).encode())
 
     manifest = prepare_imagenet([archives], tmp_path / "out", classes=listed)
 
-    assert [entry.wnid for entry in manifest.classes] == [wnid]
+    assert [entry.id for entry in manifest.classes] == [wnid]
     assert tree(tmp_path / "out") == only(tree(root), f"train/{wnid}/", f"val/{wnid}/", "test/")
     with pytest.raises(OutputError, match="choose another directory"):
         prepare_imagenet([archives], tmp_path / "out")

@@ -75,7 +75,7 @@ def test_verify_of_root_and_shards_finds_it_and_the_command_helps(
 
 def other_class(manifest: ShardManifest) -> ShardManifest:
     first, *rest = manifest.classes
-    return replace(manifest, classes=(replace(first, wnid="n00000001"), *rest))
+    return replace(manifest, classes=(replace(first, id="n00000001"), *rest))
 
 
 def other_count(manifest: ShardManifest) -> ShardManifest:
@@ -129,7 +129,7 @@ def test_numbered_classes_and_other_splits_are_no_difference(root: Path) -> None
     """Shards of another tool number their classes; a split that only one side has is not compared."""
     shards, manifest = read_shard_manifest(root / "shards"), read_manifest(root)
     numbered = replace(
-        shards, classes=tuple(replace(entry, wnid=str(label)) for label, entry in enumerate(shards.classes))
+        shards, classes=tuple(replace(entry, id=str(label)) for label, entry in enumerate(shards.classes))
     )
 
     assert difference(numbered, manifest) is None

@@ -18,7 +18,7 @@ from feedline.prep import (
     verify,
     write_shards,
 )
-from feedline.prep.shards.samples import Sample
+from feedline.prep.roots.samples import Sample
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")

@@ -176,7 +176,7 @@ def test_foreign_shards_become_a_set_that_loaders_can_use(tmp_path: Path) -> Non
 
     assert (manifest.dataset, manifest.encode, manifest.order) == ("birds", "copy", "sequential")
     assert {split: held.samples for split, held in manifest.splits.items()} == {"train": 2, "val": 1}
-    assert [entry.wnid for entry in manifest.classes] == [f"{n:02d}" for n in range(12)]
+    assert [entry.id for entry in manifest.classes] == [f"{n:02d}" for n in range(12)]
     assert index.samples["key"].tolist() == [b"n1/a", b"n1/b"]
     assert index.samples["label"].tolist() == [11, 2]
     assert list(zip(index.samples["width"], index.samples["height"], strict=True)) == [(40, 30)] * 2

@@ -26,7 +26,7 @@ from feedline.prep import (
     write_shards,
     write_synthetic,
 )
-from feedline.prep.shards.samples import SampleReader
+from feedline.prep.roots.samples import SampleReader
 
 # Their warnings are theirs: deprecated calls, files left open.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,14 +12,14 @@ from hypothesis import given, strategies as st
 from feedline.cli.main import run
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import ClassEntry, DatasetError, ShardSpec, find_samples, verify, write_shards
+from feedline.prep.roots.samples import Sample
 from feedline.prep.shards.keys import MAX_KEY, with_keys
-from feedline.prep.shards.samples import Sample
 from feedline.prep.sources.reader import Location
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
 
-CLASSES = (ClassEntry(wnid="art", name="art"), ClassEntry(wnid="big cats", name="big cats"))
+CLASSES = (ClassEntry(id="art", name="art"), ClassEntry(id="big cats", name="big cats"))
 
 
 def keys_of(names: Sequence[tuple[int, str]]) -> list[str]:

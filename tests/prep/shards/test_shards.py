@@ -28,7 +28,7 @@ from feedline.prep import (
     verify,
     write_shards,
 )
-from feedline.prep.shards.samples import Sample
+from feedline.prep.roots.samples import Sample
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
@@ -65,7 +65,7 @@ def test_a_sample_is_an_image_its_class_and_what_it_was(root: Path) -> None:
     """Three members side by side under the file's stem, with lower-case extensions, and the same columns for all."""
     read = list(members(root / "shards"))
     samples = {sample.key: sample for sample in train_samples(root)}
-    wnids = [entry.wnid for entry in read_manifest(root).classes]
+    wnids = [entry.id for entry in read_manifest(root).classes]
     for (jpg, data), (cls, label), (about, text) in zip(read[::3], read[1::3], read[2::3], strict=True):
         key = jpg.removesuffix(".jpg")
         sample = samples.pop(key)

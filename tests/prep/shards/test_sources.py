@@ -30,7 +30,7 @@ from feedline.prep import (
     write_synthetic,
 )
 from feedline.prep.labels.completeness import OFFICIAL
-from feedline.prep.shards.samples import SampleReader
+from feedline.prep.roots.samples import SampleReader
 
 from ..layouts import LAYOUTS
 from ..trees import TEST, TRAIN, VAL, Files, only, tree, write_tar, write_tree
@@ -155,7 +155,7 @@ def test_a_split_alone_keeps_the_class_indexes(layout: str, archives: Path, file
     manifest = write_shards(source, spec, out=tmp_path / "s")
 
     assert digests(tmp_path / "s") == digests(tmp_path / "data/shards")
-    assert len(manifest.classes) == 3 and manifest.classes[0].wnid == "n01440764"
+    assert len(manifest.classes) == 3 and manifest.classes[0].id == "n01440764"
 
 
 def test_an_empty_class_folder_is_a_class_of_the_shards_too(root: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_an_empty_class_folder_is_a_class_of_the_shards_too(root: Path, tmp_path
     prepared = write_shards(tmp_path / "data", SPEC)
     straight = write_shards(source, SPEC, out=tmp_path / "straight")
 
-    assert straight.classes[0].wnid == "n00000001"
+    assert straight.classes[0].id == "n00000001"
     assert (straight.classes, straight.splits) == (prepared.classes, prepared.splits)
 
 

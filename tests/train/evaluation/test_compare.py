@@ -50,7 +50,7 @@ def test_the_listed_images_are_those_that_differ_most(pair: tuple[Path, Path], r
     for index, listed, image in zip(chosen, found.listed, images, strict=True):
         assert listed.file == image.name == samples[index].path.relative_to(root).as_posix()
         assert image.data == samples[index].path.read_bytes()
-        assert listed.truth.wnid == samples[index].path.parent.name
+        assert listed.truth.id == samples[index].path.parent.name
         assert listed.a.label == contents.classes[a.best[index]] != listed.b.label
         assert listed.a.correct == (listed.a.label == listed.truth)
         assert listed.b.probability == b.best_probability[index]
@@ -75,7 +75,7 @@ def test_shards_alone_give_the_same_images(pair: tuple[Path, Path], root: Path, 
     assert found.disagreements == expected.disagreements
     for listed in found.listed:
         assert re.fullmatch(r"shards/[\w-]+\.tar/n\d{8}_\d+\.jpg", listed.file)
-        assert Path(listed.file).stem.partition("_")[0] == listed.truth.wnid
+        assert Path(listed.file).stem.partition("_")[0] == listed.truth.id
 
 
 def test_the_command_writes_page_sheet_and_json(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_command_writes_page_sheet_and_json(pair: tuple[Path, Path], root: P
 def test_hostile_names_are_shown_as_text(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
     """Class and file names may come from a stranger: no markup of theirs is live, no formula is parsed."""
     found, images = compare(pair, settings(root), limit=1)
-    evil = ClassEntry(wnid="n00000001", name="<script>alert(1)</script> $\\frac{ \x1b[2J")
+    evil = ClassEntry(id="n00000001", name="<script>alert(1)</script> $\\frac{ \x1b[2J")
     listed = replace(found.listed[0], truth=evil, file='"><img src=x onerror=alert(1)>')
     paths = write_gallery(tmp_path, replace(found, listed=(listed,)), images)
     page = paths["html"].read_text("utf-8")

@@ -76,10 +76,10 @@ def test_the_figures_are_those_of_a_plain_torch_loop(checkpoint: Path, root: Pat
         for taken in range(4)
         if truth != taken
     }
-    wnids = [entry.wnid for entry in found.classes]
-    counted = {(wnids.index(c.truth.wnid), wnids.index(c.taken_for.wnid)): c.images for c in found.confusions}
+    wnids = [entry.id for entry in found.classes]
+    counted = {(wnids.index(c.truth.id), wnids.index(c.taken_for.id)): c.images for c in found.confusions}
     assert counted == dict(sorted((pair for pair in pairs.items() if pair[1]), key=lambda pair: -pair[1])[:10])
-    assert all(c.share == c.images / found.classes[wnids.index(c.truth.wnid)].images for c in found.confusions)
+    assert all(c.share == c.images / found.classes[wnids.index(c.truth.id)].images for c in found.confusions)
 
 
 def test_it_repeats_what_training_reported(checkpoint: Path, root: Path) -> None:

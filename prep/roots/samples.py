@@ -1,4 +1,4 @@
-"""The images of a shard with their labels: listed in a prepared root, or in a source as ``feedline prep`` takes it.
+"""The images with their labels: of a prepared root, or of a source as ``feedline prep`` takes it.
 
 A sample records where its bytes lie, so that shards can be written in any order without a copy of the source. A label
 belongs to a file name, never to a position in a listing.
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import DatasetError
-from ..base.manifest import ClassEntry, Manifest, Source
+from ..base.manifest import ClassEntry, Manifest, Source, Split
+from ..base.names import is_path_below
 from ..images.files import image_files
 from ..sources.reader import Location, Reader
+from .lists import list_path, read_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Sample:
     """One image with its label, and where its bytes lie."""
 
     name: str
-    """The file's name in the data set, such as "n01440764_18.JPEG"."""
+    """The file's name in the data set, such as "n01440764_18.JPEG"; of a listed image, its path below the root."""
     label: int
     size: int
     location: Location
@@ -28,7 +30,7 @@ class Sample:
 
     @property
     def key(self) -> str:
-        return self.alias or self.name.rpartition(".")[0]
+        return self.alias or self.name.rpartition("/")[2].rpartition(".")[0]
 
     @property
     def path(self) -> Path:
@@ -41,7 +43,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSet:
-    """What a source holds: samples by split, each split sorted by wnid, then file name."""
+    """What a source holds: samples by split, each split sorted by class index, then file name."""
 
     dataset: str
     classes: tuple[ClassEntry, ...]
@@ -75,27 +77,65 @@ class SampleReader:
         self._reader.__exit__(*error)
 
 
+def split_folder(root: Path, name: str, split: Split) -> Path:
+    """Return the folder that holds the class folders of a split."""
+    return root if split.folder == "." else root / (split.folder or name)
+
+
+def class_folder(root: Path, name: str, split: Split, entry: ClassEntry) -> Path:
+    """Return the folder of one class of a split. Raises DatasetError if its name leads elsewhere."""
+    folder = entry.folder or entry.id
+    if not is_path_below(folder):
+        raise DatasetError(f"the class {folder[:80]!r} of {root} has no folder name; prepare the data again")
+    return split_folder(root, name, split) / folder
+
+
 def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
-    """Return a labelled split's images by sample index: sorted by wnid, then file name.
+    """Return a labelled split's images by sample index: of class folders, sorted by class index, then file name.
 
     Files that are no images are ignored, as by every loader. Raises DatasetError if the images are not as many as the
-    manifest says.
+    manifest says, and for a list that is missing or names a file that is missing.
     """
     expected = manifest.splits.get(split)
     if expected is None or not expected.per_class:
         raise DatasetError(f"{root} has no labelled split {split!r}; it has: {', '.join(manifest.splits)}")
+    samples = (_from_list if expected.listed else _from_folders)(root, manifest, split)
+    if len(samples) != expected.images:
+        raise DatasetError(
+            f"{list_path(root, split) if expected.listed else split_folder(root, split, expected)} has {len(samples)} "
+            f"images where the manifest says {expected.images}; run: feedline verify {root}"
+        )
+    return samples
+
+
+def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     samples: list[Sample] = []
     for label, entry in enumerate(manifest.classes):
-        folder = root / split / entry.wnid
+        folder = class_folder(root, split, manifest.splits[split], entry)
         samples += [
             Sample(entry.name, label, entry.stat().st_size, Location(folder, entry.name))
             for entry in image_files(folder)
         ]
-    if len(samples) != expected.images:
-        raise DatasetError(
-            f"{root / split} has {len(samples)} images where the manifest says {expected.images}; "
-            f"run: feedline verify {root}"
-        )
+    return samples
+
+
+def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
+    labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
+    samples: list[Sample] = []
+    for image in read_list(list_path(root, split)):
+        name, label = image.file_name, labels.get(image.label)
+        if label is None:
+            raise DatasetError(
+                f"{list_path(root, split)} has {name!r} in class {image.label!r}, which is none of the manifest; "
+                f"restore the file, or prepare the data again"
+            )
+        try:
+            size = (root / name).stat().st_size
+        except OSError as error:
+            raise DatasetError(
+                f"cannot read {root / name} of {list_path(root, split)}: {error.strerror}; run: feedline verify {root}"
+            ) from error
+        samples.append(Sample(name, label, size, Location(root, name)))
     return samples
 
 

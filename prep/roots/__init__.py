@@ -1,0 +1,5 @@
+"""What a prepared root holds: its samples, from class folders or from lists, and where their bytes lie.
+
+A module belongs here if it reads a finished root for shards, loaders and checks alike. Writing a root belongs in
+``folders``, and everything about the tars in ROOT/shards in ``shards``.
+"""
