@@ -80,8 +80,8 @@ def measure_progressive(root: Path, out: Path, *, images: int = 200, passes: int
     spec = EncodeSpec(encode="restart")
     encoded = [encode_image(data, spec) for data in sources]
     for before, after in zip(sources, encoded, strict=True):
-        pixels = [np.asarray(read_rgb(data)) for data in (before, after.data)]
-        if not after.made_sequential or not np.array_equal(*pixels):
+        one, other = (np.asarray(read_rgb(data)) for data in (before, after.data))
+        if not after.made_sequential or not np.array_equal(one, other):
             raise MeasurementError("an image decodes to other pixels as a sequential JPEG; please report it")
     whole = [EncodedImage(np.frombuffer(data, np.uint8), None) for data in sources]
     tiled = [EncodedImage(np.frombuffer(e.data, np.uint8), _tiles(e.geometry)) for e in encoded if e.geometry]
