@@ -13,7 +13,7 @@ from .. import __version__
 
 COMMANDS = {
     "demo": "Run every step, from archives to a report, on synthetic images.",
-    "prep": "Turn archives into class folders, or make synthetic archives.",
+    "prep": "Make a data set root of images, or synthetic archives.",
     "shard": "Write WebDataset shards from a prepared root or from archives.",
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders and whether each is ready.",

@@ -30,6 +30,7 @@ from .base.manifest import (
 from .base.order import key_of, permutation, uniforms
 from .base.progress import Progress, silent
 from .checking.verify import Verification, verify
+from .folders.imagefolder import prepare_imagefolder
 from .folders.imagenet import SPLITS, prepare_imagenet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
 from .labels.imagenet import class_names, validation_labels, wnids
@@ -73,6 +74,7 @@ __all__ = [
     "key_of",
     "list_samples",
     "permutation",
+    "prepare_imagefolder",
     "prepare_imagenet",
     "prepare_tiny_imagenet",
     "read_document",

@@ -97,11 +97,19 @@ def _checked_path_below(path: str) -> str:
     return path
 
 
+def _checked_place(place: str) -> str:
+    if not place or "\0" in place:
+        raise ValueError(f"{place[:80]!r}, which is no folder")
+    return place
+
+
 PlainName = Annotated[str, AfterValidator(_checked_name)]
 """A field of a document that becomes a file's or a folder's name."""
 PlainPath = Annotated[str, AfterValidator(_checked_path)]
 """A field of a document that becomes a relative path, with forward slashes."""
 PathBelow = Annotated[str, AfterValidator(_checked_path_below)]
 """A field of a document that is the path of a user's own file or folder below a root, with forward slashes."""
+Place = Annotated[str, AfterValidator(_checked_place)]
+"""A field of a document that is the path of a folder anywhere, from which feedline only reads."""
 ClassId = Annotated[str, AfterValidator(_checked_class_id)]
 """A field of a document that is the id of a class: text of any script, which need not be a file name."""

@@ -79,7 +79,7 @@ def test_the_same_stem_in_every_class_is_made_unique(folders: Path, capsys: pyte
 
     members = members_of(folders / "shards")
     found = {
-        (about["wnid"], about["name"]): members[name.removesuffix(".json") + ".jpg"]
+        (about["class"], about["name"]): members[name.removesuffix(".json") + ".jpg"]
         for name, about in ((name, json.loads(data)) for name, data in members.items() if name.endswith(".json"))
     }
     assert found == images
