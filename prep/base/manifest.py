@@ -133,6 +133,8 @@ class ShardManifest:
     """{kind, such as "damaged" or "cmyk": images that ``encode`` left unchanged}."""
     made_sequential: int = 0
     """Progressive JPEGs that ``encode`` made sequential, coefficient for coefficient; 0 in manifests before 0.2."""
+    orientation_applied: dict[str, int] | None = None
+    """{"lossless" or "reencoded": images that were turned as their EXIF says}; None if EXIF was ignored."""
     place: Place | None = None
     """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
     label_from: str = "cls"
