@@ -33,6 +33,7 @@ from .checking.verify import Verification, verify
 from .folders.imagefolder import prepare_imagefolder
 from .folders.imagenet import SPLITS, prepare_imagenet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
+from .foreign.prepare import prepare_webdataset
 from .labels.imagenet import class_names, validation_labels, wnids
 from .roots.samples import list_samples
 from .shards.listing import find_samples
@@ -77,6 +78,7 @@ __all__ = [
     "prepare_imagefolder",
     "prepare_imagenet",
     "prepare_tiny_imagenet",
+    "prepare_webdataset",
     "read_document",
     "read_manifest",
     "read_shard_manifest",

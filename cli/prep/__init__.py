@@ -8,6 +8,7 @@ import click
 from .imagefolder import imagefolder
 from .imagenet import imagenet, tiny_imagenet
 from .synthetic import synthetic
+from .webdataset import webdataset
 
 __all__ = ["prep"]
 
@@ -19,11 +20,12 @@ def prep() -> None:
     \b
     Example:
       feedline prep imagefolder photos --out data --val-fraction 0.1
+      feedline prep webdataset shards --out data
       feedline prep imagenet ARCHIVES --out data
       feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
       feedline prep synthetic archives
     """
 
 
-for command in (imagefolder, imagenet, tiny_imagenet, synthetic):
+for command in (imagefolder, webdataset, imagenet, tiny_imagenet, synthetic):
     prep.add_command(command)

@@ -83,8 +83,8 @@ def refuse_shards(path: Path, before: str, name: str) -> None:
     for image, label in ((one, other), (other, one)):
         if image.endswith(SHARD_IMAGES) and label.endswith(labels):
             raise ForeignError(
-                f"{path} is a WebDataset shard, which needs no preparing; index its folder with: "
-                f"feedline shard --index-only {path.parent}"
+                f"{path} is a WebDataset shard, which is used where it lies; prepare its folder with: "
+                f"feedline prep webdataset {path.parent} --out ROOT"
             )
 
 
