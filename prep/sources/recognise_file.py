@@ -28,7 +28,7 @@ from .naming import (
 )
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE
-from .reading import Reading
+from .reading import Reading, command_line
 from .recognised import Recognised, TinyImagenetError
 from .strange import (
     ForeignError,
@@ -114,7 +114,7 @@ def nothing_in(path: Path, first: str, reading: Reading) -> str:
     if in_test := sorted(kind for kind in reading.left_out.get(path, ()) if kind.endswith("of test")):
         return (
             f"{path} holds {in_test[0]} only, and test has no labels in ImageNet; take them as val: "
-            f"feedline prep imagenet {path} --out ROOT --split-from test=val"
+            f"{command_line(reading.command, path, '--split-from test=val')}"
         )
     if not first:
         return f"{path} holds no file; copy or download it again"
