@@ -20,7 +20,7 @@ from .documents import read_document, write_document
 from .errors import DatasetError, OutputError
 
 LOCK, HOLDER = ".feedline.lock", ".feedline.lock.json"
-TRIES = 3
+TRIES = 20  # each fails only if another process ends, or begins and ends, in the same instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _acquire(out: Path) -> FileLock | None:
         if _is_in_place(out, lock):
             return lock
         lock.release()  # the process before removed the file between the opening and the locking
-    return None
+    raise OutputError(_busy(out))
 
 
 def _is_in_place(out: Path, lock: FileLock) -> bool:
