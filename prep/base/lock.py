@@ -47,6 +47,11 @@ def claimed(out: Path, command: str, *, create: bool = True) -> Generator[None]:
         return
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose another directory with --out")
+    if out.is_symlink() and not out.exists():
+        raise OutputError(
+            f"{out} is a symbolic link to {str(out.readlink())!r}, which is not there; "
+            f"make that folder, or choose another directory with --out"
+        )
     made = _missing_folders(out)
     try:
         lock = _acquire(out)

@@ -32,6 +32,7 @@ from ..sources.recognise import recognise
 from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
+from .found import is_root
 from .samples import Sample, SampleSet, samples_of_root
 
 LABELLED = ("train", "val")
@@ -105,6 +106,12 @@ def open_source(
         if split_from:
             raise DatasetError(f"{source} is a prepared root, which states its splits; leave --split-from out")
         return samples_of_root(source, read_manifest(source), splits)
+    above = source.resolve().parent
+    if source.is_dir() and is_root(above) and source.resolve().name in read_manifest(above).splits:
+        raise DatasetError(
+            f"{source} is a folder of the prepared root {above}; shard the root: "
+            f"feedline shard {above} --split {source.resolve().name}"
+        )
     try:
         found = recognise([source], skip, split_from=split_from, command="shard")
     except TinyImagenetError as error:

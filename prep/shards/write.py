@@ -24,6 +24,7 @@ from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, req
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
+from .found import is_root
 from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
@@ -231,6 +232,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
 
 def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
     """Return the finished shards' manifest; raise OutputError if they are not what was requested."""
+    if is_root(out):
+        raise OutputError(f"{out} is a prepared root; give another directory with --out, such as {out / SHARDS}")
     try:
         held = read_shard_manifest(out)
     except DatasetError as error:

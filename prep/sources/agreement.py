@@ -74,8 +74,10 @@ def empty_classes(part: Part, request: Request) -> set[str]:
         for unit in part.units(request.keeps):
             if unit.folder.startswith("train/") and (image := next(unit.images(reader), None)):
                 held.add(unit.folder.partition("/")[2])
-                if not isinstance(image.data, bytes) and WNID.fullmatch(image.data.place.name):
-                    parents.add(image.data.place.parent)
+                place = part.source if isinstance(image.data, bytes) else image.data.place
+                # A source that is one class folder has neighbours, which are none of its own.
+                if WNID.fullmatch(place.name) and place != part.source:
+                    parents.add(place.parent)
     found: set[str] = set()
     for parent in parents:
         with os.scandir(parent) as entries:

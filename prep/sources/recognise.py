@@ -37,6 +37,7 @@ from .strange import (
     broken_links,
     joined_name,
     refuse_piece,
+    refuse_special,
     refuse_unfinished,
 )
 from .trees import Folder, tree_parts
@@ -68,6 +69,7 @@ def recognise(
             if source.is_symlink():
                 raise broken_links([source])
             raise SourceError(f"{source} does not exist; give the ILSVRC2012 archives or the folder that holds them")
+        refuse_special(source)
         found = _folder(source, reading) if source.is_dir() else recognise_file(source, reading)
         parts += found.parts
         label_lists += found.label_lists
