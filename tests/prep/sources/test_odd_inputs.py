@@ -254,3 +254,20 @@ def test_each_odd_archive_has_its_sentence(files: Files, tmp_path: Path, said: S
 
     assert code == bool(says) and says in text, text
     assert (tmp_path / "out/manifest.json").exists() == (not says)
+
+
+def test_a_compressed_class_tar_inside_a_tar_is_refused_with_the_command(
+    files: Files, tmp_path: Path, said: Said
+) -> None:
+    """It is not read in place; unpacked as the message says, it is."""
+    inner = {path.rpartition("/")[2]: data for path, data in only(files, "train/n01440764/").items()}
+    source = put(tmp_path / TRAIN, tar_of({"n01440764.tar.gz": gzip.compress(tar_of(inner))}))
+
+    for command in (("prep", "imagenet"), ("shard",)):
+        code, text = said(*command, source, "--out", tmp_path / "out")
+        assert code == 1 and "a compressed tar inside a tar; unpack " in text and f"tar xf {source}" in text
+        assert not (tmp_path / "out").exists()
+
+    write_tree(tmp_path / "unpacked", {"n01440764.tar.gz": gzip.compress(tar_of(inner))})
+    assert said("prep", "imagenet", tmp_path / "unpacked", "--out", tmp_path / "out")[0] == 0
+    assert tree(tmp_path / "out") == only(files, "train/n01440764/")
