@@ -128,6 +128,9 @@ class ShardManifest:
 def read_manifest(root: Path) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
     refuse_shards(root)
+    above = root.absolute().parent
+    if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
+        raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")
     _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
     return read_document(root / MANIFEST, Manifest)
 
