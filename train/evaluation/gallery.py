@@ -2,7 +2,7 @@
 
 The page and the sheet show the images that ``compare`` lists, in its order. File and class names may be hostile input.
 So the template escapes all of them, and the sheet draws them as plain text, not as mathematics. The sheet draws each
-character with the first installed font that has it, from left to right; the page shows every script as it is written.
+character with the first installed font that has it, and a box without one.
 """
 
 import base64
@@ -91,7 +91,8 @@ def _draw_sheet(comparison: Comparison, thumbnails: Sequence[Image.Image]) -> by
 def _caption(listed: Disagreement) -> str:
     lines = [f"truth: {_short(listed.truth.name)}"]
     for letter, prediction in (("a", listed.a), ("b", listed.b)):
-        lines.append(f"{letter}: {_short(prediction.label.name)} {prediction.probability:.0%}")
+        # The number comes first, because after a name in Arabic it would be drawn within the name.
+        lines.append(f"{letter}: {prediction.probability:.0%} {_short(prediction.label.name)}")
     return "\n".join(lines)
 
 
