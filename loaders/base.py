@@ -6,7 +6,7 @@ made, so that a backend cannot return another layout or another dtype unnoticed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -45,6 +45,8 @@ class LoaderSpec:
     """Whether to decode at 1/2, 1/4 or 1/8 if the crop is that much larger than the sample: faster, other pixels."""
     on_error: Literal["raise", "skip"] = "raise"
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, such as ("caption",), to yield as ``Batch.columns``."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("image_size", 1), ("workers", 0), ("world_size", 1)):
@@ -52,6 +54,8 @@ class LoaderSpec:
                 raise LoaderError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 <= self.rank < self.world_size:
             raise LoaderError(f"rank must be in 0..{self.world_size - 1}, got {self.rank}")
+        if isinstance(self.columns, str):
+            raise LoaderError(f"columns must be a tuple of names; write columns=({self.columns!r},)")
         if self.decode == "gpu" and self.dct_scaling:
             raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
 
@@ -69,6 +73,8 @@ class Batch:
     """int64 (N,): class indexes, on the spec's device."""
     indexes: torch.Tensor
     """int64 (N,), on the CPU: position of each sample in the split, sorted by class index, then by file name."""
+    columns: Mapping[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    """The values of ``LoaderSpec.columns``, by name: N JSON values each, None if a sample has none."""
 
     def __post_init__(self) -> None:
         count = len(self.indexes)
@@ -79,6 +85,9 @@ class Batch:
         for name, values in (("labels", self.labels), ("indexes", self.indexes)):
             if values.dtype != torch.int64 or values.shape != (count,):
                 raise LoaderError(f"{name} must be int64 ({count},), got {_describe(values)}")
+        for name, values in self.columns.items():
+            if len(values) != count:
+                raise LoaderError(f"the column {name!r} must have {count} values, got {len(values)}")
 
 
 class Loader(Protocol):

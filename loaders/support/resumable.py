@@ -1,12 +1,14 @@
-"""The base class of all loaders: position in the epoch, skipped samples, and transfer to the device."""
+"""The base class of all loaders: position in the epoch, skipped samples, columns, and transfer to the device."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ..base import Batch, LoaderSpec
+from .columns import open_columns
 from .damage import Damage
 from .epochs import Cursor
 from .transfer import Transfer
@@ -21,6 +23,7 @@ class ResumableLoader(ABC):
         self._cursor = Cursor(spec, elastic=elastic)
         self._damage = Damage(spec)
         self._transfer = Transfer(spec.device)
+        self._columns = open_columns(spec)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -49,7 +52,10 @@ class ResumableLoader(ABC):
         self._cursor.load_state_dict(state)
 
     def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch`` of the samples that are not damaged, on the spec's device."""
+        """Return ``base.to_batch`` of the samples that are not damaged, on the spec's device, with their columns."""
         with self._transfer.beside():
             kept = self._damage.without_skipped(images, labels, indexes)
-        return self._transfer.to_batch(*kept)
+        batch = self._transfer.to_batch(*kept)
+        if self._columns is None:
+            return batch
+        return replace(batch, columns=self._columns.read(batch.indexes.tolist()))

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, Field
 
 from .documents import read_document
 from .errors import DatasetError
-from .names import ClassId, PathBelow, PlainName, PlainPath
+from .names import ClassId, PathBelow, Place, PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
@@ -89,6 +89,8 @@ class Shard:
     samples: int
     bytes: int
     sha256: str
+    modified: int | None = None
+    """The time of its last change, in nanoseconds since 1970, of a shard of another tool that lies elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,10 @@ class ShardSplit:
     """Samples of each class, by class index; empty in manifests before 0.2."""
     source_bytes: int | None = None
     """Size of the images in the source; None if unknown, as for shards of another tool."""
+    labelled: bool = True
+    """Whether its samples have classes; without them they are counted only."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, which ``<shard>.jsonl`` holds for each shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +126,15 @@ class ShardManifest:
     quality: int | None = None
     """JPEG quality from 1 to 100, for ``encode`` "resize"."""
     metadata: bool = False
-    """Whether each sample has a ``.json`` with its wnid, width, height and original file name."""
+    """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
     """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
+    place: Place | None = None
+    """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
+    label_from: str = "cls"
+    """Where a sample's class stands: "cls", "txt", "folder" or "json:KEY"; see ``prep.shards.rules``."""
+    image_extension: str | None = None
+    """The extension of the member to take if samples hold several images."""
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -21,6 +21,23 @@ UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 
+JOINERS = "\u200c\u200d"  # within words of Persian and Indic scripts, and within emoji
+
+
+def printable(text: str) -> str:
+    """Return a text of a user or a foreign file for one line of output: "?" for each character that cannot be shown.
+
+    Those are control characters, such as of an escape sequence, marks that turn the direction of the text around them,
+    and bytes of file names that are not UTF-8.
+    """
+    return "".join(character if character.isprintable() or character in JOINERS else "?" for character in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most ``length`` characters, with an ellipsis at the end of one that was cut."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def is_plain_name(name: object) -> bool:
     """Return whether a value is a plain file name on every system.
 
@@ -97,11 +114,19 @@ def _checked_path_below(path: str) -> str:
     return path
 
 
+def _checked_place(place: str) -> str:
+    if not place or "\0" in place:
+        raise ValueError(f"{place[:80]!r}, which is no folder")
+    return place
+
+
 PlainName = Annotated[str, AfterValidator(_checked_name)]
 """A field of a document that becomes a file's or a folder's name."""
 PlainPath = Annotated[str, AfterValidator(_checked_path)]
 """A field of a document that becomes a relative path, with forward slashes."""
 PathBelow = Annotated[str, AfterValidator(_checked_path_below)]
 """A field of a document that is the path of a user's own file or folder below a root, with forward slashes."""
+Place = Annotated[str, AfterValidator(_checked_place)]
+"""A field of a document that is the path of a folder anywhere, from which feedline only reads."""
 ClassId = Annotated[str, AfterValidator(_checked_class_id)]
 """A field of a document that is the id of a class: text of any script, which need not be a file name."""

@@ -5,7 +5,6 @@ offset, label and tile in it is correct too. For one image of each shard, the ch
 compares their pixels with those of the whole image.
 """
 
-import hashlib
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,10 +23,11 @@ from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.opening import UNREADABLE, load, open_image
-from ..shards.index import SUFFIX
-from ..shards.read import MAX_CLASSES, ShardSample, read_shard
+from ..shards.places import shard_path
+from ..shards.read import OWN, ShardSample, read_shard, read_whole
 from ..shards.reindex import add_sample
-from ..shards.sidecars import Sidecars, is_foreign, set_indexes, stale
+from ..shards.rules import MAX_CLASSES, LabelOf, SampleRule, class_number, labels_of, rule_of
+from ..shards.sidecars import OURS, Sidecars, is_foreign, set_indexes, stale
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -53,7 +53,7 @@ def verify_shards(
     """Check every shard and every index. ``image_problem`` returns the problem in an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], CheckResult]] = [
-        bind(_check_shard, split, directory / shard.name, shard, len(manifest.classes), image_problem, count)
+        bind(_check_shard, split, _to_check(directory, manifest, split, shard), image_problem, count)
         for split, held in manifest.splits.items()
         for shard in held.shards
     ]
@@ -79,82 +79,117 @@ def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> t
     except DatasetError as error:
         raise DatasetError(
             f"{path} is no shard of feedline ({str(error).partition(';')[0]}); an archive is checked when it is "
-            f"prepared: feedline prep imagenet {path} --out ROOT"
+            f"prepared: feedline prep imagefolder {path} --out ROOT, or feedline prep imagenet {path} --out ROOT"
         ) from error
     except SourceError:
         pass  # a damaged tar is a result of the check
-    split, shard, classes = _listed(path)
-    count = counter(progress, "verify, samples", shard.samples if shard else 1)
+    split, shard = _listed(path)
+    count = counter(progress, "verify, samples", shard.entry.samples if shard.entry else 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return split, _check_shard(split, path, shard, classes, image_problem, count, threading.Event())
+        return split, _check_shard(split, shard, image_problem, count, threading.Event())
 
 
-def _listed(path: Path) -> tuple[str, Shard | None, int]:
-    """Return what the manifest next to a shard, or above its folder, says about it: split, entry, classes."""
+@dataclass(frozen=True, kw_only=True)
+class _ToCheck:
+    """A shard, and what its manifest says about it."""
+
+    path: Path
+    home: Path
+    """Its path in the directory of the set, next to which its indexes lie."""
+    entry: Shard | None = None
+    classes: int = MAX_CLASSES
+    labelled: bool = True
+    columns: tuple[str, ...] = ()
+    rule: SampleRule = OWN
+    label_of: LabelOf = class_number
+
+
+def _to_check(directory: Path, manifest: ShardManifest, split: str, shard: Shard) -> _ToCheck:
+    return _ToCheck(
+        path=shard_path(directory, manifest, shard),
+        home=directory / shard.name,
+        entry=shard,
+        classes=len(manifest.classes),
+        labelled=manifest.splits[split].labelled,
+        columns=manifest.splits[split].columns,
+        rule=rule_of(manifest),
+        label_of=labels_of(manifest),
+    )
+
+
+def _listed(path: Path) -> tuple[str, _ToCheck]:
+    """Return the split of a shard, and what the manifest next to it, or above its folder, says about it."""
     path = path.absolute()
     for directory in path.parents[:MAX_DEPTH]:
         if not is_shard_set(directory):
             continue
         manifest = read_shard_manifest(directory)
+        if manifest.place is not None:  # of shards that lie elsewhere
+            continue
         name = path.relative_to(directory).as_posix()
         for split, held in manifest.splits.items():
             for shard in held.shards:
                 if shard.name == name:
-                    return split, shard, len(manifest.classes)
+                    return split, _to_check(directory, manifest, split, shard)
         raise DatasetError(
             f"{directory / MANIFEST} does not list {name}; move that file away and take all shards as they are: "
             f"feedline shard --index-only {directory}"
         )
-    return "shard", None, MAX_CLASSES
+    return "shard", _ToCheck(path=path, home=path)
 
 
 def _check_shard(
     split: str,
-    path: Path,
-    shard: Shard | None,
-    classes: int,
+    shard: _ToCheck,
     image_problem: ImageCheck,
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    sidecars, labels, problems, odd = Sidecars(), list[int](), list[str](), list[str]()
+    columns = bool(shard.columns)
+    sidecars, labels, problems, odd = Sidecars(columns=columns), list[int](), list[str](), list[str]()
     strangers: tuple[str, ...] = ()
+
+    def check(sample: ShardSample) -> None:
+        raise_if_stopped(stop)
+        add_sample(sidecars, sample, shard.columns)
+        labels.append(sample.label)
+        name = f"{sample.image_file.name} at offset {sample.offset} of {shard.path}"
+        if sample.label >= shard.classes:
+            problems.append(f"{name} has class index {sample.label}, but the manifest has {shard.classes} classes")
+        if (sample.label >= 0) != shard.labelled:
+            problems.append(f"{name} has {'no' if shard.labelled else 'a'} class, unlike the {split} of the manifest")
+        found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
+        problems.extend([f"{name} {found}"] if found else [])
+        odd.extend(odd_notes(sample.image, f"{sample.key}.JPEG", name))
+        count(1)
+
     try:
-        for sample in read_shard(path):
-            raise_if_stopped(stop)
-            add_sample(sidecars, sample)
-            labels.append(sample.label)
-            name = f"{sample.image_file.name} at offset {sample.offset} of {path}"
-            if sample.label >= classes:
-                problems.append(f"{name} has class index {sample.label}, but the manifest has {classes} classes")
-            found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
-            problems += [f"{name} {found}"] if found else []
-            odd += odd_notes(sample.image, f"{sample.key}.JPEG", name)
-            count(1)
+        read = read_whole(shard.path, check, shard.rule, shard.label_of, columns=columns)
         # If the shard is damaged, its index cannot be judged.
-        found = _shard_problems(path, shard, len(labels)) if shard else ()
+        found = _shard_problems(shard, read.sha256, len(labels))
         if not found:
-            found, strangers = _index_findings(sidecars.contents(path))
+            found, strangers = _index_findings(sidecars.contents(shard.home))
         problems += found
     except FeedlineError as error:
         problems.append(str(error))
-    return CheckResult(split, frozenset(labels), len(labels), tuple(problems), odd=tuple(odd), strangers=strangers)
+    classes = frozenset(label for label in labels if label >= 0)
+    return CheckResult(split, classes, len(labels), tuple(problems), odd=tuple(odd), strangers=strangers)
 
 
-def _shard_problems(path: Path, shard: Shard, samples: int) -> Sequence[str]:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    problems = [] if sha256 == shard.sha256 else [f"{path} has another sha256 than the manifest"]
-    if samples != shard.samples:
-        problems.append(f"{path} has {samples} samples, the manifest says {shard.samples}")
+def _shard_problems(shard: _ToCheck, sha256: str, samples: int) -> Sequence[str]:
+    if shard.entry is None:
+        return []
+    problems = [] if sha256 == shard.entry.sha256 else [f"{shard.path} has another sha256 than the manifest"]
+    if samples != shard.entry.samples:
+        problems.append(f"{shard.path} has {samples} samples, the manifest says {shard.entry.samples}")
     return problems
 
 
 def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the problems of indexes, and notes on files of other tools in the places of those of other readers."""
     wrong = stale(contents)
-    strangers = {path for path in wrong if path.suffix != SUFFIX and is_foreign(path)}
+    strangers = {path for path in wrong if path.suffix not in OURS and is_foreign(path)}
     return (
         tuple(_index_problem(path) for path in wrong if path not in strangers),
         tuple(f"{path} was not written by feedline, which leaves it as it is" for path in wrong if path in strangers),

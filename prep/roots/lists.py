@@ -42,11 +42,18 @@ def list_path(root: Path, split: str) -> Path:
 
 
 def write_list(path: Path, images: Iterable[ListedImage]) -> None:
-    """Write a list with a temporary name, fsync and rename. Raises OSError."""
+    """Write a list with a temporary name, fsync and rename.
+
+    Raises OSError, and DatasetError for a column that is named ``file_name`` or ``label``.
+    """
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         for image in images:
-            file.write(_line(image))
+            if FILE in image.columns or LABEL in image.columns:
+                raise DatasetError(
+                    f"{path} cannot hold columns named {FILE!r} or {LABEL!r}; rename that of {image.file_name}"
+                )
+            file.write(json_line({FILE: image.file_name, LABEL: image.label, **image.columns}))
         file.flush()
         os.fsync(file.fileno())
     put_in_place(partial, path)
@@ -57,10 +64,17 @@ def read_list(path: Path) -> Iterator[ListedImage]:
 
     Raises DatasetError for a missing list, and with the line's number for a line that is no image of the root.
     """
+    return (image for _, image in located_images(path))
+
+
+def located_images(path: Path) -> Iterator[tuple[int, ListedImage]]:
+    """Yield what ``read_list`` yields, each with the offset of its line in bytes."""
+    start = 0
     try:
         with path.open("rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), 1):
-                yield parse_line(line, f"{path}, line {number}")
+                yield start, parse_line(line, f"{path}, line {number}")
+                start += len(line)
     except OSError as error:
         raise DatasetError(
             f"cannot read {path}, which lists the images: {error.strerror}; restore the file, or prepare the data again"
@@ -85,8 +99,8 @@ def parse_line(line: bytes, where: str) -> ListedImage:
     return ListedImage(name, label, found)
 
 
-def _line(image: ListedImage) -> bytes:
-    row = {FILE: image.file_name, LABEL: image.label, **image.columns}
+def json_line(row: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as one line."""
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:  # a file name that is not UTF-8 has surrogates, which only an escape can spell

@@ -4,16 +4,18 @@ A sample records where its bytes lie, so that shards can be written in any order
 belongs to a file name, never to a position in a listing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, Manifest, Source, Split
 from ..base.names import is_path_below
 from ..images.files import image_files
 from ..sources.reader import Location, Reader
-from .lists import list_path, read_list
+from .columns import parse_object
+from .lists import FILE, MAX_LINE, list_path, located_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Sample:
     location: Location
     alias: str = ""
     """The key in a shard if it is not the name without its extension; see ``keys``."""
+    line: Location | None = None
+    """Where the line with its columns begins, if it has any."""
 
     @property
     def key(self) -> str:
@@ -49,6 +53,8 @@ class SampleSet:
     classes: tuple[ClassEntry, ...]
     sources: tuple[Source, ...]
     splits: dict[str, list[Sample]]
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The names of the columns of the splits that have any."""
 
 
 class SampleReader:
@@ -56,6 +62,7 @@ class SampleReader:
 
     def __init__(self) -> None:
         self._reader = Reader()
+        self._lines = Reader(buffered=True)
 
     def read(self, sample: Sample) -> bytes:
         """Return the file's bytes.
@@ -70,11 +77,32 @@ class SampleReader:
             raise DatasetError(f"{sample} changed while it was read; run again")
         return data
 
+    def columns(self, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
+        """Return the values of the columns with these names; a missing value is None.
+
+        Raises DatasetError if the sample's line cannot be read.
+        """
+        if sample.line is None:
+            return dict.fromkeys(names)
+        place, start, _ = sample.line
+        try:
+            file = self._lines.open(place)
+            file.seek(int(start))
+            row = parse_object(file.readline(MAX_LINE + 1), f"the line at offset {start}")
+            if not str(row.get(FILE, sample.name)).endswith(sample.name):
+                raise ValueError("the file has changed")
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"cannot read the columns of {sample} in {place}: {error}; restore the file, then run again"
+            ) from error
+        return {name: row.get(name) for name in names}
+
     def __enter__(self) -> "SampleReader":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._reader.__exit__(*error)
+        self._lines.__exit__(*error)
 
 
 def split_folder(root: Path, name: str, split: Split) -> Path:
@@ -99,10 +127,11 @@ def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     expected = manifest.splits.get(split)
     if expected is None or not expected.per_class:
         raise DatasetError(f"{root} has no labelled split {split!r}; it has: {', '.join(manifest.splits)}")
-    samples = (_from_list if expected.listed else _from_folders)(root, manifest, split)
+    listed = expected.listed or bool(expected.columns)
+    samples = (_from_list if listed else _from_folders)(root, manifest, split)
     if len(samples) != expected.images:
         raise DatasetError(
-            f"{list_path(root, split) if expected.listed else split_folder(root, split, expected)} has {len(samples)} "
+            f"{list_path(root, split) if listed else split_folder(root, split, expected)} has {len(samples)} "
             f"images where the manifest says {expected.images}; run: feedline verify {root}"
         )
     return samples
@@ -122,20 +151,23 @@ def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
 def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
     samples: list[Sample] = []
-    for image in read_list(list_path(root, split)):
+    held = manifest.splits[split]
+    path, has_columns = list_path(root, split), bool(held.columns)
+    for start, image in located_images(path):
         name, label = image.file_name, labels.get(image.label)
         if label is None:
             raise DatasetError(
-                f"{list_path(root, split)} has {name!r} in class {image.label!r}, which is none of the manifest; "
+                f"{path} has {name!r} in class {image.label!r}, which is none of the manifest; "
                 f"restore the file, or prepare the data again"
             )
         try:
             size = (root / name).stat().st_size
-        except OSError as error:
-            raise DatasetError(
-                f"cannot read {root / name} of {list_path(root, split)}: {error.strerror}; run: feedline verify {root}"
-            ) from error
-        samples.append(Sample(name, label, size, Location(root, name)))
+        except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair, which only Windows can look for
+            reason = error.strerror if isinstance(error, OSError) else "no file here can have this name"
+            raise DatasetError(f"cannot read {root / name} of {path}: {reason}; run: feedline verify {root}") from error
+        line = Location(path, start) if has_columns else None
+        own = name if held.listed else name.rpartition("/")[2]
+        samples.append(Sample(own, label, size, Location(root, name), line=line))
     return samples
 
 
@@ -147,4 +179,5 @@ def samples_of_root(root: Path, manifest: Manifest, splits: Sequence[str] | None
         classes=manifest.classes,
         sources=manifest.sources,
         splits={split: list_samples(root, manifest, split) for split in chosen},
+        columns={split: held.columns for split in chosen if (held := manifest.splits[split]).columns},
     )

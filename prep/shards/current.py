@@ -2,26 +2,40 @@
 
 Shards do not follow their root: after ``feedline prep`` has added classes or images, the shards hold the old ones, and
 a class index means another class in each of the two. So their manifests are compared whenever shards are opened.
+Shards of other tools lie elsewhere and can be moved or written again, so they are compared with their manifest.
 """
 
 from pathlib import Path
 
 from ..base.documents import read_document
 from ..base.errors import LoaderError
-from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, read_manifest, read_shard_manifest
+from ..base.manifest import (
+    MANIFEST,
+    SHARDS,
+    Manifest,
+    ShardManifest,
+    read_manifest,
+    read_shard_manifest,
+)
+from .places import moved_shards
 
 
 def stale_shards(root: Path, shards: ShardManifest | None = None) -> str | None:
-    """Return why the shards in ``root`` do not match its class folders, with the next command; None if they match.
+    """Return why the shards in ``root`` cannot be used as they are, with the next command; None if they can.
 
-    ``shards`` is the manifest of ``ROOT/shards``, read if it is None. A root without shards, or with nothing but
-    shards, has nothing to compare. Raises DatasetError for a manifest that cannot be read.
+    Shards that lie elsewhere must be as they were when they were prepared, and all must match the class folders, if
+    ``root`` has any. ``shards`` is the manifest of ``ROOT/shards``, read if it is None. Raises DatasetError for a
+    manifest that cannot be read.
     """
     place = root / SHARDS
-    if not (root / MANIFEST).is_file() or not (place / MANIFEST).is_file():
-        return None
     if shards is None:
+        if not (place / MANIFEST).is_file():
+            return None
         shards = read_document(place / MANIFEST, ShardManifest)
+    if problem := moved_shards(place, shards):
+        return problem
+    if not (root / MANIFEST).is_file():
+        return None
     found = difference(shards, read_manifest(root))
     if found is None:
         return None

@@ -23,13 +23,13 @@ LONGEST_ROW = 2**16 - 1  # bytes; an image with a longer MCU row is decoded whol
 
 
 def sample_dtype(key_length: int) -> np.dtype[np.void]:
-    """Return the row of one sample, for keys of up to ``key_length`` ASCII characters."""
+    """Return the row of one sample, for keys of up to ``key_length`` bytes in UTF-8."""
     return np.dtype(
         [
             ("key", f"S{key_length}"),
             ("offset", "<u8"),  # of the image's data, in bytes from the start of the shard
             ("size", "<u4"),  # of the image's data, in bytes
-            ("label", "<i4"),
+            ("label", "<i4"),  # -1 without a class
             ("width", "<u4"),  # pixels; 0 where the header could not be read
             ("height", "<u4"),
             ("mcu_width", "u1"),  # pixels
@@ -60,7 +60,7 @@ class ShardIndex:
 
 
 def index_path(shard: Path) -> Path:
-    """Return where the sidecar of a shard lies."""
+    """Return where the sidecar of a shard lies; ``shard`` is its path in the directory of the set: see ``places``."""
     return shard.with_suffix(SUFFIX)
 
 
@@ -83,7 +83,7 @@ class IndexBuilder:
             if rows.max() <= LONGEST_ROW:
                 entry = geometry.restart_interval, int(geometry.offsets[0])
                 lengths = rows.astype(np.uint16)
-        self._rows.append((key.encode(), offset, size, label, *pixels, *mcu, *entry, self._mcu_rows, len(lengths)))
+        self._rows.append((encoded_key(key), offset, size, label, *pixels, *mcu, *entry, self._mcu_rows, len(lengths)))
         self._row_lengths.append(lengths)
         self._mcu_rows += len(lengths)
 
@@ -95,8 +95,18 @@ class IndexBuilder:
         return ShardIndex(samples, lengths).to_bytes()
 
 
-def read_index(shard: Path) -> ShardIndex:
-    """Map the sidecar of ``shard``.
+def encoded_key(key: str) -> bytes:
+    """Return a key as the index holds it. A name in a tar need not be UTF-8."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def decoded_key(key: bytes) -> str:
+    """Return the key of a row."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
+    """Map the sidecar of ``shard``, its path in the directory of the set; ``place`` is where it lies, if elsewhere.
 
     Raises DatasetError when it is missing, damaged, or points outside itself or the shard.
     """
@@ -105,7 +115,7 @@ def read_index(shard: Path) -> ShardIndex:
         with path.open("rb") as file:
             samples = _map(file, path)
             row_lengths = _map(file, path)
-        length = shard.stat().st_size
+        length = (place or shard).stat().st_size
     except (OSError, ValueError) as error:
         raise DatasetError(f"cannot read {path} ({error}); rebuild it with: {_rebuild(shard)}") from error
     index = ShardIndex(samples, row_lengths)

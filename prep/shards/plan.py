@@ -33,7 +33,7 @@ class ShardSpec(EncodeSpec):
     name: str | None = None
     """Prefix of the shard names. Default: the data set's name."""
     metadata: bool = True
-    """Add ``<key>.json`` to each sample: wnid, width, height and the file's own name."""
+    """Add ``<key>.json`` to each sample: class, width, height and the file's own name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,22 +1,29 @@
 """Reading a shard sample by sample, strictly: what a training run would fail at is an error with one clear sentence.
 
-Members that stand side by side and share a key are one sample, as for webdataset: one image, one ``.cls`` with the
-class index, and whatever else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs.
+Members that stand side by side and share a key are one sample, as for webdataset: one image, one label, and whatever
+else. This takes the shards of other writers too: pax headers, upper-case extensions, PNGs. A shard is read once, from
+front to back, and its checksum is made on the way.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
+from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
+from .columns import member_columns
+from .rules import IMAGES, LabelOf, SampleRule, class_number, is_image_extension, label_in
 from .sidecars import File, split_key
 
-IMAGES = ("jpg", "jpeg", "png", "webp")
-MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
+CHUNK = 1024 * 1024  # bytes
+MOST_MEMBERS = 10_000  # of one sample
+OWN = SampleRule()
+ABOUT = ("json", "txt")  # members with further values
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,65 +32,212 @@ class ShardSample:
 
     key: str
     label: int
+    """Its class index; -1 without a class."""
     image: bytes
     offset: int
     """Of the image's data, in bytes from the start of the shard."""
     files: tuple[File, ...]
     """All its members, in shard order."""
+    columns: Mapping[str, Any] | None = None
+    """The further values in its ``.json`` and ``.txt``, if they were read."""
 
     @property
     def image_file(self) -> File:
         return next(file for file in self.files if file.offset == self.offset)
 
 
-def read_shard(path: Path) -> Iterator[ShardSample]:
-    """Yield the samples of a shard in order.
+class HashedFile:
+    """A file that is read from front to back, while the checksum of all its bytes is made.
 
-    Raises DatasetError for a missing shard, for a sample without exactly one image and one ``.cls``, and for a key
-    that comes twice; SourceError for a damaged tar.
+    ``read`` and ``seek`` are those of a file. A position before the bytes that were read is refused.
     """
+
+    def __init__(self, file: BinaryIO, count: Callable[[int], None] | None = None) -> None:
+        self._file = file
+        self._count = count
+        self._sha256 = hashlib.sha256()
+        self._position = 0
+
+    def seek(self, position: int) -> int:
+        """Move forwards to a position."""
+        if position < self._position:
+            raise ValueError(f"cannot go back from {self._position} to {position}")
+        while self._position < position and self.read(min(CHUNK, position - self._position)):
+            pass
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        data = self._file.read(size)
+        self._sha256.update(data)
+        self._position += len(data)
+        if self._count:
+            self._count(len(data))
+        return data
+
+    def sha256(self) -> str:
+        """Read the rest of the file and return the checksum of all of it."""
+        while self.read(CHUNK):
+            pass
+        return self._sha256.hexdigest()
+
+
+class Read(NamedTuple):
+    """A shard that was read to its end."""
+
+    bytes: int
+    sha256: str
+    modified: int
+    """The time of its last change when the reading began, in nanoseconds since 1970."""
+
+
+def read_shard(
+    path: Path, rule: SampleRule = OWN, label_of: LabelOf = class_number, *, columns: bool = False
+) -> Iterator[ShardSample]:
+    """Yield the samples of a shard in order, and their ``columns`` if they are requested.
+
+    Raises DatasetError for a missing shard, for a sample without exactly one image and one label, for a key
+    that comes twice, and for a requested ``.json`` that is damaged; SourceError for a damaged tar.
+    """
+    with _opened(path) as file:
+        yield from _Samples(cast(BinaryIO, HashedFile(file)), path, rule, label_of, columns).read()
+
+
+def read_whole(
+    path: Path,
+    add: Callable[[ShardSample], None],
+    rule: SampleRule = OWN,
+    label_of: LabelOf = class_number,
+    *,
+    columns: bool = False,
+    count: Callable[[int], None] | None = None,
+) -> Read:
+    """Pass each sample of a shard to ``add`` and return what the shard is; ``count`` receives the bytes read.
+
+    Raises what ``read_shard`` raises, and DatasetError for a shard that is written meanwhile.
+    """
+    with _opened(path) as file:
+        before, hashed = os.fstat(file.fileno()), HashedFile(file, count)
+        for sample in _Samples(cast(BinaryIO, hashed), path, rule, label_of, columns).read():
+            add(sample)
+        sha256, after = hashed.sha256(), os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise DatasetError(f"{path} changed while it was read; run again when nothing writes it")
+    return Read(before.st_size, sha256, before.st_mtime_ns)
+
+
+def _opened(path: Path) -> BinaryIO:
     if not path.is_file():
         raise DatasetError(f"{path} is missing; copy it again, or write the shards again with: feedline shard")
-    with path.open("rb") as file:
-        members = (m for m in walk(file, 0, path.stat().st_size, str(path)) if not m.is_directory and _counts(m.name))
-        seen: set[str] = set()
-        for key, held in groupby(members, lambda member: split_key(member.name)[0]):
-            if key in seen:
-                raise DatasetError(f"{path} holds the sample {key!r} twice; readers would mix them: write it again")
-            seen.add(key)
-            yield _sample(file, path, key, list(held))
+    return path.open("rb", buffering=CHUNK)
 
 
-def _counts(name: str) -> bool:
+def is_part(name: str) -> bool:
     """Return whether readers take a member for part of a sample: hidden files and ``__notes__`` they skip."""
     base = name.rpartition("/")[2]
     return "." in base and not base.startswith((".", "__"))
 
 
-def _sample(file: BinaryIO, path: Path, key: str, members: list[Member]) -> ShardSample:
-    extensions = [split_key(member.name)[1].lower() for member in members]
-    images = [member for member, extension in zip(members, extensions, strict=True) if extension in IMAGES]
-    labels = [member for member, extension in zip(members, extensions, strict=True) if extension == "cls"]
-    if len(images) != 1 or len(labels) != 1:
-        raise DatasetError(
-            f"{path}: the sample {key!r} has {', '.join('.' + extension for extension in extensions)}, and needs one "
-            f"image ({', '.join(IMAGES)}) and one .cls with its class index; write the shards again with both"
-        )
-    if not 0 < images[0].size <= MAX_IMAGE:
-        raise DatasetError(f"{path}: {images[0].name!r} has {images[0].size} bytes, no image; write it again")
-    return ShardSample(
-        key=key,
-        label=_label(file, path, labels[0]),
-        image=read_member(file, images[0], str(path)),
-        offset=images[0].offset,
-        files=tuple(File(member.name, member.offset, member.size) for member in members),
-    )
+@dataclass(slots=True)
+class _Held:
+    """The members of the sample that is read."""
+
+    key: str
+    members: list[Member] = field(default_factory=list[Member])
+    images: list[Member] = field(default_factory=list[Member])
+    image: bytes = b""
+    texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The data of its label, ``.json`` and ``.txt``, by extension."""
 
 
-def _label(file: BinaryIO, path: Path, member: Member) -> int:
-    text = read_member(file, member, str(path)).strip() if member.size <= 32 else b""
-    if not text.isdigit() or int(text) >= MAX_CLASSES:
-        raise DatasetError(
-            f"{path}: {member.name!r} is {text[:20]!r}, not a class index below {MAX_CLASSES}; write the shards again"
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The samples of one open shard."""
+
+    file: BinaryIO
+    path: Path
+    rule: SampleRule
+    label_of: LabelOf
+    columns: bool
+
+    def read(self) -> Iterator[ShardSample]:
+        seen: set[str] = set()
+        held: _Held | None = None
+        for member in walk(self.file, 0, self.path.stat().st_size, str(self.path)):
+            if member.is_directory or not is_part(member.name):
+                continue
+            key, extension = split_key(member.name)
+            if held is None or key != held.key:
+                if held is not None:
+                    yield self._sample(held)
+                if key in seen:
+                    raise DatasetError(
+                        f"{self.path} holds the sample {key!r} twice; readers would mix them: write it again"
+                    )
+                seen.add(key)
+                held = _Held(key)
+            self._take(held, member, extension.lower())
+        if held is not None:
+            yield self._sample(held)
+
+    def _take(self, held: _Held, member: Member, extension: str) -> None:
+        """Add a member to its sample, and read its data if they count: the file cannot go back."""
+        held.members.append(member)
+        if len(held.members) > MOST_MEMBERS:
+            raise DatasetError(f"{self.path}: the sample {held.key!r} has more than {MOST_MEMBERS} files")
+        if self.rule.is_image(extension):
+            held.images.append(member)
+            if not 0 < member.size <= MAX_IMAGE:
+                raise DatasetError(f"{self.path}: {member.name!r} has {member.size} bytes, no image; write it again")
+            if len(held.images) == 1:
+                held.image = read_member(self.file, member, str(self.path))
+        elif extension == self.rule.label_extension or (self.columns and extension in ABOUT):
+            if extension in held.texts:
+                raise DatasetError(
+                    f"{self.path}: the sample {held.key!r} has two .{extension}; write the shards again with one"
+                )
+            if member.size > MAX_LINE:
+                raise DatasetError(
+                    f"{self.path}: {member.name!r} has {member.size} bytes, more than {MAX_LINE}; write it again"
+                )
+            held.texts[extension] = read_member(self.file, member, str(self.path))
+
+    def _sample(self, held: _Held) -> ShardSample:
+        path, rule = self.path, self.rule
+        extensions = [split_key(member.name)[1].lower() for member in held.members]
+        if len(held.images) != 1:
+            raise DatasetError(_no_image(held, path, extensions))
+        if self.label_of is class_number and "cls" not in held.texts:
+            raise DatasetError(
+                f"{path}: the sample {held.key!r} has {listed(extensions)}, and needs one image ({', '.join(IMAGES)}) "
+                f"and one .cls with its class index; write the shards again with both, or say where the class stands "
+                f"with: feedline prep webdataset {path.parent} --out ROOT --label-from json:KEY"
+            )
+        where = f"{path}: {held.key + '.' + (rule.label_extension or extensions[0])!r}"
+        label = label_in(rule, held.key, held.texts.get(rule.label_extension or ""), where)
+        about = {extension: data for extension, data in held.texts.items() if extension in ABOUT}
+        return ShardSample(
+            key=held.key,
+            label=self.label_of(label, where),
+            image=held.image,
+            offset=held.images[0].offset,
+            files=tuple(File(member.name, member.offset, member.size) for member in held.members),
+            columns=member_columns(about, f"{path}: the sample {held.key!r}") if self.columns else None,
         )
-    return int(text)
+
+
+def _no_image(held: _Held, path: Path, extensions: list[str]) -> str:
+    """Return the message for a sample without an image, or with several."""
+    has = f"{path}: the sample {held.key!r} has {listed(extensions)}"
+    found = [extension for extension in extensions if is_image_extension(extension)]
+    if found:
+        return (
+            f"{has}, and needs one image; say which it is with: feedline prep webdataset {path.parent} --out ROOT "
+            f"--image-extension {found[0]}"
+        )
+    return f"{has}, and needs one image ({', '.join(IMAGES)}); write the shards again without such samples"
+
+
+def listed(extensions: list[str]) -> str:
+    """Return extensions as a message has them: ".jpg, .txt"."""
+    return ", ".join(f".{extension}" for extension in extensions[:12])

@@ -1,13 +1,13 @@
 """One shard: a plain tar of plain JPEGs that every reader understands, and its indexes, in one pass.
 
-A sample is ``<stem>.jpg``, ``<stem>.cls`` (its class index in ASCII) and ``<stem>.json``, side by side. Lower-case
+A sample is ``<stem>.jpg``, ``<stem>.cls`` (its class index in ASCII) and ``<stem>.json`` (class id, width, height and
+name, and the sample's columns; see ``columns``), side by side. Lower-case
 extensions, because some readers compare them case by case; the original stem as key, so that an image can be traced
 back. The tars are USTAR with mtime 0 and no owner: Python's default (pax) adds 1 kB per member and a time stamp,
 breaks readers that compute offsets, and makes two runs differ.
 """
 
 import hashlib
-import json
 import os
 import tarfile
 import threading
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError
@@ -24,6 +24,7 @@ from ..base.manifest import ClassEntry, Shard
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped
 from ..roots.samples import Sample, SampleReader
+from .columns import columns_path, json_member
 from .encode import Encoded, encode_image
 from .index import index_path
 from .order import WINDOW
@@ -39,6 +40,8 @@ class ShardTask:
     samples: Sequence[Sample]
     classes: tuple[ClassEntry, ...]
     spec: ShardSpec
+    columns: tuple[str, ...] = ()
+    """The names of the columns that each sample gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ def write_shard(
     path = out / task.name
     if note.is_file():
         written = read_document(note, Written)
-        if _is_whole(path, written):
+        if _is_whole(path, written, task):
             count(len(task.samples))
             return written
     try:
@@ -78,10 +81,10 @@ def tar_size(sizes: Sequence[int], metadata: bool) -> int:
     return sum(1 + 2 * files + -(-size // tarfile.BLOCKSIZE) for size in sizes) * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
 
 
-def _is_whole(path: Path, written: Written) -> bool:
+def _is_whole(path: Path, written: Written, task: ShardTask) -> bool:
     """Whether the shard and its indexes hold the bytes that were written; a power cut may leave zeros in them."""
     expected = {path.name: written.shard.sha256, **written.indexes}
-    places = (path, index_path(path), dali_path(path))
+    places = (path, index_path(path), dali_path(path), *([columns_path(path)] if task.columns else []))
     return all(place.is_file() and _sha256(place) == expected.get(place.name) for place in places)
 
 
@@ -93,14 +96,14 @@ def _sha256(path: Path) -> str:
 def _write(
     path: Path, temporary: Path, task: ShardTask, count: Callable[[int], None], stop: threading.Event
 ) -> Written:
-    sidecars, passed = Sidecars(), Counter[str]()
+    sidecars, passed = Sidecars(columns=bool(task.columns)), Counter[str]()
     with temporary.open("wb") as file:
         tar = _Tar(file)
-        for sample, data in _read(task):
+        for sample, data, columns in _read(task):
             raise_if_stopped(stop)
             image = encode_image(data, task.spec)
-            files = [tar.add(name, content) for name, content in _members(sample, image, task)]
-            sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry)
+            files = [tar.add(name, content) for name, content in _members(sample, image, columns, task)]
+            sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry, columns)
             passed.update([image.passed_through] if image.passed_through else [])
             count(1)
         sha256 = tar.close()
@@ -116,15 +119,19 @@ def _write(
     )
 
 
-def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes]]:
-    """Yield the samples with their bytes; of a two-level shuffle a window is read at once, as it lies on the disk."""
+def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes, dict[str, Any] | None]]:
+    """Yield the samples with their bytes and columns.
+
+    Of a two-level shuffle, the images of a window are read at once, as they lie on the disk.
+    """
     ahead = WINDOW if task.spec.order == "two-level" else 1
     with SampleReader() as reader:
         for start in range(0, len(task.samples), ahead):
             window = task.samples[start : start + ahead]
             found = {sample.key: reader.read(sample) for sample in sorted(window, key=_position)}
             for sample in window:
-                yield sample, found.pop(sample.key)
+                columns = reader.columns(sample, task.columns) if task.columns else None
+                yield sample, found.pop(sample.key), columns
 
 
 def _position(sample: Sample) -> tuple[str, int, str]:
@@ -132,15 +139,16 @@ def _position(sample: Sample) -> tuple[str, int, str]:
     return str(place), within if isinstance(within, int) else 0, sample.name
 
 
-def _members(sample: Sample, image: Encoded, task: ShardTask) -> Iterator[tuple[str, bytes]]:
+def _members(
+    sample: Sample, image: Encoded, columns: dict[str, Any] | None, task: ShardTask
+) -> Iterator[tuple[str, bytes]]:
     yield sample.key + ".jpg", image.data
     yield sample.key + ".cls", str(sample.label).encode("ascii")
-    if task.spec.metadata:
-        width, height = image.size
-        wnid = task.classes[sample.label].id
-        # The same keys and types for every sample: readers infer a table's columns from the first ones.
-        about = {"wnid": wnid, "width": width, "height": height, "name": sample.name}
-        yield sample.key + ".json", json.dumps(about).encode("ascii")
+    width, height = image.size
+    # The same keys and types for every sample: readers infer a table's columns from the first ones.
+    about = {"class": task.classes[sample.label].id, "width": width, "height": height, "name": sample.name}
+    if task.spec.metadata or columns:
+        yield sample.key + ".json", json_member(columns or {}, about if task.spec.metadata else {})
 
 
 class _Tar:

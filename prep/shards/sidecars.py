@@ -1,6 +1,7 @@
 """The indexes next to the shards: feedline's own, and those with which other readers need not scan a tar first.
 
     <shard>.index          feedline: offsets, labels, sizes and tiles; see ``shard_index``
+    <shard>.jsonl          feedline: the columns of the samples, if they have any; see ``columns``
     <shard>.idx            NVIDIA DALI, readers.webdataset(index_paths=...): format v1.2 of its wds2idx
     _info.json             timm, create_dataset("wds/...", root=DIR, split="train"): shards and counts
     <dataset>-<split>.json wids, ShardListDataset(FILE): format wids-shard-index-v1
@@ -11,7 +12,7 @@ it, and the manifest has the sha256.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from ..base.manifest import ShardManifest, ShardSplit
 from ..base.names import is_plain_path
 from ..base.progress import Notice, quiet
 from ..images.geometry import Geometry
+from .columns import START as LINE_START, SUFFIX as LINES, column_line, columns_path
 from .index import SUFFIX, IndexBuilder, index_path
 
 DALI = ".idx"
 TIMM = "_info.json"
+OURS = (SUFFIX, LINES)  # what no other tool reads, so that a file of another tool in their place is an error
 NUMPY = b"\x93NUMPY"
 JSON_HEADS = (b'{\n "splits": {', b'{\n "__kind__": "wids-shard-index-v1"')
 TIMM_SPLITS = {"val": "validation"}  # the names that timm's own scripts use
@@ -42,11 +45,14 @@ class File:
 
 
 class Sidecars:
-    """Collects what the two indexes of one shard say, sample by sample."""
+    """Collects what the indexes of one shard say, sample by sample."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, columns: bool = False) -> None:
+        """``columns``: write a file of columns even if no sample of this shard has a value."""
         self._index = IndexBuilder()
         self._dali: list[str] = []
+        self._lines: list[bytes] = []
+        self._has_columns = columns
 
     def add(
         self,
@@ -56,15 +62,25 @@ class Sidecars:
         files: Sequence[File],
         pixels: tuple[int, int],
         tiles: Geometry | None,
+        columns: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add the next sample; ``image`` is one of its ``files``, ``pixels`` its width and height."""
+        """Add the next sample; ``image`` is one of its ``files``, ``pixels`` its width and height.
+
+        The shard gets a file of columns if any of its samples has ``columns``. They are None for all samples of a shard
+        whose columns are not read.
+        """
         self._index.add(key, image.offset, image.size, label, pixels, tiles)
         self._dali.append(" ".join(f"{split_key(f.name)[1]} {f.offset} {f.size} {f.name}" for f in files))
+        if columns is not None:
+            self._lines.append(column_line(key, columns))
+            self._has_columns |= bool(columns)
 
     def contents(self, shard: Path) -> dict[Path, bytes]:
-        """Return what stands in each of the shard's indexes."""
+        """Return what stands in each of the shard's indexes; ``shard`` is its path in the directory of the set."""
         lines = [f"v1.2 {len(self._dali)}", *self._dali]
-        return {index_path(shard): self._index.to_bytes(), dali_path(shard): ("\n".join(lines) + "\n").encode()}
+        dali = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+        contents = {index_path(shard): self._index.to_bytes(), dali_path(shard): dali}
+        return {**contents, columns_path(shard): b"".join(self._lines)} if self._has_columns else contents
 
 
 def dali_path(shard: Path) -> Path:
@@ -80,7 +96,12 @@ def split_key(name: str) -> tuple[str, str]:
 
 
 def set_indexes(directory: Path, manifest: ShardManifest) -> dict[Path, bytes]:
-    """Return what stands in the indexes of the whole set: timm's, and one per split for wids."""
+    """Return what stands in the indexes of the whole set: timm's, and one per split for wids.
+
+    Both find the shards next to themselves. So there are none for shards that lie elsewhere.
+    """
+    if manifest.place is not None:
+        return {}
     timm = {TIMM_SPLITS.get(split, split): _timm_split(split, held) for split, held in manifest.splits.items()}
     contents = {directory / TIMM: _json({"splits": timm})}
     for split, held in manifest.splits.items():
@@ -98,13 +119,17 @@ def write_all(contents: dict[Path, bytes], notice: Notice = quiet) -> None:
     for path in stale(contents):  # Windows does not replace a file that somebody has mapped: a training run, say
         if not is_foreign(path):
             write_atomically(path, contents[path])
-        elif path.suffix == SUFFIX:
+        elif path.suffix in OURS:
             raise DatasetError(
-                f"{path} was not written by feedline, and feedline's index must lie there; "
+                f"{path} was not written by feedline, and feedline's {_purpose(path)} must lie there; "
                 f"move it to another folder and run again"
             )
         else:
             notice(f"left as it is: {path}, which feedline did not write; to get feedline's, move it and run again")
+
+
+def _purpose(path: Path) -> str:
+    return "index" if path.suffix == SUFFIX else "file of columns"
 
 
 def stale(contents: dict[Path, bytes]) -> list[Path]:
@@ -127,6 +152,8 @@ def is_foreign(path: Path) -> bool:
         return not data.startswith(b"v1.2 ")
     if path.suffix == SUFFIX:
         return True
+    if path.suffix == LINES:
+        return not data.startswith(LINE_START)
     try:
         value = json.loads(data)
     except ValueError:

@@ -91,7 +91,8 @@ def _write(
             remove_partial(out)
         return manifest
     if fresh:
-        require_room(out, sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values()))
+        images = sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values())
+        require_room(out, images + 3 * sum(_list_sizes(found)))  # with the columns as members in blocks, and as lines
     partial = start_output(out, job)
     written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
@@ -132,7 +133,13 @@ def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
     prefix = spec.name or found.dataset
     plan = {
         split: [
-            ShardTask(name=f"{prefix}-{split}-{number:06d}.tar", samples=held, classes=found.classes, spec=spec)
+            ShardTask(
+                name=f"{prefix}-{split}-{number:06d}.tar",
+                samples=held,
+                classes=found.classes,
+                spec=spec,
+                columns=found.columns.get(split, ()),
+            )
             for number, held in enumerate(plan_shards(with_keys(samples, found.classes), spec))
         ]
         for split, samples in found.splits.items()
@@ -158,6 +165,12 @@ def _room(images: Sequence[int], spec: ShardSpec) -> int:
     largest = spec.short_side**2 if spec.encode == "resize" else None
     sizes = [min(size, largest or size) * 1015 // 1000 for size in images]
     return tar_size(sizes, spec.metadata) + 1000 * len(sizes)
+
+
+def _list_sizes(found: SampleSet) -> list[int]:
+    """Return the sizes of the files that hold columns."""
+    places = {sample.line.place for split in found.columns for sample in found.splits[split] if sample.line}
+    return [place.stat().st_size for place in sorted(places)]
 
 
 def _write_all(
@@ -191,6 +204,7 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
                 shards=tuple(next(shards) for _ in held),
                 per_class=_per_class(found, split),
                 source_bytes=sum(sample.size for sample in found.splits[split]),
+                columns=found.columns.get(split, ()),
             )
             for split, held in plan.items()
         },
@@ -227,6 +241,9 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
     }
     if isinstance(found, Unprepared) and found.split_from:
         settings["split_from"] = [f"{name}={split}" for name, split in sorted(found.split_from.items())]
+    if isinstance(found, SampleSet) and found.columns:
+        settings["columns"] = [*(f"{split}: {names}" for split, names in found.columns.items())]
+        settings["columns"] += map(str, _list_sizes(found))
     return OutputJob(command="shard", settings=settings)
 
 
@@ -245,6 +262,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         and (held.encode, held.short_side, held.quality) == (spec.encode, *_resizing(spec))
         and {split: [(s.name, s.samples) for s in entry.shards] for split, entry in held.splits.items()} == asked
         and all(entry.per_class in ((), _per_class(found, split)) for split, entry in held.splits.items())
+        and all(entry.columns == found.columns.get(split, ()) for split, entry in held.splits.items())
         and all(
             entry.source_bytes in (None, sum(sample.size for sample in found.splits[split]))
             for split, entry in held.splits.items()

@@ -211,7 +211,7 @@ def test_windows_users_hear_about_the_virus_scanner(
     archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is what slows writing a million files most, and only the user can exclude the folder."""
-    monkeypatch.setattr("feedline.cli.prep.sys", WINDOWS)
+    monkeypatch.setattr("feedline.cli.prep.shared.sys", WINDOWS)
 
     assert run(["prep", "imagenet", str(archives / VAL), "--out", str(tmp_path / "out")]) == 0
     assert f"exclude {tmp_path / 'out'} from your antivirus" in capsys.readouterr().err.replace("\n", "")

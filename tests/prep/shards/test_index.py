@@ -205,7 +205,7 @@ def test_an_index_that_is_right_is_left_alone(shards: Path) -> None:
         ([("a.jpg", b"x")], r"the sample 'a' has \.jpg, and needs one image .* and one \.cls"),
         ([("a.cls", b"0")], r"the sample 'a' has \.cls, and needs one image"),
         ([("a.jpg", b"x"), ("a.png", b"x"), ("a.cls", b"0")], "needs one image"),
-        ([("a.jpg", b"x"), ("a.cls", b"cat")], r"'a\.cls' is b'cat', not a class index"),
+        ([("a.jpg", b"x"), ("a.cls", b"cat")], r"'a\.cls' is 'cat', not a class index"),
         ([("a.jpg", b"x"), ("a.cls", b"9" * 40)], "not a class index"),
         ([("a.jpg", b"x"), ("a.cls", b"1000000")], "not a class index below 1000000"),
         ([("a.jpg", b""), ("a.cls", b"0")], "has 0 bytes, no image"),

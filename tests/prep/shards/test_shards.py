@@ -74,7 +74,7 @@ def test_a_sample_is_an_image_its_class_and_what_it_was(root: Path) -> None:
         assert (cls, about) == (key + ".cls", key + ".json")
         assert int(label) == sample.label
         assert json.loads(text) == {
-            "wnid": wnids[sample.label],
+            "class": wnids[sample.label],
             "width": width,
             "height": height,
             "name": sample.path.name,
