@@ -135,8 +135,11 @@ class ShardManifest:
     """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
     place: Place | None = None
     """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
-    label_from: str = "cls"
-    """Where a sample's class stands: "cls", "txt", "folder" or "json:KEY"; see ``prep.shards.rules``."""
+    label_from: str | None = None
+    """Where a sample's class stands in shards of other tools: "cls", "txt", "folder" or "json:KEY".
+
+    None: its ``.cls`` holds the class index.
+    """
     image_extension: str | None = None
     """The extension of the member to take if samples hold several images."""
 

@@ -82,7 +82,7 @@ def refuse_shards(path: Path, before: str, name: str) -> None:
     for image, label in ((one, other), (other, one)):
         if image.endswith(SHARD_IMAGES) and label.endswith(labels):
             raise ForeignError(
-                f"{path} is a WebDataset shard, which is used where it lies; give its folder: "
+                f"{path} is a WebDataset shard, which is used where it lies; prepare its folder with: "
                 f"feedline prep webdataset {path.parent} --out ROOT"
             )
 
