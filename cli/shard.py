@@ -103,7 +103,8 @@ def shard(
 ) -> None:
     """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
 
-    That is an archive, a folder of archives, a folder of images, Kaggle's zip, parquet files or Tiny-ImageNet.
+    Prepare your own images first: feedline prep imagefolder. The sources that need no root are ImageNet's: an
+    archive, a folder of archives or images, Kaggle's zip, parquet files, or Tiny-ImageNet.
 
     \b
     Example:

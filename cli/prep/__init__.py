@@ -7,6 +7,7 @@ import click
 
 from .imagefolder import imagefolder
 from .imagenet import imagenet, tiny_imagenet
+from .parquet import parquet
 from .synthetic import synthetic
 
 __all__ = ["prep"]
@@ -19,11 +20,13 @@ def prep() -> None:
     \b
     Example:
       feedline prep imagefolder photos --out data --val-fraction 0.1
+      feedline prep imagefolder images --out data --labels labels.csv
+      feedline prep parquet food101 --out data
       feedline prep imagenet ARCHIVES --out data
       feedline prep tiny-imagenet tiny-imagenet-200.zip --out tiny
       feedline prep synthetic archives
     """
 
 
-for command in (imagefolder, imagenet, tiny_imagenet, synthetic):
+for command in (imagefolder, parquet, imagenet, tiny_imagenet, synthetic):
     prep.add_command(command)

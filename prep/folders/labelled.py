@@ -214,7 +214,8 @@ def _all_classes(out: Path, plan: Plan, before: Manifest | None) -> tuple[str, .
     if before is None:
         return plan.classes
     old = tuple(entry.id for entry in before.classes)
-    if set(plan.classes) <= set(old) and (not plan.numbered or plan.classes == old):
+    new = set(plan.classes)
+    if new <= set(old) and (not plan.numbered or plan.classes == tuple(filter(new.__contains__, old))):
         return old
     if plan.numbered or old != tuple(sorted(old)):
         raise OutputError(

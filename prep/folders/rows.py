@@ -27,8 +27,9 @@ class Row(NamedTuple):
 class Rows:
     """The images of one source in its order, with their places and columns."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, *, sized: bool = True) -> None:
         self._source = source
+        self._sized = sized  # whether the sizes are of each image, and no mean
         self._names, self._ends = bytearray(), array("Q", [0])
         self._cuts, self._sizes = array("I"), array("Q")
         self._places: list[Path] = []
@@ -111,7 +112,8 @@ class Rows:
         """Yield the images of a second reading with their row; raise SourceError if it differs from the first."""
         index = -1
         for index, image in enumerate(images):
-            if index >= len(self) or self[index].name != image.name or self.size(index) != image.size:
+            known = index < len(self) and self[index].name == image.name
+            if not known or (self._sized and self.size(index) != image.size):
                 raise SourceError(f"{source} changed while it was read, at {image.where}; run again")
             yield index, image
         if index + 1 != len(self):
