@@ -34,6 +34,7 @@ from .folders.imagefolder import prepare_imagefolder
 from .folders.imagenet import SPLITS, prepare_imagenet
 from .folders.parquet import prepare_parquet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
+from .foreign.prepare import prepare_webdataset
 from .labelled.lists import ListOptions
 from .labels.imagenet import class_names, validation_labels, wnids
 from .roots.samples import list_samples
@@ -81,6 +82,7 @@ __all__ = [
     "prepare_imagenet",
     "prepare_parquet",
     "prepare_tiny_imagenet",
+    "prepare_webdataset",
     "read_document",
     "read_manifest",
     "read_shard_manifest",

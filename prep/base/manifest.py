@@ -132,11 +132,18 @@ class ShardManifest:
     metadata: bool = False
     """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
+    """{kind, such as "damaged" or "cmyk": images that ``encode`` left unchanged}."""
+    made_sequential: int = 0
+    """Progressive JPEGs that ``encode`` made sequential, coefficient for coefficient; 0 in manifests before 0.2."""
+    orientation_applied: dict[str, int] | None = None
+    """{"lossless" or "reencoded": images that were turned as their EXIF says}; None if EXIF was ignored."""
     place: Place | None = None
     """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
-    label_from: str = "cls"
-    """Where a sample's class stands: "cls", "txt", "folder" or "json:KEY"; see ``prep.shards.rules``."""
+    label_from: str | None = None
+    """Where a sample's class stands in shards of other tools: "cls", "txt", "folder" or "json:KEY".
+
+    None: its ``.cls`` holds the class index.
+    """
     image_extension: str | None = None
     """The extension of the member to take if samples hold several images."""
 

@@ -33,6 +33,7 @@ from ..sources.recognise import recognise
 from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
+from .resharding import samples_of_shards, shards_in
 
 LABELLED = ("train", "val")
 
@@ -85,11 +86,16 @@ def find_samples(
 def open_source(
     source: Path, splits: Sequence[str] | None, notice: Notice, skip: Path | None = None
 ) -> SampleSet | Unprepared:
-    """Return the samples of a prepared root, or a source that is recognised and checked; ``skip`` is the output."""
+    """Return the samples of a prepared root or of shards, or a source that is recognised and checked.
+
+    ``skip`` is the output.
+    """
     if not source.exists():
         raise SourceError(
             f"{source} does not exist; make it with: feedline prep, or give the folder of the ILSVRC2012 archives"
         )
+    if (directory := shards_in(source)) is not None:
+        return samples_of_shards(directory, splits)
     if (source / MANIFEST).is_file() or (source / PARTIAL).exists():
         return samples_of_root(source, read_manifest(source), splits)
     try:

@@ -67,9 +67,8 @@ def test_what_was_left_behind_the_manifest_is_removed_and_other_options_are_refu
     assert run([*command, *OPTIONS]) == 0
     manifest = json.loads((out / "manifest.json").read_bytes())
     lines = [f"{s['name']} {s['splits'][0]} {s['digest']}" for s in manifest["sources"]]
-    write_tree(
-        out, {".partial/job.json": json.dumps({"command": "prep imagefolder", "settings": {"sources": lines}}).encode()}
-    )
+    job = json.dumps({"command": "prep imagefolder", "settings": {"sources": lines}}).encode()
+    write_tree(out, {".partial/job.json": job})
     assert run([*command, *OPTIONS]) == 0 and not (out / ".partial").exists() and verify(out).ok
 
     unfinished = tmp_path / "unfinished"
