@@ -26,7 +26,9 @@ from rich.progress import (
 from rich.text import Text
 
 from ..prep import Progress
+from ..prep.base.names import printable, shortened
 
+CLASS_NAME = 60  # characters in a table
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
 
 
@@ -45,14 +47,14 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def printable(text: str) -> str:
-    """Return ``text`` with "?" for each unprintable character, such as those of an escape sequence."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def plain_cell(name: str) -> Text:
     """Return a table cell of a name from a foreign file: printable characters, no Rich markup."""
     return Text(printable(name))
+
+
+def class_cell(name: str) -> Text:
+    """Return a table cell of a class name, which may be a caption or a path of a thousand characters."""
+    return Text(shortened(printable(name), CLASS_NAME))
 
 
 class _Speed(ProgressColumn):

@@ -132,7 +132,11 @@ class ShardManifest:
     metadata: bool = False
     """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
+    """{kind, such as "damaged" or "cmyk": images that ``encode`` left unchanged}."""
+    made_sequential: int = 0
+    """Progressive JPEGs that ``encode`` made sequential, coefficient for coefficient; 0 in manifests before 0.2."""
+    orientation_applied: dict[str, int] | None = None
+    """{"lossless" or "reencoded": images that were turned as their EXIF says}; None if EXIF was ignored."""
     place: Place | None = None
     """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
     label_from: str | None = None

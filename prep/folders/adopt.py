@@ -17,7 +17,7 @@ from ..base.errors import SourceError
 from ..base.output import remove_partial, start_output
 from ..base.progress import Notice, Progress, counter
 from ..base.threads import raise_if_stopped, run_all
-from ..images.check import quick_problem
+from ..images.check import refusal
 from ..sources.agreement import units_of
 from ..sources.naming import WNID
 from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
@@ -96,8 +96,8 @@ def _check_unit(unit: Unit, report: Report, stop: threading.Event) -> Counts:
         for image in distinct(unit, reader):
             raise_if_stopped(stop)
             data = image.read(reader)
-            if problem := quick_problem(data):
-                raise SourceError(f"{image.where} {problem}; copy or download it again")
+            if problem := refusal(data):
+                raise SourceError(f"{image.where} {problem}")
             folder, _ = _place_in_root(unit, image)
             images, size = counts.get(folder, (0, 0))
             counts[folder] = images + 1, size + image.size

@@ -15,7 +15,7 @@ from ..base.manifest import MANIFEST, SHARDS, Manifest, Split
 from ..base.output import PARTIAL
 from ..base.progress import Progress, counter
 from ..base.threads import raise_if_stopped, run_all
-from ..images.check import quick_problem
+from ..images.check import refusal
 from ..images.files import image_files
 from ..labelled.images import LabelledSource
 from ..roots.lists import ListedImage, list_path, write_list
@@ -97,8 +97,8 @@ def _check(plan: Plan, members: Sequence[tuple[int, int]], count: Callable[[int]
             raise_if_stopped(stop)
             rows = plan.rows[source]
             image = SourceImage("", rows.size(row), rows.location(row), rows.where(row))
-            if problem := quick_problem(image.read(reader)):
-                raise SourceError(f"{image.where} {problem}; copy or download it again")
+            if problem := refusal(image.read(reader)):
+                raise SourceError(f"{image.where} {problem}")
             count(image.size)
 
 

@@ -29,7 +29,7 @@ from ..base.output import held_before
 from ..base.paths import below
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped, run_all
-from ..images.check import quick_problem
+from ..images.check import refusal
 from ..sources.parts import Counts, SourceImage, Unit, add_counts, distinct
 from ..sources.reader import Reader
 
@@ -303,8 +303,8 @@ def _merge(piece: Path, target: Path) -> None:
 
 def _read(unit: Unit, image: SourceImage, reader: Reader) -> bytes:
     data = image.read(reader)
-    if not unit.texts and (problem := quick_problem(data)):
-        raise SourceError(f"{image.where} {problem}; copy or download it again")
+    if not unit.texts and (problem := refusal(data)):
+        raise SourceError(f"{image.where} {problem}")
     return data
 
 

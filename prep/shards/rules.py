@@ -13,8 +13,9 @@ from typing import Any
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, ShardManifest
 from ..base.names import MAX_CLASS_ID, is_class_id
+from ..images.files import SUFFIXES
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm", "bmp", "gif", "tif", "tiff")
+IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 """The extensions of images, in lower case; of "input.jpg" the last part counts."""
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
 MAX_LABEL = 4096  # bytes of a .cls

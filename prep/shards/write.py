@@ -213,7 +213,14 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         quality=quality,
         metadata=spec.metadata,
         passed_through=dict(sorted(sum((Counter(entry.passed_through) for entry in written), Counter[str]()).items())),
+        made_sequential=sum(entry.made_sequential for entry in written),
+        orientation_applied=_turned(written) if spec.apply_orientation else None,
     )
+
+
+def _turned(written: Sequence[Written]) -> dict[str, int]:
+    counts = sum((Counter(entry.orientation_applied) for entry in written), Counter[str]())
+    return {change: counts[change] for change in ("lossless", "reencoded")}
 
 
 def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
@@ -257,6 +264,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         (held.dataset, held.classes) == (found.dataset, found.classes)
         and (held.order, held.seed, held.metadata) == (spec.order, spec.seed, spec.metadata)
         and (held.encode, held.short_side, held.quality) == (spec.encode, *_resizing(spec))
+        and (held.orientation_applied is not None) == spec.apply_orientation
         and {split: [(s.name, s.samples) for s in entry.shards] for split, entry in held.splits.items()} == asked
         and all(entry.per_class in ((), _per_class(found, split)) for split, entry in held.splits.items())
         and all(entry.columns == found.columns.get(split, ()) for split, entry in held.splits.items())

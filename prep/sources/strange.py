@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..images.files import SUFFIXES
 
 # Pieces of a cut archive: "x.tar.aa" (split), "x.zip.001" (7-Zip), "x.tar.part1", "x.z01" (zip).
 PIECE = re.compile(
@@ -19,7 +20,7 @@ UNFINISHED = re.compile(
     r"\.(?:tar|tgz|gz|zip|xz|bz2|zst|parquet)\.(?:crdownload|part|partial|aria2|download|opdownload|!qb|tmp)$", re.I
 )
 LABEL_SUFFIXES = (".cls", ".json", ".txt", ".index", ".id")
-SHARD_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+SHARD_IMAGES = SUFFIXES
 
 
 class ForeignError(SourceError):

@@ -49,9 +49,9 @@ STRANGERS = {
     "._n01440764_1.JPEG": "._*",
     ".ipynb_checkpoints/x.txt": ".ipynb_checkpoints/",
     "@eaDir/n01440764_1.JPEG/SYNOPHOTO_THUMB_M.jpg": "@eaDir/",
-    "scan.tif": ".tif",
+    "scan.eps": ".eps",
     "README": "no suffix",
-    "photo.webp": ".webp",
+    "photo.avif": ".avif",
     "desktop.ini": ".ini",
 }
 
@@ -74,12 +74,12 @@ def test_a_stranger_is_listed_and_left_alone(place: Path, capsys: Captured, name
 def test_strangers_are_counted_by_kind(place: Path, capsys: Captured) -> None:
     """Next to class folders too."""
     folder = min((place / "val").iterdir())
-    write_tree(folder, {"a.tif": b"x", "b.tif": b"x"})
+    write_tree(folder, {"a.eps": b"x", "b.eps": b"x"})
     write_tree(place / "train", {".DS_Store": b"x", "notes/one.txt": b"x"})
 
     code, said = adopt(place, capsys)
 
-    assert code == 0 and "left out: 4 files: 2 .tif, " in said
+    assert code == 0 and "left out: 4 files: 2 .eps, " in said
 
 
 def test_an_empty_class_folder_of_train_is_a_class(place: Path, tmp_path: Path, capsys: Captured) -> None:
