@@ -59,6 +59,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     say(fastest.sentence)
     say(f"training: {_accuracies(result)} after {EPOCHS} epochs of {IMAGE_SIZE} px; chance is {1 / CLASSES:.0%}")
     say(f"report: {report}")
+    say("next, your own images: feedline prep imagefolder FOLDER --out data --val-fraction 0.1")
     if as_json:
         echo_json(
             {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..base.errors import OutputError, SourceError
 from ..base.flush import FLUSH_EACH, Settling
-from ..images.check import quick_problem
+from ..images.check import refusal
 from ..sources.parts import Counts, SourceImage, Unit
 from ..sources.reader import Reader
 
@@ -41,8 +41,8 @@ class Target:
 def read_checked(unit: Unit, image: SourceImage, reader: Reader) -> bytes:
     """Return the bytes of a file. Raises SourceError for one that is no image, unless the unit holds texts."""
     data = image.read(reader)
-    if not unit.texts and (problem := quick_problem(data)):
-        raise SourceError(f"{image.where} {problem}; copy or download it again")
+    if not unit.texts and (problem := refusal(data)):
+        raise SourceError(f"{image.where} {problem}")
     return data
 
 

@@ -34,6 +34,7 @@ from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
 from .found import is_root
+from .resharding import samples_of_shards, shards_in
 
 LABELLED = ("train", "val")
 
@@ -97,11 +98,16 @@ def open_source(
     skip: Path | None = None,
     split_from: Mapping[str, str] | None = None,
 ) -> SampleSet | Unprepared:
-    """Return the samples of a prepared root, or a source that is recognised and checked; ``skip`` is the output."""
+    """Return the samples of a prepared root or of shards, or a source that is recognised and checked.
+
+    ``skip`` is the output.
+    """
     if not source.exists():
         raise SourceError(
             f"{source} does not exist; make it with: feedline prep, or give the folder of the ILSVRC2012 archives"
         )
+    if (directory := shards_in(source)) is not None:
+        return samples_of_shards(directory, splits)
     if (source / MANIFEST).is_file() or (source / PARTIAL).exists():
         if split_from:
             raise DatasetError(f"{source} is a prepared root, which states its splits; leave --split-from out")

@@ -283,11 +283,12 @@ def _why_unplaced(parent: str, base: str, split: str | None) -> str:
         return "images of test have official names (ILSVRC2012_test_00000001.JPEG), and this one has not; leave it out"
     if parent and not _names_no_class(parent):
         return (
-            f"its folder {parent!r} is no class; class folders are named by wnid, such as n01440764: rename the folder"
+            f"its folder {parent!r} is no class of ImageNet, whose folders are named by wnid, such as n01440764; for "
+            f"images of your own, run: feedline prep imagefolder FOLDER --out ROOT"
         )
     return (
-        "it lies in no class folder and has no official name, so its class is not known; "
-        "move it to a folder of its class, such as train/n01440764"
+        "it lies in no class folder and has no official name, so its class is not known; move it to a folder of its "
+        "class, such as train/n01440764, or, for images of your own, run: feedline prep imagefolder FOLDER --out ROOT"
     )
 
 

@@ -159,7 +159,10 @@ def _nothing_in_folder(
     if any(kind.endswith("of test") for kind in kinds):
         return SourceError(nothing_in(folder, "", reading))
     what = listed(kinds) if kinds else "no file"
-    return SourceError(f"{folder} holds nothing of ImageNet, but {what}; give the folder that holds the archives")
+    return SourceError(
+        f"{folder} holds nothing of ImageNet, but {what}; give the folder that holds the archives, or, for images of "
+        f"your own, run: feedline prep imagefolder {folder} --out ROOT"
+    )
 
 
 def _without_class_tars(

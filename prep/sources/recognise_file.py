@@ -127,10 +127,11 @@ def nothing_in(path: Path, first: str, reading: Reading) -> str:
     if not first:
         return f"{path} holds no file; copy or download it again"
     unpack = "tar xf" if path.suffix != ".zip" else "unzip"
-    hint = f"; unpack it and give the folder: {unpack} {path}" if first.lower().endswith(ARCHIVES) else ""
     if first.endswith("/"):
         return f"{path} holds folders only; copy or download it again"
-    hint = hint or "; give the archives of ImageNet, or the folder that holds them"
+    hint = f"; for images of your own, run: feedline prep imagefolder {path} --out ROOT"
+    if first.lower().endswith(ARCHIVES):
+        hint = f"; unpack it and give the folder: {unpack} {path}"
     return f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..images.files import SUFFIXES
 
 # Pieces of a cut archive: "x.tar.aa" (split), "x.zip.001" (7-Zip), "x.tar.part1", "x.z01" (zip).
 PIECE = re.compile(
@@ -19,7 +20,7 @@ UNFINISHED = re.compile(
     r"\.(?:tar|tgz|gz|zip|xz|bz2|zst|parquet)\.(?:crdownload|part|partial|aria2|download|opdownload|!qb|tmp)$", re.I
 )
 LABEL_SUFFIXES = (".cls", ".json", ".txt", ".index", ".id")
-SHARD_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+SHARD_IMAGES = SUFFIXES
 
 
 class ForeignError(SourceError):
@@ -99,8 +100,8 @@ def refuse_shards(path: Path, before: str, name: str) -> None:
     for image, label in ((one, other), (other, one)):
         if image.endswith(SHARD_IMAGES) and label.endswith(labels):
             raise ForeignError(
-                f"{path} is a WebDataset shard, which needs no preparing; index its folder with: "
-                f"feedline shard --index-only {path.parent}"
+                f"{path} is a WebDataset shard, which is used where it lies; prepare its folder with: "
+                f"feedline prep webdataset {path.parent} --out ROOT"
             )
 
 

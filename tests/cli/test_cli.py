@@ -158,6 +158,8 @@ BAD_INPUT = [
     (["report", "nowhere", "--out", "report.html"], 1, "nowhere"),
     (["prep", "synthetic", "a", "--classes", "0"], 1, "classes"),
     (["prep", "synthetic", "a", "--layout", "cifar"], 2, "'cifar' is not one of"),
+    (["prep", "synthetic", "a", "--formats", "png"], 1, "options of the layout imagefolder, got ilsvrc2012"),
+    (["prep", "synthetic", "a", "--layout", "imagefolder", "--formats", "jpg;png"], 1, "got jpg;png"),
     (["shard", ".", "--shard-size", "big"], 2, "'big' is not a size; write 256MB"),
     (["fly"], 2, "No such command 'fly'"),
     (["shard"], 2, "Missing argument 'SOURCE'"),
