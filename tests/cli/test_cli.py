@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from feedline import __version__
 from feedline.cli import options
 from feedline.cli.main import COMMANDS, cli, run
+from feedline.cli.prep import prep
 from feedline.prep import read_manifest, read_shard_manifest
 from feedline.train import MODELS
 from feedline.train.config import Precision, Stem
@@ -42,7 +43,7 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "prep synthetic", "prep imagenet", "prep tiny-imagenet"])
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"prep {name}" for name in prep.commands)])
 def test_every_command_has_help_and_stands_in_the_readme(command: str) -> None:
     """-h and --help say what it does, with an example, in 80 columns."""
     for flag in ("-h", "--help"):
