@@ -63,6 +63,10 @@ class EncodedSamples(Protocol):
         """Return the location of a sample, for messages."""
         ...
 
+    def key(self, index: int) -> str:
+        """Return the key of a sample."""
+        ...
+
     def close(self) -> None:
         """Release every file and mapping."""
         ...
@@ -89,6 +93,9 @@ class FolderSamples:
 
     def name(self, index: int) -> str:
         return str(self._paths[index])
+
+    def key(self, index: int) -> str:
+        return self._paths[index].stem
 
     def close(self) -> None:
         pass
@@ -150,9 +157,11 @@ class ShardSamples:
                 mapped.let_go()
 
     def name(self, index: int) -> str:
-        place = self._place.item(index)
-        key: bytes = self._rows["key"][place].item()
-        return f"{key.decode('ascii', 'replace')} in {self._paths[self._shard.item(place)]}"
+        return f"{self.key(index)} in {self._paths[self._shard.item(self._place.item(index))]}"
+
+    def key(self, index: int) -> str:
+        key: bytes = self._rows["key"][self._place.item(index)].item()
+        return key.decode("ascii", "replace")
 
     def close(self) -> None:
         # A mapping ends with the last array that views it.
