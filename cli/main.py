@@ -105,7 +105,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
 
 def _print_error(message: str) -> None:
     # A name from a hostile archive may contain escape sequences, or characters that the console cannot print. This
-    # repeats console.printable, because importing console loads Rich.
+    # repeats names.printable, because importing names loads pydantic.
     safe = "".join(character if character.isprintable() else "?" for character in message)
     encoding = sys.stderr.encoding or "ascii"
     click.echo("feedline: " + safe.encode(encoding, "replace").decode(encoding), err=True)

@@ -194,7 +194,11 @@ def test_foreign_and_damaged_archives_are_named(
     cases = {
         "cut.tar": (good[: len(good) * 2 // 3], "cut.tar is truncated|in cut.tar is truncated"),
         "empty.tar": (b"", "empty.tar is empty"),
-        "text.tar": (b"not a tar at all " * 100, "text.tar has no tar header at offset 0"),
+        "text.tar": (
+            b"not a tar at all " * 100,
+            r"text.tar is a text \('not a tar at all .*, and no archive; download it again",
+        ),
+        "noise.tar": (b"\1\2not a tar" * 100, "noise.tar has no tar header at offset 0"),
         "zeros.tar": (bytes(4_000_000), "zeros.tar has a hole"),
     }
     for name, (data, message) in cases.items():
