@@ -16,7 +16,7 @@ __all__ = ["prep"]
 
 @click.group()
 def prep() -> None:
-    """Make a data set root of images, or synthetic archives.
+    """Make a data set root of labelled images, or synthetic images.
 
     \b
     Example:

@@ -58,12 +58,7 @@ def listed_sources(
     rows = Rows()
     for path in lists:
         lookup = bind(named_images, files, path)
-        table = open_table(
-            path,
-            encoding=options.encoding,
-            delimiter=options.delimiter,
-            is_file=lambda text: bool(lookup(frozenset((text,)))),  # noqa: B023 - called at once
-        )
+        table = open_table(path, encoding=options.encoding, delimiter=options.delimiter, lookup=lookup)
         roles = roles_of(table, lookup, file=options.file_column, label=options.label_column, splits=names)
         rows.add(table, roles, names)
         notice(

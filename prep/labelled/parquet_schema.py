@@ -15,7 +15,8 @@ from ..base.errors import SourceError
 from ..base.names import is_class_id
 from ..roots.lists import FILE, LABEL
 from ..sources.naming import SplitNames
-from .roles import LABELS, SPLITS, free_names, listed_columns, plain_name, quoted
+from .column_names import LABELS, SPLITS, plain_name
+from .roles import free_names, listed_columns, quoted
 
 INDEX = "__index_level_"
 """The beginning of the names under which pandas stores the numbers of its rows."""

@@ -4,8 +4,7 @@ The name of a column says it, or that the first values name images that the sour
 guessed: the error shows the columns and the options.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,22 +12,13 @@ from typing import Any
 from ..base.errors import SourceError
 from ..images.files import is_image_name
 from ..sources.naming import SplitNames
+from .column_names import FILES, HUGGING_FACE, LABELS, SPLITS, Lookup, plain_name
 from .tables import Table
 
-FILES = frozenset(
-    ("filename", "file", "filepath", "path", "image", "img", "imageid", "imagefile", "imagename", "imagepath", "id")
-)
-LABELS = frozenset(("label", "class", "classname", "category", "categoryname", "target", "species", "breed"))
-SPLITS = ("split", "partition", "set", "subset")
 STRICT = frozenset(("split", "partition"))
 """These hold splits, whatever their values are; a "set" may be another thing."""
-HUGGING_FACE = "filename"
-NOT_LETTERS = re.compile(r"[\W_]+")
 FIRST = 5  # rows whose values are looked up among the images
 SHOWN = 20  # columns in a message
-
-Lookup = Callable[[frozenset[str]], frozenset[str]]
-"""Returns which of some values name an image of the sources."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +99,6 @@ def free_names(columns: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
             name += "_"
         names[column] = name
     return names
-
-
-def plain_name(name: str) -> str:
-    """Return the letters and digits of a column's name, by which known names are compared."""
-    return NOT_LETTERS.sub("", name).casefold()
 
 
 def _text(value: Any) -> str:

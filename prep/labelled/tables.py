@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TextIO, cast
 
 from ..base.errors import SourceError
 from ..images.files import is_image_name
+from .column_names import FILES, LABELS, Lookup, plain_name
 
 MAX_LINE = 16 * 1024 * 1024  # characters of a line, or of an object in an array
 MAX_COLUMNS = 1000
@@ -69,12 +70,12 @@ def open_table(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
-    is_file: Callable[[str], bool] = is_image_name,
+    lookup: Lookup = lambda values: frozenset(),
 ) -> Table:
     """Return the table of a list.
 
-    ``delimiter`` is one character, or a word of DELIMITERS. ``is_file`` returns whether a value of the first row names
-    an image; then the row is no header. Raises SourceError for a file that cannot be read or is no list.
+    ``delimiter`` is one character, or a word of DELIMITERS. If ``lookup`` finds that a value of the first row
+    names an image, the row is no header. Raises SourceError for a file that cannot be read or is no list.
     """
     encoding = _encoding(path, encoding)
     first = _first_character(path, encoding)
@@ -82,7 +83,7 @@ def open_table(
         return _json_table(path, lambda: _array(path, encoding))
     if first == "{":
         return _json_table(path, lambda: _json_lines(path, encoding))
-    return _csv_table(path, encoding, _delimiter(delimiter), is_file)
+    return _csv_table(path, encoding, _delimiter(delimiter), lookup)
 
 
 def _encoding(path: Path, encoding: str | None) -> str:
@@ -173,13 +174,13 @@ def _delimiter(text: str | None) -> str | None:
     return found
 
 
-def _csv_table(path: Path, encoding: str, delimiter: str | None, is_file: Callable[[str], bool]) -> Table:
+def _csv_table(path: Path, encoding: str, delimiter: str | None, lookup: Lookup) -> Table:
     delimiter = delimiter or _recognised(path, encoding)
     first = next(_records(path, encoding, delimiter), None)
     if first is None:
         raise SourceError(f"{path} holds only comments; write rows of file and label")
     _, cells = first
-    headed = not any(map(is_file, cells)) and delimiter != PATHS
+    headed = delimiter != PATHS and not _names_an_image(cells, lookup)
     columns = tuple(cell.strip() for cell in cells) if headed else tuple(map(str, range(1, len(cells) + 1)))
     if delimiter == PATHS:
         columns = PATH_COLUMNS
@@ -199,6 +200,15 @@ def _csv_table(path: Path, encoding: str, delimiter: str | None, is_file: Callab
             yield Row(number, line, dict(zip(columns, record, strict=True)))
 
     return Table(path, columns, rows, typed=False, headed=headed)
+
+
+def _names_an_image(cells: Sequence[str], lookup: Lookup) -> bool:
+    """Whether a value of the first row names an image, as far as possible by the values alone."""
+    if any(map(is_image_name, cells)):
+        return True
+    if any(plain_name(cell) in FILES | LABELS for cell in cells):
+        return False
+    return bool(lookup(frozenset(cells)))
 
 
 def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -8,12 +8,13 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from feedline.cli.main import run
-from feedline.prep import SyntheticSpec, write_synthetic
+from feedline.prep import SyntheticSpec, read_manifest, write_synthetic
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "docs" / "data.md"
@@ -121,8 +122,8 @@ def nothing(place: Path) -> None:
 SECTIONS: dict[str, Callable[[Path], None]] = {
     "A folder for each class": photos,
     "Folders that are split already": split_already,
-    "Use the folder where it lies": photos,
     "A zip or a tar": zipped,
+    "Use the folder where it lies": photos,
     "A list of labels": listed,
     "Hugging Face parquet files": parquet,
     "Shards that others made": shards,
@@ -146,6 +147,26 @@ def test_the_commands_of_a_section_work(
         assert run(shlex.split(command)[1:]) == 0, (command, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("section", ["Further values", "From Python"])
+def test_the_python_of_the_page_works(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader yields the captions of the list that the page shows, and the function prepares a folder."""
+    monkeypatch.chdir(tmp_path)
+    if section == "Further values":
+        listed(tmp_path)
+        (command,) = commands(sections()["A list of labels"])
+        assert run(shlex.split(command)[1:]) == 0
+    else:
+        photos(tmp_path)
+    code = re.search(r"^```python\n(.*?)^```", sections()[section], re.MULTILINE | re.DOTALL)
+    assert code
+    variables: dict[str, Any] = {}
+    exec(code[1], variables)
+    assert read_manifest(tmp_path / "data").splits["val"].images
+    if section == "Further values":
+        assert len(variables["batch"].columns["caption"]) == len(variables["batch"].labels)
+        assert all(isinstance(text, str) for text in variables["batch"].columns["caption"])
+
+
 def test_the_links_of_the_page_lead_somewhere() -> None:
     """Files exist, and headings too."""
     anchors = {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in sections()}
@@ -153,6 +174,125 @@ def test_the_links_of_the_page_lead_somewhere() -> None:
         file, _, anchor = target.partition("#")
         assert (PAGE.parent / file).exists(), target
         assert file or anchor in anchors, target
+
+
+def put(*paths: str) -> None:
+    """Write an image of its own to each path."""
+    for number, path in enumerate(paths):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(image(number))
+
+
+def write(path: str, text: str, encoding: str = "utf-8") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding=encoding)
+
+
+def pair(split: str = "") -> None:
+    put(f"photos/{split}cat/1.jpg", f"photos/{split}dog/2.jpg")
+
+
+def csv(text: str, encoding: str = "utf-8") -> None:
+    put("photos/1.jpg", "photos/2.jpg")
+    write("list.csv", text, encoding)
+
+
+def empty_split() -> None:
+    pair("train/")
+    Path("photos/val").mkdir()
+
+
+def both_splits() -> None:
+    pair("train/")
+    pair("val/")
+
+
+def alike() -> None:
+    pair("a/")
+    pair("b/")
+
+
+def finished() -> None:
+    put("others/cat/1.jpg")
+    assert run(["prep", "imagefolder", "others", "--out", "data"]) == 0
+    pair()
+
+
+def page_in_place_of_an_image() -> None:
+    pair()
+    write("photos/cat/3.jpg", "<!doctype html><html>log in</html>")
+
+
+def one_of_two_sources() -> None:
+    pair()
+    put("val/cat/3.jpg", "val/dog/4.jpg")
+
+
+def empty_class() -> None:
+    pair()
+    Path("photos/bird").mkdir()
+
+
+FOLDER, LIST = "photos", "photos --labels list.csv"
+HEAD = "file_name,label\n"
+MESSAGES: list[tuple[Callable[[], object], str]] = [
+    (lambda: put("photos/Cat/1.jpg", "photos/cat/1.jpg"), FOLDER),
+    (lambda: put("photos/1.jpg", "photos/2.jpg"), FOLDER),
+    (empty_split, FOLDER),
+    (lambda: put("photos/train/cat/1.jpg", "photos/hold/cat/2.jpg"), FOLDER),
+    (alike, FOLDER),
+    (both_splits, f"{FOLDER} --val-fraction 0.5"),
+    (pair, f"{FOLDER} --val-fraction 0.1"),
+    (one_of_two_sources, f"{FOLDER} val"),
+    (finished, FOLDER),
+    (pair, f"{FOLDER} --out photos/data"),
+    (page_in_place_of_an_image, FOLDER),
+    (lambda: csv("file_name,breed,species\n1.jpg,pug,dog\n2.jpg,siamese,cat\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n1.jpg,dog\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,dog\n3.jpg,dog\n"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,\n"), LIST),
+    (lambda: write("list.csv", '{"file_name": "1.jpg", "label": ["cat", "dog"]}\n') or put("photos/1.jpg"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,caf\N{LATIN SMALL LETTER E WITH ACUTE}\n2.jpg,tea\n", "cp1252"), LIST),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n2.jpg,dog,brown\n"), LIST),
+    (lambda: csv("file_name,label;caption\n1.jpg,cat;a\n2.jpg,dog;b\n"), LIST),
+    (lambda: shards(Path()), "shards"),
+]
+NOTES: list[tuple[Callable[[], object], str]] = [
+    (empty_class, FOLDER),
+    (lambda: put("photos/cat/1.jpg"), FOLDER),
+    (pair, FOLDER),
+    (lambda: put("photos/a/cat/1.jpg", "photos/a/dog/2.jpg", "photos/b/fish/3.jpg"), FOLDER),
+    (lambda: csv(f"{HEAD}1.jpg,cat\n"), LIST),
+]
+
+
+def rows(name: str) -> list[str]:
+    """The first cells of a table between comments."""
+    table = PAGE.read_text("utf-8").split(f"<!-- {name}: a test causes each of them -->")[1]
+    lines = table.split(f"<!-- {name} end -->")[0].strip().splitlines()[2:]
+    return [line.strip("| ").split(" | ")[0].strip("`") for line in lines]
+
+
+@pytest.mark.parametrize(("name", "code"), [("messages", 1), ("notes", 0)])
+def test_what_the_page_says_of_a_message_is_what_is_printed(
+    name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row is caused, and the words around its ellipses are printed in their order. A stop leaves no manifest."""
+    cases = MESSAGES if name == "messages" else NOTES
+    for number, (row, (build, arguments)) in enumerate(zip(rows(name), cases, strict=True)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        monkeypatch.chdir(place)
+        build()
+        manifests = sorted(place.rglob("manifest.json"))
+        out = [] if "--out" in arguments else ["--out", "data"]
+
+        assert run(["prep", "imagefolder", *arguments.split(), *out]) == code, row
+
+        said = capsys.readouterr().err
+        pattern = ".*".join(re.escape(part.strip()) for part in row.split("…"))
+        assert re.search(pattern, said, re.DOTALL), (row, said)
+        assert code == 0 or sorted(place.rglob("manifest.json")) == manifests
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
@@ -19,10 +20,9 @@ WNIDS_21K = ("n00005787", "n00006484", "n01443537")
 
 def images(kind: str = "JPEG") -> Iterator[bytes]:
     """Yield small images that all differ."""
-    number = 0
-    while True:
-        number += 1
-        yield encode(Image.new("RGB", (16, 12), (number % 256, number // 256, 90)), kind)
+    for number in count(1):
+        image = Image.new("RGB", (16, 12), (number % 256, number // 256, 90))
+        yield encode(image, kind, **({"comment": str(number)} if kind == "JPEG" else {}))
 
 
 def oxford_pets(place: Path) -> Path:

@@ -77,7 +77,7 @@ def test_a_list_without_a_header_and_one_with_comments(tmp_path: Path) -> None:
     table = open_table(path)
     assert not table.headed and table.columns == ("1", "2")
     assert [row.line for row in table.rows()] == [3, 4]
-    table = open_table(write(tmp_path, "a,cat\nb,dog\n"), is_file={"a", "b"}.__contains__)
+    table = open_table(write(tmp_path, "a,cat\nb,dog\n"), lookup=frozenset("ab").intersection)
     assert not table.headed and next(table.rows()).values == {"1": "a", "2": "cat"}
 
 
