@@ -69,7 +69,7 @@ def imagefolder(
     \b
     Example:
       feedline prep imagefolder photos --out data --val-fraction 0.1
-      feedline prep imagefolder photos --out photos --val-fraction 0.1     copies nothing
+      feedline prep imagefolder photos --out photos --val-fraction 0.1  # copies nothing
       feedline prep imagefolder train.zip val.zip --out data
       feedline prep imagefolder animals --out data --class-depth path
       feedline prep imagefolder images --out data --labels labels.csv
