@@ -66,7 +66,7 @@ def test_from_foreign_shards_to_a_trained_model(shards: Path, tmp_path: Path) ->
         ["verify", data, "--decode"],
         ["doctor", data],
         ["bench", data, "--out", str(tmp_path / "b"), "--workers", "0", "--cache", "warm", *short],
-        ["diagnose", data, "--step-ms", "50", *short[:2], *short[4:]],
+        ["diagnose", data, "--step-ms", "50", "--loader", "threaded", "--workers", "0", *short],
         ["train", data, "--out", out, *train],
         ["train", data, "--out", str(tmp_path / "web"), "--loader", "webdataset", *train],
         ["evaluate", checkpoints[0], data, "--device", "cpu", "--workers", "0"],
