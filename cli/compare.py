@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Column, Table
+from rich.text import Text
 
 from ..prep import to_json
-from .console import echo_json, plain_cell, progress_bars, say, stderr_console
+from .console import class_cell, echo_json, plain_cell, progress_bars, say, stderr_console
 from .options import AT_LEAST_1, evaluate_config, evaluation_options, json_option
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def compare(a: Path, b: Path, root: Path, out: Path, limit: int, as_json: bool, 
 def _show(found: "Comparison") -> None:
     table = Table(Column("file", overflow="fold"), "truth", "a predicts", "b predicts", "gap")
     for listed in found.listed:
-        names = (listed.file, listed.truth.name, _cell(listed.a), _cell(listed.b))
-        table.add_row(*map(plain_cell, names), f"{listed.gap:+.1%}")
+        predictions = _cell(listed.a), _cell(listed.b)
+        table.add_row(plain_cell(listed.file), class_cell(listed.truth.name), *predictions, f"{listed.gap:+.1%}")
     if found.listed:
         stderr_console().print(table)
     say(
@@ -57,5 +58,5 @@ def _show(found: "Comparison") -> None:
     )
 
 
-def _cell(answer: "Prediction") -> str:
-    return f"{answer.label.name} {answer.probability:.1%}"
+def _cell(answer: "Prediction") -> Text:
+    return class_cell(answer.label.name).append(f" {answer.probability:.1%}")

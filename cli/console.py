@@ -26,13 +26,15 @@ from rich.progress import (
 from rich.text import Text
 
 from ..prep import Progress
+from ..prep.base.names import printable, shortened
 
+CLASS_NAME = 60  # characters in a table
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
 
 
 def say(message: str) -> None:
-    """Print a message on stderr."""
-    click.echo(message, err=True)
+    """Print a message on stderr; names in it may hold escape sequences, which a terminal would obey."""
+    click.echo("\n".join(map(printable, message.split("\n"))), err=True)
 
 
 def echo_json(value: object) -> None:
@@ -45,14 +47,14 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def printable(text: str) -> str:
-    """Return ``text`` with "?" for each unprintable character, such as those of an escape sequence."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def plain_cell(name: str) -> Text:
     """Return a table cell of a name from a foreign file: printable characters, no Rich markup."""
     return Text(printable(name))
+
+
+def class_cell(name: str) -> Text:
+    """Return a table cell of a class name, which may be a caption or a path of a thousand characters."""
+    return Text(shortened(printable(name), CLASS_NAME))
 
 
 class _Speed(ProgressColumn):

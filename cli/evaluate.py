@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from ..prep import to_json
-from .console import echo_json, plain_cell, progress_bars, say, stderr_console
+from .console import class_cell, echo_json, progress_bars, say, stderr_console
 from .options import evaluate_config, evaluation_options, json_option
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def _show(found: "Evaluation") -> None:
     table = Table("", "top-1", "images", title=f"classes of {found.split} with the lowest top-1")
     scored = [(entry.top1, entry) for entry in found.classes if entry.top1 is not None]
     for top1, entry in sorted(scored, key=lambda pair: pair[0])[:WORST_CLASSES]:
-        table.add_row(plain_cell(entry.name), f"{top1:.1%}", str(entry.images))
+        table.add_row(class_cell(entry.name), f"{top1:.1%}", str(entry.images))
     console.print(table)
     pairs = Table("truth", "prediction", "images", "of the class", title="worst confusions")
     for pair in found.confusions:
-        names = plain_cell(pair.truth.name), plain_cell(pair.taken_for.name)
+        names = class_cell(pair.truth.name), class_cell(pair.taken_for.name)
         pairs.add_row(*names, str(pair.images), f"{pair.share:.1%}")
     if found.confusions:
         console.print(pairs)

@@ -76,8 +76,8 @@ class Size(click.ParamType[int]):
     "--split-from",
     multiple=True,
     metavar="NAME=SPLIT",
-    help="With --index-only: the split of shards whose names state none. NAME is their folder, or their name without "
-    "the number; repeatable.",
+    help="The split (train, val or test) of a folder or archive whose name does not say it; with --index-only, of "
+    "shards: NAME is their folder, or their name without the number. May be repeated.",
 )
 @seed_option
 @click.option(
@@ -108,13 +108,15 @@ def shard(
 ) -> None:
     """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
 
-    That is an archive, a folder of archives, a folder of images, Kaggle's zip, parquet files or Tiny-ImageNet.
+    Prepare your own images first: feedline prep imagefolder. The sources that need no root are ImageNet's: an
+    archive, a folder of archives or images, Kaggle's zip, parquet files, or Tiny-ImageNet.
 
     \b
     Example:
       feedline shard data
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards
+      feedline shard folders --out wds --split-from a=train --split-from b=val
       feedline shard --index-only data/shards
       feedline shard --index-only wds --split-from a=train --split-from b=val
     """
@@ -130,14 +132,13 @@ def shard(
         with progress_bars() as progress:
             manifest = index_shards(source, split_from=named, workers=workers, progress=progress, notice=say)
     else:
-        if split_from:
-            raise click.UsageError("--split-from needs --index-only; leave it out")
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
                 source,
                 _spec(**settings),
                 out=out,
+                split_from=_splits_by_name(split_from),
                 workers=workers,
                 engine=engine,
                 progress=progress,

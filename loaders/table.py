@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +13,7 @@ import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
-from ..prep.base.manifest import refuse_shards
+from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
 from .support.encoded import EncodedImage, EncodedSamples
@@ -115,6 +115,7 @@ def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None =
     missing, DatasetError for a root that it cannot read.
     """
     factory = _factory(name)
+    spec = replace(spec, root=spec.root.absolute())  # a caller may change the working directory while it iterates
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
         raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; use --device cpu")
     _require_honoured(name, spec)
@@ -182,7 +183,7 @@ def readable_loaders(root: Path) -> list[str]:
         indexed = f"if {tars} holds shards, index them: feedline shard --index-only {tars}; otherwise " if tars else ""
         raise DatasetError(
             f"{root} holds neither finished class folders nor finished shards; {indexed}"
-            f"make it with: feedline prep imagenet ARCHIVES --out {root}"
+            f"make it with: {MAKE.format(root=root)}"
         )
     return names
 

@@ -138,7 +138,7 @@ def space(facts: MachineFacts) -> Finding | None:
     if free is None:
         return None
     found = f"{_size(free)} free in {path}"
-    mend = "feedline prep imagenet ARCHIVES --out FOLDER_ON_ANOTHER_DISK"
+    mend = "feedline prep imagefolder FOLDER --out FOLDER_ON_ANOTHER_DISK"
     if free < NO_SPACE:
         consequence = "no data set, checkpoint or report can be written"
         return Finding(subject="space", level="problem", found=found, consequence=consequence, mend=mend)

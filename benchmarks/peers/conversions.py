@@ -72,8 +72,8 @@ def images_of(root: Path, split: str) -> Sequence[Sample]:
     """Return the split's images by sample index. Raises MeasurementError if there are no class folders."""
     if not (root / MANIFEST).is_file():
         raise MeasurementError(
-            f"{root} has no class folders, which peers read or convert; "
-            f"make them with: feedline prep imagenet ARCHIVES --out {root}"
+            f"{root} has no image files, which peers read or convert; make them with: "
+            f"feedline prep imagefolder FOLDER --out {root}, or feedline prep imagenet ARCHIVES --out {root}"
         )
     return find_samples(root, [split]).splits[split]
 

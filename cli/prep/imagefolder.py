@@ -33,6 +33,18 @@ def _depth(ctx: click.Context, param: click.Parameter, text: str | None) -> int 
     metavar="N|path",
     help="Folders that make a class: the first N, or all of the path. The default is the first.",
 )
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A list of the images with their classes: CSV, TSV, JSON lines or a JSON array; may be repeated.",
+)
+@click.option("--file-column", metavar="C", help="The column of a list that names the image.")
+@click.option("--label-column", metavar="C", help="The column of a list that names the class.")
+@click.option("--delimiter", metavar="D", help="Between the values of a list: a character, comma, tab, pipe or space.")
+@click.option("--encoding", metavar="NAME", help="The encoding of a list that is not UTF-8, such as cp1252.")
+@click.option("--skip-missing", is_flag=True, help="Leave out the rows of a list whose image is missing.")
 @SPLIT_FROM
 @THREADS
 @json_option
@@ -42,23 +54,30 @@ def imagefolder(
     val_fraction: float | None,
     seed: int,
     class_depth: int | None,
+    labels: tuple[Path, ...],
+    file_column: str | None,
+    label_column: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    skip_missing: bool,
     split_from: dict[str, str],
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make a data set of your own images: a folder, zip or tar of class folders.
+    """Make a data set of your own images: a folder, zip or tar, with class folders or a list.
 
     \b
     Example:
       feedline prep imagefolder photos --out data --val-fraction 0.1
-      feedline prep imagefolder photos --out photos --val-fraction 0.1     copies nothing
+      feedline prep imagefolder photos --out photos          copies nothing
       feedline prep imagefolder train.zip val.zip --out data
       feedline prep imagefolder animals --out data --class-depth path
+      feedline prep imagefolder images --out data --labels labels.csv
 
-    A class is the first folder below train, val or test, or below SOURCE if there are no splits. An interrupted run
-    continues when the same command runs again.
+    A class is the first folder below train, val or test, or below SOURCE if there are no splits. With --labels a list
+    says the classes, and its other columns are kept. An interrupted run continues when the same command runs again.
     """
-    from ...prep import prepare_imagefolder
+    from ...prep import ListOptions, prepare_imagefolder
 
     hint(out)
     with progress_bars() as progress:
@@ -69,6 +88,14 @@ def imagefolder(
             seed=seed,
             class_depth=class_depth,
             split_from=split_from,
+            labels=labels,
+            list_options=ListOptions(
+                file_column=file_column,
+                label_column=label_column,
+                delimiter=delimiter,
+                encoding=encoding,
+                skip_missing=skip_missing,
+            ),
             workers=workers,
             progress=progress,
             notice=say,

@@ -49,7 +49,8 @@ def report(out: Path, as_json: bool) -> None:
 
     manifest = read_manifest(out)
     for name, split in manifest.splits.items():
-        say(f"{out / name}: {split.images} images, {split.bytes / 1e6:.1f} MB")
+        place = f"{name}.jsonl" if split.listed else split.folder or name
+        say(f"{out / place}: {split.images} images, {split.bytes / 1e6:.1f} MB")
     say(f"{len(manifest.classes)} classes; next: feedline shard {out}")
     if as_json:
         splits = {

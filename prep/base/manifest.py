@@ -20,6 +20,8 @@ from .names import ClassId, PathBelow, Place, PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
+MAKE = "feedline prep imagefolder FOLDER --out {root} (ImageNet: feedline prep imagenet ARCHIVES --out {root})"
+"""The commands that make a root."""
 
 Order = Literal["shuffled", "sequential", "two-level"]
 Encode = Literal["copy", "restart", "resize"]
@@ -149,7 +151,13 @@ class ShardManifest:
 def read_manifest(root: Path) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
     refuse_shards(root)
-    _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
+    above = root.absolute().parent
+    if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
+        raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")
+    command = MAKE.format(root=root)
+    if root.is_dir() and not (root / ".partial").exists():
+        command = f"feedline prep imagefolder {root} --out {root}, which copies nothing, if {root} holds class folders"
+    _require(root, "no finished data set", command)
     return read_document(root / MANIFEST, Manifest)
 
 
@@ -197,4 +205,4 @@ def _require(directory: Path, problem: str, command: str) -> None:
             f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
             f"feedline shard --index-only {directory}; otherwise run: {command}"
         )
-    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")
+    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run: {command}")

@@ -21,6 +21,23 @@ UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 
+JOINERS = "\u200c\u200d"  # within words of Persian and Indic scripts, and within emoji
+
+
+def printable(text: str) -> str:
+    """Return a text of a user or a foreign file for one line of output: "?" for each character that cannot be shown.
+
+    Those are control characters, such as of an escape sequence, marks that turn the direction of the text around them,
+    and bytes of file names that are not UTF-8.
+    """
+    return "".join(character if character.isprintable() or character in JOINERS else "?" for character in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most ``length`` characters, with an ellipsis at the end of one that was cut."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def is_plain_name(name: object) -> bool:
     """Return whether a value is a plain file name on every system.
 

@@ -79,7 +79,7 @@ def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> t
     except DatasetError as error:
         raise DatasetError(
             f"{path} is no shard of feedline ({str(error).partition(';')[0]}); an archive is checked when it is "
-            f"prepared: feedline prep imagenet {path} --out ROOT"
+            f"prepared: feedline prep imagefolder {path} --out ROOT, or feedline prep imagenet {path} --out ROOT"
         ) from error
     except SourceError:
         pass  # a damaged tar is a result of the check

@@ -20,10 +20,13 @@ from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
-from ..roots.samples import class_folder
+from ..roots.lists import list_path
+from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards
+from .lists import OWN, read_lists, unlisted
 from .shards import CheckResult, verify_shard, verify_shards
 
+CHUNK = 256  # listed images that one task checks
 HIDDEN = (".", "@", "$", "__")  # of folders that systems and programs make: .ipynb_checkpoints, @eaDir, __MACOSX
 
 
@@ -85,20 +88,27 @@ def _with_stale(found: Verification, stale: str | None) -> Verification:
 def _verify_root(root: Path, manifest: Manifest, decode: bool, workers: int, progress: Progress) -> Verification:
     count = counter(progress, "verify, images", sum(split.images for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], CheckResult]] = []
+    lists = read_lists(root, manifest)
     for name, split in manifest.splits.items():
-        if split.per_class:
+        if split.listed:
+            files = [(root / path, label) for path, label in lists.files[name]]
+            for first in range(0, len(files), CHUNK):
+                tasks.append(bind(_check_files, name, files[first : first + CHUNK], decode, count))
+        elif split.per_class:
             for label, entry in enumerate(manifest.classes):
                 folder, expected = class_folder(root, name, split, entry), split.per_class[label]
                 tasks.append(bind(_check_folder, name, label, folder, expected, decode, count))
         else:
-            tasks.append(bind(_check_folder, name, -1, root / name, split.images, decode, count))
+            tasks.append(bind(_check_folder, name, -1, split_folder(root, name, split), split.images, decode, count))
     with warnings.catch_warnings():
         # Pillow warns about broken EXIF, which does not change pixels. Warning filters apply to all threads.
         warnings.simplefilter("ignore", UserWarning)
         found = run_all(tasks, workers)
     unknown = [_unknown_entries(root, name, manifest) for name in manifest.splits]
+    if any(split.listed for split in manifest.splits.values()):
+        unknown.append(([], unlisted(root, manifest, lists.named)))
     found += [CheckResult("", frozenset(), 0, (), strangers=tuple(notes)) for _, notes in unknown]
-    problems = [problem for held, _ in unknown for problem in held]
+    problems = [*lists.problems, *(problem for held, _ in unknown for problem in held)]
     problems += [problem for name, split in manifest.splits.items() for problem in _changed_bytes(name, split, found)]
     return _summary(found, manifest.splits, problems)
 
@@ -111,14 +121,19 @@ def _unknown_entries(root: Path, split: str, manifest: Manifest) -> tuple[list[s
     """
     problems: list[str] = []
     notes: list[str] = []
-    if not manifest.splits[split].per_class or not (root / split).is_dir():
+    held = manifest.splits[split]
+    folder = split_folder(root, split, held)
+    if not held.per_class or held.listed or not folder.is_dir():
         return problems, notes
-    known = {entry.id for entry in manifest.classes}
-    for path in sorted(path for path in (root / split).iterdir() if path.name not in known):
+    known = {(entry.folder or entry.id).partition("/")[0] for entry in manifest.classes}
+    if folder == root:  # which also holds what feedline writes, and other splits
+        known |= OWN | {list_path(root, name).name for name in manifest.splits}
+        known |= {(held.folder or name).partition("/")[0] for name, held in manifest.splits.items()}
+    for path in sorted(path for path in folder.iterdir() if path.name not in known):
         if path.is_dir() and not path.name.startswith(HIDDEN) and image_files(path):
             problems.append(
                 f"{path} is not a class of the manifest, and its images are no samples; "
-                f"move it out of {root / split}, or prepare the root again to take it"
+                f"move it out of {folder}, or prepare the root again to take it"
             )
         else:
             notes.append(_stranger(path))
@@ -148,26 +163,39 @@ def _check_folder(
     stop: threading.Event,
 ) -> CheckResult:
     entries, others = divided(folder)
-    files = [Path(entry.path) for entry in entries]
+    problems = [] if len(entries) == expected else [f"{folder} has {len(entries)} images, the manifest says {expected}"]
+    found = _check_files(split, [(Path(entry.path), label) for entry in entries], decode, count, stop)
     strangers = tuple(_stranger(Path(entry.path)) for entry in others)
-    problems = [] if len(files) == expected else [f"{folder} has {len(files)} images, the manifest says {expected}"]
+    return replace(found, problems=(*problems, *found.problems), strangers=strangers)
+
+
+def _check_files(
+    split: str,
+    files: Sequence[tuple[Path, int]],
+    decode: bool,
+    count: Callable[[int], None],
+    stop: threading.Event,
+) -> CheckResult:
+    """Check some images, each with its class index, -1 without a label."""
+    problems: list[str] = []
     odd: list[str] = []
-    size = 0
-    for file in files:
+    classes: set[int] = set()
+    images = size = 0
+    for file, label in files:
         raise_if_stopped(stop)
         try:
             data = file.read_bytes()
-        except OSError as error:
-            problems.append(f"{file} cannot be read: {error.strerror}")
+        except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair is no name of a file
+            problems.append(f"{file} cannot be read: {getattr(error, 'strerror', error)}")
             continue
-        size += len(data)
+        images, size = images + 1, size + len(data)
+        classes.update([label] if label >= 0 else [])
         problem = image_problem(data, decode)
         if problem:
             problems.append(f"{file} {problem}")
         odd += odd_notes(data, file.name, str(file))
         count(1)
-    classes = frozenset([label] if files and label >= 0 else [])
-    return CheckResult(split, classes, len(files), tuple(problems), size, tuple(odd), strangers)
+    return CheckResult(split, frozenset(classes), images, tuple(problems), size, tuple(odd))
 
 
 def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:

@@ -214,7 +214,8 @@ def _all_classes(out: Path, plan: Plan, before: Manifest | None) -> tuple[str, .
     if before is None:
         return plan.classes
     old = tuple(entry.id for entry in before.classes)
-    if set(plan.classes) <= set(old) and (not plan.numbered or plan.classes == old):
+    new = set(plan.classes)
+    if new <= set(old) and (not plan.numbered or plan.classes == tuple(filter(new.__contains__, old))):
         return old
     if plan.numbered or old != tuple(sorted(old)):
         raise OutputError(
@@ -311,7 +312,8 @@ def _report(sources: Sequence[LabelledSource], notice: Notice) -> None:
         for note in source.notes:
             notice(note)
         if source.left_out:
-            notice(f"{source.path}: left out: {', '.join(source.left_out)}")
+            files = sum(int(kind.partition(" ")[0]) for kind in source.left_out)
+            notice(f"{source.path}: left out: {files} file{'s' * (files != 1)}: {', '.join(source.left_out)}")
 
 
 def _report_plan(plan: Plan, notice: Notice) -> None:

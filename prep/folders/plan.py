@@ -125,7 +125,7 @@ def _list(plan: Plan, request: LabelledRequest, progress: Progress) -> None:
     labels: dict[str, int] = {}
     found: dict[tuple[str, str], dict[int, array[int]]] = {}
     for number, source in enumerate(plan.sources):
-        rows = plan._files.enter_context(Rows())  # pyright: ignore[reportPrivateUsage]
+        rows = plan._files.enter_context(Rows(source.path, sized=source.sized))  # pyright: ignore[reportPrivateUsage]
         plan.rows.append(rows)
         with Reader(buffered=True) as reader:
             for image in (source.listing or source.images)(reader):

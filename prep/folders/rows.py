@@ -13,7 +13,7 @@ from ..sources.parts import check_size
 from ..sources.reader import Location
 
 IN_MEMORY = 64 * 1024 * 1024  # bytes of columns; more go to a temporary file
-FILE, MEMBER, ZIPPED = range(3)
+FILE, MEMBER, ZIPPED, STREAMED = range(4)
 
 
 class Row(NamedTuple):
@@ -27,7 +27,9 @@ class Row(NamedTuple):
 class Rows:
     """The images of one source in its order, with their places and columns."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path, *, sized: bool = True) -> None:
+        self._source = source
+        self._sized = sized  # whether the sizes are of each image, and no mean
         self._names, self._ends = bytearray(), array("Q", [0])
         self._cuts, self._sizes = array("I"), array("Q")
         self._places: list[Path] = []
@@ -61,7 +63,7 @@ class Rows:
         self._column_ends.append(self._columns.tell())
 
     def _add_place(self, image: LabelledImage) -> None:
-        place, within, zipped = (Path(), 0, False) if isinstance(image.data, bytes) else image.data
+        place, within, zipped = (self._source, 0, False) if isinstance(image.data, bytes) else image.data
         number = self._numbers.get(place)
         if number is None:
             number = self._numbers[place] = len(self._places)
@@ -72,7 +74,7 @@ class Rows:
                 self._within[len(self._kind)] = within
             within, kind = 0, FILE
         else:
-            kind = ZIPPED if zipped else MEMBER
+            kind = STREAMED if isinstance(image.data, bytes) else ZIPPED if zipped else MEMBER
         self._kind.append(kind)
         self._offset.append(within)
 
@@ -96,7 +98,7 @@ class Rows:
         place, kind, name = self._places[self._place[index]], self._kind[index], self[index].name
         if kind == FILE:
             return str(self.location(index).path)
-        return f"{name} in {place}" if kind == ZIPPED else f"{name} at offset {self._offset[index]} of {place}"
+        return f"{name} at offset {self._offset[index]} of {place}" if kind == MEMBER else f"{name} in {place}"
 
     def columns(self, index: int) -> Mapping[str, Any]:
         """Return the further values of an image."""
@@ -110,7 +112,8 @@ class Rows:
         """Yield the images of a second reading with their row; raise SourceError if it differs from the first."""
         index = -1
         for index, image in enumerate(images):
-            if index >= len(self) or self[index].name != image.name or self.size(index) != image.size:
+            known = index < len(self) and self[index].name == image.name
+            if not known or (self._sized and self.size(index) != image.size):
                 raise SourceError(f"{source} changed while it was read, at {image.where}; run again")
             yield index, image
         if index + 1 != len(self):

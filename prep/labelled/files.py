@@ -14,8 +14,8 @@ from ..base.errors import SourceError
 from ..base.manifest import MANIFEST, SHARDS, is_shard_set
 from ..base.names import is_path_below
 from ..base.output import PARTIAL
-from ..images.files import is_image_name
-from ..sources.naming import SplitNames, kind_of
+from ..images.files import SUFFIXES, is_image_name
+from ..sources.naming import SPLITS, SplitNames, kind_of
 from ..sources.parquet import PARQUET
 from ..sources.parts import MAX_IMAGE
 from ..sources.reader import Location
@@ -71,6 +71,8 @@ class Files:
         """Return where an image lies, for messages."""
         if self.path.is_dir():
             return f"{self.path}{os.sep}{name.replace('/', os.sep)}"
+        if self.location(name, position).zipped:
+            return f"{name} in {self.path}"
         return f"{name} at offset {position} of {self.path}"
 
     def subfolders(self, folder: str) -> set[str]:
@@ -120,11 +122,15 @@ def _folder(path: Path, splits: SplitNames, skip: Path | None) -> Files:
         if is_image_name(entry.name):
             files.add(below, 0, entry.stat().st_size)
         else:
-            files.left_out[kind_of(below)] += 1
+            files.left_out[_kind(below)] += 1
             if entry.name.lower().endswith(ARCHIVES):
                 archives.append(Path(entry.path))
     if not len(files):
         _refuse_empty(path, files, archives)
+    if in_place and _is_root(path):  # what feedline itself wrote there
+        own = [MANIFEST, *(f"{split}.jsonl" for split in SPLITS)]
+        for name in (name for name in own if (path / name).is_file()):
+            files.left_out[kind_of(name)] -= 1
     places: dict[str, Path] = {}
 
     def location(name: str, position: int) -> Location:
@@ -217,7 +223,7 @@ def _add(files: Files, name: str, position: int, size: int, is_folder: bool) -> 
     elif kind is None and is_image_name(_base(name)):
         files.add(name, position, size)
     else:
-        files.left_out[kind or kind_of(name)] += 1
+        files.left_out[kind or _kind(name)] += 1
         if kind is None and "/" in name:
             files.others.add(name.rpartition("/")[0])
 
@@ -230,6 +236,12 @@ def _plain(name: str) -> str:
 
 def _base(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _kind(name: str) -> str:
+    """Return the kind as which a file is counted that is no image of the data."""
+    kind = kind_of(name)
+    return f"hidden {kind}" if _base(name).startswith(".") and kind.startswith(SUFFIXES) else kind
 
 
 def _kind_left_out(name: str) -> str | None:

@@ -91,7 +91,7 @@ class SampleReader:
             file = self._lines.open(place)
             file.seek(int(start))
             row = parse_object(file.readline(MAX_LINE + 1), f"the line at offset {start}")
-            if SHARD_KEY not in row and row.get(FILE, sample.name) != sample.name:
+            if SHARD_KEY not in row and not str(row.get(FILE, sample.name)).endswith(sample.name):
                 raise ValueError("the file has changed")
         except (OSError, ValueError) as error:
             raise DatasetError(
@@ -153,7 +153,8 @@ def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
 def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
     samples: list[Sample] = []
-    path, has_columns = list_path(root, split), bool(manifest.splits[split].columns)
+    held = manifest.splits[split]
+    path, has_columns = list_path(root, split), bool(held.columns)
     for start, image in located_images(path):
         name, label = image.file_name, labels.get(image.label)
         if label is None:
@@ -163,12 +164,12 @@ def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
             )
         try:
             size = (root / name).stat().st_size
-        except OSError as error:
-            raise DatasetError(
-                f"cannot read {root / name} of {path}: {error.strerror}; run: feedline verify {root}"
-            ) from error
+        except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair, which only Windows can look for
+            reason = error.strerror if isinstance(error, OSError) else "no file here can have this name"
+            raise DatasetError(f"cannot read {root / name} of {path}: {reason}; run: feedline verify {root}") from error
         line = Location(path, start) if has_columns else None
-        samples.append(Sample(name, label, size, Location(root, name), line=line))
+        own = name if held.listed else name.rpartition("/")[2]
+        samples.append(Sample(own, label, size, Location(root, name), line=line))
     return samples
 
 

@@ -1,8 +1,9 @@
 """The keys of samples in a shard: the stems of the files' names, or a safe and unique form of them.
 
 Readers cut a member's name at its first dot, split lists at spaces, skip a leading ``__``, and group by key. So a stem
-with other characters is escaped byte by byte as in an address (``%20``), one that several samples share gets its class
-in front (``<class>_<stem>``), and one that is too long, or is still not unique, ends with a checksum of class and name.
+with other characters is escaped byte by byte as in an address (``%20``). One that several samples share gets its class
+in front (``<class>_<stem>``), or the folders of an image that a list names (``photos_2021_<stem>``). One that is too
+long, or is still not unique, ends with a checksum of class and name.
 The keys depend on nothing but the names, and a set whose stems are all fit keeps them. The sample's ``.json`` has the
 file's own name.
 """
@@ -62,11 +63,12 @@ def escaped(stem: str) -> str:
 
 
 def _escaped_character(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+    return "".join(f"%{byte:02X}" for byte in _bytes_of(match[0]))
 
 
 def _longer(sample: Sample, stem: str, shared: bool, classes: Sequence[ClassEntry]) -> str:
-    key = f"{escaped(classes[sample.label].id)}_{stem}" if shared else stem
+    folders = sample.name.rpartition("/")[0] or classes[sample.label].id
+    key = escaped(f"{escaped(folders.replace('/', '_'))}_{stem}") if shared else stem
     return key if _fits(key) else _shortened(key, _digest(sample, classes))
 
 
@@ -75,8 +77,15 @@ def _shortened(key: str, digest: str) -> str:
 
 
 def _digest(sample: Sample, classes: Sequence[ClassEntry]) -> str:
-    name = f"{classes[sample.label].id}/{sample.name}".encode("utf-8", "surrogateescape")
+    name = _bytes_of(f"{classes[sample.label].id}/{sample.name}")
     return hashlib.sha256(name).hexdigest()[:DIGEST]
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair, which names on Windows can hold
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _fits(key: str) -> bool:

@@ -8,11 +8,13 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from pydantic import AliasChoices, Field
 from torch import nn
 
 from ...loaders import Batch, LoaderSpec
@@ -69,7 +71,8 @@ class Predictions:
 class ClassAccuracy:
     """The accuracy on the images of one class."""
 
-    id: str
+    id: Annotated[str, Field(validation_alias=AliasChoices("id", "wnid"))]
+    """Its id in the manifest. Records before 0.2 call it ``wnid``."""
     name: str
     images: int
     top1: float | None

@@ -43,8 +43,13 @@ def read_images(root: Path, split: str, indexes: Sequence[int]) -> list[ImageFil
     if (root / MANIFEST).is_file():
         samples = list_samples(root, read_manifest(root), split)
         paths = [samples[index].path for index in indexes]
-        return [ImageFile(path.relative_to(root).as_posix(), path.read_bytes()) for path in paths]
+        return [ImageFile(_name(path.relative_to(root)), path.read_bytes()) for path in paths]
     return _read_from_shards(root / SHARDS, split, indexes)
+
+
+def _name(path: Path) -> str:
+    """Return a path as text that every document can hold: a byte that is not UTF-8 becomes ``\\xe9``."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def thumbnail(image: ImageFile, side: int) -> Image.Image:

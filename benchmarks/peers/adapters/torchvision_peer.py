@@ -19,7 +19,21 @@ from .epochs import PeerEpochs, each_epoch
 
 
 class _Folder(ImageFolder):
-    """ImageFolder that also yields the index of each image. It sorts as feedline does: by folder, then by file name."""
+    """ImageFolder of the images that feedline lists, wherever they lie; it also yields the index of each image."""
+
+    def __init__(self, root: Path, samples: Sequence[Sample], image_size: int) -> None:
+        self._labels = [str(label) for label in sorted({sample.label for sample in samples})]
+        super().__init__(root, crop_and_flip(image_size), loader=_load, allow_empty=True)
+        self.samples = [(str(sample.path), sample.label) for sample in samples]
+        self.imgs, self.targets = self.samples, [sample.label for sample in samples]
+
+    @staticmethod
+    def make_dataset(*_: Any, **__: Any) -> list[tuple[str, int]]:
+        """Return nothing: the images are those that were given, as every other peer gets them."""
+        return []
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        return self._labels, {label: int(label) for label in self._labels}
 
     def __getitem__(self, index: int) -> Any:
         image, label = super().__getitem__(index)
@@ -33,8 +47,8 @@ def _load(path: str) -> Image.Image:
 
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
-    """Return the epochs of ``ROOT/<split>``."""
-    folder = _Folder(spec.root / spec.split, crop_and_flip(spec.image_size), loader=_load)
+    """Return the epochs of the samples."""
+    folder = _Folder(spec.root, samples, spec.image_size)
     loader = DataLoader(
         folder, spec.batch_size, shuffle=True, num_workers=spec.workers, persistent_workers=spec.workers > 0
     )

@@ -208,7 +208,7 @@ def test_the_exit_code_is_0_for_whole_and_1_for_damaged_data(
     err = capsys.readouterr().err
     assert err.count("problem: ") == 20 and "more problems; list all with --json" in err and "is damaged" in err
     assert run(["verify", str(tmp_path / "nowhere")]) == 1
-    assert "does not exist; make it with: feedline prep imagenet" in capsys.readouterr().err
+    assert "does not exist; make it with: feedline prep imagefolder" in capsys.readouterr().err
     (root / "manifest.json").write_text('{"format": "feedline-dataset"')
     with pytest.raises(DatasetError, match="is not a Manifest document"):
         verify(root)

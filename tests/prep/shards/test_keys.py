@@ -124,10 +124,45 @@ def test_the_same_name_twice_in_a_class_is_refused() -> None:
         keys_of([(0, "a.jpg"), (0, "a.jpg")])
 
 
-names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=120)
+def test_listed_images_get_their_folders() -> None:
+    """The stem if it is unique, else the folders and the stem, else a checksum; whatever the order."""
+    names = [
+        (0, "photos/2021/cat 1.jpg"),
+        (0, "photos/2022/cat 1.png"),
+        (1, "photos/2022/dog.jpg"),
+        (0, "a_b/c.jpg"),
+        (0, "a/b_c.jpg"),
+        (0, "x/c.jpg"),
+        (0, "y/a_b_c.jpg"),
+        (1, "d\udce9j\u00e0/vu/b_c.jpg"),
+        (1, "/".join(["long folder"] * 20) + "/dog.webp"),
+        (1, "\ud800/cat 1.jpg"),
+    ]
+    keys = dict(zip(names, keys_of(names), strict=True))
+
+    assert list(keys.values())[:2] == ["photos_2021_cat%201", "photos_2022_cat%201"]
+    assert keys[names[2]] == "photos_2022_dog"
+    assert keys[names[3]].startswith("a_b_c-") and keys[names[4]] == "a_b_c-" + keys[names[4]][-16:]
+    assert (keys[names[5]], keys[names[6]], keys[names[7]]) == ("x_c", "a_b_c", "d%E9j%C3%A0_vu_b_c")
+    assert len(keys[names[8]]) == MAX_KEY and keys[names[8]].startswith("long%20folder_long%20folder_")
+    assert keys[names[9]] == "%ED%A0%80_cat%201"
+    assert len(set(keys.values())) == len(names)
+    assert keys == dict(zip(reversed(names), keys_of(names[::-1]), strict=True))
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.one_of(names, st.sampled_from(["a", "b c", "art_a"]))), unique=True))
+SHARED = ["a", "b c", "art_a", "x/a", "x/y/a", "x_y/a", "_/_a", "_/a"]
+names = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=120)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.one_of(names, st.sampled_from(SHARED)),
+        ),
+        unique=True,
+    )
+)
 def test_keys_are_unique_and_fit_every_reader(stems: list[tuple[int, str]]) -> None:
     """For any names, in any order."""
     given_names = [(label, stem + ".jpg") for label, stem in stems]
@@ -141,5 +176,6 @@ def test_keys_are_unique_and_fit_every_reader(stems: list[tuple[int, str]]) -> N
         zip(given_names[::-1], keys_of(given_names[::-1]), strict=True)
     )
     for (_, stem), key in zip(stems, keys, strict=True):
-        if "%" not in stem and [s for _, s in stems].count(stem) == 1 and len(key) < 95 and "-" not in key[-17:]:
-            assert unquote(key).endswith(stem)
+        own = stem.rpartition("/")[2]
+        if "%" not in stem and stem.isascii() and len(key) < 95 and "-" not in key[-17:]:
+            assert unquote(key).endswith(own)
