@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from feedline.benchmarks.measuring.dataset import classes_of
 from feedline.benchmarks.peers.adapters.torchvision_peer import open_peer
@@ -11,6 +12,9 @@ from feedline.benchmarks.peers.conversions import images_of
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import list_samples, read_manifest, write_document
 from feedline.prep.roots.lists import ListedImage, list_path, write_list
+
+# Some of the odd files have broken EXIF, of which Pillow warns.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
 
 
 def reversed_list(root: Path) -> Path:
