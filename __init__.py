@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     )
     from .prep import (
         FeedlineError as FeedlineError,
+        ListOptions as ListOptions,
         Manifest as Manifest,
         ShardManifest as ShardManifest,
         ShardSpec as ShardSpec,
         SyntheticSpec as SyntheticSpec,
+        prepare_imagefolder as prepare_imagefolder,
         prepare_imagenet as prepare_imagenet,
+        prepare_parquet as prepare_parquet,
         prepare_tiny_imagenet as prepare_tiny_imagenet,
+        prepare_webdataset as prepare_webdataset,
         read_manifest as read_manifest,
         read_shard_manifest as read_shard_manifest,
         verify as verify,
@@ -46,12 +50,16 @@ __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
 _HOMES = {
     "prep": (
         "FeedlineError",
+        "ListOptions",
         "Manifest",
         "ShardManifest",
         "ShardSpec",
         "SyntheticSpec",
+        "prepare_imagefolder",
         "prepare_imagenet",
+        "prepare_parquet",
         "prepare_tiny_imagenet",
+        "prepare_webdataset",
         "read_manifest",
         "read_shard_manifest",
         "verify",

@@ -13,8 +13,8 @@ from .. import __version__
 
 COMMANDS = {
     "demo": "Run every step, from archives to a report, on synthetic images.",
-    "prep": "Turn archives into class folders, or make synthetic archives.",
-    "shard": "Write WebDataset shards from a prepared root or from archives.",
+    "prep": "Turn images with labels, or ImageNet, into a data set root.",
+    "shard": "Write WebDataset shards from a prepared root or from a source.",
     "verify": "Check a prepared root or a shard set against its manifest.",
     "loaders": "List the loaders and whether each is ready.",
     "bench": "Measure the loaders: images/s for each worker count.",
@@ -50,12 +50,13 @@ class Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__)
 def cli(debug: bool) -> None:
-    """Prepare, shard, load and measure ImageNet-style data, so that a training run never waits for it.
+    """Prepare, shard, load and measure labelled images, so that a training run never waits for them.
 
     \b
     Example:
       feedline demo                               every step, synthetic images
-      feedline prep imagenet ARCHIVES --out data  class folders from archives
+      feedline prep imagefolder PHOTOS --out data --val-fraction 0.1
+      feedline prep imagenet ARCHIVES --out data  the same from ImageNet
       feedline shard data                         WebDataset shards
       feedline bench data --out bench             the rate of each loader
 

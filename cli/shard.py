@@ -44,8 +44,8 @@ class Size(click.ParamType[int]):
     type=click.Choice(get_args(Encode)),
     default="restart",
     show_default=True,
-    help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops. resize also makes it "
-    "smaller.",
+    help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops, and makes progressive "
+    "JPEGs sequential. resize also makes it smaller.",
 )
 @click.option(
     "--short-side",
@@ -53,6 +53,11 @@ class Size(click.ParamType[int]):
     help="Short side in pixels for --encode resize; never enlarges.  [default: 256]",
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="JPEG quality for --encode resize.  [default: 90]")
+@click.option(
+    "--apply-orientation",
+    is_flag=True,
+    help="Turn images as their EXIF says, which training loaders ignore: without loss where the JPEG allows.",
+)
 @click.option(
     "--order",
     type=click.Choice(get_args(Order)),
@@ -71,8 +76,8 @@ class Size(click.ParamType[int]):
     "--split-from",
     multiple=True,
     metavar="NAME=SPLIT",
-    help="With --index-only: the split of shards whose names state none. NAME is their folder, or their name without "
-    "the number; repeatable.",
+    help="The split (train, val or test) of a folder or archive whose name does not say it; with --index-only, of "
+    "shards: NAME is their folder, or their name without the number. May be repeated.",
 )
 @seed_option
 @click.option(
@@ -103,13 +108,15 @@ def shard(
 ) -> None:
     """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
 
-    That is an archive, a folder of archives, a folder of images, Kaggle's zip, parquet files or Tiny-ImageNet.
+    Prepare your own images first: feedline prep imagefolder. The sources that need no root are ImageNet's: an
+    archive, a folder of archives or images, Kaggle's zip, parquet files, or Tiny-ImageNet.
 
     \b
     Example:
       feedline shard data
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards
+      feedline shard folders --out wds --split-from a=train --split-from b=val
       feedline shard --index-only data/shards
       feedline shard --index-only wds --split-from a=train --split-from b=val
     """
@@ -125,14 +132,13 @@ def shard(
         with progress_bars() as progress:
             manifest = index_shards(source, split_from=named, workers=workers, progress=progress, notice=say)
     else:
-        if split_from:
-            raise click.UsageError("--split-from needs --index-only; leave it out")
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
                 source,
                 _spec(**settings),
                 out=out,
+                split_from=_splits_by_name(split_from),
                 workers=workers,
                 engine=engine,
                 progress=progress,
@@ -179,6 +185,14 @@ def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
     for split, held in manifest.splits.items():
         size = sum(entry.bytes for entry in held.shards)
         say(f"{split}: {held.samples} samples in {len(held.shards)} shards, {size / 1e6:.1f} MB in {place}")
+    if manifest.made_sequential:
+        say(f"made sequential, losslessly: {manifest.made_sequential} progressive JPEGs")
+    if manifest.orientation_applied is not None:
+        lossless, reencoded = (manifest.orientation_applied.get(change, 0) for change in ("lossless", "reencoded"))
+        say(f"turned as their EXIF says: {lossless} images without loss")
+        if reencoded:
+            why = "made smaller, or without whole MCUs at the edge that moves"
+            say(f"turned with loss: {reencoded} JPEGs were decoded and encoded again ({why})")
     for kind, count in manifest.passed_through.items():
         say(f"left unchanged: {count} {kind}")
     if as_json:
@@ -187,6 +201,8 @@ def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
                 "shards": str(place),
                 "encode": manifest.encode,
                 "passed_through": manifest.passed_through,
+                "made_sequential": manifest.made_sequential,
+                "orientation_applied": manifest.orientation_applied,
                 "splits": {
                     split: {"samples": held.samples, "shards": [entry.name for entry in held.shards]}
                     for split, held in manifest.splits.items()

@@ -13,7 +13,7 @@ import PIL
 import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
-from ..prep.base.manifest import refuse_shards
+from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
 from .base import Decode, Loader, LoaderSpec, Stages
 from .support.encoded import EncodedImage, EncodedSamples
@@ -182,7 +182,7 @@ def readable_loaders(root: Path) -> list[str]:
         indexed = f"if {tars} holds shards, index them: feedline shard --index-only {tars}; otherwise " if tars else ""
         raise DatasetError(
             f"{root} holds neither finished class folders nor finished shards; {indexed}"
-            f"make it with: feedline prep imagenet ARCHIVES --out {root}"
+            f"make it with: {MAKE.format(root=root)}"
         )
     return names
 

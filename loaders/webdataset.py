@@ -10,7 +10,7 @@ they are written.
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial as bind
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from tarfile import TarError
 from typing import Any
 
@@ -22,9 +22,13 @@ from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from ..prep import SHARDS, LoaderError, key_of, permutation, sample_order
+from ..prep import SHARDS, DatasetError, LoaderError, key_of, permutation, sample_order
 from ..prep.images.opening import UNREADABLE
-from ..prep.shards.current import current_shards
+from ..prep.roots.places import shard_path
+from ..prep.shards.current import current_shards, require_labels
+from ..prep.shards.index import decoded_key, read_index
+from ..prep.shards.read import is_part
+from ..prep.shards.rules import rule_of
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
 from .support.damage import DamagedSample
@@ -98,7 +102,7 @@ class WebDatasetStages(Stages):
         self._stream = iter(())  # ends the generator that holds the open shard
 
     def _next_image(self, _: int) -> bytes:
-        return next(self._stream)["jpg"]
+        return next(self._stream)["__image__"]
 
 
 class _Turns(IterableDataset[Answer]):
@@ -115,7 +119,11 @@ class _Turns(IterableDataset[Answer]):
         split = manifest.splits.get(spec.split)
         if split is None:
             raise LoaderError(f"{directory} has no split {spec.split!r}; choose one of: {', '.join(manifest.splits)}")
-        self._paths = [directory / shard.name for shard in split.shards]
+        require_labels(spec.root, manifest, spec.split)
+        self._paths = [shard_path(directory, manifest, shard) for shard in split.shards]
+        # Of shards of other tools the index has the classes, wherever they stand.
+        self._homes = None if manifest.label_from is None else [directory / shard.name for shard in split.shards]
+        self._rule = rule_of(manifest)
         self._sizes = [shard.samples for shard in split.shards]
         self._offsets = np.cumsum([0, *self._sizes])
         self._order = sample_order(split.samples, manifest.order, manifest.seed)
@@ -173,11 +181,27 @@ class _Turns(IterableDataset[Answer]):
         path = self._paths[held.shard]
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
-            members = tar_file_expander([{"url": str(path), "stream": file}])
+            members = tar_file_expander([{"url": str(path), "stream": file}], select_files=is_part)
             samples = islice(group_by_keys(members), held.start, held.stop)
             place = int(self._offsets[held.shard]) + held.start
-            for sample, index in zip(samples, self._order[place:].tolist(), strict=False):
-                yield {**sample, "index": index}
+            indexes = self._order[place : place + held.stop - held.start].tolist()
+            for sample, index, row in zip(samples, indexes, self._rows(held), strict=False):
+                yield self._known(sample, index, row)
+
+    def _rows(self, held: ShardRange) -> Iterable[tuple[bytes, int] | None]:
+        """Yield key and class index of each sample of the range by the index of its shard, None if not needed."""
+        if self._homes is None:
+            return repeat(None)
+        rows = read_index(self._homes[held.shard], self._paths[held.shard]).samples[held.start : held.stop]
+        return zip(rows["key"].tolist(), rows["label"].tolist(), strict=True)
+
+    def _known(self, sample: dict[str, Any], index: int, row: tuple[bytes, int] | None) -> dict[str, Any]:
+        """Return a sample with its sample index, its image, and its class index if the index has it."""
+        if row is not None and decoded_key(row[0]) != sample["__key__"]:
+            raise DatasetError(f"{sample['__url__']} has the sample {sample['__key__']!r} in place of {row[0]!r}")
+        images = [data for name, data in sample.items() if name[:2] != "__" and self._rule.is_image(name)]
+        known = {**sample, "__index__": index, "__label__": sample.get("cls") if row is None else row[1]}
+        return {**known, "__image__": images[0]} if len(images) == 1 else known
 
     def _decode(self, stream: Iterator[dict[str, Any]], count: int, epoch: int) -> Answer:
         try:
@@ -185,24 +209,31 @@ class _Turns(IterableDataset[Answer]):
         except StopIteration:
             reason = "a shard has fewer samples than the manifest lists"
             return None, [DamagedSample(str(self._paths[0].parent), reason, None)]
-        except (TarError, *UNREADABLE) as error:
+        except (DatasetError, TarError, *UNREADABLE) as error:
             # webdataset adds the shard and the member to the error's arguments.
             return None, [DamagedSample(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
-        size, places = self._spec.image_size, [sample["index"] for sample in samples]
+        size, places = self._spec.image_size, [sample["__index__"] for sample in samples]
         images = torch.empty((count, size, size, 3), dtype=torch.uint8)
         labels = torch.zeros(count, dtype=torch.int64)
         failures: list[DamagedSample] = []
         for row, draws in enumerate(draws_of(places, epoch, self._spec)):
             sample = samples[row]
             try:
-                images[row] = torch.from_numpy(read_pixels(sample["jpg"], draws, self._spec))
-                labels[row] = self._label(sample["cls"])
-            except (KeyError, *UNREADABLE) as error:
-                reason = f"the sample has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+                images[row] = torch.from_numpy(read_pixels(self._image(sample), draws, self._spec))
+                labels[row] = self._label(sample["__label__"])
+            except UNREADABLE as error:
+                reason = str(error)
                 failures.append(DamagedSample(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
         return (images, labels, torch.tensor(places)), failures
 
-    def _label(self, text: bytes) -> int:
+    def _image(self, sample: dict[str, Any]) -> bytes:
+        if "__image__" not in sample:
+            raise ValueError("the sample does not have one image")
+        return sample["__image__"]
+
+    def _label(self, text: bytes | int | None) -> int:
+        if text is None:
+            raise ValueError("the sample has no cls")
         label = int(text)
         if not 0 <= label < self._classes:
             raise ValueError(f"class {label} is not in 0..{self._classes - 1}")

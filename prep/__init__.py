@@ -30,8 +30,12 @@ from .base.manifest import (
 from .base.order import key_of, permutation, uniforms
 from .base.progress import Progress, silent
 from .checking.verify import Verification, verify
+from .folders.imagefolder import prepare_imagefolder
 from .folders.imagenet import SPLITS, prepare_imagenet
+from .folders.parquet import prepare_parquet
 from .folders.tiny_imagenet import prepare_tiny_imagenet
+from .foreign.prepare import prepare_webdataset
+from .labelled.lists import ListOptions
 from .labels.imagenet import class_names, validation_labels, wnids
 from .roots.samples import list_samples
 from .shards.listing import find_samples
@@ -48,6 +52,7 @@ __all__ = [
     "ClassEntry",
     "DatasetError",
     "FeedlineError",
+    "ListOptions",
     "LoaderError",
     "LoaderUnavailable",
     "Manifest",
@@ -73,8 +78,11 @@ __all__ = [
     "key_of",
     "list_samples",
     "permutation",
+    "prepare_imagefolder",
     "prepare_imagenet",
+    "prepare_parquet",
     "prepare_tiny_imagenet",
+    "prepare_webdataset",
     "read_document",
     "read_manifest",
     "read_shard_manifest",

@@ -77,7 +77,7 @@ def read_contents(root: Path, loader: str) -> Contents:
         labelled = tuple(name for name, split in manifest.splits.items() if split.per_class)
     else:
         manifest = read_shard_manifest(root / SHARDS)
-        labelled = tuple(manifest.splits)
+        labelled = tuple(name for name, held in manifest.splits.items() if held.labelled)
     return Contents(classes=manifest.classes, labelled=labelled)
 
 

@@ -22,6 +22,7 @@ from .accuracy import AccuracyRecord, agreement
 from .loader_markdown import cold, loaders, machine_name, peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
+from .progressive import ProgressiveRecord, table as progressive_table
 from .sharding import ShardingRecord, table as sharding_table
 from .threaded import ThreadedRecord, findings, table as threaded_table
 
@@ -46,6 +47,12 @@ def sharding(records: Path) -> str:
     """Return the cost of restart markers and of writing shards."""
     found = _newest(records, "sharding/*.json", ShardingRecord)
     return "\n\n".join(f"{_where(record)}:\n\n{sharding_table(record)}" for record in found)
+
+
+def progressive(records: Path) -> str:
+    """Return what making progressive JPEGs sequential costs and gains."""
+    found = _newest(records, "progressive/*.json", ProgressiveRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{progressive_table(record)}" for record in found)
 
 
 def accuracy(records: Path) -> str:
@@ -112,6 +119,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "peers": peers,
     "preparation": preparation,
     "sharding": sharding,
+    "progressive": progressive,
     "accuracy": accuracy,
     "training-speed": training_speed,
     "threaded": threaded,

@@ -171,7 +171,7 @@ def storage(facts: MachineFacts) -> Finding | None:
 
 
 def shards(facts: MachineFacts) -> Finding | None:
-    """Check that the shards in the folder were made of the class folders as they are now."""
+    """Check that the shards in the folder are those of their manifest and of the class folders as they are now."""
     problem = facts.place.stale_shards
     if problem is None:
         return None
@@ -180,7 +180,7 @@ def shards(facts: MachineFacts) -> Finding | None:
         subject="shards",
         level="warning",
         found=found,
-        consequence="the loaders reject these shards, because a class index may mean another class in them",
+        consequence="the loaders reject these shards, because an index may mean another class or image in them",
         mend=mend,
     )
 

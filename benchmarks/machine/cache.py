@@ -34,6 +34,7 @@ from ...prep import (
     read_shard_manifest,
     silent,
 )
+from ...prep.roots.places import shard_path
 from .environment import free_memory
 
 CacheState = Literal["warm", "cold", "unknown"]
@@ -54,8 +55,9 @@ def files_read(root: Path, split: str, loaders: Iterable[str]) -> list[Path]:
     Raises MeasurementError if they cannot be listed, DatasetError for unfinished shards.
     """
     has_folders, has_shards = (root / MANIFEST).is_file(), (root / SHARDS / MANIFEST).is_file()
-    part = read_shard_manifest(root / SHARDS).splits.get(split) if has_shards else None
-    shards = [root / SHARDS / shard.name for shard in part.shards] if part else []
+    manifest = read_shard_manifest(root / SHARDS) if has_shards else None
+    part = manifest.splits.get(split) if manifest else None
+    shards = [shard_path(root / SHARDS, manifest, shard) for shard in part.shards] if manifest and part else []
     entries = [LOADERS[name] for name in loaders]
     # A loader that reads both uses the shards if there are any; ``cached`` uses the first loader of the table.
     takes_folders = any(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import MANIFEST, SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+from ...prep.roots.places import shards_folder
 from ..machine.storage import Storage, filesystem_of, storage_of
 
 
@@ -39,14 +40,14 @@ def describe(root: Path, split: str) -> MeasuredData:
         manifest = read_manifest(root)
         dataset = manifest.dataset
         sizes = {name: (part.images, part.bytes) for name, part in manifest.splits.items()}
-        described_by = root / MANIFEST
+        described_by, place = root / MANIFEST, root
     else:
         shards = read_shard_manifest(root / SHARDS)
         dataset = shards.dataset
         sizes = {
             name: (part.samples, sum(shard.bytes for shard in part.shards)) for name, part in shards.splits.items()
         }
-        described_by = root / SHARDS / MANIFEST
+        described_by, place = root / SHARDS / MANIFEST, shards_folder(root / SHARDS, shards)
     if sizes.get(split, (0, 0))[0] == 0:
         raise MeasurementError(f"{root} has no images in split {split!r}; choose one of: {', '.join(sizes) or 'none'}")
     samples, size = sizes[split]
@@ -55,8 +56,8 @@ def describe(root: Path, split: str) -> MeasuredData:
         samples=samples,
         bytes=size,
         manifest_sha256=hashlib.sha256(described_by.read_bytes()).hexdigest(),
-        filesystem=filesystem_of(root),
-        storage=storage_of(root),
+        filesystem=filesystem_of(place),
+        storage=storage_of(place),
     )
 
 

@@ -29,6 +29,13 @@ SPLIT_FROM = click.option(
 )
 """The value is {name: split}."""
 
+VAL_FRACTION = click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="F",
+    help="Take this part of each class as val, chosen by --seed and the names; for sources without a val.",
+)
+
 
 def hint(out: Path) -> None:
     """Print what slows writing most on Windows: a virus scanner that opens each of a million new files."""
@@ -42,7 +49,8 @@ def report(out: Path, as_json: bool) -> None:
 
     manifest = read_manifest(out)
     for name, split in manifest.splits.items():
-        say(f"{out / name}: {split.images} images, {split.bytes / 1e6:.1f} MB")
+        place = f"{name}.jsonl" if split.listed else split.folder or name
+        say(f"{out / place}: {split.images} images, {split.bytes / 1e6:.1f} MB")
     say(f"{len(manifest.classes)} classes; next: feedline shard {out}")
     if as_json:
         splits = {

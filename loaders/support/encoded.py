@@ -26,8 +26,9 @@ from ...prep import (
     sample_order,
 )
 from ...prep.images.tiles import Tiles
-from ...prep.shards.current import current_shards
-from ...prep.shards.index import read_index
+from ...prep.roots.places import shard_path
+from ...prep.shards.current import current_shards, require_labels
+from ...prep.shards.index import decoded_key, read_index
 
 U8 = npt.NDArray[np.uint8]
 
@@ -103,8 +104,10 @@ class ShardSamples:
         held = manifest.splits.get(split)
         if held is None:
             raise LoaderError(f"{directory} has no split {split!r}; choose one of: {', '.join(manifest.splits)}")
-        self._paths = [directory / shard.name for shard in held.shards]
-        indexes = [read_index(path) for path in self._paths]
+        require_labels(root, manifest, split)
+        self._paths = [shard_path(directory, manifest, shard) for shard in held.shards]
+        homes = [directory / shard.name for shard in held.shards]
+        indexes = [read_index(home, path) for home, path in zip(homes, self._paths, strict=True)]
         for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
             if len(index.samples) != shard.samples:
                 raise LoaderError(
@@ -152,7 +155,7 @@ class ShardSamples:
     def name(self, index: int) -> str:
         place = self._place.item(index)
         key: bytes = self._rows["key"][place].item()
-        return f"{key.decode('ascii', 'replace')} in {self._paths[self._shard.item(place)]}"
+        return f"{decoded_key(key)} in {self._paths[self._shard.item(place)]}"
 
     def close(self) -> None:
         # A mapping ends with the last array that views it.

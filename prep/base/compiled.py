@@ -43,6 +43,6 @@ def _cache_of_the_user() -> Generator[None, None, None]:
 
 
 @compiled
-def number(array: npt.NDArray[np.unsignedinteger[Any]], index: int) -> int:
+def number(array: npt.NDArray[np.integer[Any]], index: int) -> int:
     """Return an element as int64: numba would make a float of an unsigned number and a signed one."""
     return np.int64(array[index])  # pyright: ignore[reportReturnType]  (int64 is what int means to numba)

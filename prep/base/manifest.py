@@ -20,6 +20,8 @@ from .names import ClassId, PathBelow, Place, PlainName, PlainPath
 
 MANIFEST = "manifest.json"
 SHARDS = "shards"
+MAKE = "feedline prep imagefolder FOLDER --out {root} (ImageNet: feedline prep imagenet ARCHIVES --out {root})"
+"""The commands that make a root."""
 
 Order = Literal["shuffled", "sequential", "two-level"]
 Encode = Literal["copy", "restart", "resize"]
@@ -39,6 +41,8 @@ class Source:
     subset: bool = False
     """Whether only some classes were requested from it."""
     md5: str | None = None
+    digest: str | None = None
+    """Of labelled images: sha256 of their names, sizes and classes, and of where they were put."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +132,18 @@ class ShardManifest:
     metadata: bool = False
     """Whether each sample has a ``.json`` with its class, width, height and original file name."""
     passed_through: dict[str, int] = field(default_factory=dict[str, int])
-    """{kind, such as "progressive" or "cmyk": images that ``encode`` left unchanged}."""
+    """{kind, such as "damaged" or "cmyk": images that ``encode`` left unchanged}."""
+    made_sequential: int = 0
+    """Progressive JPEGs that ``encode`` made sequential, coefficient for coefficient; 0 in manifests before 0.2."""
+    orientation_applied: dict[str, int] | None = None
+    """{"lossless" or "reencoded": images that were turned as their EXIF says}; None if EXIF was ignored."""
     place: Place | None = None
     """The folder of the shards if they lie elsewhere: absolute, or relative to the manifest's, with forward slashes."""
-    label_from: str = "cls"
-    """Where a sample's class stands: "cls", "txt", "folder" or "json:KEY"; see ``prep.shards.rules``."""
+    label_from: str | None = None
+    """Where a sample's class stands in shards of other tools: "cls", "txt", "folder" or "json:KEY".
+
+    None: its ``.cls`` holds the class index.
+    """
     image_extension: str | None = None
     """The extension of the member to take if samples hold several images."""
 
@@ -140,7 +151,13 @@ class ShardManifest:
 def read_manifest(root: Path) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
     refuse_shards(root)
-    _require(root, "no finished data set", f"feedline prep imagenet ARCHIVES --out {root}")
+    above = root.absolute().parent
+    if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
+        raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")
+    command = MAKE.format(root=root)
+    if root.is_dir() and not (root / ".partial").exists():
+        command = f"feedline prep imagefolder {root} --out {root}, which copies nothing, if {root} holds class folders"
+    _require(root, "no finished data set", command)
     return read_document(root / MANIFEST, Manifest)
 
 
@@ -188,4 +205,4 @@ def _require(directory: Path, problem: str, command: str) -> None:
             f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
             f"feedline shard --index-only {directory}; otherwise run: {command}"
         )
-    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run again: {command}")
+    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run: {command}")

@@ -23,7 +23,7 @@ from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.opening import UNREADABLE, load, open_image
-from ..shards.places import shard_path
+from ..roots.places import shard_path
 from ..shards.read import OWN, ShardSample, read_shard, read_whole
 from ..shards.reindex import add_sample
 from ..shards.rules import MAX_CLASSES, LabelOf, SampleRule, class_number, labels_of, rule_of

@@ -29,17 +29,16 @@ def note_empty_classes(parts: Sequence[Part], counts: Counts, request: Request, 
 
 
 def note_differences(manifest: Manifest, notice: Notice) -> None:
-    """Report the classes that only train or only val has; the class indexes count both."""
+    """Report the classes that only train or only another labelled split has; the class indexes count both."""
     held = {
-        split: {entry.id for entry, images in zip(manifest.classes, numbers, strict=True) if images}
-        for split in ("train", "val")
-        if split in manifest.splits and (numbers := manifest.splits[split].per_class)
+        split: {entry.id for entry, images in zip(manifest.classes, found.per_class, strict=True) if images}
+        for split, found in manifest.splits.items()
+        if found.per_class
     }
-    if len(held) < 2:
-        return
-    for split, other in (("train", "val"), ("val", "train")):
-        if only := sorted(held[split] - held[other]):
-            notice(f"{_number(only)} {_is(only)} in {split} and not in {other}: {listed(only)}")
+    for other in held.keys() - {"train"} if "train" in held else ():
+        for one, another in (("train", other), (other, "train")):
+            if only := sorted(held[one] - held[another]):
+                notice(f"{_number(only)} {_is(only)} in {one} and not in {another}: {listed(only)}")
 
 
 def check_listed(parts: Sequence[Part], before: Manifest | None, request: Request) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
-from ..base.errors import SourceError
+from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
-from ..base.manifest import Manifest
+from ..base.manifest import MANIFEST, Manifest
 from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
 from ..labels.completeness import CLASSES, check_md5
@@ -26,7 +26,7 @@ from ..sources.request import Request
 from .adopt import adopt
 from .classes import check_asked, check_listed, check_not_empty, note_differences, note_empty_classes
 from .deletion import check_deletable, delete_sources
-from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed
+from .root import clear_leftover, finished, is_adopted, is_recorded, job_of, manifest_of, renamed, with_folders
 from .write import check_on_disk, write_units
 
 
@@ -43,8 +43,23 @@ def prepare(
     dataset = parts[0].dataset
     if request.delete_source:
         check_deletable(found, request)
+    _refuse_own_folders(parts, out, request)
     with claimed(out, request.command):
         return _prepare(found, parts, dataset, out, request, workers, progress, notice)
+
+
+def _refuse_own_folders(parts: Sequence[Part], out: Path, request: Request) -> None:
+    """Raise OutputError if the sources are the split folders of ``out`` itself: ``out`` is then what to give."""
+    if (out / MANIFEST).exists() or (out / PARTIAL).exists():
+        return
+    places = [(part.source.resolve(), part.splits) for part in parts if part.source.is_dir()]
+    if len(places) == len(parts) and all(
+        place.parent == out.resolve() and place.name in splits for place, splits in places
+    ):
+        raise OutputError(
+            f"{out} is the folder of the sources themselves; to use them in place, give it as the source: "
+            f"feedline {request.command} {out} --out {out}"
+        )
 
 
 def _prepare(
@@ -65,8 +80,8 @@ def _prepare(
     if todo or before is None:
         if request.classes is not None:
             check_listed(todo, before, request)
-        digests, counts = _make(todo, found.label_lists, out, request, workers, progress, notice)
-        manifest = manifest_of(todo, counts, dataset, before, digests, request)
+        digests, counts, folders = _make(todo, found.label_lists, out, request, workers, progress, notice)
+        manifest = with_folders(manifest_of(todo, counts, dataset, before, digests, request), folders)
         check_asked(request, (entry.id for entry in manifest.classes))
         note_differences(manifest, notice)
         finish_output(out, manifest)
@@ -91,17 +106,21 @@ def _make(
     workers: int,
     progress: Progress,
     notice: Notice,
-) -> tuple[Mapping[Path, str], Counts]:
-    """Write or adopt the parts' class folders; return the md5 of the archives and the counts of the folders."""
+) -> tuple[Mapping[Path, str], Counts, Mapping[str, str]]:
+    """Write or adopt the parts' class folders.
+
+    Returns the md5 of the archives, the counts of the folders, and {split: its folder} where that is not its name.
+    """
     if is_adopted(out, parts):
-        counts = adopt(parts, out, request, workers, progress, notice)
+        counts, folders = adopt(parts, out, request, workers, progress, notice)
         try:
             check_complete(parts, counts, label_lists, request)
         except SourceError:
             remove_partial(out)
             raise
-        return {}, counts
-    return _write(parts, label_lists, out, request, workers, progress, notice)
+        return {}, counts, folders
+    digests, counts = _write(parts, label_lists, out, request, workers, progress, notice)
+    return digests, counts, {}
 
 
 def _write(

@@ -113,6 +113,15 @@ def manifest_of(
     )
 
 
+def with_folders(manifest: Manifest, folders: Mapping[str, str]) -> Manifest:
+    """Return a manifest whose splits lie in ``folders``, below the root, where these are not called as the split."""
+    splits = {
+        name: replace(split, folder=folders[name]) if folders.get(name, name) != name else split
+        for name, split in manifest.splits.items()
+    }
+    return replace(manifest, splits=splits)
+
+
 def renamed(out: Path, manifest: Manifest, request: Request) -> Manifest:
     """Return a finished root's manifest, its classes renamed where the request names them otherwise."""
     classes = tuple(replace(entry, name=request.names.get(entry.id, entry.name)) for entry in manifest.classes)

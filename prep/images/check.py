@@ -5,11 +5,12 @@ tensorflow-datasets, TensorFlow's slim and cytsai/ilsvrc-cmyk-image-list agree).
 stay as they are; they are reported by name, so that a user does not take them for damage.
 """
 
+import re
 import warnings
 from typing import Literal
 
 from .headers import EOI, PNG_START, SOI, components_and_scan
-from .opening import UNREADABLE, allowed_format, description, load, open_image
+from .opening import UNREADABLE, allowed_format, description, foreign_format, load, open_image
 
 JPEG_START = SOI + b"\xff"  # of a file whose first segment follows
 # Some official files carry bytes after the end marker; none more than this.
@@ -28,16 +29,27 @@ ODD_CMYK = frozenset(
     )
 )  # fmt: skip
 KNOWN_ODD = ODD_CMYK | {ODD_PNG}
+_OFFICIAL = re.compile(r"n[0-9]{8}_|ILSVRC2012_")
 
 
 def quick_problem(data: bytes) -> str | None:
     """Return what is wrong with an image's first and last bytes, or None; takes a microsecond."""
-    if not data.startswith((JPEG_START, PNG_START)):
-        known = allowed_format(data)
-        return f"is neither a JPEG nor a PNG: it {f'is a {known} file' if known else description(data)}"
+    known = allowed_format(data)
+    if known is None:
+        return f"is no image of a format that feedline opens: it {description(data)}"
+    if known not in ("JPEG", "PNG"):  # whose first bytes prove little; the pixels are not decoded
+        return _header_problem(data)
     if data.startswith(JPEG_START) and not data.endswith(EOI) and EOI not in data[-TAIL:]:
         # A writer may forget the end marker; only a file that does not decode is cut.
         return decode_problem(data) and f"is a JPEG cut short: its {len(data)} bytes have no end marker"
+    return None
+
+
+def refusal(data: bytes) -> str | None:
+    """Return what ``quick_problem`` returns, and what the user can do; None for an image."""
+    if problem := quick_problem(data):
+        convert = "convert it, for example with: magick FILE FILE.png"
+        return f"{problem}; {convert if foreign_format(data) else 'copy or download it again'}"
     return None
 
 
@@ -55,6 +67,16 @@ def image_problem(data: bytes, decode: bool) -> str | None:
         if data.rfind(EOI) < scan and decode_problem(data):
             return f"is a JPEG cut short: its {len(data)} bytes have no end marker"
     return decode_problem(data) if decode else None
+
+
+def _header_problem(data: bytes) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_image(data)
+    except UNREADABLE as error:
+        return f"does not decode: {error}"
+    return None
 
 
 def decode_problem(data: bytes) -> str | None:
@@ -79,6 +101,8 @@ def odd_notes(data: bytes, name: str, where: str) -> list[str]:
     """Return what sets the image at ``where`` apart, if anything, and whether official ImageNet has it too."""
     kind = odd_kind(data)
     what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
+    if not _OFFICIAL.match(name):  # of another data set, where PNG and CMYK are nothing special
+        return []
     if name in KNOWN_ODD:
         return [f"{where} is {what}" + (", as in official ImageNet" if kind else ": it was written anew")]
     return [f"{where} is {what}; official ImageNet has no such file of this name"] if kind else []

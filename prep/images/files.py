@@ -7,7 +7,8 @@ Other files come by themselves: ``.DS_Store``, ``Thumbs.db``, ``._x.JPEG`` of ma
 import os
 from pathlib import Path
 
-SUFFIXES = (".jpeg", ".jpg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+"""Those of torchvision's ``IMG_EXTENSIONS``, and ``.gif``; in any case."""
 
 
 def is_image_name(name: str) -> bool:

@@ -36,6 +36,7 @@ DC_LOW, DC_HIGH = -1024, 1023
 _END_OF_BLOCK, _INVALID = 128, 256
 
 _RESERVED = -1
+_LONGEST_CODE = 16
 
 
 def _dc_decoding_table(table: HuffmanTable) -> U16:
@@ -49,11 +50,16 @@ def _ac_decoding_table(table: HuffmanTable) -> U16:
     return _expand([(length, _ac_entry(length, symbol)) for length, symbol in _codes(table)], 32 * _INVALID)
 
 
-def optimal_table(counts: Sequence[int]) -> HuffmanTable:
-    """Return the table with the shortest code for symbols that occur ``counts`` times (T.81 K.2).
+def symbol_table(table: HuffmanTable) -> U16:
+    """Return uint16 (65536,): for the next 16 bits, code length + 32 * symbol; 0 if they begin with no code."""
+    return _expand([(length, length + 32 * symbol) for length, symbol in _codes(table)], 0)
 
-    There may be up to 15 symbols, so that no code is longer than 15 bits. Annex C reserves the code of all ones.
-    So one symbol that never occurs takes part, gets one of the longest codes, and is removed at the end.
+
+def optimal_table(counts: Sequence[int]) -> HuffmanTable:
+    """Return the table with the shortest code for symbols that occur ``counts`` times, up to 256 symbols (T.81 K.2).
+
+    Annex C reserves the code of all ones. So one symbol that never occurs takes part, gets one of the longest codes,
+    and is removed at the end. Codes of more than 16 bits are shortened as in figure K.3.
     """
     heap: list[tuple[int, int, tuple[int, ...]]]
     heap = [(count, symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
@@ -65,15 +71,34 @@ def optimal_table(counts: Sequence[int]) -> HuffmanTable:
         for symbol in a + b:
             lengths[symbol] += 1
         heapq.heappush(heap, (count_a + count_b, tie, a + b))
-    del lengths[_RESERVED]
+    reserved = lengths.pop(_RESERVED)
     ordered = sorted(lengths, key=lambda symbol: (lengths[symbol], symbol))
-    of_length = list(lengths.values())
-    return HuffmanTable(counts=bytes(of_length.count(n) for n in range(1, 17)), symbols=bytes(ordered))
+    return HuffmanTable(counts=_counts_of(list(lengths.values()), reserved), symbols=bytes(ordered))
 
 
-def encoding_table(table: HuffmanTable) -> I64:
-    """Return int64 (12, 2): the code of each DC category and its length in bits, 0 for a category without one (C.2)."""
-    codes = np.zeros((CATEGORIES, 2), np.int64)
+def _counts_of(lengths: list[int], reserved: int) -> bytes:
+    """Return how many codes have each length from 1 to 16 (figure K.3); the reserved code has length ``reserved``."""
+    longest = max(*lengths, reserved)
+    counts = [lengths.count(length) for length in range(max(longest, _LONGEST_CODE) + 1)]
+    if longest > _LONGEST_CODE:
+        counts[reserved] += 1  # it takes part in the shortening
+        for length in range(longest, _LONGEST_CODE, -1):
+            while counts[length]:
+                shorter = max(n for n in range(1, length - 1) if counts[n])
+                counts[length] -= 2
+                counts[length - 1] += 1
+                counts[shorter + 1] += 2
+                counts[shorter] -= 1
+        counts[max(n for n in range(1, _LONGEST_CODE + 1) if counts[n])] -= 1
+    return bytes(counts[1 : _LONGEST_CODE + 1])
+
+
+def encoding_table(table: HuffmanTable, symbols: int = CATEGORIES) -> I64:
+    """Return int64 (symbols, 2): the code of each symbol and its length in bits, 0 for a symbol without one (C.2).
+
+    Without ``symbols``, the table is one of DC categories.
+    """
+    codes = np.zeros((symbols, 2), np.int64)
     code, previous = 0, 0
     for length, symbol in _codes(table):
         code <<= length - previous
@@ -114,7 +139,7 @@ def decoding_tables(dc_tables: tuple[HuffmanTable, ...], ac_tables: tuple[Huffma
 
 
 @compiled
-def _peek16(words: U32, bit: int) -> int:
+def peek16(words: U32, bit: int) -> int:
     """Return the 16 bits from ``bit`` on."""
     word = bit >> 5
     pair = (number(words, word) << 32) | number(words, word + 1)
@@ -150,13 +175,13 @@ def decode_blocks(
         for _ in range(min(interval, mcus - index * interval)):
             for part in range(len(layout)):
                 component = layout[part, 0]
-                entry = number(tables[layout[part, 1]], _peek16(words, bit))
+                entry = number(tables[layout[part, 1]], peek16(words, bit))
                 if entry == 0:
                     return False
                 bit += entry & 31
                 category = entry >> 5
                 if category > 0:
-                    value = _peek16(words, bit) >> (16 - category)
+                    value = peek16(words, bit) >> (16 - category)
                     if value < 1 << (category - 1):  # negative: F.2.2.1, EXTEND
                         value += 1 - (1 << category)
                     predictions[component] += value
@@ -169,7 +194,7 @@ def decode_blocks(
                 ac_table = tables[layout[part, 2]]
                 coefficient = 0
                 while coefficient < 63:
-                    entry = number(ac_table, _peek16(words, bit))
+                    entry = number(ac_table, peek16(words, bit))
                     bit += entry & 31
                     coefficient += entry >> 5
                 if coefficient != 63 and not _END_OF_BLOCK <= coefficient < _END_OF_BLOCK + 63:

@@ -16,6 +16,7 @@ Kind = Literal[
     "not-jpeg",
     "damaged",
     "progressive",
+    "incomplete",
     "arithmetic",
     "lossless",
     "hierarchical",

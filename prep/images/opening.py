@@ -8,10 +8,13 @@ Pillow bounds the size: it raises DecompressionBombError for more than 179 megap
 """
 
 import struct
+import warnings
 import zlib
 from io import BytesIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
+
+from .headers import image_size
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 """The formats that are opened, in the order in which they are tried. Pillow imports the last two when it needs them."""
@@ -73,6 +76,19 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
         raise UnidentifiedImageError(_reason(data)) from None
     except _DAMAGE as error:
         raise OSError(f"its header is damaged: {error}") from error
+
+
+def pixel_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) of an image file by its header, (0, 0) if that cannot be read."""
+    size = image_size(data)
+    if size != (0, 0) or allowed_format(data) in (None, "JPEG", "PNG"):
+        return size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return open_image(data).size
+    except UNREADABLE:
+        return 0, 0
 
 
 def load(image: Image.Image) -> Image.Image:

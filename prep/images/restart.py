@@ -31,7 +31,7 @@ from .parse import parse_jpeg
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Blocks:
+class Blocks:
     """The blocks of a scan; ``decode_blocks`` describes the arrays."""
 
     words: U32
@@ -53,7 +53,14 @@ def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
     """
     data = bytes(data)
     jpeg = parse_jpeg(data)
-    blocks = _decode(data, jpeg)
+    return write_tiled(jpeg, decode(data, jpeg), data[jpeg.scan[1] + len(EOI) :])
+
+
+def write_tiled(jpeg: Jpeg, blocks: Blocks, trailing: bytes) -> tuple[bytes, Geometry]:
+    """Return a JPEG with tiles and its geometry: the segments of ``jpeg``, these blocks, and what follows the image.
+
+    ``blocks.dc`` is overwritten.
+    """
     interval = choose_restart_interval(jpeg.columns, jpeg.mcu_width, blocks.ac_bits / 8 / (jpeg.columns * jpeg.rows))
     dc_used = sorted({component.dc_table for component in jpeg.components})
     counts = np.zeros((len(dc_used), CATEGORIES), np.int64)
@@ -61,13 +68,13 @@ def add_restart_markers(data: bytes | memoryview) -> tuple[bytes, Geometry]:
     dc_tables = [optimal_table(row) for row in counts.tolist()]
     scan, offsets = _encode(blocks, interval, np.stack([encoding_table(table) for table in dc_tables]), counts)
     header = _header(jpeg, interval, dict(zip(dc_used, dc_tables, strict=True)))
-    trailing = memoryview(data)[jpeg.scan[1] + len(EOI) :]
     result = b"".join((header, scan, trailing))
     return result, geometry_of(jpeg, interval, offsets + np.uint32(len(header)))
 
 
-def _decode(data: bytes, jpeg: Jpeg) -> _Blocks:
-    words, stops = _words(data, interval_offsets(data, jpeg))
+def decode(data: bytes, jpeg: Jpeg) -> Blocks:
+    """Return the blocks of a parsed JPEG. Raises UnsupportedJpeg for damaged entropy-coded data."""
+    words, stops = words_of(data, interval_offsets(data, jpeg))
     mcus = jpeg.columns * jpeg.rows
     layout, tables = _layout(jpeg)
     count = mcus * len(layout)
@@ -76,10 +83,10 @@ def _decode(data: bytes, jpeg: Jpeg) -> _Blocks:
     dc, spans = np.empty(count, np.int64), np.empty((count, 2), np.int64)
     if not decode_blocks(words, stops, layout, tables, mcus, jpeg.restart_interval or mcus, dc, spans):
         raise UnsupportedJpeg("damaged", "its entropy-coded data does not decode")
-    return _Blocks(words=words, layout=layout, dc=dc, spans=spans)
+    return Blocks(words=words, layout=layout, dc=dc, spans=spans)
 
 
-def _words(data: bytes, offsets: U32) -> tuple[U32, I64]:
+def words_of(data: bytes, offsets: U32) -> tuple[U32, I64]:
     """Return the words and stops that ``decode_blocks`` takes, without markers and stuffed zeros."""
     scan = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     prefixes = np.flatnonzero(scan[:-1] == 0xFF)
@@ -109,7 +116,7 @@ def _layout(jpeg: Jpeg) -> tuple[I64, U16]:
     return np.array(layout, np.int64), tables
 
 
-def _encode(blocks: _Blocks, interval: int, codes: I64, counts: I64) -> tuple[memoryview, U32]:
+def _encode(blocks: Blocks, interval: int, codes: I64, counts: I64) -> tuple[memoryview, U32]:
     """Return the new scan with its EOI, and the offsets of its intervals from the start of the scan."""
     tiles = math.ceil(len(blocks.dc) / (len(blocks.layout) * interval))
     dc_bits = (counts * (codes[:, :, 1] + np.arange(CATEGORIES))).sum()

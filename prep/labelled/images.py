@@ -30,6 +30,8 @@ class LabelledImage(NamedTuple):
     """The id of its class; "" if it has none."""
     columns: Mapping[str, Any] = NO_COLUMNS
     """Its further values, as JSON has them."""
+    below: str = ""
+    """The end of ``name`` that lies below its class folder, if it lies in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,17 @@ class LabelledSource:
     """Such as "imagefolder" or "parquet", for the manifest and messages."""
     images: Callable[[Reader], Iterator[LabelledImage]]
     """Read the images in the order in which they lie."""
+    listing: Callable[[Reader], Iterator[LabelledImage]] | None = None
+    """The same images in the same order, with empty ``data`` where that saves reading; None: ``images`` is cheap."""
+    sized: bool = True
+    """Whether ``listing`` knows the size of each image; else it gives their mean."""
     class_ids: tuple[str, ...] = ()
     """The ids of all classes in the order of the source's own class indexes; empty if it does not number them."""
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of classes by id, where they differ from the id."""
     left_out: tuple[str, ...] = ()
-    """What was not taken, counted by kind, such as "2 .txt"."""
+    """What was not taken: a number and a kind each, such as "2 .txt"."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user about what was recognised."""
     streamed: bool = False
     """Whether it can only be read from front to back."""

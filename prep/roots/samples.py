@@ -17,6 +17,8 @@ from ..sources.reader import Location, Reader
 from .columns import parse_object
 from .lists import FILE, MAX_LINE, list_path, located_images
 
+SHARD_KEY = "__key__"  # in a line of a shard's columns, which has no file name: see ``shards.columns``
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -89,7 +91,7 @@ class SampleReader:
             file = self._lines.open(place)
             file.seek(int(start))
             row = parse_object(file.readline(MAX_LINE + 1), f"the line at offset {start}")
-            if not str(row.get(FILE, sample.name)).endswith(sample.name):
+            if SHARD_KEY not in row and not str(row.get(FILE, sample.name)).endswith(sample.name):
                 raise ValueError("the file has changed")
         except (OSError, ValueError) as error:
             raise DatasetError(

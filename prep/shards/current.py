@@ -17,7 +17,7 @@ from ..base.manifest import (
     read_manifest,
     read_shard_manifest,
 )
-from .places import moved_shards
+from ..roots.places import moved_shards
 
 
 def stale_shards(root: Path, shards: ShardManifest | None = None) -> str | None:
@@ -55,6 +55,13 @@ def current_shards(root: Path) -> ShardManifest:
     if problem := stale_shards(root, shards):
         raise LoaderError(problem)
     return shards
+
+
+def require_labels(root: Path, shards: ShardManifest, split: str) -> None:
+    """Raise LoaderError for a split whose samples have no classes."""
+    if not shards.splits[split].labelled:
+        labelled = ", ".join(name for name, held in shards.splits.items() if held.labelled)
+        raise LoaderError(f"the samples of {split} in {root} have no classes; choose another split: {labelled}")
 
 
 def difference(shards: ShardManifest, root: Manifest) -> str | None:

@@ -1,12 +1,13 @@
 """How an image is changed on its way into a shard: copied, given restart markers, or made smaller.
 
-"restart" keeps every coefficient and makes the image enterable (see ``restart``); "resize" decodes, resizes,
-encodes again and adds the same markers. What neither can take, such as a progressive or a damaged file, passes
-through unchanged and is counted by its kind, because a writer of shards must not lose or invent an image.
+"restart" keeps every coefficient and makes the image enterable (see ``restart``), a progressive one too (see
+``progressive``); "resize" decodes, resizes, encodes again and adds the same markers. What neither can take, such as a
+CMYK or a damaged file, passes through unchanged and is counted by its kind, because a writer of shards must not lose
+or invent an image.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from PIL import Image
@@ -16,7 +17,9 @@ from ..base.manifest import Encode
 from ..images.geometry import Geometry, read_geometry
 from ..images.headers import image_size
 from ..images.jpeg import UnsupportedJpeg
-from ..images.opening import UNREADABLE, foreign_format
+from ..images.kinds import kind_of_image
+from ..images.opening import UNREADABLE, foreign_format, pixel_size
+from ..images.orientation import Change, orientation, turned, upright
 from ..images.rgb import read_rgb
 
 FOREIGN = "foreign"
@@ -32,12 +35,16 @@ class EncodeSpec:
     """Of "resize": pixels of the shorter side. A smaller image is not enlarged."""
     quality: int = 90
     """Of "resize": JPEG quality."""
+    apply_orientation: bool = False
+    """Turn images as their EXIF says; see ``images.orientation``."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.short_side <= 65535:
             raise OutputError(f"--short-side must be 1 to 65535 pixels, the most a JPEG holds, got {self.short_side}")
         if not 1 <= self.quality <= 100:
             raise OutputError(f"--quality must be 1 to 100, got {self.quality}")
+        if self.apply_orientation and self.encode == "copy":
+            raise OutputError("--apply-orientation changes images, and --encode copy does not; leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +58,38 @@ class Encoded:
     """Its tiles; None for an image that must be decoded whole."""
     passed_through: str | None = None
     """The kind of an image that was left as it was although it should have been encoded."""
+    made_sequential: bool = False
+    """Whether it was a progressive JPEG and is a sequential one of the same coefficients."""
+    turned: Change | None = None
+    """How it was turned as its EXIF says; None if it was not."""
 
 
 def encode_image(data: bytes, spec: EncodeSpec) -> Encoded:
     """Return an image encoded as ``spec`` says, or unchanged where that is not possible."""
     if spec.encode == "copy":
         return describe_image(data)
+    way = orientation(data) if spec.apply_orientation else 1
+    if way == 1:
+        return _encode(data, spec)
+    if spec.encode == "resize" and min(pixel_size(data)) > spec.short_side:
+        found = _encode(data, spec, way)
+        return found if found.passed_through else replace(found, turned="reencoded")
     try:
-        return _tiled(data) if spec.encode == "restart" else _smaller(data, spec)
+        changed = upright(data)
+    except UNREADABLE:
+        changed = None
+    if changed is None:
+        return _encode(data, spec)
+    found = _encode(changed.data, spec)
+    progressive = changed.change == "lossless" and kind_of_image(data) == "progressive jpeg"
+    return replace(found, turned=changed.change, made_sequential=progressive)
+
+
+def _encode(data: bytes, spec: EncodeSpec, way: int = 1) -> Encoded:
+    try:
+        return _tiled(data) if spec.encode == "restart" else _smaller(data, spec, way)
     except UnsupportedJpeg as error:
-        return Encoded(data=data, size=image_size(data), passed_through=error.kind)
+        return Encoded(data=data, size=pixel_size(data), passed_through=error.kind)
 
 
 def describe_image(data: bytes) -> Encoded:
@@ -68,33 +97,41 @@ def describe_image(data: bytes) -> Encoded:
     try:
         geometry = read_geometry(data)
     except UnsupportedJpeg:
-        return Encoded(data=data, size=image_size(data))
+        return Encoded(data=data, size=pixel_size(data))
     return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
 
 
 def _tiled(data: bytes) -> Encoded:
     # Imported here: it takes numba along, which a copy, a reader of indexes and `feedline -h` can do without.
+    from ..images.progressive import make_sequential
     from ..images.restart import add_restart_markers
 
-    data, geometry = add_restart_markers(data)
-    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry)
+    progressive = False
+    try:
+        data, geometry = add_restart_markers(data)
+    except UnsupportedJpeg as error:
+        progressive = error.kind == "progressive"
+        if not progressive:
+            raise
+        data, geometry = make_sequential(data)
+    return Encoded(data=data, size=(geometry.width, geometry.height), geometry=geometry, made_sequential=progressive)
 
 
-def _smaller(data: bytes, spec: EncodeSpec) -> Encoded:
+def _smaller(data: bytes, spec: EncodeSpec, way: int) -> Encoded:
     if 0 < min(image_size(data)) <= spec.short_side:
         with suppress(UnsupportedJpeg):  # small enough: encoding it again would only lose quality
             return _tiled(data)
     try:
-        return _tiled(_resized(data, spec))
+        return _tiled(_resized(data, spec, way))
     except UNREADABLE as error:
         if foreign_format(data):
             return Encoded(data=data, size=(0, 0), passed_through=FOREIGN)
         raise UnsupportedJpeg("damaged", str(error)) from error
 
 
-def _resized(data: bytes, spec: EncodeSpec) -> bytes:
+def _resized(data: bytes, spec: EncodeSpec, way: int) -> bytes:
     """Return the image as an RGB JPEG, 4:2:0, its short side at most ``spec.short_side``; metadata is dropped."""
-    image = read_rgb(data)
+    image = turned(read_rgb(data), way)
     scale = spec.short_side / min(image.size)
     if scale < 1:
         # Lanczos keeps the most detail of Pillow's antialiasing filters; a loader resizes once more.

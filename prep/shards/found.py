@@ -6,7 +6,7 @@ name that states no split is never taken for train: the user says which split it
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..base.documents import read_document
@@ -39,6 +39,17 @@ def find_shards(directory: Path, split_from: Mapping[str, str], notice: Notice) 
         notice(f"left out: {directory / name}, a shard set of its own")
     if not names:
         raise DatasetError(f"{directory} holds no shard (*{SHARD}); make some with: feedline shard SOURCE")
+    return split_shards(names, directory, split_from, _index_only(directory))
+
+
+def split_shards(
+    names: Sequence[str], directory: Path, split_from: Mapping[str, str], command: str
+) -> dict[str, tuple[str, ...]]:
+    """Return {split: its shards} of the shards with these paths below ``directory``.
+
+    ``command`` is the one to run again with ``--split-from``. Raises DatasetError for names that state no split or two,
+    and for a name in ``split_from`` that does not occur.
+    """
     top = directory.resolve().name
     unused = [name for name in split_from if not any(name in _names_of(path, top) for path in names)]
     if unused:
@@ -47,14 +58,14 @@ def find_shards(directory: Path, split_from: Mapping[str, str], notice: Notice) 
             f"--split-from names {unused[0]!r}, but no shard or folder in {directory} is named so; "
             f"use one of: {', '.join(known)}"
         )
-    splits = {path: _split_of(path, top, split_from, directory) for path in names}
+    splits = {path: _split_of(path, top, split_from, directory, command) for path in names}
     unknown = [path for path, split in splits.items() if split is None]
     if unknown:
         asked = sorted({_asked_name(path, top) for path in unknown})
         options = " ".join(f"--split-from {_quoted(name)}=SPLIT" for name in asked[:8])
         raise DatasetError(
             f"{directory / unknown[0]} states no split in its name or folder, like {len(unknown) - 1} other shards; "
-            f"say which is train and which is val: feedline shard --index-only {directory} {options}"
+            f"say which is train and which is val: {command} {options}"
         )
     found: dict[str, tuple[str, ...]] = {}
     for path, split in splits.items():
@@ -65,7 +76,7 @@ def find_shards(directory: Path, split_from: Mapping[str, str], notice: Notice) 
 
 def shard_paths(directory: Path) -> list[str]:
     """Return the paths of all tars below ``directory``, sorted, with forward slashes; hidden ones are left out."""
-    return sorted(_walk(directory, ""))
+    return sorted(path for path in paths_below(directory) if path.lower().endswith(SHARD))
 
 
 def data_set_of(path: str) -> str:
@@ -77,15 +88,19 @@ def data_set_of(path: str) -> str:
     return stem[: match.start()]
 
 
-def _walk(directory: Path, below: str) -> Iterator[str]:
+def paths_below(directory: Path, below: str = "") -> Iterator[str]:
+    """Yield the paths of all files below ``directory``, with forward slashes; hidden ones are left out.
+
+    Raises DatasetError for a shard whose name not every system can hold.
+    """
     with os.scandir(directory) as entries:
         found = [entry for entry in entries if not entry.name.startswith(".")]
     for entry in found:
         path = below + entry.name
         if entry.is_dir() and path.count("/") < MAX_DEPTH - 1:
-            yield from _walk(Path(entry.path), path + "/")
-        elif entry.is_file() and entry.name.lower().endswith(SHARD):
-            if not is_plain_path(path):
+            yield from paths_below(Path(entry.path), path + "/")
+        elif entry.is_file():
+            if path.lower().endswith(SHARD) and not is_plain_path(path):
                 raise DatasetError(f"{entry.path} has a name that not every system can hold; rename it and run again")
             yield path
 
@@ -105,11 +120,11 @@ def _sets_in(directory: Path) -> list[str]:
     return [
         name
         for name in folders
-        if (name == SHARDS and any((directory / name).glob(f"*{SHARD}"))) or _is_written_by_feedline(directory / name)
+        if (name == SHARDS and any((directory / name).glob(f"*{SHARD}"))) or is_written_by_feedline(directory / name)
     ]
 
 
-def _is_written_by_feedline(place: Path) -> bool:
+def is_written_by_feedline(place: Path) -> bool:
     """Return whether a folder has the manifest of shards that were written or classes that were named."""
     try:
         manifest = read_document(place / MANIFEST, ShardManifest)
@@ -127,7 +142,7 @@ def is_root(directory: Path) -> bool:
     return True
 
 
-def _split_of(path: str, top: str, split_from: Mapping[str, str], directory: Path) -> str | None:
+def _split_of(path: str, top: str, split_from: Mapping[str, str], directory: Path, command: str) -> str | None:
     for name in _names_of(path, top):
         if name in split_from:
             return split_from[name]
@@ -138,7 +153,7 @@ def _split_of(path: str, top: str, split_from: Mapping[str, str], directory: Pat
     if own and outer and own != outer:
         raise DatasetError(
             f"{directory / path} is {own} by its name and {outer} by its folder; say which it is: "
-            f"{_index_only(directory)} --split-from {_quoted(folders[0])}=SPLIT"
+            f"{command} --split-from {_quoted(folders[0])}=SPLIT"
         )
     return own or outer or (split_named(top) if top.isalpha() else None)  # not of "test_run_3", a name of something
 

@@ -60,7 +60,7 @@ class ShardIndex:
 
 
 def index_path(shard: Path) -> Path:
-    """Return where the sidecar of a shard lies; ``shard`` is its path in the directory of the set: see ``places``."""
+    """Return where the sidecar of a shard lies; ``shard`` is its path in the set's directory: see ``roots.places``."""
     return shard.with_suffix(SUFFIX)
 
 

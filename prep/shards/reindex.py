@@ -23,11 +23,11 @@ from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import raise_if_stopped, run_all
+from ..roots.places import is_same_time, shard_path
 from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
 from .encode import describe_image
 from .found import data_set_of, find_shards, is_root, shard_paths
 from .index import decoded_key, read_index
-from .places import is_same_time, shard_path
 from .read import OWN, ShardSample, read_whole
 from .rules import LabelOf, SampleRule, class_number, labels_of, numbered_classes, rule_of
 from .sidecars import Sidecars, set_indexes, write_all
@@ -245,7 +245,7 @@ def _manifest(directory: Path, indexed: dict[str, list[Indexed]]) -> ShardManife
         encode="copy",
         order="sequential",
         seed=0,
-        classes=numbered_classes(classes, {}),
+        classes=numbered_classes(classes),
         splits={
             split: split_entry([replace(entry, shard=replace(entry.shard, modified=None)) for entry in held], classes)
             for split, held in indexed.items()

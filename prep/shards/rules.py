@@ -6,15 +6,16 @@ or ``.txt``, or only into the folder of the key, as a number or as text, and som
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, ShardManifest
 from ..base.names import MAX_CLASS_ID, is_class_id
+from ..images.files import SUFFIXES
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "pgm", "bmp", "gif", "tif", "tiff")
+IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 """The extensions of images, in lower case; of "input.jpg" the last part counts."""
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
 MAX_LABEL = 4096  # bytes of a .cls
@@ -65,7 +66,7 @@ def is_image_extension(extension: str) -> bool:
 
 def rule_of(manifest: ShardManifest) -> SampleRule:
     """Return the rule by which the shards of a manifest are read."""
-    return SampleRule(label_from=manifest.label_from, image_extension=manifest.image_extension)
+    return SampleRule(label_from=manifest.label_from or "cls", image_extension=manifest.image_extension)
 
 
 def label_in(rule: SampleRule, key: str, data: bytes | None, where: str) -> Label:
@@ -130,7 +131,7 @@ def are_numbers(labels: Sequence[str | int], rule: SampleRule) -> bool:
 
 def labels_of(manifest: ShardManifest) -> LabelOf:
     """Return how the labels of a manifest's shards are read: each as the class of the manifest that it names."""
-    if manifest.label_from == "cls" and manifest.place is None:
+    if manifest.label_from is None:
         return class_number
     ids = {entry.id: number for number, entry in enumerate(manifest.classes)}
     numbered = _are_numbered(manifest.classes)
@@ -149,12 +150,10 @@ def labels_of(manifest: ShardManifest) -> LabelOf:
     return label_of
 
 
-def numbered_classes(count: int, names: Mapping[str, str]) -> tuple[ClassEntry, ...]:
+def numbered_classes(count: int) -> tuple[ClassEntry, ...]:
     """Return the classes 0 to ``count`` - 1 of shards that number them; the ids are sorted as the numbers are."""
     digits = len(str(count - 1))
-    ids = [f"{number:0{digits}d}" for number in range(count)]
-    named = {number: text for label, text in names.items() if (number := number_of(label)) is not None}
-    return tuple(ClassEntry(id=text, name=named.get(number, f"class {number}")) for number, text in enumerate(ids))
+    return tuple(ClassEntry(id=f"{number:0{digits}d}", name=f"class {number}") for number in range(count))
 
 
 def _are_numbered(classes: Sequence[ClassEntry]) -> bool:

@@ -1,7 +1,7 @@
 """One shard: a plain tar of plain JPEGs that every reader understands, and its indexes, in one pass.
 
-A sample is ``<stem>.jpg``, ``<stem>.cls`` (its class index in ASCII) and ``<stem>.json`` (class id, width, height and
-name, and the sample's columns; see ``columns``), side by side. Lower-case
+A sample is ``<stem>.jpg`` (or the extension of its format), ``<stem>.cls`` (its class index in ASCII) and
+``<stem>.json`` (class id, width, height and name, and the sample's columns; see ``columns``), side by side. Lower-case
 extensions, because some readers compare them case by case; the original stem as key, so that an image can be traced
 back. The tars are USTAR with mtime 0 and no owner: Python's default (pax) adds 1 kB per member and a time stamp,
 breaks readers that compute offsets, and makes two runs differ.
@@ -23,6 +23,7 @@ from ..base.flush import flush_folder
 from ..base.manifest import ClassEntry, Shard
 from ..base.retries import put_in_place
 from ..base.threads import raise_if_stopped
+from ..images.kinds import member_extension
 from ..roots.samples import Sample, SampleReader
 from .columns import columns_path, json_member
 from .encode import Encoded, encode_image
@@ -52,6 +53,10 @@ class Written:
     passed_through: dict[str, int]
     indexes: dict[str, str] = field(default_factory=dict[str, str])
     """{file name: sha256} of the indexes of the shard."""
+    made_sequential: int = 0
+    """Progressive JPEGs that became sequential ones."""
+    orientation_applied: dict[str, int] = field(default_factory=dict[str, int])
+    """{"lossless" or "reencoded": images that were turned as their EXIF says}."""
 
 
 def write_shard(
@@ -96,7 +101,7 @@ def _sha256(path: Path) -> str:
 def _write(
     path: Path, temporary: Path, task: ShardTask, count: Callable[[int], None], stop: threading.Event
 ) -> Written:
-    sidecars, passed = Sidecars(columns=bool(task.columns)), Counter[str]()
+    sidecars, passed, turned, made_sequential = Sidecars(columns=bool(task.columns)), Counter[str](), Counter[str](), 0
     with temporary.open("wb") as file:
         tar = _Tar(file)
         for sample, data, columns in _read(task):
@@ -105,6 +110,8 @@ def _write(
             files = [tar.add(name, content) for name, content in _members(sample, image, columns, task)]
             sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry, columns)
             passed.update([image.passed_through] if image.passed_through else [])
+            turned.update([image.turned] if image.turned else [])
+            made_sequential += image.made_sequential
             count(1)
         sha256 = tar.close()
     put_in_place(temporary, path)
@@ -116,6 +123,8 @@ def _write(
         shard=shard,
         passed_through=dict(sorted(passed.items())),
         indexes={place.name: hashlib.sha256(data).hexdigest() for place, data in contents.items()},
+        made_sequential=made_sequential,
+        orientation_applied=dict(sorted(turned.items())),
     )
 
 
@@ -142,7 +151,7 @@ def _position(sample: Sample) -> tuple[str, int, str]:
 def _members(
     sample: Sample, image: Encoded, columns: dict[str, Any] | None, task: ShardTask
 ) -> Iterator[tuple[str, bytes]]:
-    yield sample.key + ".jpg", image.data
+    yield f"{sample.key}.{member_extension(image.data, sample.name)}", image.data
     yield sample.key + ".cls", str(sample.label).encode("ascii")
     width, height = image.size
     # The same keys and types for every sample: readers infer a table's columns from the first ones.

@@ -25,10 +25,12 @@ from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
 from ..roots.samples import SampleSet
+from .found import is_root
 from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
+from .resharding import shards_in
 from .scratch import copy_streamed, streamed_parts
 from .shard import ShardTask, Written, tar_size, write_shard
 from .sidecars import set_indexes, write_all
@@ -43,6 +45,7 @@ def write_shards(
     spec: ShardSpec | None = None,
     *,
     out: Path | None = None,
+    split_from: Mapping[str, str] | None = None,
     workers: int | None = None,
     engine: Engine = "local",
     progress: Progress = silent,
@@ -50,21 +53,24 @@ def write_shards(
 ) -> ShardManifest:
     """Write shards, their indexes and the manifest to ``out`` (default ``SOURCE/shards``).
 
-    ``source`` is a prepared root, or any source that ``feedline prep`` takes; what was recognised is reported to
-    ``notice``. An interrupted run continues with the shards it lacks; finished ones are returned as they are.
-    ``workers`` shards are written at once, by threads of this process or by the processes of a Ray cluster; None: one
-    per CPU. The bytes are the same. The images of gzipped tars and parquet files are copied to ``out`` for the time of
-    the run.
+    ``source`` is a prepared root, shards with a manifest, wherever they lie, or any source that ``feedline prep``
+    takes; what was recognised is reported to ``notice``. ``split_from`` is {name of a folder or archive: "train" or
+    "val"} for names that do not say their split. An interrupted run continues with the shards it lacks; finished ones
+    are returned as they are. ``workers`` shards are written at once, by threads of this process or by the processes of
+    a Ray cluster; None: one per CPU. The bytes are the same. The images of gzipped tars and parquet files are copied to
+    ``out`` for the time of the run.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
     DatasetError for an unfinished or changed root, OutputError if ``out`` holds
     something else or has no room.
     """
+    if out is None and (held := shards_in(source)) is not None:
+        raise OutputError(f"{held} holds shards already; say where to write the new ones: --out OTHER/{SHARDS}")
     spec, out = spec or ShardSpec(), out or default_place(source)
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
-    opened = open_source(source, spec.splits, notice, skip=out)
+    opened = open_source(source, spec.splits, notice, skip=out, split_from=split_from)
     with claimed(out, "shard"):
         return _write(opened, spec, out, workers, engine, progress, notice)
 
@@ -210,7 +216,14 @@ def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[W
         quality=quality,
         metadata=spec.metadata,
         passed_through=dict(sorted(sum((Counter(entry.passed_through) for entry in written), Counter[str]()).items())),
+        made_sequential=sum(entry.made_sequential for entry in written),
+        orientation_applied=_turned(written) if spec.apply_orientation else None,
     )
+
+
+def _turned(written: Sequence[Written]) -> dict[str, int]:
+    counts = sum((Counter(entry.orientation_applied) for entry in written), Counter[str]())
+    return {change: counts[change] for change in ("lossless", "reencoded")}
 
 
 def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
@@ -237,6 +250,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
         "splits": list(found.splits),
         "spec": repr(spec),
     }
+    if isinstance(found, Unprepared) and found.split_from:
+        settings["split_from"] = [f"{name}={split}" for name, split in sorted(found.split_from.items())]
     if isinstance(found, SampleSet) and found.columns:
         settings["columns"] = [*(f"{split}: {names}" for split, names in found.columns.items())]
         settings["columns"] += map(str, _list_sizes(found))
@@ -245,6 +260,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
 
 def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
     """Return the finished shards' manifest; raise OutputError if they are not what was requested."""
+    if is_root(out):
+        raise OutputError(f"{out} is a prepared root; give another directory with --out, such as {out / SHARDS}")
     try:
         held = read_shard_manifest(out)
     except DatasetError as error:
@@ -254,6 +271,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
         (held.dataset, held.classes) == (found.dataset, found.classes)
         and (held.order, held.seed, held.metadata) == (spec.order, spec.seed, spec.metadata)
         and (held.encode, held.short_side, held.quality) == (spec.encode, *_resizing(spec))
+        and (held.orientation_applied is not None) == spec.apply_orientation
         and {split: [(s.name, s.samples) for s in entry.shards] for split, entry in held.splits.items()} == asked
         and all(entry.per_class in ((), _per_class(found, split)) for split, entry in held.splits.items())
         and all(entry.columns == found.columns.get(split, ()) for split, entry in held.splits.items())

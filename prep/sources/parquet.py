@@ -21,6 +21,7 @@ from .streams import check_alike
 PARQUET = b"PAR1"
 ROWS = 32  # rows in memory: 4 MB of images
 COLUMNS = {"image", "label"}
+OTHER = "feedline prep parquet {} --out ROOT"
 
 
 def parquet_part(path: Path) -> Part:
@@ -54,13 +55,16 @@ def _images(path: Path, first: Place, keep: Keep, reader: Reader) -> Iterator[So
 
 def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:
     """Yield (place, file) of every row; raise SourceError for damage and for rows whose label cannot be checked."""
-    parquet = _library()
+    parquet = library()
     import pyarrow as pa
 
     try:
         with parquet.ParquetFile(path) as file:
             if not set(file.schema_arrow.names) >= COLUMNS:
-                raise SourceError(f"{path} has the columns {file.schema_arrow.names}, not image and label")
+                raise SourceError(
+                    f"{path} has the columns {', '.join(file.schema_arrow.names)[:400]}, and ImageNet's have image and "
+                    f"label; prepare another data set with: {OTHER.format(path)}"
+                )
             names = _label_names(file.schema_arrow.metadata or {})
             for batch in file.iter_batches(batch_size=ROWS, columns=sorted(COLUMNS), use_threads=False):
                 for row in batch.to_pylist():
@@ -75,17 +79,24 @@ def _row(row: dict[str, Any], path: Path, names: list[str]) -> tuple[Place, byte
     data = image.get("bytes") if isinstance(image, dict) else None
     if not isinstance(name, str) or not isinstance(data, bytes):
         raise SourceError(
-            f"{path} has a row without file name or bytes, so its class is not known; get the original, "
-            f"and take a subset of it with: feedline prep imagenet SOURCES --out ROOT --classes FILE"
+            f"{path} has a row without file name or bytes, so it is not known which class of ImageNet it is; prepare "
+            f"it as a data set of its own with: {OTHER.format(path)}"
         )
-    found = place(name, str(path))
+    try:
+        found = place(name, str(path))
+        reason = None if found else "that is no image"
+    except SourceError as error:
+        found, reason = None, error
     if found is None:
-        raise SourceError(f"{path} has a row named {name!r}, which is no image")
+        raise SourceError(
+            f"{path} has a row named {name!r}, which is not one of ImageNet's ({reason}); prepare another data set "
+            f"with: {OTHER.format(path)}"
+        )
     expected = wnids().index(found.wnid) if found.wnid in set(wnids()) else -1
     if label != expected and not _is_named(label, found.wnid, names):
         raise SourceError(
             f"{path} labels {name!r} as class {label}, but it is class {expected}, and the file has no name of label "
-            f"{label} that agrees; get the original"
+            f"{label} that agrees; get the original, or prepare it as a data set of its own with: {OTHER.format(path)}"
         )
     return found, data
 
@@ -106,7 +117,8 @@ def _is_named(label: object, wnid: str, names: list[str]) -> bool:
     return names[label] == wnid or names[label].split(",")[0].casefold() == class_names().get(wnid, "").casefold()
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Return pyarrow's reader; raise SourceError, which says how to install it, if it is missing."""
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..images.files import SUFFIXES
 
 # Pieces of a cut archive: "x.tar.aa" (split), "x.zip.001" (7-Zip), "x.tar.part1", "x.z01" (zip).
 PIECE = re.compile(
@@ -19,7 +20,7 @@ UNFINISHED = re.compile(
     r"\.(?:tar|tgz|gz|zip|xz|bz2|zst|parquet)\.(?:crdownload|part|partial|aria2|download|opdownload|!qb|tmp)$", re.I
 )
 LABEL_SUFFIXES = (".cls", ".json", ".txt", ".index", ".id")
-SHARD_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+SHARD_IMAGES = SUFFIXES
 
 
 class ForeignError(SourceError):
@@ -47,6 +48,23 @@ def refuse_strange(path: Path, start: bytes) -> None:
     refuse_unfinished(path)
     if PIECE.search(path.name):
         refuse_piece(path)
+
+
+def refuse_text(path: Path, start: bytes) -> None:
+    """Raise SourceError for a text in the place of an archive, such as a server's "404: Not Found"."""
+    # A tar's header has zeros, and compressed bytes are no UTF-8. The last character of the text may be cut.
+    begin = start[:500]
+    text = begin.decode("utf-8", "ignore")
+    if len(text.encode()) > len(begin) - 4 and all(c.isprintable() or c in "\r\n\t" for c in text):
+        raise SourceError(
+            f"{path} is a text ({text[:60]!r}), and no archive; download it again, or give the folder of the archives"
+        )
+
+
+def refuse_special(path: Path) -> None:
+    """Raise SourceError for a pipe, a socket or a device: reading it may never end, and it cannot be read again."""
+    if not path.is_file() and not path.is_dir():
+        raise SourceError(f"{path} is a pipe, a socket or a device; write it to a file, and give that file")
 
 
 def refuse_unfinished(path: Path) -> None:
@@ -82,8 +100,8 @@ def refuse_shards(path: Path, before: str, name: str) -> None:
     for image, label in ((one, other), (other, one)):
         if image.endswith(SHARD_IMAGES) and label.endswith(labels):
             raise ForeignError(
-                f"{path} is a WebDataset shard, which needs no preparing; index its folder with: "
-                f"feedline shard --index-only {path.parent}"
+                f"{path} is a WebDataset shard, which is used where it lies; prepare its folder with: "
+                f"feedline prep webdataset {path.parent} --out ROOT"
             )
 
 

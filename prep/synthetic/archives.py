@@ -27,6 +27,7 @@ from ..base.progress import Progress, silent
 from ..base.retries import put_in_place
 from ..labels.imagenet import class_names, validation_labels
 from ..sources.parts import SIGNATURE
+from .class_folders import write_class_folders
 from .images import (
     SPLIT_KEYS,
     ImageSpec,
@@ -47,21 +48,29 @@ NUMBERS, WNID_ORDER, VAL_ORDER, TEST_ORDER, BOXES = range(4, 9)
 def write_synthetic(
     out: Path, spec: SyntheticSpec, progress: Progress = silent, workers: int | None = None
 ) -> tuple[Path, ...]:
-    """Write the archives of ``spec`` into the folder ``out`` and return their paths.
+    """Write the archives or class folders of ``spec`` into the folder ``out`` and return what was written.
 
     Layout ``ilsvrc2012``: ``ILSVRC2012_img_train.tar`` (a tar of one tar per class), ``ILSVRC2012_img_val.tar``
     and ``ILSVRC2012_img_test_v10102019.tar``. Layout ``tiny-imagenet``: ``tiny-imagenet-200.zip``. The test
-    split has one unlabelled image per class. ``workers`` is the number of threads, by default one per usable CPU.
-    Each archive gets its final name when it is complete.
+    split has one unlabelled image per class. Layout ``imagefolder``: class folders as users have them, in ``out``
+    itself, so the path that is returned is ``out``. ``workers`` is the number of threads, by default one per usable
+    CPU. Each archive, and the folder of an ``imagefolder``, gets its final name when it is complete.
 
-    Raises OutputError if an archive exists already or ``out`` cannot be a folder, and SourceError if the bundled
-    photographs are not installed. Raises OSError (for example on a full disk) after removing the unfinished file.
+    Raises OutputError if an archive exists already, if ``out`` of an ``imagefolder`` is not empty, or if it cannot be
+    a folder, and SourceError if the bundled photographs are not installed. Raises OSError (for example on a full
+    disk) after removing the unfinished file or folder.
     """
+    threads = max(1, usable_cpus() if workers is None else workers)
+    if spec.layout == "imagefolder":
+        warm_up()
+        with ThreadPoolExecutor(threads) as pool:
+            write_class_folders(out, Renderer(spec, pool, progress))
+        return (out,)
     writers = ARCHIVES[spec.layout]
     paths = tuple(out / name for name in writers)
     _make_folder(out, paths)
     warm_up()
-    with ThreadPoolExecutor(max(1, usable_cpus() if workers is None else workers)) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for path, write in zip(paths, writers.values(), strict=True):
             with _open_atomically(path) as file:
                 write(file, Renderer(spec, pool, progress))

@@ -2,7 +2,7 @@
 
 The sizes of images and files follow ImageNet's and Tiny-ImageNet's, because the cost of reading and decoding
 depends on them. Every image is a pure function of (seed, split, class, number). The same spec gives the same bytes
-with any number of workers. ``archives`` packs the images.
+with any number of workers. ``archives`` and ``class_folders`` arrange the images.
 """
 
 from collections import deque
@@ -20,17 +20,34 @@ from ..base.progress import Progress
 from ..labels.imagenet import wnids
 from .photographs import VARY_DRAWS, Encoding, encode, vary
 
-Layout = Literal["ilsvrc2012", "tiny-imagenet"]
+Layout = Literal["ilsvrc2012", "tiny-imagenet", "imagefolder"]
 SplitName = Literal["train", "val", "test"]
 
 # The official numbers, so that every synthetic archive could be a part of the real one.
-MOST_CLASSES: dict[Layout, int] = {"ilsvrc2012": 1000, "tiny-imagenet": 200}
-MOST_IMAGES: dict[Layout, int] = {"ilsvrc2012": 1300, "tiny-imagenet": 500}
+MOST_CLASSES: dict[Layout, int] = {"ilsvrc2012": 1000, "tiny-imagenet": 200, "imagefolder": 1000}
+MOST_IMAGES: dict[Layout, int] = {"ilsvrc2012": 1300, "tiny-imagenet": 500, "imagefolder": 10_000}
 MOST_VALIDATION = 50
 
 ODD_KINDS: tuple[Encoding, ...] = ("png", "cmyk", "grey", "exif")
 ODD_SHARE = 200  # one image in this many is of each odd kind except PNG, of which ImageNet has exactly one
 TINY_GREY = 0.018  # in Tiny-ImageNet, 1,821 of 100,000 training images are greyscale
+
+FORMATS: dict[str, Encoding] = {
+    "jpg": "jpeg",
+    "png": "rgb-png",
+    "webp": "webp",
+    "bmp": "bmp",
+    "gif": "gif",
+    "tiff": "tiff",
+    "ppm": "ppm",
+}
+"""The image formats of an image folder, by the suffix of the file."""
+USUAL_FORMATS = ("jpg", "png", "webp")
+ODD_OF_FORMAT: dict[str, tuple[Encoding, ...]] = {
+    "jpg": ("progressive", "rotated", "grey", "cmyk"),
+    "png": ("palette", "grey16", "png"),
+}
+ODD_FOLDER_SHARE = 40  # one file in this many of a user's folder is of each odd kind
 
 # The purpose of random numbers, which is the second part of their key after the seed.
 SPLIT_KEYS: dict[SplitName, int] = {"train": 0, "val": 1, "test": 2}
@@ -47,9 +64,15 @@ class SyntheticSpec:
     """Training images of each class. The validation split has as many more, but at most 50."""
     seed: int = 0
     odd_files: bool = False
-    """Whether the training images include ImageNet's odd kinds: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
+    """Whether the training images include odd kinds. In ``imagefolder`` these are progressive JPEGs, JPEGs with an
+    EXIF orientation, greyscale, CMYK, and PNGs with a palette, 16 bits or transparency. In the other layouts they are
+    ImageNet's: an RGBA PNG, CMYK, greyscale, damaged EXIF."""
     scale: float = 1.0
-    """Factor of width and height of every ``ilsvrc2012`` image, for small data sets with many classes."""
+    """Factor of width and height of every image, for small data sets with many classes. ``tiny-imagenet`` has 1."""
+    formats: tuple[str, ...] = ()
+    """The formats that the images of a class take in turn, of ``imagefolder`` only; by default jpg, png, webp."""
+    splits: bool = False
+    """Whether an ``imagefolder`` has the folders train and val above the class folders."""
 
     def __post_init__(self) -> None:
         if self.layout not in MOST_CLASSES:
@@ -58,10 +81,25 @@ class SyntheticSpec:
         for name, limit in most.items():
             if not 1 <= getattr(self, name) <= limit:
                 raise SourceError(f"{name} must be in 1..{limit} for {self.layout}, got {getattr(self, name)}")
-        if self.odd_files and self.train_images < len(ODD_KINDS):
-            raise SourceError(f"odd files need at least {len(ODD_KINDS)} training images, got {self.train_images}")
         if not 0.05 <= self.scale <= 1 or (self.layout == "tiny-imagenet" and self.scale != 1):
-            raise SourceError(f"scale must be in 0.05..1 for ilsvrc2012 and 1 for tiny-imagenet, got {self.scale}")
+            raise SourceError(f"scale must be in 0.05..1, and 1 for tiny-imagenet, got {self.scale}")
+        if self.layout != "imagefolder" and (self.formats or self.splits):
+            raise SourceError(f"formats and splits are options of the layout imagefolder, got {self.layout}")
+        for name in self.formats:
+            if name not in FORMATS:
+                raise SourceError(f"formats must be among {', '.join(FORMATS)}, got {name}")
+        if self.odd_files and not self.odd_kinds:
+            raise SourceError(f"odd files are kinds of jpg and png, got the formats {', '.join(self.formats)}")
+        if self.odd_files and self.train_images < len(self.odd_kinds):
+            raise SourceError(f"odd files need at least {len(self.odd_kinds)} training images, got {self.train_images}")
+
+    @property
+    def odd_kinds(self) -> tuple[Encoding, ...]:
+        """The encodings that ``odd_files`` mixes in."""
+        if self.layout != "imagefolder":
+            return ODD_KINDS
+        formats = dict.fromkeys(self.formats or USUAL_FORMATS)
+        return tuple(kind for name in formats for kind in ODD_OF_FORMAT.get(name, ()))
 
     @property
     def train_images(self) -> int:
@@ -143,19 +181,23 @@ def _size(shape: float, side: float, scale: float) -> tuple[int, int]:
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def _odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
+def odd_encodings(spec: SyntheticSpec) -> dict[int, Encoding]:
     """Return {position among the training images of all classes: encoding} for those that are not ordinary JPEGs."""
     if not spec.odd_files:
         return {}
-    each = max(1, spec.train_images // ODD_SHARE)
-    kinds: list[Encoding] = [ODD_KINDS[0], *(kind for kind in ODD_KINDS[1:] for _ in range(each))]
+    if spec.layout == "imagefolder":
+        each = max(1, spec.train_images // ODD_FOLDER_SHARE)
+        kinds = [kind for kind in spec.odd_kinds for _ in range(each)]
+    else:
+        each = max(1, spec.train_images // ODD_SHARE)
+        kinds: list[Encoding] = [ODD_KINDS[0], *(kind for kind in ODD_KINDS[1:] for _ in range(each))]
     places: list[int] = permutation(spec.train_images, spec.seed, ODD)[: len(kinds)].tolist()
     return dict(zip(places, kinds, strict=True))
 
 
 def train_images(spec: SyntheticSpec, names: Callable[[SyntheticSpec, int], list[str]]) -> Iterator[ImageSpec]:
     """Yield the training images class by class; ``names(spec, class_index)`` returns the paths of one class."""
-    odd = _odd_encodings(spec)
+    odd = odd_encodings(spec)
     place = count()
     for class_index in range(spec.classes):
         for number, path in enumerate(names(spec, class_index)):

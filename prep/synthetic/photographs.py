@@ -12,7 +12,7 @@ import struct
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,23 @@ from ..images.rgb import read_rgb
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
-Encoding = Literal["jpeg", "grey", "cmyk", "exif", "png"]
+Encoding = Literal[
+    "jpeg",
+    "grey",
+    "cmyk",
+    "exif",
+    "png",
+    "rgb-png",
+    "webp",
+    "bmp",
+    "gif",
+    "tiff",
+    "ppm",
+    "progressive",
+    "rotated",
+    "palette",
+    "grey16",
+]
 
 # Colour comes first, so that small data sets have colour images. Sizes are 384x303 to 1411x1411.
 COLOUR = (
@@ -57,6 +73,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it spread any number of hues eve
 # One TIFF directory whose only entry (Make, ASCII) claims 2,555,904 bytes beyond the end. Pillow's warnings about
 # ImageNet's own files report this length.
 BROKEN_EXIF = b"Exif\0\0" + struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 0x010F, 2, 2_555_904, 26, 0)
+ORIENTATION = 0x0112  # the EXIF tag; 6: the camera was turned, and a viewer turns the image 90 degrees clockwise
 
 
 @cache
@@ -94,23 +111,43 @@ def vary(class_index: int, size: tuple[int, int], grain: float, draws: F64) -> I
 
 
 def encode(image: Image.Image, encoding: Encoding, quality: int) -> bytes:
-    """Return the bytes of an image file: a baseline 4:2:0 JPEG, or one of the odd kinds in ImageNet.
+    """Return the bytes of an image file: a baseline 4:2:0 JPEG, another format, or an odd kind of one.
 
     ``grey`` and ``cmyk`` (Adobe, inverted) are JPEGs of one and four components. ``exif`` is a JPEG whose EXIF is
-    damaged (Pillow warns and decodes). ``png`` is an RGBA PNG, even if the file is named ``.JPEG``.
+    damaged (Pillow warns and decodes). ``progressive`` is a JPEG in several scans. ``rotated`` is a JPEG that is
+    stored on its side, with EXIF orientation 6. ``png`` is an RGBA PNG, even if the file is named ``.JPEG``;
+    ``palette`` and ``grey16`` are PNGs of 256 colours and of 16-bit grey.
     """
     out = BytesIO()
+    jpeg: dict[str, Any] = {"format": "JPEG", "quality": quality, "subsampling": "4:2:0"}
     match encoding:
-        case "png":
-            image.convert("RGBA").save(out, "PNG", compress_level=1)
+        case "jpeg":
+            image.save(out, **jpeg)
         case "grey":
             image.convert("L").save(out, "JPEG", quality=quality)
         case "cmyk":
-            image.convert("CMYK").save(out, "JPEG", quality=quality, subsampling="4:2:0")
+            image.convert("CMYK").save(out, **jpeg)
         case "exif":
-            image.save(out, "JPEG", quality=quality, subsampling="4:2:0", exif=BROKEN_EXIF)
-        case "jpeg":
-            image.save(out, "JPEG", quality=quality, subsampling="4:2:0")
+            image.save(out, **jpeg, exif=BROKEN_EXIF)
+        case "progressive":
+            image.save(out, **jpeg, progressive=True)
+        case "rotated":
+            exif = Image.Exif()
+            exif[ORIENTATION] = 6
+            image.transpose(Image.Transpose.ROTATE_90).save(out, **jpeg, exif=exif)
+        case "png":
+            image.convert("RGBA").save(out, "PNG", compress_level=1)
+        case "rgb-png":
+            image.save(out, "PNG", compress_level=1)
+        case "palette":
+            image.quantize(256, dither=Image.Dither.NONE).save(out, "PNG", compress_level=1)
+        case "grey16":
+            grey = np.asarray(image.convert("L"), np.uint16) * 257
+            Image.fromarray(grey).save(out, "PNG", compress_level=1)
+        case "webp":
+            image.save(out, "WEBP", quality=quality, method=0)
+        case "bmp" | "gif" | "tiff" | "ppm":
+            image.save(out, encoding.upper())
     return out.getvalue()
 
 

@@ -29,7 +29,8 @@ def test_an_eps_file_among_the_images_is_named(
     written = json.loads(capsys.readouterr().out)
 
     assert (verified, sharded) == (1, 0)
-    assert f"{path} is neither a JPEG nor a PNG: it is an EPS file" in " ".join((said.out + said.err).split())
+    words = f"{path} is no image of a format that feedline opens: it is an EPS file"
+    assert words in " ".join((said.out + said.err).split())
     assert written["passed_through"] == {"foreign": 1}
     assert not ghostscript.exists()
 

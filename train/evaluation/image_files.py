@@ -17,7 +17,9 @@ from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest,
 from ...prep.archives.tar import Member, read_member, walk
 from ...prep.images.opening import open_image
 from ...prep.images.rgb import rgb_of
-from ...prep.shards.read import IMAGES
+from ...prep.roots.places import shard_path
+from ...prep.shards.read import is_part
+from ...prep.shards.rules import SampleRule, rule_of
 from ...prep.shards.sidecars import split_key
 
 
@@ -26,7 +28,10 @@ class ImageFile:
     """The name and the bytes of one image in a data set."""
 
     name: str
-    """Path relative to the root, with forward slashes; for a shard, its path and the member's name."""
+    """Path relative to the root, with forward slashes; for a shard, its path and the member's name.
+
+    The path of a shard that lies elsewhere is relative to the folder of the shards.
+    """
     data: bytes
 
 
@@ -70,22 +75,24 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
     found: list[ImageFile] = []
     for place in places[list(indexes)].tolist():
         shard = int(np.searchsorted(ends, place, side="right"))
-        found.append(_read_sample(directory / shards[shard].name, place - int(ends[shard]) + shards[shard].samples))
+        path, rule = shard_path(directory, manifest, shards[shard]), rule_of(manifest)
+        member, data = _read_sample(path, rule, place - int(ends[shard]) + shards[shard].samples)
+        above = f"{SHARDS}/" if manifest.place is None else ""
+        found.append(ImageFile(f"{above}{shards[shard].name}/{member}", data))
     return found
 
 
-def _read_sample(path: Path, place: int) -> ImageFile:
-    """Return the image at ``place`` in a shard, counted from 0. The other members of each sample are skipped."""
+def _read_sample(path: Path, rule: SampleRule, place: int) -> tuple[str, bytes]:
+    """Return name and bytes of the image at ``place`` in a shard, counted from 0."""
     with path.open("rb") as file:
         members = walk(file, 0, path.stat().st_size, str(path))
-        images = (member for member in members if _is_image(member))
+        images = (member for member in members if _is_image(member, rule))
         member = next(islice(images, place, None), None)
         if member is None:
             raise DatasetError(f"{path} has fewer samples than its manifest lists; run: feedline verify {path.parent}")
-        return ImageFile(f"{SHARDS}/{path.name}/{member.name}", read_member(file, member, str(path)))
+        return member.name, read_member(file, member, str(path))
 
 
-def _is_image(member: Member) -> bool:
+def _is_image(member: Member, rule: SampleRule) -> bool:
     """Return whether a member is the image of a sample. Hidden files and ``__notes__`` are not, as in every reader."""
-    hidden = member.name.rpartition("/")[2].startswith((".", "__"))
-    return not hidden and not member.is_directory and split_key(member.name)[1].lower() in IMAGES
+    return is_part(member.name) and not member.is_directory and rule.is_image(split_key(member.name)[1].lower())

@@ -84,12 +84,12 @@ def cut_behind_a_thumbnail(path: Path) -> str:
 
 def zeros(path: Path) -> str:
     path.write_bytes(bytes(path.stat().st_size))
-    return f"{path} is neither a JPEG nor a PNG: it begins with 0000000000000000"
+    return f"{path} is no image of a format that feedline opens: it begins with 0000000000000000"
 
 
 def empty(path: Path) -> str:
     path.write_bytes(b"")
-    return f"{path} is neither a JPEG nor a PNG"
+    return f"{path} is no image of a format that feedline opens"
 
 
 def rewritten(path: Path) -> str:
@@ -165,7 +165,7 @@ def test_damage_in_a_shard_names_shard_member_and_offset(root: Path) -> None:
     problems = verify(shards).problems
 
     place = f"{member.name} at offset {member.offset_data} of {shards / names[0]}"
-    assert any(problem.startswith(f"{place} is neither a JPEG nor a PNG") for problem in problems)
+    assert any(problem.startswith(f"{place} is no image of a format that feedline opens") for problem in problems)
     assert f"{shards / names[0]} has another sha256 than the manifest" in problems
     assert any(f"{shards / names[1]} has no tar header at offset 0" in problem for problem in problems)
     assert any(f"{shards / names[2]} is truncated" in problem for problem in problems)
@@ -208,7 +208,7 @@ def test_the_exit_code_is_0_for_whole_and_1_for_damaged_data(
     err = capsys.readouterr().err
     assert err.count("problem: ") == 20 and "more problems; list all with --json" in err and "is damaged" in err
     assert run(["verify", str(tmp_path / "nowhere")]) == 1
-    assert "does not exist; make it with: feedline prep imagenet" in capsys.readouterr().err
+    assert "does not exist; make it with: feedline prep imagefolder" in capsys.readouterr().err
     (root / "manifest.json").write_text('{"format": "feedline-dataset"')
     with pytest.raises(DatasetError, match="is not a Manifest document"):
         verify(root)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from feedline.cli.main import run
-from feedline.prep import read_manifest
+from feedline.prep import list_samples, read_manifest
 
 from ..trees import Files, flat, only, tree, write_tree
 
@@ -49,9 +49,9 @@ STRANGERS = {
     "._n01440764_1.JPEG": "._*",
     ".ipynb_checkpoints/x.txt": ".ipynb_checkpoints/",
     "@eaDir/n01440764_1.JPEG/SYNOPHOTO_THUMB_M.jpg": "@eaDir/",
-    "scan.tif": ".tif",
+    "scan.eps": ".eps",
     "README": "no suffix",
-    "photo.webp": ".webp",
+    "photo.avif": ".avif",
     "desktop.ini": ".ini",
 }
 
@@ -74,12 +74,12 @@ def test_a_stranger_is_listed_and_left_alone(place: Path, capsys: Captured, name
 def test_strangers_are_counted_by_kind(place: Path, capsys: Captured) -> None:
     """Next to class folders too."""
     folder = min((place / "val").iterdir())
-    write_tree(folder, {"a.tif": b"x", "b.tif": b"x"})
+    write_tree(folder, {"a.eps": b"x", "b.eps": b"x"})
     write_tree(place / "train", {".DS_Store": b"x", "notes/one.txt": b"x"})
 
     code, said = adopt(place, capsys)
 
-    assert code == 0 and "left out: 4 files: 2 .tif, " in said
+    assert code == 0 and "left out: 4 files: 2 .eps, " in said
 
 
 def test_an_empty_class_folder_of_train_is_a_class(place: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -132,16 +132,40 @@ def test_a_broken_image_is_refused_as_in_copying(place: Path, tmp_path: Path, ca
     ],
     ids=["validation", "case", "doubled", "deeper", "no split"],
 )
-def test_other_folders_are_refused_before_anything_is_written(
+def test_the_manifest_says_where_a_split_lies(
     root: Path, tmp_path: Path, capsys: Captured, moved: dict[str, str | None]
 ) -> None:
-    """The manifest cannot say yet where a split lies; the message has the command that copies, and that works."""
+    """Folders of other names are used in place too; nothing moves, and the samples are those of a copy."""
     place = tmp_path / "imagenet"
     for split in ("train", "val"):
         name = moved.get(split, split)
         if name is not None:
             files = {path.removeprefix(f"{split}/"): data for path, data in only(tree(root), f"{split}/").items()}
             write_tree(place / name, files)
+    before = everything(place)
+
+    code, said = adopt(place, capsys)
+
+    assert code == 0, said
+    manifest = read_manifest(place)
+    assert {name: data for name, data in everything(place).items() if name != "manifest.json"} == before
+    assert {name: split.folder or name for name, split in manifest.splits.items()} == {
+        split: moved.get(split, split) for split in ("train", "val") if moved.get(split, split)
+    }
+    for split in manifest.splits:
+        copied = [(s.name, s.label, s.path.read_bytes()) for s in list_samples(root, read_manifest(root), split)]
+        assert [(s.name, s.label, s.path.read_bytes()) for s in list_samples(place, manifest, split)] == copied
+    assert adopt(place, capsys)[0] == 0 and read_manifest(place) == manifest
+
+
+def test_a_split_in_two_folders_is_refused_before_anything_is_written(
+    root: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """The manifest cannot say it; the message has the command that copies, and that works."""
+    files = only(tree(root), "train/")
+    last = max(path.split("/")[1] for path in files)
+    moved = {path.replace("train/", "train/more/") if last in path else path: data for path, data in files.items()}
+    place = write_tree(tmp_path / "imagenet", moved)
 
     said = refused(place, capsys)
 

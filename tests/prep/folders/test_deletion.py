@@ -21,14 +21,14 @@ from ..trees import VAL, only, tree, write_tar
 def test_an_archive_with_files_that_were_left_out_is_kept(archives: Path, tmp_path: Path, when: str) -> None:
     """Known from its listing, nothing is written; counted while a tar is read, it is kept in the end."""
     archive = Path(shutil.copy(archives / VAL, tmp_path))
-    counted = Counter({".webp": 2, ".xml": 1, ".gif": 0}) if when == "listed" else Counter[str]()
+    counted = Counter({".avif": 2, ".xml": 1, ".svg": 0}) if when == "listed" else Counter[str]()
     found = replace(recognise([archive]), left_out={archive: counted})
     told: list[str] = []
 
     def progress(step: str, done: int, total: int) -> None:
-        counted.update(Counter({".webp": 2, ".xml": 1}) - counted)
+        counted.update(Counter({".avif": 2, ".xml": 1}) - counted)
 
-    with pytest.raises(SourceError, match=r"also holds 3 files that are not prepared \(2 \.webp, 1 \.xml\), which --d"):
+    with pytest.raises(SourceError, match=r"also holds 3 files that are not prepared \(2 \.avif, 1 \.xml\), which --d"):
         prepare(
             found,
             tmp_path / "out",
@@ -94,7 +94,7 @@ def test_an_archive_that_was_taken_in_full_goes(root: Path, tmp_path: Path, cont
 
 @pytest.mark.parametrize("container", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize(
-    "name", ["train/n01440764/a.webp", "train/n01440764/b.BMP", "c.gif", "d.tif", "Annotations/n01440764_1.xml"]
+    "name", ["train/n01440764/a.avif", "train/n01440764/b.BPG", "c.svg", "d.eps", "Annotations/n01440764_1.xml"]
 )
 def test_an_archive_with_a_file_of_another_kind_is_kept(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], container: str, name: str

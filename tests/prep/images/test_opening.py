@@ -1,6 +1,7 @@
 """Which files are opened as images, what the others are called, and that no image file starts a program."""
 
 import ast
+import re
 import struct
 import subprocess
 import warnings
@@ -14,8 +15,16 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 import feedline
-from feedline.prep.images.check import decode_problem, quick_problem
-from feedline.prep.images.opening import FORMATS, UNREADABLE, allowed_format, description, foreign_format, open_image
+from feedline.prep.images.check import decode_problem, quick_problem, refusal
+from feedline.prep.images.opening import (
+    FORMATS,
+    UNREADABLE,
+    allowed_format,
+    description,
+    foreign_format,
+    open_image,
+    pixel_size,
+)
 from feedline.prep.images.rgb import read_rgb
 from feedline.prep.shards.encode import EncodeSpec, encode_image
 
@@ -53,7 +62,7 @@ def test_other_files_are_refused_by_their_names(name: str) -> None:
         open_image(data)
 
     assert str(decode_problem(data)).startswith(f"does not decode: the file is {name}")
-    assert str(quick_problem(data)).startswith(f"is neither a JPEG nor a PNG: it is {name}")
+    assert str(quick_problem(data)).startswith(f"is no image of a format that feedline opens: it is {name}")
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -77,8 +86,17 @@ def test_files_without_a_name_are_described(data: bytes, words: str) -> None:
         open_image(data)
 
 
-def test_an_image_that_prep_does_not_take_is_named() -> None:
-    assert quick_problem(encode(IMAGE, "GIF")) == "is neither a JPEG nor a PNG: it is a GIF file"
+@pytest.mark.parametrize("kind", FORMATS)
+def test_prep_takes_every_format_that_is_opened(kind: str) -> None:
+    assert quick_problem(encode(IMAGE, kind)) is None
+    assert pixel_size(encode(IMAGE, kind)) == IMAGE.size
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x20ftypavif", b"\0\0\0\x20ftypheic", b"\0\0\0\x0cJXL \r\n\x87\n"])
+def test_a_format_that_is_not_opened_is_refused_with_the_command_that_converts_it(start: bytes) -> None:
+    assert re.search(
+        r"it is an? (AVIF|HEIF|JPEG XL) file; convert it, for example with: magick", refusal(start + bytes(50)) or ""
+    )
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -22,11 +22,11 @@ PHOTOGRAPH = Image.fromarray(photographs.astronaut()).crop((60, 0, 391, 250))
 
 PLAIN = encode(PHOTOGRAPH)
 ODD = {
-    "progressive": encode(PHOTOGRAPH, progressive=True),
     "cmyk": encode(PHOTOGRAPH.convert("CMYK")),
     "not-jpeg": encode(PHOTOGRAPH.convert("RGBA"), "PNG"),
     "damaged": PLAIN[: len(PLAIN) // 2],
 }
+PROGRESSIVE = encode(PHOTOGRAPH, progressive=True)
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -38,7 +38,37 @@ def test_restart_leaves_what_it_cannot_take(kind: str) -> None:
     assert found.geometry is None
 
 
-@pytest.mark.parametrize("kind", ["progressive", "cmyk", "not-jpeg"])
+def test_restart_makes_a_progressive_jpeg_sequential() -> None:
+    """With tiles and the same pixels, and counted."""
+    found = encode_image(PROGRESSIVE, EncodeSpec(encode="restart"))
+    images = [np.asarray(Image.open(BytesIO(data))) for data in (PROGRESSIVE, found.data)]
+
+    assert (found.made_sequential, found.passed_through, found.size) == (True, None, PHOTOGRAPH.size)
+    assert found.geometry is not None
+    assert np.array_equal(*images)
+
+
+def test_a_progressive_jpeg_that_is_damaged_or_lacks_scans_passes_through() -> None:
+    """Cut anywhere, and without its last scan but with an end marker."""
+    last_scan = PROGRESSIVE.rindex(b"\xff\xda")
+    for data, kind in (
+        (PROGRESSIVE[: len(PROGRESSIVE) // 2], "damaged"),
+        (PROGRESSIVE[:-2], "damaged"),
+        (PROGRESSIVE[:last_scan] + b"\xff\xd9", "incomplete"),
+    ):
+        found = encode_image(data, EncodeSpec(encode="restart"))
+
+        assert (found.data, found.passed_through, found.made_sequential) == (data, kind, False)
+
+
+def test_resize_keeps_the_coefficients_of_a_small_progressive_jpeg() -> None:
+    """Encoding it again would only lose quality."""
+    found = encode_image(PROGRESSIVE, EncodeSpec(encode="resize", short_side=4096))
+
+    assert found.data == encode_image(PROGRESSIVE, EncodeSpec(encode="restart")).data
+
+
+@pytest.mark.parametrize("kind", ["cmyk", "not-jpeg"])
 def test_resize_makes_tiled_rgb_jpegs_of_odd_images(kind: str) -> None:
     """Whatever Pillow can decode becomes an ordinary JPEG, small images too."""
     for side, size in ((100, (132, 100)), (4096, PHOTOGRAPH.size)):
@@ -101,14 +131,14 @@ def test_a_copy_says_what_tiles_it_has() -> None:
 
 @settings(max_examples=200)
 @given(
-    kind=st.sampled_from(["plain", *ODD]),
+    kind=st.sampled_from(["plain", "progressive", *ODD]),
     position=st.integers(0, 2000),
     value=st.binary(max_size=6),
     encode=st.sampled_from(["copy", "restart", "resize"]),
 )
 def test_no_bytes_stop_the_writing_of_a_shard(kind: str, position: int, value: bytes, encode: Any) -> None:
     """Damaged headers give an image or a count, never an exception, and sizes that a header can say."""
-    data = PLAIN if kind == "plain" else ODD[kind]
+    data = {**ODD, "plain": PLAIN, "progressive": PROGRESSIVE}[kind]
     data = data[:position] + value + data[position + len(value) :]
     found = encode_image(data, EncodeSpec(encode=encode, short_side=16))
 

@@ -129,7 +129,7 @@ def test_verify_finds_every_kind_of_damage(root: Path, tmp_path: Path) -> None:
     assert f"{flipped} has another sha256" in problems
     assert f"{cut} is truncated" in problems
     assert f"{missing} is missing" in problems
-    assert "is neither a JPEG nor a PNG" in problems
+    assert "is no image of a format that feedline opens" in problems
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
@@ -184,7 +184,7 @@ def test_a_dataset_root_is_no_place_for_shards(root: Path) -> None:
     """The manifest there is another one; it is named and left alone."""
     before = (root / "manifest.json").read_bytes()
 
-    with pytest.raises(OutputError, match=r"holds something else .*manifest\.json.* choose another directory"):
+    with pytest.raises(OutputError, match=r"is a prepared root; give another directory with --out, such as .*shards"):
         write_shards(root, out=root)
     assert (root / "manifest.json").read_bytes() == before
 

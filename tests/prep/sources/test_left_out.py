@@ -14,17 +14,17 @@ from ..layouts import kaggle, write_zip
 from ..trees import TRAIN, Files, flat, only, tar_of, tree, write_tar, write_tree
 
 STRANGERS = {
-    "train/n01440764/a.webp": b"w",
+    "train/n01440764/a.avif": b"w",
     "train/n01440764/b.WEBP": b"w",
     "train/n01440764/Thumbs.db": b"t",
-    "val/n01440764/x.bmp": b"b",
+    "val/n01440764/x.bpg": b"b",
     "Annotations/x.xml": b"<a/>",
     "README": b"r",
     "train/n01440764/.DS_Store": b"d",
     "train/n01440764/._x.JPEG": b"d",
 }
-KINDS = {".webp": 2, ".db": 1, ".bmp": 1, ".xml": 1, "no suffix": 1, ".DS_Store": 1, "._*": 1}
-SAID = "left out: 8 files: 2 .webp, 1 .DS_Store, 1 ._*, 1 .bmp, 1 .db, 1 .xml, 1 no suffix"
+KINDS = {".avif": 2, ".db": 1, ".bpg": 1, ".xml": 1, "no suffix": 1, ".DS_Store": 1, "._*": 1}
+SAID = "left out: 8 files: 2 .avif, 1 .DS_Store, 1 ._*, 1 .bpg, 1 .db, 1 .xml, 1 no suffix"
 
 
 def packed(place: Path, files: Files, form: str) -> Path:
@@ -94,13 +94,13 @@ def test_tiny_imagenet_counts_too(archives: Path, tmp_path: Path, form: str) -> 
     """A Mac's zip, a stranger among the images: left out and said; before, the whole archive was refused."""
     with zipfile.ZipFile(archives / "tiny-imagenet-200.zip") as archive:
         files = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-    extra = {"tiny-imagenet-200/train/x.webp": b"x", "tiny-imagenet-200/.DS_Store": b"d"}
+    extra = {"tiny-imagenet-200/train/x.avif": b"x", "tiny-imagenet-200/.DS_Store": b"d"}
     source = packed(tmp_path / "in", files | extra, form)
     told: list[str] = []
 
     prepare_tiny_imagenet(source, tmp_path / "out", notice=told.append)
 
-    assert f"{source}: left out: 2 files: 1 .DS_Store, 1 .webp" in told
+    assert f"{source}: left out: 2 files: 1 .DS_Store, 1 .avif" in told
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "JPG"])

@@ -47,5 +47,5 @@ def test_numbers_that_nothing_explains_are_refused(files: Files, tmp_path: Path)
     for names, shift in ((None, 0), (wnids, 1), (list(reversed(wnids)), 0), (["x"], 0)):
         with pytest.raises(SourceError, match="has no name of label"):
             prepare_imagenet([write(tmp_path / "a.parquet", train, names, shift=shift)], tmp_path / "out")
-    with pytest.raises(SourceError, match=r"without file name or bytes.*--classes"):
+    with pytest.raises(SourceError, match=r"without file name or bytes.*feedline prep parquet"):
         prepare_imagenet([write(tmp_path / "a.parquet", train, wnids, names=False)], tmp_path / "out")

@@ -80,6 +80,6 @@ def _shards(manifest: ShardManifest) -> Iterator[Shard]:
 
 def _prepare(source: Path | str, directory: Path, manifest: ShardManifest) -> str:
     root = directory.parent if directory.name == SHARDS else "ROOT"
-    label = "" if manifest.label_from == "cls" else f" --label-from {manifest.label_from}"
+    label = "" if manifest.label_from in (None, "cls") else f" --label-from {manifest.label_from}"
     image = f" --image-extension {manifest.image_extension}" if manifest.image_extension else ""
     return f"feedline prep webdataset {source} --out {root}{label}{image}"

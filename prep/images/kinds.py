@@ -1,0 +1,47 @@
+"""What kind of image file it is, by its headers alone: for counting, and for the members' names in shards."""
+
+from pathlib import PurePosixPath
+from typing import Literal
+
+from .files import SUFFIXES
+from .headers import FRAMES, segments
+from .opening import allowed_format
+
+ImageKind = Literal[
+    "jpeg", "progressive jpeg", "cmyk jpeg", "other jpeg", "png", "webp", "gif", "bmp", "ppm", "tiff", "unknown"
+]
+"""A "jpeg" is sequential with one or three components; "other jpeg" is arithmetic, lossless or damaged."""
+
+_KINDS: dict[str, ImageKind] = {
+    "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tiff",
+}  # fmt: skip
+_FRAME_KINDS: dict[int, ImageKind] = {0xC0: "jpeg", 0xC1: "jpeg", 0xC2: "progressive jpeg"}
+_EXTENSIONS = {
+    "JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tif",
+}  # fmt: skip
+
+
+def kind_of_image(data: bytes) -> ImageKind:
+    """Return what an image file is by its first bytes, and of a JPEG by its frame header."""
+    found = allowed_format(data)
+    if found == "JPEG":
+        for marker, start, end in segments(data, len(data)):
+            if marker in FRAMES and start + 9 < min(end, len(data)):
+                return "cmyk jpeg" if data[start + 9] == 4 else _FRAME_KINDS.get(marker, "other jpeg")
+        return "other jpeg"
+    return _KINDS.get(found or "", "unknown")
+
+
+def member_extension(data: bytes, name: str) -> str:
+    """Return the extension of an image's member in a shard, without a dot: "jpg" or that of its true format.
+
+    A file whose name says JPEG keeps "jpg", whatever it holds: readers that build tables need the same members in
+    all samples, and every reader recognises an image by its content. ImageNet has one such file, a PNG.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        return "jpg"
+    found = allowed_format(data)
+    if found is None:  # of a format that is not opened
+        return suffix.removeprefix(".") if suffix in SUFFIXES else "jpg"
+    return _EXTENSIONS[found]

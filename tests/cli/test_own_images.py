@@ -1,0 +1,37 @@
+"""A folder that feedline did not make, from its images to a trained model, by the command line alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from feedline.cli.main import run
+
+from ..prep.folders.photos import classes
+from ..prep.trees import write_tree
+
+Captured = pytest.CaptureFixture[str]
+QUICK = ["--loader", "threaded", "--workers", "0", "--seconds", "0.2", "--repeats", "1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["copied", "where they lie"])
+def test_from_photos_to_a_trained_model(place: str, tmp_path: Path, capsys: Captured) -> None:
+    """3 classes with Unicode names, jpg, png and webp mixed, no splits."""
+    photos = write_tree(tmp_path / "photos", classes(images=20, suffixes=(".jpg", ".PNG", ".webp")))
+    data = str(photos if place == "where they lie" else tmp_path / "data")
+    size = ["--image-size", "64", "--batch-size", "8"]
+
+    for command in (
+        ["prep", "imagefolder", str(photos), "--out", data, "--val-fraction", "0.2"],
+        ["shard", data],
+        ["verify", data, "--decode"],
+        ["bench", data, *QUICK, *size, "--out", str(tmp_path / "b")],
+        ["diagnose", data, *QUICK, *size, "--step-ms", "50"],
+        ["train", data, "--epochs", "2", *size, "--workers", "0", "--out", str(tmp_path / "run"), "--json"],
+    ):
+        capsys.readouterr()
+        assert run(command) == 0, capsys.readouterr().err
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["train"]["loss"] > 0 and 0 <= result["val"]["top1"] <= 1
