@@ -21,6 +21,7 @@ from weakref import finalize
 
 from ..base.errors import SourceError
 from ..base.names import is_class_id
+from ..base.progress import Progress, silent
 from ..roots.lists import FILE, LABEL, MAX_LINE
 from ..sources.naming import SPLITS, SplitNames
 from .images import NO_COLUMNS
@@ -32,6 +33,7 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?",
 INTEGER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 MAX_DIGITS = 18  # longer whole numbers are identifiers
 SEPARATORS = "|;"
+REPORTED = 4096  # rows between two reports of progress
 NONE = -1
 
 
@@ -74,7 +76,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.label_of)
 
-    def add(self, table: Table, roles: Roles, splits: SplitNames) -> None:
+    def add(self, table: Table, roles: Roles, splits: SplitNames, progress: Progress = silent) -> None:
         """Read a list. Raises SourceError for a row without a file, or two rows that contradict each other."""
         others = [name for name in table.columns if name not in (roles.file, roles.label, roles.split)]
         self._starts.append(len(self))
@@ -85,6 +87,8 @@ class Rows:
         self._numeric.append({} if table.typed else dict.fromkeys(others, False))
         seen = _Numbers()
         for row in table.rows():
+            if row.number % REPORTED == 0:
+                progress("rows listed", row.number, row.number + 1)
             where = RowPlace(table.path, row.line)
             path = _path(row.values.get(roles.file), roles.file, where)
             label = self._label(row.values.get(roles.label), roles.label, where)
