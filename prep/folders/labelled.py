@@ -314,8 +314,7 @@ def _report(sources: Sequence[LabelledSource], notice: Notice) -> None:
         for note in source.notes:
             notice(note)
         if source.left_out:
-            files = sum(int(kind.partition(" ")[0]) for kind in source.left_out)
-            notice(f"{source.path}: left out: {files} file{'s' * (files != 1)}: {', '.join(source.left_out)}")
+            notice(f"{source.path}: left out: {', '.join(source.left_out)}")
 
 
 def _report_plan(plan: Plan, notice: Notice) -> None:
