@@ -33,8 +33,8 @@ REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no m
 
 
 def say(message: str) -> None:
-    """Print a message on stderr."""
-    click.echo(message, err=True)
+    """Print a message on stderr; names in it may hold escape sequences, which a terminal would obey."""
+    click.echo("\n".join(map(printable, message.split("\n"))), err=True)
 
 
 def echo_json(value: object) -> None:

@@ -50,7 +50,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     The steps make archives, class folders and shards, measure the loaders, train a model and write a report.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise OutputError(f"{out} exists already; delete it or choose another directory with --out")
+        raise OutputError(f"{out} exists already; choose another directory with --out")
     with progress_bars() as progress:
         _make_data(out, seed, progress)
         fastest = _measure(out, seed, progress)

@@ -69,15 +69,15 @@ class Size(click.ParamType[int]):
 @click.option("--shard-count", type=click.IntRange(min=1), help="Shards of each split, instead of --shard-size.")
 @click.option("--name", help="Prefix of the shard names.  [default: the data set's name]")
 @click.option(
-    "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
+    "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: class, size, name."
 )
 @click.option("--index-only", is_flag=True, help="Write only the indexes of the shards in SOURCE again.")
 @click.option(
     "--split-from",
     multiple=True,
     metavar="NAME=SPLIT",
-    help="With --index-only: the split of shards whose names state none. NAME is their folder, or their name without "
-    "the number; repeatable.",
+    help="The split (train, val or test) of a folder or archive whose name does not say it; with --index-only, of "
+    "shards: NAME is their folder, or their name without the number. May be repeated.",
 )
 @seed_option
 @click.option(
@@ -116,6 +116,7 @@ def shard(
       feedline shard data
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards
+      feedline shard folders --out wds --split-from a=train --split-from b=val
       feedline shard --index-only data/shards
       feedline shard --index-only wds --split-from a=train --split-from b=val
     """
@@ -131,14 +132,13 @@ def shard(
         with progress_bars() as progress:
             manifest = index_shards(source, split_from=named, workers=workers, progress=progress, notice=say)
     else:
-        if split_from:
-            raise click.UsageError("--split-from needs --index-only; leave it out")
         place = out or default_place(source)
         with progress_bars() as progress:
             manifest = write_shards(
                 source,
                 _spec(**settings),
                 out=out,
+                split_from=_splits_by_name(split_from),
                 workers=workers,
                 engine=engine,
                 progress=progress,

@@ -33,13 +33,13 @@ class CachedLoader(ResumableLoader):
             source.close()
         self._damage.skipped.update(source.skipped)
 
-    def __len__(self) -> int:
-        return self._length
+    def _remaining(self, done: int) -> int:
+        return self._length - done // (self._spec.batch_size * self._spec.world_size)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         start = done // (self._spec.batch_size * self._spec.world_size)
         return islice(cycle(self._replay), start, self._length)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._replay.clear()
         self._length = 0

@@ -72,11 +72,12 @@ class DaliLoader(ResumableLoader):
         super().__init__(spec, elastic=True)
         self._samples = open_samples(spec.root, spec.split)
         self._count = len(self._samples.labels)
+        self._report_uneven(self._count)
         self._pipeline: Pipeline | None = None
         self._pending: deque[_Pending] = deque()
 
-    def __len__(self) -> int:
-        return batch_count(share_length(self._count, self._spec), self._spec.batch_size)
+    def _remaining(self, done: int) -> int:
+        return batch_count(share_length(self._count - done, self._spec), self._spec.batch_size)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = epoch_share(epoch_order(self._count, self._spec, epoch)[done:], self._spec)
@@ -137,7 +138,7 @@ class DaliLoader(ResumableLoader):
         except RuntimeError as error:
             refusal = self._recover(error)
             size, rows = self._spec.image_size, list(range(len(batch.indexes)))
-            images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
+            images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, device="cpu")
         failures = [failure for row in rows if (failure := self._decode_by_pillow(images, batch, row))]
         if refusal and not failures:
             log.warning("DALI rejected a batch that Pillow decoded: %s", refusal)
@@ -175,7 +176,7 @@ class DaliLoader(ResumableLoader):
         self._pipeline = None  # its destructor waits for the batches under way, then ends the threads
         self._pending.clear()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._stop()
         self._samples.close()
 

@@ -36,11 +36,12 @@ class ImageFolderLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._dataset = _ClassFolders(spec)
+        self._report_uneven(len(self._dataset))
         self._requests = _Requests(len(self._dataset), spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
 
-    def __len__(self) -> int:
-        return batch_count(share_length(len(self._dataset), self._spec), self._spec.batch_size)
+    def _remaining(self, done: int) -> int:
+        return batch_count(share_length(len(self._dataset) - done, self._spec), self._spec.batch_size)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         self._requests.epoch, self._requests.done = epoch, done
@@ -48,7 +49,7 @@ class ImageFolderLoader(ResumableLoader):
             self._damage.admit(failures)
             yield self._to_batch(images, labels, indexes)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         end_data_loader(self._loader)
 
 
@@ -121,7 +122,8 @@ class _ClassFolders(ImageFolder):
             try:
                 pixels = torch.from_numpy(read_pixels(self.read(index), draws, self._spec))
             except UNREADABLE as error:
-                pixels = torch.zeros((self._spec.image_size, self._spec.image_size, 3), dtype=torch.uint8)
+                size = self._spec.image_size
+                pixels = torch.zeros((size, size, 3), dtype=torch.uint8, device="cpu")
                 failures.append(DamagedSample(path, str(error), index))
             items.append((pixels, label, index))
         return items, failures
@@ -145,4 +147,6 @@ class _Requests(Sampler[list[Request]]):
 
 def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:
     items, failures = found
-    return *default_collate(items), failures
+    images = default_collate([pixels for pixels, _, _ in items])  # into shared memory, if a worker process calls it
+    labels, indexes = (torch.tensor(numbers, device="cpu") for numbers in list(zip(*items, strict=True))[1:])
+    return images, labels, indexes, failures

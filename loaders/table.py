@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,6 +115,7 @@ def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None =
     missing, DatasetError for a root that it cannot read.
     """
     factory = _factory(name)
+    spec = replace(spec, root=spec.root.absolute())  # a caller may change the working directory while it iterates
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
         raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; use --device cpu")
     _require_honoured(name, spec)

@@ -69,18 +69,19 @@ class ThreadedLoader(ResumableLoader):
         samples: EncodedSamples | None = None,
         decoder: Decoder | None = None,
     ) -> None:
-        super().__init__(spec, elastic=True)
+        super().__init__(spec, elastic=True, samples=samples)
         self._window = window
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._count = len(self._samples.labels)
+        self._report_uneven(self._count)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
         ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
         self._ahead = ahead if spec.workers else 0
 
-    def __len__(self) -> int:
-        return batch_count(share_length(self._count, self._spec), self._spec.batch_size)
+    def _remaining(self, done: int) -> int:
+        return batch_count(share_length(self._count - done, self._spec), self._spec.batch_size)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = epoch_share(self._order(epoch)[done:], self._spec)
@@ -166,7 +167,7 @@ class ThreadedLoader(ResumableLoader):
         except (SampleError, OSError) as error:
             self._damage.admit([DamagedSample(self._samples.name(index), str(error), index)])
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._samples.close()
@@ -210,7 +211,7 @@ class ThreadedStages(Stages):
 def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:
     """Return uninitialised memory for a batch, uint8 of ``shape``."""
     if device.startswith("cuda"):  # from torch's pool: the pinned memory of a dropped batch is used for the next
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        return torch.empty(shape, dtype=torch.uint8, device="cpu", pin_memory=True)
     # numpy requests huge pages from Linux, torch does not: first touching them takes 4 us per image, instead of 26.
     return torch.from_numpy(np.empty(shape, np.uint8))
 

@@ -51,11 +51,12 @@ class WebDatasetLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._turns = _Turns(spec)
+        self._report_uneven(self._turns.samples)
         self._share = share_of(self._turns.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
 
-    def __len__(self) -> int:
-        return batch_count(len(self._share), self._spec.batch_size)
+    def _remaining(self, done: int) -> int:
+        return batch_count(len(self._share) - done // self._spec.world_size, self._spec.batch_size)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         self._turns.begin(epoch, done // self._spec.world_size)
@@ -68,7 +69,7 @@ class WebDatasetLoader(ResumableLoader):
             if item is not None:
                 yield item
 
-    def close(self) -> None:
+    def _close(self) -> None:
         end_data_loader(self._loader)
 
 
@@ -136,7 +137,7 @@ class _Turns(IterableDataset[Answer]):
                 f"got {spec.workers}; use --workers {self._streams}, or shard again with a smaller --shard-size"
             )
         # Shared with the worker processes, which outlive an epoch: (epoch, samples already yielded).
-        self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()
+        self._place: torch.Tensor = torch.zeros(2, dtype=torch.int64, device="cpu").share_memory_()
 
     def in_order(self) -> Iterator[dict[str, Any]]:
         """Yield the undecoded samples of all shards from front to back, without a shuffle buffer."""
@@ -213,8 +214,8 @@ class _Turns(IterableDataset[Answer]):
             # webdataset adds the shard and the member to the error's arguments.
             return None, [DamagedSample(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
         size, places = self._spec.image_size, [sample["__index__"] for sample in samples]
-        images = torch.empty((count, size, size, 3), dtype=torch.uint8)
-        labels = torch.zeros(count, dtype=torch.int64)
+        images = torch.empty((count, size, size, 3), dtype=torch.uint8, device="cpu")
+        labels = torch.zeros(count, dtype=torch.int64, device="cpu")
         failures: list[DamagedSample] = []
         for row, draws in enumerate(draws_of(places, epoch, self._spec)):
             sample = samples[row]
@@ -224,7 +225,7 @@ class _Turns(IterableDataset[Answer]):
             except UNREADABLE as error:
                 reason = str(error)
                 failures.append(DamagedSample(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
-        return (images, labels, torch.tensor(places)), failures
+        return (images, labels, torch.tensor(places, device="cpu")), failures
 
     def _image(self, sample: dict[str, Any]) -> bytes:
         if "__image__" not in sample:

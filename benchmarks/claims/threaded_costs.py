@@ -131,7 +131,7 @@ class TinyImages:
 
     def __init__(self, samples: EncodedSamples) -> None:
         self._samples = samples
-        self.labels, self.windows, self.name = samples.labels, samples.windows, samples.name
+        self.labels, self.windows, self.name, self.key = samples.labels, samples.windows, samples.name, samples.key
         data, geometry = add_restart_markers(simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8)))
         lengths = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
         size = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)

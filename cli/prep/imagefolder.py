@@ -69,14 +69,13 @@ def imagefolder(
     \b
     Example:
       feedline prep imagefolder photos --out data --val-fraction 0.1
-      feedline prep imagefolder photos --out photos --val-fraction 0.1  # copies nothing
+      feedline prep imagefolder photos --out photos          copies nothing
       feedline prep imagefolder train.zip val.zip --out data
       feedline prep imagefolder animals --out data --class-depth path
       feedline prep imagefolder images --out data --labels labels.csv
 
     A class is the first folder below train, val or test, or below SOURCE if there are no splits. With --labels a list
-    says the classes, and its other columns are kept. An interrupted run continues
-    when the same command runs again.
+    says the classes, and its other columns are kept. An interrupted run continues when the same command runs again.
     """
     from ...prep import ListOptions, prepare_imagefolder
 

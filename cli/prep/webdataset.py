@@ -42,8 +42,8 @@ def webdataset(
     \b
     Example:
       feedline prep webdataset wds --out data
-      feedline prep webdataset "imagenet1k-{train,validation}-{0000..0063}.tar" --out data
-      feedline prep webdataset laion --out data --label-from json:label --split-from laion=train
+      feedline prep webdataset "pets-{train,val}-{0000..0015}.tar" --out data
+      feedline prep webdataset wds --out data --label-from json:label
 
     SOURCES are folders, tars, or patterns in quotes. Nothing is copied, and nothing is written next to the shards:
     OUT gets a manifest and an index of each shard. An interrupted run continues when the same command runs again.

@@ -64,6 +64,10 @@ class EncodedSamples(Protocol):
         """Return the location of a sample, for messages."""
         ...
 
+    def key(self, index: int) -> str:
+        """Return the key of a sample."""
+        ...
+
     def close(self) -> None:
         """Release every file and mapping."""
         ...
@@ -90,6 +94,9 @@ class FolderSamples:
 
     def name(self, index: int) -> str:
         return str(self._paths[index])
+
+    def key(self, index: int) -> str:
+        return self._paths[index].stem
 
     def close(self) -> None:
         pass
@@ -153,9 +160,11 @@ class ShardSamples:
                 mapped.let_go()
 
     def name(self, index: int) -> str:
-        place = self._place.item(index)
-        key: bytes = self._rows["key"][place].item()
-        return f"{decoded_key(key)} in {self._paths[self._shard.item(place)]}"
+        return f"{self.key(index)} in {self._paths[self._shard.item(self._place.item(index))]}"
+
+    def key(self, index: int) -> str:
+        key: bytes = self._rows["key"][self._place.item(index)].item()
+        return decoded_key(key)
 
     def close(self) -> None:
         # A mapping ends with the last array that views it.

@@ -1,6 +1,6 @@
 """The order of an epoch, the share of a rank, and the position in an epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,10 @@ def epoch_order(count: int, spec: LoaderSpec, epoch: int) -> npt.NDArray[np.int6
 class Cursor:
     """The epoch of a loader and the position in it, in memory and as a state to resume from.
 
-    The position is the number of samples that all ranks together have yielded. A finished epoch moves the cursor to
-    the next one, so that an epoch is never repeated without ``set_epoch``. An iteration that was left early starts its
-    epoch again, unless the cursor was loaded from a state.
+    The position is the number of samples that all ranks together have yielded. Loops differ in how they end an epoch:
+    some exhaust the iterator, some count the batches, some leave early. So an epoch is begun when its first batch is
+    yielded, and ends when its last batch is yielded, not when the iterator raises StopIteration. A new iteration takes
+    the epoch after the last one that was begun, unless a state was loaded or an epoch was set.
     """
 
     def __init__(self, spec: LoaderSpec, *, elastic: bool = False) -> None:
@@ -52,10 +53,20 @@ class Cursor:
         self._step = spec.batch_size * spec.world_size
         self._epoch = 0
         self._samples = 0
-        self._resumed = False
+        self._next = (0, 0)
+        """The epoch and position at which the next iteration begins."""
+        self._running: Iterator[Batch] | None = None
+        """The batches of the iteration under way. There is one at most, because workers and pipelines serve one."""
+        self._why_ended = ""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, or the one that comes next."""
+        return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        self._epoch, self._samples, self._resumed = epoch, 0, False
+        self._move(epoch, 0)
+        self.end("set_epoch was called")
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "samples": self._samples, **self._promise}
@@ -69,18 +80,53 @@ class Cursor:
                     f"open the loader with the same {name}"
                 )
         try:
-            self._epoch, self._samples, self._resumed = int(state["epoch"]), int(state["samples"]), True
+            self._move(int(state["epoch"]), int(state["samples"]))
         except (KeyError, TypeError, ValueError) as error:
             raise LoaderError(
                 f"cannot resume: {state} is not the state of a loader; pass what state_dict() returned"
             ) from error
+        self.end("load_state_dict was called")
 
-    def run(self, batches: Callable[[int, int], Iterator[Batch]]) -> Iterator[Batch]:
-        """Yield ``batches(epoch, samples already yielded by all ranks)`` and count the samples."""
-        epoch = self._epoch
-        self._samples = self._samples if self._resumed else 0
-        self._resumed = False
-        for batch in batches(epoch, self._samples):
-            self._samples += self._step
+    def end(self, why: str) -> None:
+        """End the iteration under way and what it began ahead: its next batch is a LoaderError that says ``why``."""
+        running, self._running, self._why_ended = self._running, None, why
+        if isinstance(running, Generator):
+            running.close()
+
+    def run(self, batches: Callable[[int, int], Iterator[Batch]], remaining: Callable[[int], int]) -> Iterator[Batch]:
+        """Return an iterator over ``batches(epoch, samples that all ranks have yielded)``, which counts the samples.
+
+        ``remaining`` returns the number of batches that this rank has left after so many samples of all ranks.
+        """
+        self.end("a new iteration of the loader was begun")
+        epoch, samples = self._next
+        self._running = found = batches(epoch, samples)
+        return self._count(found, epoch, samples, remaining(samples))
+
+    def _count(self, found: Iterator[Batch], epoch: int, samples: int, remaining: int) -> Iterator[Batch]:
+        for batch in self._while_running(found):
+            samples, remaining = samples + self._step, remaining - 1
+            if remaining:
+                self._epoch, self._samples, self._next = epoch, samples, (epoch + 1, 0)
+            else:
+                self._move(epoch + 1, 0)
             yield batch
-        self.set_epoch(epoch + 1)
+        if self._running is found and self._epoch == epoch:  # an epoch without a batch is over too
+            self._move(epoch + 1, 0)
+
+    def _while_running(self, found: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            if self._running is not found:
+                raise LoaderError(f"this iteration has ended, because {self._why_ended}; iterate the loader again")
+            try:
+                batch = next(found)
+            except StopIteration:
+                return
+            except SystemError as error:  # what numba makes of a Ctrl-C that arrives inside a compiled function
+                if isinstance(error.__cause__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from error
+                raise
+            yield batch
+
+    def _move(self, epoch: int, samples: int) -> None:
+        self._epoch, self._samples, self._next = epoch, samples, (epoch, samples)

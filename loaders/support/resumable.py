@@ -1,46 +1,80 @@
-"""The base class of all loaders: position in the epoch, skipped samples, columns, and transfer to the device."""
+"""The base class of all loaders: position in the epoch, skipped samples, columns, and transfer to the device.
 
+What a loop can do with a loader is decided here, once: to iterate it again, in two places, after ``close``, or in
+another process than the one that opened it.
+"""
+
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import torch
 
+from ...prep import LoaderError
 from ..base import Batch, LoaderSpec
 from .columns import open_columns
-from .damage import Damage
-from .epochs import Cursor
+from .damage import Damage, log
+from .encoded import EncodedSamples
+from .epochs import Cursor, batch_count, share_length
 from .transfer import Transfer
+from .view import SplitView, class_ids
 
 
 class ResumableLoader(ABC):
-    """The part of a Loader that is the same for all; a subclass adds ``_batches``, ``__len__`` and ``close``."""
+    """The part of a Loader that is the same for all; a subclass adds ``_batches``, ``_remaining`` and ``_close``."""
 
-    def __init__(self, spec: LoaderSpec, *, elastic: bool = False) -> None:
-        """Begin at epoch 0. ``elastic`` loaders can resume with another batch size or world size; the others raise."""
+    def __init__(self, spec: LoaderSpec, *, elastic: bool = False, samples: EncodedSamples | None = None) -> None:
+        """Begin at epoch 0. ``elastic`` loaders can resume with another batch size or world size; the others raise.
+
+        ``samples`` are those that the subclass reads and closes, if they are not those of the spec.
+        """
         self._spec = spec
         self._cursor = Cursor(spec, elastic=elastic)
         self._damage = Damage(spec)
         self._transfer = Transfer(spec.device)
         self._columns = open_columns(spec)
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def close(self) -> None: ...
+        self._process = os.getpid()
+        self._closed = False
+        self._view = SplitView(spec, samples)
 
     @abstractmethod
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         """Yield the rest of ``epoch`` after the ``done`` samples that all ranks have yielded."""
 
+    @abstractmethod
+    def _remaining(self, done: int) -> int:
+        """Return the number of batches that this rank has left after ``done`` samples of all ranks."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """End every worker and release every file and memory segment."""
+
+    def __len__(self) -> int:
+        return self._remaining(0)
+
     def __iter__(self) -> Iterator[Batch]:
-        return self._cursor.run(self._batches)
+        self._require_open()
+        return self._cursor.run(self._batches, self._remaining)
 
     @property
     def skipped(self) -> Mapping[int, str]:
         return self._damage.skipped
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return class_ids(self._spec.root)
+
+    @property
+    def batch_size(self) -> int:
+        return self._spec.batch_size
+
+    @property
+    def dataset(self) -> SplitView:
+        self._view.epoch = self._cursor.epoch
+        return self._view
 
     def set_epoch(self, epoch: int) -> None:
         self._cursor.set_epoch(epoch)
@@ -51,11 +85,45 @@ class ResumableLoader(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._cursor.load_state_dict(state)
 
+    def close(self) -> None:
+        if self._closed or os.getpid() != self._process:  # the workers belong to the process that started them
+            return
+        self._closed = True
+        self._cursor.end("the loader was closed")
+        self._view.close()
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
         """Return ``base.to_batch`` of the samples that are not damaged, on the spec's device, with their columns."""
         with self._transfer.beside():
             kept = self._damage.without_skipped(images, labels, indexes)
-        batch = self._transfer.to_batch(*kept)
+        batch = replace(self._transfer.to_batch(*kept), key_of=self._view.key)
         if self._columns is None:
             return batch
         return replace(batch, columns=self._columns.read(batch.indexes.tolist()))
+
+    def _report_uneven(self, count: int) -> None:
+        """Log a warning if ``count`` shuffled samples make more batches for one rank than for another."""
+        spec, ends = self._spec, (0, self._spec.world_size - 1)
+        most, least = (batch_count(share_length(count, replace(spec, rank=rank)), spec.batch_size) for rank in ends)
+        if spec.shuffle and most != least:
+            log.warning(
+                "%d samples over %d ranks make %d batches for some ranks and %d for others; a loop in which the ranks "
+                "wait for each other hangs at the end of the epoch; use drop_last=True",
+                *(count, spec.world_size, most, least),
+            )
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise LoaderError("this loader is closed; open it again with open_loader")
+        if os.getpid() != self._process:
+            raise LoaderError(
+                "this loader was opened by another process, which a fork does not copy with its workers; "
+                "open the loader in the process that iterates it"
+            )

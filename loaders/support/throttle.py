@@ -62,6 +62,9 @@ class ThrottledSamples:
         time.sleep(max(0.0, arrives - asked))
         return image
 
+    def key(self, index: int) -> str:
+        return self._samples.key(index)
+
     def name(self, index: int) -> str:
         return self._samples.name(index)
 

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..base import LoaderSpec
@@ -22,15 +23,28 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
             num_workers=spec.workers,
             persistent_workers=spec.workers > 0,
             pin_memory=spec.device.startswith("cuda"),
+            # DataLoader draws a seed for its workers in every epoch. From torch's own generator, that would change the
+            # random numbers of the caller's loop, and with some loaders only.
+            generator=torch.Generator(device="cpu"),
             **options,
         )
 
 
 def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yield the items that the workers return."""
-    with _no_advice():
-        iterator = iter(loader)
-    yield from iterator
+    """Yield the items that the workers return.
+
+    An exception in the middle, such as KeyboardInterrupt, ends the workers, because torch's queues can then hold
+    answers that belong to no request. The next call starts others.
+    """
+    try:
+        with _no_advice(), torch.device("cpu"):  # DataLoader's own tensors, whatever torch.set_default_device says
+            iterator = iter(loader)
+        yield from iterator
+    except GeneratorExit:  # the caller left early; torch drops what is under way when it begins again
+        raise
+    except BaseException:
+        end_data_loader(loader)
+        raise
 
 
 def end_data_loader(loader: DataLoader[Any]) -> None:

@@ -48,7 +48,11 @@ OPENERS: dict[bytes, tuple[str, Callable[[BinaryIO], AbstractContextManager[Any]
 def compression_of(path: Path) -> str | None:
     """Return how a file is compressed, such as "gzip", or None."""
     with path.open("rb") as file:
-        start = file.read(8)
+        return compression_by(file.read(8))
+
+
+def compression_by(start: bytes) -> str | None:
+    """Return how data that begins with ``start`` is compressed, or None."""
     return next((name for magic, (name, _) in OPENERS.items() if start.startswith(magic)), None)
 
 

@@ -17,6 +17,18 @@ BLOCK = 512
 UNKNOWN = 1 << 62  # the size of a tar that is read from a stream
 ZEROS = bytes(BLOCK)
 MAX_EXTENDED = 64 * 1024  # bytes of one pax or long-name header; ImageNet needs none, a hostile one may claim 8 GB
+LEAVE_OUT = "use an archive that holds regular files only"
+_NO_LINKS = "pack the files themselves with: tar --dereference --hard-dereference"
+OTHER_TYPES = {
+    b"1": ("a hard link", _NO_LINKS),
+    b"2": ("a symbolic link", _NO_LINKS),
+    b"K": ("the long target of a link", _NO_LINKS),
+    b"3": ("a device", LEAVE_OUT),
+    b"4": ("a device", LEAVE_OUT),
+    b"6": ("a pipe", LEAVE_OUT),
+    b"S": ("a sparse file", "pack it again without --sparse"),
+}
+"""What members of the types that are refused are, and what to do."""
 MAX_PADDING = 1024 * 1024  # bytes after the end blocks; GNU tar pads to 10,240
 
 
@@ -62,10 +74,8 @@ def walk(file: BinaryIO, start: int, size: int, archive: str) -> Iterator[Member
             yield Member(extended.get("path", name), data, length, kind == b"5", owner)
             extended = {}
         else:
-            raise SourceError(
-                f"{archive}: member {name!r} at offset {data - BLOCK} is a link, device or sparse file "
-                f"(type {kind.decode('latin-1')!r}); use an archive that holds regular files only"
-            )
+            what, advice = OTHER_TYPES.get(kind, (f"of type {kind.decode('latin-1')!r}", LEAVE_OUT))
+            raise SourceError(f"{archive}: member {name!r} at offset {data - BLOCK} is {what}; {advice}")
 
 
 def read_member(file: BinaryIO, member: Member, archive: str) -> bytes:

@@ -16,6 +16,7 @@ from ..base.errors import SourceError
 
 END, END64, LOCATOR, CENTRAL, LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
 STORED, DEFLATED = 0, 8
+METHODS = {9: " (Deflate64)", 12: " (bzip2)", 14: " (LZMA)", 93: " (zstd)", 95: " (xz)", 99: " (AES)"}
 ENCRYPTED, UTF8 = 0x1, 0x800
 LINK, TYPE = 0o120000, 0o170000
 DOS = (0, 10, 14)  # made on FAT, NTFS or VFAT
@@ -139,10 +140,16 @@ def _read_entry(file: BinaryIO, position: int, archive: str) -> _Entry:
         extra = _read(file, position + 46 + names, extras, archive)
         size, packed, local = _zip64(extra, (size, packed, local), f"{archive}: {name!r}")
     kind = (mode >> 16) & TYPE if made_by >> 8 == 3 else 0  # 3: made on Unix, with Unix modes
-    if kind == LINK or flags & ENCRYPTED or method not in (STORED, DEFLATED):
+    if kind == LINK:
+        raise SourceError(f"{archive}: {name!r} is a symbolic link; pack the files themselves, without links")
+    if flags & ENCRYPTED:
         raise SourceError(
-            f"{archive}: {name!r} is a link, encrypted or packed by method {method}; "
-            f"use an archive of stored or deflated regular files"
+            f"{archive}: {name!r} is encrypted; unpack it with its password and give the folder: 7z x {archive}"
+        )
+    if method not in (STORED, DEFLATED):
+        raise SourceError(
+            f"{archive}: {name!r} is packed by method {method}{METHODS.get(method, '')}, which feedline does not read; "
+            f"unpack it and give the folder: 7z x {archive}"
         )
     # Deflate stores data that it cannot compress in blocks with 5 bytes of header each.
     most = size + (size >> 10) + 64 if method == DEFLATED else size

@@ -20,7 +20,7 @@ from .documents import read_document, write_document
 from .errors import DatasetError, OutputError
 
 LOCK, HOLDER = ".feedline.lock", ".feedline.lock.json"
-TRIES = 3
+TRIES = 20  # each fails only if another process ends, or begins and ends, in the same instant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,11 @@ def claimed(out: Path, command: str, *, create: bool = True) -> Generator[None]:
         return
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose another directory with --out")
+    if out.is_symlink() and not out.exists():
+        raise OutputError(
+            f"{out} is a symbolic link to {str(out.readlink())!r}, which is not there; "
+            f"make that folder, or choose another directory with --out"
+        )
     made = _missing_folders(out)
     try:
         lock = _acquire(out)
@@ -83,7 +88,7 @@ def _acquire(out: Path) -> FileLock | None:
         if _is_in_place(out, lock):
             return lock
         lock.release()  # the process before removed the file between the opening and the locking
-    return None
+    raise OutputError(_busy(out))
 
 
 def _is_in_place(out: Path, lock: FileLock) -> bool:

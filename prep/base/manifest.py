@@ -151,6 +151,9 @@ class ShardManifest:
 def read_manifest(root: Path) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
     refuse_shards(root)
+    above = root.absolute().parent
+    if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
+        raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")
     command = MAKE.format(root=root)
     if root.is_dir() and not (root / ".partial").exists():
         command = f"feedline prep imagefolder {root} --out {root}, which copies nothing, if {root} holds class folders"

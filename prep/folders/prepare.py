@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..archives.checksums import Md5s
 from ..base.cpus import usable_cpus
-from ..base.errors import SourceError
+from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
-from ..base.manifest import Manifest
+from ..base.manifest import MANIFEST, Manifest
 from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
 from ..labels.completeness import CLASSES, check_md5
@@ -43,8 +43,23 @@ def prepare(
     dataset = parts[0].dataset
     if request.delete_source:
         check_deletable(found, request)
+    _refuse_own_folders(parts, out, request)
     with claimed(out, request.command):
         return _prepare(found, parts, dataset, out, request, workers, progress, notice)
+
+
+def _refuse_own_folders(parts: Sequence[Part], out: Path, request: Request) -> None:
+    """Raise OutputError if the sources are the split folders of ``out`` itself: ``out`` is then what to give."""
+    if (out / MANIFEST).exists() or (out / PARTIAL).exists():
+        return
+    places = [(part.source.resolve(), part.splits) for part in parts if part.source.is_dir()]
+    if len(places) == len(parts) and all(
+        place.parent == out.resolve() and place.name in splits for place, splits in places
+    ):
+        raise OutputError(
+            f"{out} is the folder of the sources themselves; to use them in place, give it as the source: "
+            f"feedline {request.command} {out} --out {out}"
+        )
 
 
 def _prepare(

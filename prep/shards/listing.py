@@ -5,7 +5,7 @@ parquet file cannot be read in a random order. Such a source is read once, from 
 output's ``.partial/`` folder, and the samples lie there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -33,6 +33,7 @@ from ..sources.recognise import recognise
 from ..sources.recognised import Recognised, TinyImagenetError
 from ..sources.request import Request
 from ..sources.tiny_imagenet import recognise_tiny
+from .found import is_root
 from .resharding import samples_of_shards, shards_in
 
 LABELLED = ("train", "val")
@@ -51,6 +52,8 @@ class Unprepared:
     """Those with labelled splits."""
     splits: tuple[str, ...]
     """The splits to take."""
+    split_from: Mapping[str, str]
+    """{name of a folder or archive: split} for names that do not say it."""
     chosen: bool
     """Whether the splits were requested by name, so that each of them has to be there."""
 
@@ -69,22 +72,31 @@ class Unprepared:
 
 
 def find_samples(
-    source: Path, splits: Sequence[str] | None = None, progress: Progress = silent, notice: Notice = quiet
+    source: Path,
+    splits: Sequence[str] | None = None,
+    progress: Progress = silent,
+    notice: Notice = quiet,
+    split_from: Mapping[str, str] | None = None,
 ) -> SampleSet:
     """Return the samples of a prepared root, or of any source that ``feedline prep`` takes.
 
     ``splits`` narrows it; by default all labelled splits are taken. What was recognised is reported to ``notice``.
+    ``split_from`` is {name of a folder or archive: split} for names that do not say it.
     A sample of a gzipped tar or a parquet file is listed, but cannot be read: see ``write_shards``.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other, and
     DatasetError for an unfinished or changed root and for a split that is not there.
     """
-    found = open_source(source, splits, notice)
+    found = open_source(source, splits, notice, split_from=split_from)
     return found if isinstance(found, SampleSet) else list_source(found, {}, progress, notice)
 
 
 def open_source(
-    source: Path, splits: Sequence[str] | None, notice: Notice, skip: Path | None = None
+    source: Path,
+    splits: Sequence[str] | None,
+    notice: Notice,
+    skip: Path | None = None,
+    split_from: Mapping[str, str] | None = None,
 ) -> SampleSet | Unprepared:
     """Return the samples of a prepared root or of shards, or a source that is recognised and checked.
 
@@ -97,10 +109,22 @@ def open_source(
     if (directory := shards_in(source)) is not None:
         return samples_of_shards(directory, splits)
     if (source / MANIFEST).is_file() or (source / PARTIAL).exists():
+        if split_from:
+            raise DatasetError(f"{source} is a prepared root, which states its splits; leave --split-from out")
         return samples_of_root(source, read_manifest(source), splits)
+    above = source.resolve().parent
+    if source.is_dir() and is_root(above) and source.resolve().name in read_manifest(above).splits:
+        raise DatasetError(
+            f"{source} is a folder of the prepared root {above}; shard the root: "
+            f"feedline shard {above} --split {source.resolve().name}"
+        )
     try:
-        found = recognise([source], skip)
+        found = recognise([source], skip, split_from=split_from, command="shard")
     except TinyImagenetError as error:
+        if split_from:
+            raise SourceError(
+                f"{error.path} is Tiny-ImageNet, which states its splits; leave --split-from out"
+            ) from error
         found = recognise_tiny(error.path, skip)
     held = {split for part in found.parts for split in part.splits}
     labelled = tuple(split for split in LABELLED if split in held)
@@ -109,7 +133,12 @@ def open_source(
             raise _missing(source, split, labelled)
     parts = agreed_parts(found, Request(command="shard", splits=LABELLED), notice) if labelled else ()
     return Unprepared(
-        path=source, found=found, parts=tuple(parts), splits=tuple(splits or labelled), chosen=bool(splits)
+        path=source,
+        found=found,
+        parts=tuple(parts),
+        splits=tuple(splits or labelled),
+        split_from=split_from or {},
+        chosen=bool(splits),
     )
 
 

@@ -25,6 +25,7 @@ from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
 from ..roots.samples import SampleSet
+from .found import is_root
 from .keys import with_keys
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
@@ -44,6 +45,7 @@ def write_shards(
     spec: ShardSpec | None = None,
     *,
     out: Path | None = None,
+    split_from: Mapping[str, str] | None = None,
     workers: int | None = None,
     engine: Engine = "local",
     progress: Progress = silent,
@@ -52,10 +54,11 @@ def write_shards(
     """Write shards, their indexes and the manifest to ``out`` (default ``SOURCE/shards``).
 
     ``source`` is a prepared root, shards with a manifest, wherever they lie, or any source that ``feedline prep``
-    takes; what was recognised is reported to ``notice``. An interrupted run continues with the shards it lacks;
-    finished ones are returned as they are. ``workers`` shards are written at once, by threads of this process or by the
-    processes of a Ray cluster; None: one per CPU. The bytes are the same. The images of gzipped tars and parquet files
-    are copied to ``out`` for the time of the run.
+    takes; what was recognised is reported to ``notice``. ``split_from`` is {name of a folder or archive: "train" or
+    "val"} for names that do not say their split. An interrupted run continues with the shards it lacks; finished ones
+    are returned as they are. ``workers`` shards are written at once, by threads of this process or by the processes of
+    a Ray cluster; None: one per CPU. The bytes are the same. The images of gzipped tars and parquet files are copied to
+    ``out`` for the time of the run.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
     DatasetError for an unfinished or changed root, OutputError if ``out`` holds
@@ -67,7 +70,7 @@ def write_shards(
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
-    opened = open_source(source, spec.splits, notice, skip=out)
+    opened = open_source(source, spec.splits, notice, skip=out, split_from=split_from)
     with claimed(out, "shard"):
         return _write(opened, spec, out, workers, engine, progress, notice)
 
@@ -247,6 +250,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
         "splits": list(found.splits),
         "spec": repr(spec),
     }
+    if isinstance(found, Unprepared) and found.split_from:
+        settings["split_from"] = [f"{name}={split}" for name, split in sorted(found.split_from.items())]
     if isinstance(found, SampleSet) and found.columns:
         settings["columns"] = [*(f"{split}: {names}" for split, names in found.columns.items())]
         settings["columns"] += map(str, _list_sizes(found))
@@ -255,6 +260,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
 
 def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
     """Return the finished shards' manifest; raise OutputError if they are not what was requested."""
+    if is_root(out):
+        raise OutputError(f"{out} is a prepared root; give another directory with --out, such as {out / SHARDS}")
     try:
         held = read_shard_manifest(out)
     except DatasetError as error:

@@ -19,7 +19,7 @@ from .label_lists import LabelList, check_labels
 from .naming import CLASS_FOLDERS, FLAT_TEST, FLAT_TRAIN, FLAT_VAL, HF, SPLITS, WNID
 from .parts import IMAGENET, Counts, Keep, Part, Unit
 from .reader import Reader
-from .reading import listed, unnamed_splits
+from .reading import command_line, listed, unnamed_splits
 from .recognised import Recognised
 from .request import Request
 
@@ -74,8 +74,10 @@ def empty_classes(part: Part, request: Request) -> set[str]:
         for unit in part.units(request.keeps):
             if unit.folder.startswith("train/") and (image := next(unit.images(reader), None)):
                 held.add(unit.folder.partition("/")[2])
-                if not isinstance(image.data, bytes) and WNID.fullmatch(image.data.place.name):
-                    parents.add(image.data.place.parent)
+                place = part.source if isinstance(image.data, bytes) else image.data.place
+                # A source that is one class folder has neighbours, which are none of its own.
+                if WNID.fullmatch(place.name) and place != part.source:
+                    parents.add(place.parent)
     found: set[str] = set()
     for parent in parents:
         with os.scandir(parent) as entries:
@@ -157,7 +159,7 @@ def _together(parts: Sequence[Part], request: Request) -> list[Part]:
                 if _is_several(other, part):
                     continue
                 if not _is_set(other, part):
-                    raise _conflict(other, part, split)
+                    raise _conflict(other, part, split, request.command)
                 sharing |= {id(other), id(part)}
     return [_sharing(part) if id(part) in sharing else part for part in parts]
 
@@ -198,13 +200,15 @@ def _sharing(part: Part) -> Part:
     return replace(part, units=units)
 
 
-def _conflict(one: Part, other: Part, split: str) -> SourceError:
+def _conflict(one: Part, other: Part, split: str, command: str) -> SourceError:
     where = f"{one.source} and {other.source}"
     if one.source != other.source and one.layout == other.layout == CLASS_FOLDERS and (one.guessed or other.guessed):
         names = sorted({part.source.resolve().name.partition(".")[0] for part in (one, other) if part.guessed})
         if len(names) == 1 and one.guessed and other.guessed:  # both have the same name, in folders that tell no split
             names = sorted({one.source.resolve().parent.name, other.source.resolve().parent.name})
-        return unnamed_splits(where, names, f"{one.source} {other.source}")
+        # shard takes one source.
+        both = os.path.commonpath([one.source, other.source]) if command == "shard" else f"{one.source} {other.source}"
+        return unnamed_splits(where, names, both, command)
     if one.layout == other.layout:
         return SourceError(f"{where} are both {split} ({one.layout}); give one")
     archive = next(
@@ -212,5 +216,5 @@ def _conflict(one: Part, other: Part, split: str) -> SourceError:
     )
     return SourceError(
         f"{one.source} ({one.layout}) and {other.source} ({other.layout}) are both {split}, as an archive and what was "
-        f"unpacked from it are; give one, such as: feedline prep imagenet {archive.source} --out ROOT"
+        f"unpacked from it are; give one, such as: {command_line(command, archive.source)}"
     )

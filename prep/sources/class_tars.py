@@ -14,7 +14,7 @@ from ..archives.compressed import compression_of, open_tar
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
 from ..labels.imagenet import validation_labels, wnids
-from .naming import CLASS_TAR, SUFFIXES, TRAIN_IMAGE, VAL_IMAGE, kind_of, safe_path
+from .naming import CLASS_TAR, SUFFIXES, TRAIN_IMAGE, VAL_IMAGE, is_stranger, kind_of, safe_path
 from .parts import Keep, Part, SourceImage, Unit, check_size, keep_all
 from .reader import Location, Reader
 from .reading import Reading
@@ -22,6 +22,7 @@ from .reading import Reading
 TRAIN_ARCHIVE, CLASS_TARS = "the official training archive", "class tars"
 REPACKED_TRAIN = "a tar of class tars, packed again"
 PACKED_TRAIN = "a compressed tar of class tars"
+TAR_SUFFIXES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 
 
 def train_archive(path: Path, name: str, signed: bool, reading: Reading) -> Part:
@@ -97,7 +98,9 @@ def _class_tars_in(members: Iterator[Member], path: Path, left_out: "Counter[str
     """Yield (wnid, class tar) of a tar; the folders that re-packers put before the names do not matter."""
     for member in members:
         where = f"{path} at offset {member.offset}"
-        name = "" if member.is_directory else safe_path(member.name, where).rpartition("/")[2]
+        is_ours = not is_stranger(member.name, (*TAR_SUFFIXES, *SUFFIXES))
+        name = safe_path(member.name, where) if is_ours and not member.is_directory else member.name
+        name = "" if member.is_directory else name.rpartition("/")[2]
         if not name.startswith("._") and CLASS_TAR.fullmatch(name):
             if not name.endswith(".tar"):
                 raise SourceError(
@@ -179,7 +182,7 @@ def _members(
         name = member.name
         match = TRAIN_IMAGE.fullmatch(name)
         if not match:  # a folder before the name, another file, or an image of val
-            name = safe_path(name, where).rpartition("/")[2]
+            name = (name if is_stranger(name) else safe_path(name, where)).rpartition("/")[2]
             if name.startswith(".") or not name.lower().endswith(SUFFIXES):
                 left_out[kind_of(member.name)] += 1
                 continue

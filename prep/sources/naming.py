@@ -35,6 +35,7 @@ SPELLINGS = {
 # Words after "test" or "dev" that leave it the name of a split; "test run" and "dev box" name something else.
 NEUTRAL = frozenset(("images", "image", "imgs", "img", "data", "set", "dataset", "split", "folder", "x"))
 NOT_LETTERS = re.compile(r"[^a-z]+")
+PLAIN_SUFFIX = re.compile(r"[\w+~-]{1,20}")
 V2 = re.compile(r"imagenetv2-[a-z0-9.-]+", re.IGNORECASE)
 INDEX = re.compile(r"0|[1-9][0-9]{0,2}")
 
@@ -173,12 +174,11 @@ def place(name: str, where: str, default: str = "", splits: SplitNames = KNOWN) 
     train. ``splits`` gives the splits of folders' names. Raises SourceError, beginning with ``where``, for an unsafe
     path, an image without a label, and labels that contradict each other.
     """
-    plain = name.rstrip("/")
-    if plain in ("", ".") or plain.endswith("Icon\r"):  # macOS keeps a folder's icon in "Icon" and a carriage return
+    if is_stranger(name):
         return None
-    *folders, base = safe_path(plain, where).split("/")
+    *folders, base = safe_path(name, where).split("/")
     lower = base.lower()
-    if plain != name or not lower.endswith(SUFFIXES) or "__MACOSX" in folders:
+    if not lower.endswith(SUFFIXES) or "__MACOSX" in folders:
         return None
     if base[0] == "." and lower not in SUFFIXES:  # hidden, as macOS's "._x.JPEG" are
         return None
@@ -193,12 +193,24 @@ def place(name: str, where: str, default: str = "", splits: SplitNames = KNOWN) 
     return found
 
 
+def is_stranger(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
+    """Return whether a path is that of a folder, or of a file without one of the suffixes.
+
+    A stranger is counted and never written, so its name may be one that an image must not have, such as
+    "x.JPEG:Zone.Identifier" of Windows or macOS's "Icon" with a carriage return. A dot or a space at the end does not
+    make an image a stranger.
+    """
+    return not name.rstrip(". ").lower().endswith(suffixes)
+
+
 def kind_of(name: str) -> str:
     """Return the kind as which a file is counted that ``place`` does not take: its suffix, mostly."""
     *folders, base = name.split("/")
     if base.startswith("._") or "__MACOSX" in folders:
         return "._*"
     stem, dot, suffix = base.rpartition(".")
+    if dot and not PLAIN_SUFFIX.fullmatch(suffix):
+        return "another suffix"
     if dot and not stem:
         return base
     kind = f".{suffix.lower()}" if dot else "no suffix"

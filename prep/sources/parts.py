@@ -108,7 +108,7 @@ class Listing:
     sizes: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def add(self, name: str, position: int, size: int) -> None:
-        self.names += name.encode("utf-8", "surrogateescape") + b"\n"
+        self.names += name.encode("utf-8", "surrogateescape") + b"\0"  # which no file's name holds
         self.positions.append(position)
         self.sizes.append(size)
 
@@ -116,7 +116,7 @@ class Listing:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[tuple[str, int, int]]:
-        names = self.names.decode("utf-8", "surrogateescape").split("\n")
+        names = self.names.decode("utf-8", "surrogateescape").split("\0")
         yield from zip(names[:-1], self.positions, self.sizes, strict=True)
 
 
@@ -128,7 +128,9 @@ def keep_all(split: str, wnid: str) -> bool:
 def check_size(size: int, where: str) -> None:
     """Raise SourceError for a file that cannot be an image, before memory is spent on it."""
     if not 0 < size <= MAX_IMAGE:
-        raise SourceError(f"{where} has {size} bytes, which no image has (at most {MAX_IMAGE})")
+        raise SourceError(
+            f"{where} has {size} bytes, which no image has (at most {MAX_IMAGE}); get the original, or leave it out"
+        )
 
 
 def distinct(unit: Unit, reader: Reader) -> Iterator[SourceImage]:
@@ -138,7 +140,10 @@ def distinct(unit: Unit, reader: Reader) -> Iterator[SourceImage]:
         # Windows and macOS take A.JPEG and a.jpeg for one file: the second would replace the first.
         name = image.path.casefold()
         if name in seen:
-            raise SourceError(f"{image.where} comes twice (or differs only in case), so one of them would be lost")
+            raise SourceError(
+                f"{image.where} comes twice (or differs only in case), so one of them would be lost; "
+                f"remove one, or rename it"
+            )
         seen.add(name)
         yield image
 

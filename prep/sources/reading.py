@@ -50,13 +50,15 @@ class Reading:
     count: bool = False
     """Whether archives are read through to count what is left out of them; else that is known after their images."""
     left_out: LeftOut = field(default_factory=LeftOut)
+    command: str = "prep imagenet"
+    """The command without "feedline", for messages."""
 
 
 class ClassHolders:
     """The folders that hold class folders: several with the same classes are splits, and their names must say which."""
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    def __init__(self, where: str, command: str) -> None:
+        self._where, self._command = where, command
         self._classes: dict[tuple[str, ...], set[str]] = {}
         self._guessed: set[tuple[str, ...]] = set()
         self._last = ""
@@ -93,7 +95,7 @@ class ClassHolders:
                 if other != one and classes & self._classes[one]:
                     unknown |= self._differing(one, other)
         if unknown:
-            raise unnamed_splits(self._where, sorted(unknown), self._where)
+            raise unnamed_splits(self._where, sorted(unknown), self._where, self._command)
 
     def _differing(self, one: tuple[str, ...], other: tuple[str, ...]) -> set[str]:
         """Return the names that tell two folders apart and name no split."""
@@ -104,13 +106,19 @@ class ClassHolders:
         return {longer[len(shorter)]} if longer in self._guessed else set()
 
 
-def unnamed_splits(where: str, names: list[str], sources: str) -> SourceError:
+def command_line(command: str, sources: object, *options: str) -> str:
+    """Return the command to give, such as "feedline shard data.tar", for a message."""
+    out = () if command == "shard" else ("--out ROOT",)
+    return " ".join(("feedline", command, str(sources), *out, *options))
+
+
+def unnamed_splits(where: str, names: list[str], sources: str, command: str) -> SourceError:
     """Return the error for folders or archives of the same classes whose names do not say their splits."""
     listed = ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    options = " ".join(f"--split-from {_quoted(f'{name}=SPLIT')}" for name in names[:8])
+    options = [f"--split-from {_quoted(f'{name}=SPLIT')}" for name in names[:8]]
     return SourceError(
         f"{where} holds the same classes in several places, and the names {listed} do not say which split they are; "
-        f"say it, with train, val or test for SPLIT: feedline prep imagenet {sources} --out ROOT {options}"
+        f"say it, with train, val or test for SPLIT: {command_line(command, sources, *options)}"
     )
 
 

@@ -37,6 +37,7 @@ from .strange import (
     broken_links,
     joined_name,
     refuse_piece,
+    refuse_special,
     refuse_unfinished,
 )
 from .trees import Folder, tree_parts
@@ -49,15 +50,17 @@ def recognise(
     *,
     split_from: Mapping[str, str] | None = None,
     count: bool = False,
+    command: str = "prep imagenet",
 ) -> Recognised:
     """Return what the sources hold; a folder below them named ``skip``, the output, is left out.
 
     ``split_from`` is {name of a folder or archive: split} for names that do not say their split. With ``count``, tars
-    are read through, so that ``left_out`` is complete. Raises SourceError for a source that is missing, empty, damaged
-    or unknown, and for folders of the same classes whose names do not say their splits.
+    are read through, so that ``left_out`` is complete. Messages name the command ``command``. Raises SourceError for a
+    source that is missing, empty, damaged or unknown, and for folders of the same classes whose names do not say their
+    splits.
     """
     check_choices(split_from or {})
-    reading = Reading(splits=SplitNames(split_from), skip=skip, count=count)
+    reading = Reading(splits=SplitNames(split_from), skip=skip, count=count, command=command)
     parts: list[Part] = []
     label_lists: list[LabelList] = []
     ignored: list[str] = []
@@ -66,6 +69,7 @@ def recognise(
             if source.is_symlink():
                 raise broken_links([source])
             raise SourceError(f"{source} does not exist; give the ILSVRC2012 archives or the folder that holds them")
+        refuse_special(source)
         found = _folder(source, reading) if source.is_dir() else recognise_file(source, reading)
         parts += found.parts
         label_lists += found.label_lists

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..archives.compressed import compression_of, open_tar
+from ..archives.compressed import compression_by, compression_of, open_tar
 from ..archives.tar import Member
 from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
@@ -28,12 +28,13 @@ from .naming import (
 )
 from .parquet import PARQUET, parquet_part
 from .parts import SIGNATURE
-from .reading import Reading
+from .reading import Reading, command_line
 from .recognised import Recognised, TinyImagenetError
 from .strange import (
     ForeignError,
     refuse_shards,
     refuse_strange,
+    refuse_text,
 )
 from .streams import tar_part
 from .trees import Entry, Zip, tree_parts
@@ -56,10 +57,17 @@ def recognise_file(path: Path, reading: Reading) -> Recognised:
     if other := made_by_other_tool(path.name):
         raise SourceError(f"{path} is {other}, made from the archives for another tool; give the archives themselves")
     refuse_strange(path, start)
+    if path.suffix.lower() not in TEXTS and not start.startswith((ZIP, PARQUET)):
+        refuse_text(path, start)
     if compression_of(path):
         with open_tar(path) as (stream, _):
             inside = stream.read(512)
         refuse_strange(path, inside)
+        if again := compression_by(inside):
+            once = path.parent / f"unpacked-{path.stem}"
+            raise SourceError(
+                f"{path} is compressed twice; unpack it once and give the result: {again} -dc {path} > {once}"
+            )
         if inside and b"\0" not in inside:
             raise ForeignError(f"{path} holds a compressed text, and no tar; unpack it, or leave it out")
     if start.startswith(PARQUET):
@@ -114,11 +122,13 @@ def nothing_in(path: Path, first: str, reading: Reading) -> str:
     if in_test := sorted(kind for kind in reading.left_out.get(path, ()) if kind.endswith("of test")):
         return (
             f"{path} holds {in_test[0]} only, and test has no labels in ImageNet; take them as val: "
-            f"feedline prep imagenet {path} --out ROOT --split-from test=val"
+            f"{command_line(reading.command, path, '--split-from test=val')}"
         )
     if not first:
         return f"{path} holds no file; copy or download it again"
     unpack = "tar xf" if path.suffix != ".zip" else "unzip"
+    if first.endswith("/"):
+        return f"{path} holds folders only; copy or download it again"
     hint = f"; for images of your own, run: feedline prep imagefolder {path} --out ROOT"
     if first.lower().endswith(ARCHIVES):
         hint = f"; unpack it and give the folder: {unpack} {path}"

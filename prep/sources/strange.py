@@ -50,6 +50,23 @@ def refuse_strange(path: Path, start: bytes) -> None:
         refuse_piece(path)
 
 
+def refuse_text(path: Path, start: bytes) -> None:
+    """Raise SourceError for a text in the place of an archive, such as a server's "404: Not Found"."""
+    # A tar's header has zeros, and compressed bytes are no UTF-8. The last character of the text may be cut.
+    begin = start[:500]
+    text = begin.decode("utf-8", "ignore")
+    if len(text.encode()) > len(begin) - 4 and all(c.isprintable() or c in "\r\n\t" for c in text):
+        raise SourceError(
+            f"{path} is a text ({text[:60]!r}), and no archive; download it again, or give the folder of the archives"
+        )
+
+
+def refuse_special(path: Path) -> None:
+    """Raise SourceError for a pipe, a socket or a device: reading it may never end, and it cannot be read again."""
+    if not path.is_file() and not path.is_dir():
+        raise SourceError(f"{path} is a pipe, a socket or a device; write it to a file, and give that file")
+
+
 def refuse_unfinished(path: Path) -> None:
     """Raise SourceError for a download that was not finished, or for the notes of one."""
     if UNFINISHED.search(path.name):

@@ -66,7 +66,7 @@ class _Tar:
     def wanted(self, members: Iterator[Member], keep: Keep) -> Iterator[tuple[str, Member, str]]:
         """Yield (path below the root, member, where it lies) of the images to take."""
         default, splits, source = self._default, self._reading.splits, str(self.path)
-        holders, left_out = ClassHolders(source), Counter[str]()
+        holders, left_out = ClassHolders(source, self._reading.command), Counter[str]()
         for member in members:
             found = place(member.name + "/" * member.is_directory, source, default, splits)
             if found is None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import SourceError
-from .naming import SUFFIX, TINY_IMAGENET, Place, kind_of, safe_path
+from .naming import SUFFIX, SUFFIXES, TINY_IMAGENET, Place, is_stranger, kind_of, safe_path
 from .parts import Listing
 from .reader import Reader
 from .reading import Reading
 from .recognise_file import TINY, ZIP
 from .recognised import Recognised
-from .strange import broken_links, refuse_strange
+from .strange import broken_links, refuse_special, refuse_strange
 from .trees import Entry, Folder, Zip, tree_parts
 from .walking import walk_folder
 
@@ -32,6 +32,7 @@ VAL_IMAGE = re.compile(rf"val/(?:(n[0-9]{{8}})/)?(?:images/)?((val_[0-9]{{1,8}})
 TEST_IMAGE = re.compile(rf"test/(?:images/)?(test_[0-9]{{1,8}}{SUFFIX})")
 NOTE = re.compile(r"(?:train/n[0-9]{8}/(n[0-9]{8}_boxes\.txt)|val/(val_annotations\.txt)|(wnids\.txt|words\.txt))")
 WNID = re.compile(r"n[0-9]{8}")
+OF_IMAGENET = re.compile(r"ILSVRC2012_(?:val|test)_[0-9]{8}\.")
 
 LABELS, WORDS = "val_annotations.txt", "words.txt"
 MAX_TEXT = 16 * 1024 * 1024  # bytes; words.txt has 2.6 MB
@@ -56,6 +57,7 @@ def recognise_tiny(source: Path, skip: Path | None = None) -> Recognised:
         if source.is_symlink():
             raise broken_links([source])
         raise SourceError(f"{source} does not exist; give the path of tiny-imagenet-200.zip")
+    refuse_special(source)
     reading = Reading(skip=skip)
     left_out = Counter[str]()
     tree = _folder(source, reading, left_out) if source.is_dir() else _zip(source)
@@ -82,12 +84,15 @@ def _zip(source: Path) -> Zip:
 
 
 def _folder(source: Path, reading: Reading, left_out: "Counter[str]") -> Folder:
-    files = Listing()
+    files, official = Listing(), ""
     for name, entry in walk_folder(source, reading, left_out):
+        official = official or (entry.path if OF_IMAGENET.match(entry.name) else "")
         if _known(name):
             files.add(name, 0, entry.stat().st_size)
         else:
-            left_out[kind_of(name)] += 1
+            left_out[kind_of(entry.name)] += 1
+    if official and not any(name.endswith(f"/{TINY}") for name, _, _ in files):
+        raise _of_imagenet(source, official)
     return Folder(source, files)
 
 
@@ -109,7 +114,7 @@ def _tables(tree: Zip | Folder) -> _Tables:
     Raises SourceError if there is no image of train, or if labels of val are nowhere.
     """
     texts: dict[str, str] = {}
-    classes, sorted_val, flat = set[str](), dict[str, str](), ""
+    classes, sorted_val, flat, official = set[str](), dict[str, str](), "", ""
     for name, position, size in tree.entries():
         path = _known(name)
         base = path.rpartition("/")[2]
@@ -121,11 +126,15 @@ def _tables(tree: Zip | Folder) -> _Tables:
             with Reader() as reader:
                 (file,) = tree.images(listing, str)
                 texts[base] = file.read(reader).decode("utf-8", "replace")
+        elif OF_IMAGENET.match(name.rpartition("/")[2]):
+            official = official or name
         elif match := TRAIN_IMAGE.fullmatch(path):
             classes.add(match[1])
         elif match := VAL_IMAGE.fullmatch(path):
             sorted_val[match[3]] = match[1]
             flat = flat or ("" if match[1] else name)
+    if official and TINY not in texts:
+        raise _of_imagenet(tree.path, official)
     if not classes:
         raise SourceError(
             f"{tree.path} holds no training image of Tiny-ImageNet, such as train/n01443537/images/n01443537_0.JPEG; "
@@ -146,13 +155,20 @@ def _tables(tree: Zip | Folder) -> _Tables:
     )
 
 
+def _of_imagenet(source: Path, name: str) -> SourceError:
+    return SourceError(
+        f"{source} is no Tiny-ImageNet: {name} is of ImageNet; prepare it with: "
+        f"feedline prep imagenet {source} --out ROOT"
+    )
+
+
 def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
 def _locate(name: str, tables: _Tables, where: str) -> Place | None:
     """Return where a file belongs, or None for one that Tiny-ImageNet has not; raise SourceError for a wrong label."""
-    if "__MACOSX/" in name or name.endswith("Icon\r"):
+    if "__MACOSX/" in name or is_stranger(name, (*SUFFIXES, ".txt")):
         return None
     path = _known(safe_path(name, where))
     if match := TRAIN_IMAGE.fullmatch(path):

@@ -81,7 +81,7 @@ def tree_parts(
     locate = locate or bind(place, where=str(tree.path), default=default or "", splits=reading.splits)
     units: dict[str, dict[str, Listing]] = {}
     layouts: dict[str, str] = {}
-    holders, left_out = ClassHolders(str(tree.path)), Counter[str]()
+    holders, left_out = ClassHolders(str(tree.path), reading.command), Counter[str]()
     doubtful: list[int] = []  # of a zip: members whose damaged name may hide an image
     for name, position, size in entries or tree.entries():
         found = locate(name)

@@ -31,8 +31,9 @@ def walk_folder(
 ) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """Yield (path from the folder's own name on, entry) of the files below it.
 
-    Hidden folders, shards and roots that are finished or in the making, the folder ``reading.skip`` and the folders of
-    file systems are left out, and counted. Raises SourceError for broken links, and for a folder that cannot be read.
+    Hidden folders, shards and roots that are finished or in the making, and the folders of file systems are left out,
+    and counted. The output, ``reading.skip``, is passed over. Raises SourceError for broken links, and for a folder
+    that cannot be read.
     """
     left_out = Counter() if left_out is None else left_out
     waiting = [(_top_name(folder, reading), folder)]
@@ -47,9 +48,9 @@ def walk_folder(
                 f"cannot read the folder {place_}: {error.strerror}; allow it, or give other folders"
             ) from error
         made_here = any(entry.name in (MANIFEST, PARTIAL) for entry in entries)
-        if place_ != folder and (
-            made_here or (reading.skip and reading.skip.exists() and place_.samefile(reading.skip))
-        ):
+        if place_ != folder and reading.skip and reading.skip.exists() and place_.samefile(reading.skip):
+            continue
+        if place_ != folder and made_here:
             left_out[f"{place_.name}/"] += 1
             continue
         for entry in entries:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from feedline import __version__
 from feedline.cli import options
 from feedline.cli.main import COMMANDS, cli, run
+from feedline.cli.prep import prep
 from feedline.prep import read_manifest, read_shard_manifest
 from feedline.train import MODELS
 from feedline.train.config import Precision, Stem
@@ -42,7 +43,7 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "prep synthetic", "prep imagenet", "prep tiny-imagenet"])
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"prep {name}" for name in prep.commands)])
 def test_every_command_has_help_and_stands_in_the_readme(command: str) -> None:
     """-h and --help say what it does, with an example, in 80 columns."""
     for flag in ("-h", "--help"):
@@ -193,7 +194,11 @@ def test_foreign_and_damaged_archives_are_named(
     cases = {
         "cut.tar": (good[: len(good) * 2 // 3], "cut.tar is truncated|in cut.tar is truncated"),
         "empty.tar": (b"", "empty.tar is empty"),
-        "text.tar": (b"not a tar at all " * 100, "text.tar has no tar header at offset 0"),
+        "text.tar": (
+            b"not a tar at all " * 100,
+            r"text.tar is a text \('not a tar at all .*, and no archive; download it again",
+        ),
+        "noise.tar": (b"\1\2not a tar" * 100, "noise.tar has no tar header at offset 0"),
         "zeros.tar": (bytes(4_000_000), "zeros.tar has a hole"),
     }
     for name, (data, message) in cases.items():

@@ -58,17 +58,17 @@ def shards(tmp_path: Path) -> Path:
 def test_from_foreign_shards_to_a_trained_model(shards: Path, tmp_path: Path) -> None:
     """Preparing, verifying, benching, diagnosing, training, evaluating, comparing and sharding again."""
     data, out = str(tmp_path / "data"), str(tmp_path / "run")
-    short = ["--seconds", "0.3", "--repeats", "1", "--batch-size", "4", "--image-size", "32"]
+    short = ["--seconds", "0.2", "--repeats", "1", "--batch-size", "4", "--image-size", "32"]
     checkpoints = [str(tmp_path / name / "checkpoints" / "last.pt") for name in ("run", "web")]
     train = ["--epochs", "2", "--image-size", "64", "--batch-size", "8", "--device", "cpu", "--workers", "0"]
     for command in (
         ["prep", "webdataset", str(shards), "--out", data, "--label-from", "json:label"],
         ["verify", data, "--decode"],
         ["doctor", data],
-        ["bench", data, "--out", str(tmp_path / "b"), "--workers", "0", "--cache", "warm", *short],
-        ["diagnose", data, "--step-ms", "50", *short[:2], *short[4:]],
+        ["bench", data, "--out", str(tmp_path / "b"), "--loader", "webdataset", "--workers", "0", *short],
+        ["diagnose", data, "--step-ms", "50", "--loader", "threaded", "--workers", "0", *short],
         ["train", data, "--out", out, *train],
-        ["train", data, "--out", str(tmp_path / "web"), "--loader", "webdataset", *train],
+        ["train", data, "--out", str(tmp_path / "web"), "--loader", "webdataset", "--epochs", "1", *train[2:]],
         ["evaluate", checkpoints[0], data, "--device", "cpu", "--workers", "0"],
         ["compare", *checkpoints, data, "--out", str(tmp_path / "compared"), "--device", "cpu", "--workers", "0"],
         ["shard", data, "--encode", "restart", "--out", str(tmp_path / "new" / "shards")],

@@ -120,16 +120,6 @@ def test_resume_gives_the_very_next_sample(
     assert indexes_of(resumed) == indexes_of(reference)
 
 
-def test_an_iteration_left_early_starts_again(name: str, root: Path, opened: list[Loader]) -> None:
-    """After a break, the next iteration is the same epoch from its first batch, workers or not."""
-    for workers in (0, 2):
-        loader = open_named(name, spec_of(root, workers=workers))
-        opened.append(loader)
-        first = next(iter(loader)).indexes.tolist()
-
-        assert indexes_of(loader)[: len(first)] == first
-
-
 @pytest.mark.parametrize("name", ["imagefolder", "webdataset"])
 def test_a_state_of_another_batch_size_is_refused(name: str, root: Path, opened: list[Loader]) -> None:
     """A position counted in other batches means nothing here."""

@@ -65,10 +65,18 @@ def test_a_hole_of_zeros_is_found(size: int) -> None:
         read(bytes(data))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE],
-)
+OTHERS = {
+    tarfile.SYMTYPE: "a symbolic link; pack the files themselves with: tar --dereference --hard-dereference",
+    tarfile.LNKTYPE: "a hard link; pack the files themselves with: tar --dereference --hard-dereference",
+    tarfile.CHRTYPE: "a device; use",
+    tarfile.BLKTYPE: "a device; use",
+    tarfile.FIFOTYPE: "a pipe; use",
+    tarfile.GNUTYPE_SPARSE: "a sparse file; pack it again without --sparse",
+    b"Z": "of type 'Z'; use",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
 def test_only_files_and_folders_are_accepted(kind: bytes) -> None:
     """Links, devices and sparse files are rejected with their name."""
     out = io.BytesIO()
@@ -77,7 +85,7 @@ def test_only_files_and_folders_are_accepted(kind: bytes) -> None:
         info.type, info.linkname = kind, "/etc/passwd"
         tar.addfile(info)
 
-    with pytest.raises(SourceError, match=r"'n01440764_1\.JPEG' at offset 0 is a link, device or sparse file"):
+    with pytest.raises(SourceError, match=rf"'n01440764_1\.JPEG' at offset 0 is {OTHERS[kind]}"):
         read(out.getvalue())
 
 

@@ -21,7 +21,7 @@ from feedline.prep import (
     write_shards,
 )
 from feedline.prep.base.names import is_plain_name, is_plain_path, require_name
-from feedline.prep.folders.write import UnitNote
+from feedline.prep.folders.pieces import UnitNote
 from feedline.prep.shards.shard import Written
 
 HOSTILE = [

@@ -97,7 +97,7 @@ def test_no_code_page_stops_the_work(archives: Path, tmp_path: Path, code_page: 
         assert done.returncode == 0, done.stderr
         assert done.stdout.isascii() and b"Error" not in done.stderr
     damaged = tmp_path / "损坏.tar"
-    damaged.write_bytes(b"x" * 2000)
+    damaged.write_bytes(b"\1x" * 1000)
     done = subprocess.run(
         [sys.executable, "-c", code, "prep", "imagenet", str(damaged), "--out", str(tmp_path / "o")],
         capture_output=True,

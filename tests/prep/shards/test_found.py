@@ -125,7 +125,7 @@ def test_contradictions_and_names_that_do_not_occur_are_refused(tmp_path: Path) 
         ["--index-only", "--name", "x"],
         ["--index-only", "--split-from", "val"],
         ["--index-only", "--split-from", "x=validation"],
-        ["--split-from", "x=val"],
+        ["--split-from", "val"],
     ],
 )
 def test_an_option_that_would_be_ignored_is_wrong_usage(options: list[str], tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from feedline.prep import (
 from feedline.prep.labels.completeness import OFFICIAL
 from feedline.prep.roots.samples import SampleReader
 
-from ..layouts import LAYOUTS
+from ..layouts import LAYOUTS, write_zip
 from ..trees import TEST, TRAIN, VAL, Files, only, tree, write_tar, write_tree
 
 SPEC = ShardSpec(seed=3, shard_count=2)
@@ -156,6 +156,49 @@ def test_a_split_alone_keeps_the_class_indexes(layout: str, archives: Path, file
 
     assert digests(tmp_path / "s") == digests(tmp_path / "data/shards")
     assert len(manifest.classes) == 3 and manifest.classes[0].id == "n01440764"
+
+
+@pytest.mark.parametrize("form", ["folder", "tar", "tar.gz", "zip", "two tars"])
+def test_splits_that_no_name_says_are_asked_about_and_taken(
+    form: str, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message shows shard's own command, and the options give the shards of the root that prep makes with them."""
+    place, out = tmp_path / "in", tmp_path / "out"
+    images = {f"a/{p[6:]}": d for p, d in only(files, "train/").items()}
+    images |= {f"b/{p[4:].replace('ILSVRC2012_val_', 'x')}": d for p, d in only(files, "val/").items()}
+    source = write_tree(place, images) if form == "folder" else place
+    place.mkdir(exist_ok=True)
+    if form == "two tars":
+        for name in "ab":
+            write_tar(place / f"{name}.tar", {path[2:]: data for path, data in only(images, name).items()})
+    elif form == "zip":
+        source = write_zip(place / "x.zip", images)
+    elif form != "folder":
+        source = write_tar(place / f"x.{form}", images, "w:gz" if form == "tar.gz" else "w")
+    options = ["--split-from", "a=train", "--split-from", "b=val"]
+
+    assert run(["shard", str(source), "--out", str(out)]) == 1
+    command = f"feedline shard {source} --split-from a=SPLIT --split-from b=SPLIT"
+    assert command in capsys.readouterr().err
+    assert not (out / "manifest.json").exists()
+    assert run(["shard", str(source), "--out", str(tmp_path / "good"), *options, "--shard-count", "2"]) == 0
+    assert run(["prep", "imagenet", str(source), "--out", str(tmp_path / "root"), *options]) == 0
+    assert run(["shard", str(tmp_path / "root"), "--shard-count", "2"]) == 0
+
+    assert digests(tmp_path / "good") == digests(tmp_path / "root/shards")
+
+
+def test_a_choice_of_splits_that_says_nothing_is_refused(archives: Path, root: Path, tmp_path: Path) -> None:
+    """Of a root and of Tiny-ImageNet, whose splits are known, and by a name that does not occur."""
+    write_synthetic(tmp_path, SyntheticSpec(layout="tiny-imagenet", classes=2, images_per_class=2))
+    tiny = tmp_path / "tiny-imagenet-200.zip"
+
+    with pytest.raises(DatasetError, match="is a prepared root, which states its splits; leave --split-from out"):
+        write_shards(root, SPEC, out=tmp_path / "out", split_from={"a": "val"})
+    with pytest.raises(SourceError, match="is Tiny-ImageNet, which states its splits; leave --split-from out"):
+        write_shards(tiny, SPEC, out=tmp_path / "out", split_from={"a": "val"})
+    with pytest.raises(SourceError, match="no folder or archive of the sources is named 'a'; correct --split-from"):
+        write_shards(archives / TRAIN, SPEC, out=tmp_path / "out", split_from={"a": "val"})
 
 
 def test_an_empty_class_folder_is_a_class_of_the_shards_too(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The samples of a split one by one: a map from sample index to image and label, as torch's data sets are.
+
+It decodes with Pillow, as the reference does, so every loader's view shows the same pixels. Its purpose is to look at
+samples. A loop over it is slow.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
+from ...prep.images.opening import UNREADABLE
+from ..base import LoaderSpec
+from ..pixels.reference import draws_of, read_pixels
+from .encoded import EncodedSamples, open_samples
+
+
+def class_ids(root: Path) -> tuple[str, ...]:
+    """Return the ids of the classes of a root by class index, of its class folders or else of its shards."""
+    folders = (root / MANIFEST).is_file()
+    manifest = read_manifest(root) if folders else read_shard_manifest(root / SHARDS)
+    return tuple(entry.id for entry in manifest.classes)
+
+
+class SplitView:
+    """A SampleView of the spec's split, opened at the first access."""
+
+    def __init__(self, spec: LoaderSpec, samples: EncodedSamples | None = None) -> None:
+        """Show ``samples``, which the caller closes, or those of the spec."""
+        self._spec = spec
+        self._given = samples
+        self.epoch = 0
+        """The epoch whose random crops it shows."""
+
+    @cached_property
+    def _samples(self) -> EncodedSamples:
+        return self._given or open_samples(self._spec.root, self._spec.split)
+
+    def __len__(self) -> int:
+        return len(self._samples.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        index = self._checked(index)
+        (draws,) = draws_of([index], self.epoch, self._spec)
+        try:
+            pixels = read_pixels(self._samples.read(index).data.tobytes(), draws, self._spec)
+        except UNREADABLE as error:
+            raise SampleError(f"cannot decode {self._samples.name(index)}: {error}") from error
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), int(self._samples.labels[index])
+
+    def key(self, index: int) -> str:
+        return self._samples.key(self._checked(index))
+
+    def close(self) -> None:
+        """Release every file and mapping, if any was opened."""
+        if self._given is None and "_samples" in self.__dict__:
+            self._samples.close()
+            del self._samples
+
+    def _checked(self, index: int) -> int:
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return place
