@@ -21,9 +21,8 @@ from ...loaders.pixels.reference import draws_of, without_exif
 from ...loaders.support.encoded import EncodedImage, EncodedSamples, open_samples
 from ...prep import FeedlineError, read_manifest
 from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
-from ...prep.images.counting import count_image, split_counts
 from ...prep.images.headers import image_size
-from ...prep.images.kinds import kind_of_image
+from ...prep.images.kinds import count_image, kind_of_image, split_counts
 from ...prep.images.opening import UNREADABLE
 from ...prep.images.rgb import read_rgb
 from ...prep.images.tiles import Tiles

@@ -21,9 +21,9 @@ from ..base.names import MAX_DEPTH
 from ..base.progress import Progress, counter
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
-from ..images.counting import count_image
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
+from ..images.kinds import count_image
 from ..images.opening import UNREADABLE, load, open_image
 from ..roots.places import shard_path
 from ..shards.read import OWN, ShardSample, read_shard, read_whole

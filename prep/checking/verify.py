@@ -20,8 +20,8 @@ from ..base.paths import reachable
 from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
-from ..images.counting import count_image, split_counts
 from ..images.files import divided, image_files
+from ..images.kinds import count_image, split_counts
 from ..roots.lists import list_path
 from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards

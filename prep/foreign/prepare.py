@@ -20,7 +20,7 @@ from ..base.documents import read_document, write_atomically, write_document
 from ..base.errors import DatasetError, OutputError
 from ..base.lock import claimed
 from ..base.manifest import MANIFEST, SHARDS, Shard, ShardManifest, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, start_output
+from ..base.output import JOB, PARTIAL, OutputJob, finish_output, remove_partial, start_output
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
@@ -50,7 +50,7 @@ class Note:
     first_unlabelled: str
     columns: tuple[str, ...]
     indexes: dict[str, str]
-    """{file name: sha256} of the indexes of the shard."""
+    """{file name: sha256} of the indexes of the shard in ``.partial``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +114,13 @@ def prepare_webdataset(
 
 
 def _prepare(held: _Set, workers: int | None, progress: Progress, notice: Notice) -> ShardManifest:
+    _forget_other_labels(held, notice)
     partial = start_output(held.directory, held.job)
     names = [name for shards in held.found.splits.values() for name in shards]
     sizes = [(held.found.place / name).stat().st_size for name in names]
     count = counter(progress, "reading shards, MB", sum(sizes), 10**6)
     tasks: list[Callable[[threading.Event], Note]] = [
-        bind(_read_shard, held, partial, name, size, count, notice) for name, size in zip(names, sizes, strict=True)
+        bind(_read_shard, held, partial, name, size, count) for name, size in zip(names, sizes, strict=True)
     ]
     notes = iter(run_all(tasks, workers or usable_cpus()))
     noted = {split: [next(notes) for _ in shards] for split, shards in held.found.splits.items()}
@@ -128,7 +129,8 @@ def _prepare(held: _Set, workers: int | None, progress: Progress, notice: Notice
     classes = classes_of(labels, held.rule, held.names)
     try:
         indexed = {
-            split: [_with_classes(held, partial, note, classes) for note in notes] for split, notes in noted.items()
+            split: [_with_classes(held, partial, note, classes, notice) for note in notes]
+            for split, notes in noted.items()
         }
         for shards in indexed.values():
             complete_columns(held.directory, held.found.place, shards)
@@ -141,25 +143,37 @@ def _prepare(held: _Set, workers: int | None, progress: Progress, notice: Notice
     return manifest
 
 
+def _forget_other_labels(held: _Set, notice: Notice) -> None:
+    """Remove the notes of an unfinished run that read other labels; those of other shards stay useful."""
+    job = held.directory / PARTIAL / JOB
+    before = read_document(job, OutputJob) if job.is_file() else None
+    if before is None or before.command != COMMAND or before == held.job:
+        return
+    if all(before.settings.get(name) == held.job.settings[name] for name in ("place", "rule")):
+        write_document(job, held.job)
+    else:
+        remove_partial(held.directory)
+        notice(f"{held.directory} holds an unfinished run with other labels or shards; all shards are read again")
+
+
 def _read_shard(
     held: _Set,
     partial: Path,
     name: str,
     size: int,
     count: Callable[[int], None],
-    notice: Notice,
     stop: threading.Event,
 ) -> Note:
     """Read one shard, unless a run before has done so."""
     path, note_path = held.found.place / name, partial / f"{name}.json"
     if note_path.is_file():
         note = read_document(note_path, Note)
-        if _is_whole(held, partial, note, path):
+        if _is_whole(partial, note, path):
             count(size)
             return note
     table = LabelTable()
     found, sidecars = index_shard(path, name, held.rule, table.number, stop=stop, count=count)
-    contents = {_home(held, partial, name, place): data for place, data in sidecars.contents(partial / name).items()}
+    contents = sidecars.contents(partial / name)
     note = Note(
         shard=found.shard,
         labels=tuple((label, found.labels[number]) for label, number in table.numbers.items()),
@@ -171,23 +185,23 @@ def _read_shard(
     try:
         for place in (note_path, *contents):
             place.parent.mkdir(parents=True, exist_ok=True)
-        write_all(contents, notice)
+        for place, data in contents.items():
+            write_atomically(place, data)
         write_document(note_path, note)
     except OSError as error:
         raise OutputError(_no_room(held.directory, error)) from error
     return note
 
 
-def _home(held: _Set, partial: Path, name: str, place: Path) -> Path:
-    """Return where an index lies: the one with the labels stays in ``partial`` until the classes are known."""
-    return place if place == index_path(partial / name) else held.directory / place.relative_to(partial)
+def _indexes(folder: Path, note: Note) -> list[Path]:
+    """Return the indexes of a shard in a folder."""
+    home = folder / note.shard.name
+    return [place for place in (index_path(home), dali_path(home), columns_path(home)) if place.name in note.indexes]
 
 
-def _is_whole(held: _Set, partial: Path, note: Note, path: Path) -> bool:
+def _is_whole(partial: Path, note: Note, path: Path) -> bool:
     """Return whether a shard is the one that was noted, and its indexes hold the bytes that were written."""
-    found, home = path.stat(), held.directory / note.shard.name
-    places = [index_path(partial / note.shard.name), dali_path(home)]
-    places += [columns_path(home)] if columns_path(home).name in note.indexes else []
+    found, places = path.stat(), _indexes(partial, note)
     return (
         found.st_size == note.shard.bytes
         and is_same_time(found.st_mtime_ns, note.shard)
@@ -214,17 +228,17 @@ def _require_labels(held: _Set, noted: Mapping[str, Sequence[Note]]) -> None:
             )
 
 
-def _with_classes(held: _Set, partial: Path, note: Note, classes: Classes) -> Indexed:
-    """Write the index of a shard with the class indexes of the set."""
+def _with_classes(held: _Set, partial: Path, note: Note, classes: Classes, notice: Notice) -> Indexed:
+    """Write the indexes of a shard, with the class indexes of the set."""
     name = note.shard.name
     index = read_index(partial / name, held.found.place / name)
     numbers = np.array([*(classes.index[label] for label, _ in note.labels), -1], np.int32)
     samples = np.array(index.samples)
     samples["label"] = numbers[samples["label"]]  # a label of -1 takes the last number
     data = ShardIndex(samples, np.array(index.row_lengths)).to_bytes()
-    path = index_path(held.directory / name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
+    contents = {held.directory / place.relative_to(partial): place.read_bytes() for place in _indexes(partial, note)}
+    (held.directory / name).parent.mkdir(parents=True, exist_ok=True)
+    write_all({**contents, index_path(held.directory / name): data}, notice)
     counts = Counter({-1: note.unlabelled} if note.unlabelled else {})
     for label, count in note.labels:
         counts[classes.index[label]] += count

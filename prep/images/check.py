@@ -77,10 +77,10 @@ def _header_problem(data: bytes) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            open_image(data)
+            size = open_image(data).size
     except UNREADABLE as error:
         return f"does not decode: {error}"
-    return None
+    return None if all(size) else "has no pixels"
 
 
 def decode_problem(data: bytes) -> str | None:

@@ -77,7 +77,7 @@ def listed_sources(
         )
     if rows.doubled:
         notice(f"{rows.doubled} row{'s repeat' if rows.doubled > 1 else ' repeats'} another one, and count once")
-    order = rows.class_order()
+    order = rows.class_order(row for found in matches.rows_of for row in found if row != NONE)
     return [
         LabelledSource(
             path=source.path,

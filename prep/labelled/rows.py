@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -142,10 +142,11 @@ class Rows:
         self._check_same(first, self.label_of[number], self.split_of[number], same, path, self.where(number))
         self.doubled += 1
 
-    def class_order(self) -> tuple[str, ...]:
-        """Return the class ids in the order of their numbers if all are numbers; else none."""
-        if self.labels and all(map(INTEGER.fullmatch, self.labels)):
-            return tuple(sorted(self.labels, key=int))
+    def class_order(self, used: Iterable[int]) -> tuple[str, ...]:
+        """Return the class ids of some rows in the order of their numbers if all are numbers; else none."""
+        ids = {self.label(row) for row in used} - {""}
+        if ids and all(map(INTEGER.fullmatch, ids)):
+            return tuple(sorted(ids, key=int))
         return ()
 
     def check_single(self) -> None:

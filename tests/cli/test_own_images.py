@@ -17,8 +17,9 @@ QUICK = ["--loader", "threaded", "--workers", "0", "--seconds", "0.2", "--repeat
 @pytest.mark.slow
 def test_from_photos_to_a_trained_model(tmp_path: Path, capsys: Captured) -> None:
     """3 classes with Unicode names, jpg, png and webp mixed, no splits."""
-    photos = write_tree(tmp_path / "photos", classes(images=20, suffixes=(".jpg", ".PNG", ".webp")))
+    photos = write_tree(tmp_path / "photos", classes(images=12, suffixes=(".jpg", ".PNG", ".webp")))
     data, size = str(tmp_path / "data"), ["--image-size", "64", "--batch-size", "8"]
+    small = ["--epochs", "2", "--workers", "0", "--stem", "imagenet"]
 
     for command in (
         ["prep", "imagefolder", str(photos), "--out", data, "--val-fraction", "0.2"],
@@ -26,7 +27,7 @@ def test_from_photos_to_a_trained_model(tmp_path: Path, capsys: Captured) -> Non
         ["verify", data, "--decode"],
         ["bench", data, *QUICK, *size, "--out", str(tmp_path / "b")],
         ["diagnose", data, *QUICK, *size, "--step-ms", "50"],
-        ["train", data, "--epochs", "2", *size, "--workers", "0", "--out", str(tmp_path / "run"), "--json"],
+        ["train", data, *small, *size, "--out", str(tmp_path / "run"), "--json"],
     ):
         capsys.readouterr()
         assert run(command) == 0, capsys.readouterr().err
@@ -39,7 +40,7 @@ def test_from_photos_to_a_trained_model(tmp_path: Path, capsys: Captured) -> Non
 def test_images_are_trained_on_where_they_lie(tmp_path: Path, capsys: Captured) -> None:
     """No copy and no shards: the folder has a manifest and two lists more than before."""
     photos = write_tree(tmp_path / "photos", classes(images=10, suffixes=(".jpg", ".PNG", ".webp")))
-    options = ["--epochs", "1", "--image-size", "32", "--batch-size", "8", "--workers", "0"]
+    options = ["--epochs", "1", "--image-size", "32", "--batch-size", "8", "--workers", "0", "--stem", "imagenet"]
 
     for command in (
         ["prep", "imagefolder", str(photos), "--out", str(photos), "--val-fraction", "0.2"],

@@ -130,14 +130,23 @@ def test_a_shard_that_changed_between_two_runs_is_read_again(wds: Path, tmp_path
     assert found.splits["train"].samples == 7 and verify(tmp_path / "data").ok
 
 
-def test_another_unfinished_command_is_not_continued(wds: Path, tmp_path: Path) -> None:
-    """Nor is a folder with other files written to."""
-    last = wds / "imagenet1k-validation-0001.tar"
+def test_a_run_that_stopped_can_go_on_with_other_shards_or_labels(wds: Path, tmp_path: Path) -> None:
+    """The user leaves the damaged shard out, or the label that was wrong; only other labels are read again."""
+    last, said = wds / "imagenet1k-validation-0001.tar", list[str]()
     last.write_bytes(last.read_bytes()[:3000])
-    with pytest.raises(FeedlineError, match="is truncated"):
-        prepare_webdataset([wds], tmp_path / "data")
-    with pytest.raises(OutputError, match="holds an unfinished prep webdataset"):
-        prepare_webdataset([wds / "imagenet1k-train-0000.tar"], tmp_path / "data")
+    for label_from, told in ((None, 0), ("json:label", 1)):
+        with pytest.raises(FeedlineError, match="is truncated"):
+            prepare_webdataset([wds], tmp_path / "data", label_from=label_from, workers=1, notice=said.append)
+        assert sum("all shards are read again" in line for line in said) == told
+    found = prepare_webdataset(
+        [wds / "imagenet1k-train-*.tar"], tmp_path / "data", label_from="json:label", notice=said.append
+    )
+    assert sum("all shards are read again" in line for line in said) == 1
+    assert set(found.splits) == {"train"} and verify(tmp_path / "data").ok
+
+
+def test_a_folder_with_other_files_is_not_written_to(wds: Path, tmp_path: Path) -> None:
+    """It is named."""
     (tmp_path / "other" / "shards").mkdir(parents=True)
     (tmp_path / "other" / "shards" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):
