@@ -76,7 +76,7 @@ def _prepare(
         _clear_leftover(out, before)
     todo = _todo(out, before, records)
     if before is not None and not todo:
-        notice(f"{out} holds this already; nothing was written")
+        notice(f"{out} holds this already, by the names and sizes of the images; nothing was written")
         return before
     classes = _all_classes(out, plan, before)
     counts = _write(plan, todo, out, job_of(todo, request), workers, progress)

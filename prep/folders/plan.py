@@ -156,8 +156,8 @@ def _classes(sources: Sequence[LabelledSource], labels: Mapping[str, int]) -> tu
     ids = labels.keys() - {""}
     orders = {source.class_ids for source in sources}
     if len(orders) > 1:
-        one, other = (source for source in sources if source.class_ids == orders.pop())
-        raise SourceError(f"{one.path} and {other.path} number different classes; give one of them at a time")
+        other = next(source for source in sources if source.class_ids != sources[0].class_ids)
+        raise SourceError(f"{sources[0].path} and {other.path} number different classes; give one of them at a time")
     (order,) = orders or {()}
     if order:
         return order, True

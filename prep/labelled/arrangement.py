@@ -164,7 +164,8 @@ def _arrange_classes(tree: _Tree, holder: str, split: str, depth: int | None, fo
             raise SourceError(f"the class folders {labels[label.strip()]!r} and {label!r} differ only in spaces")
     wrapped = all(folder.rpartition("/")[2].lower() in WRAPPERS for folder in deeper)
     if deeper and not wrapped and depth is None:
-        both = f"; {_names(sorted(set(mixed)))} also holds images itself" if mixed else ""
+        holders = sorted(set(mixed))
+        both = f"; {_names(holders)} {'also holds' if len(holders) == 1 else 'also hold'} images" if holders else ""
         found.notes.append(
             f"{len(deeper)} folders lie deeper than the classes ({_names(sorted(deeper))}), and their images belong to "
             f"the folder above{both}; to make a class of each, add: --class-depth path"

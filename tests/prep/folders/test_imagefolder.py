@@ -46,7 +46,7 @@ def test_every_form_gives_the_same_root(form: str, tmp_path: Path, capsys: Captu
     manifest, written = read_manifest(out), tree(out)
     assert prepare(out, source, "--val-fraction", "0.34") == 0
 
-    assert "holds this already; nothing was written" in capsys.readouterr().err
+    assert "holds this already, by the names and sizes of the images; nothing was written" in capsys.readouterr().err
     assert [entry.id for entry in manifest.classes] == sorted(CLASSES) and manifest.dataset == "photos"
     assert manifest.splits["train"].per_class == (4, 4, 4) and manifest.splits["val"].per_class == (2, 2, 2)
     assert {path.partition("/")[2]: data for path, data in written.items()} == files
@@ -149,7 +149,7 @@ def test_nested_folders_belong_to_their_class_or_are_classes(tmp_path: Path, cap
     source = write_tree(tmp_path / "photos", files | {"plants/rose/a.jpg": image(4)})
     assert prepare(tmp_path / "first", source) == 0
     said = capsys.readouterr().err
-    assert "3 folders lie deeper than the classes" in said and "animals also holds images itself" in said
+    assert "3 folders lie deeper than the classes" in said and "animals also holds images" in said
     assert "--class-depth path" in said
     assert sorted(tree(tmp_path / "first")) == [
         *(f"train/animals/{name}.jpg" for name in ("b", "cat_a", "dog_a")),

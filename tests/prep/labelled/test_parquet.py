@@ -365,6 +365,17 @@ def test_again_and_further_splits(tmp_path: Path) -> None:
         prepared(train, tmp_path / "data")
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_sources_that_number_other_classes_are_named(count: int, tmp_path: Path) -> None:
+    """A class index would mean another class in each of them."""
+    places = [tmp_path / f"set{number}" / "train.parquet" for number in range(count)]
+    for number, place in enumerate(places):
+        write(place, rows_of(6, paths=True), {"label": [f"{name} {number}" for name in PETS]})
+    with pytest.raises(SourceError, match=r"set1.* has other classes than .*set0.*; give the files of one data set"):
+        prepare_parquet(places, tmp_path / "data")
+    assert not (tmp_path / "data" / "manifest.json").exists()
+
+
 def test_numbered_labels_of_a_further_split_may_be_fewer(tmp_path: Path) -> None:
     """A split that lacks a class keeps the numbers of the others."""
     train = write(tmp_path / "train.parquet", rows_of(6))
