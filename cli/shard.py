@@ -69,7 +69,7 @@ class Size(click.ParamType[int]):
 @click.option("--shard-count", type=click.IntRange(min=1), help="Shards of each split, instead of --shard-size.")
 @click.option("--name", help="Prefix of the shard names.  [default: the data set's name]")
 @click.option(
-    "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: wnid, size, name."
+    "--metadata/--no-metadata", default=True, show_default=True, help="Add a .json to each sample: class, size, name."
 )
 @click.option("--index-only", is_flag=True, help="Write only the indexes of the shards in SOURCE again.")
 @click.option(

@@ -41,7 +41,13 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
         if len(notes) > LISTED:
             say(f"... and {len(notes) - LISTED} more notes; list all with --json")
     for split, held in found.splits.items():
-        say(f"{split}: {held['classes']} classes, {held['images']} images")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in found.formats[split].items())
+        say(f"{split}: {held['classes']} classes, {held['images']} images{f' ({kinds})' if kinds else ''}")
+        if found.rotated[split]:
+            say(
+                f"note: {split}: EXIF turns {found.rotated[split]} images, and training loaders ignore it; "
+                f"to turn them: feedline shard ROOT --apply-orientation"
+            )
     if as_json:
         echo_json(
             {
@@ -50,6 +56,8 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
                 "splits": found.splits,
                 "odd": list(found.odd),
                 "strangers": list(found.strangers),
+                "formats": found.formats,
+                "rotated": found.rotated,
             }
         )
     if not found.ok:

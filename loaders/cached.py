@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 from ..prep import LoaderError
 from .base import Batch, LoaderSpec
-from .support.resumable import ResumableLoader
+from .resumable import ResumableLoader
 from .table import open_loader, readable_loaders
 
 # Enough that the batches do not stay in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.

@@ -28,10 +28,10 @@ from ..prep.images.opening import UNREADABLE
 from .base import Batch, LoaderSpec
 from .pixels.crops import eval_offset, eval_size, train_crop
 from .pixels.reference import draws_of, read_pixels
+from .resumable import ResumableLoader
 from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
-from .support.resumable import ResumableLoader
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
 AHEAD = 2

@@ -20,10 +20,10 @@ from ..prep.images.opening import UNREADABLE
 from ..prep.roots.samples import split_folder
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
+from .resumable import ResumableLoader
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
-from .support.resumable import ResumableLoader
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
 Request = tuple[int, int]  # (epoch, sample index)

@@ -24,10 +24,10 @@ from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into
 from .pixels.cuts import Cut
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .pixels.reference import draws_of
+from .resumable import ResumableLoader
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
-from .support.resumable import ResumableLoader
 
 # Images per task: submitting a task costs about 30 microseconds, decoding an image about 500.
 CHUNK = 8

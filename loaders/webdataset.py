@@ -31,10 +31,10 @@ from ..prep.shards.read import is_part
 from ..prep.shards.rules import rule_of
 from .base import Batch, LoaderSpec, Stages
 from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
+from .resumable import ResumableLoader
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count
-from .support.resumable import ResumableLoader
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 

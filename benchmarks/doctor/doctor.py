@@ -5,7 +5,7 @@ The checks are pure functions, so that other machines can be tested with invente
 
 from collections.abc import Callable, Sequence
 
-from . import machine_checks as machine, software_checks as software
+from . import data_checks as data, machine_checks as machine, software_checks as software
 from .finding import Finding
 from .machine_facts import MachineFacts
 
@@ -21,6 +21,8 @@ CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     machine.space,
     machine.storage,
     machine.shards,
+    data.formats,
+    data.orientation,
     software.gpu,
     software.decoder,
     software.pillow,

@@ -24,6 +24,7 @@ from ...prep.shards.current import stale_shards
 from ..machine.environment import Environment, capture
 from ..machine.registry import registry_value
 from ..machine.storage import Storage, filesystem_of, storage_of
+from .data_facts import DataFacts, data_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class DataFolder:
     """The kind of a local disk, "virtual" for a virtual machine's disk, None if unknown."""
     stale_shards: str | None = None
     """Why the shards in the folder do not match its class folders, with the next command; None if they match."""
+    data: DataFacts | None = None
+    """What some of its images say; None for a folder that is no root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ def _place(path: Path) -> DataFolder:
         filesystem=filesystem_of(path),
         storage=storage_of(path),
         stale_shards=stale,
+        data=None if stale else data_facts(path),
     )
 
 

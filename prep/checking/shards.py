@@ -7,8 +7,9 @@ compares their pixels with those of the whole image.
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
+from ..images.kinds import count_image
 from ..images.opening import UNREADABLE, load, open_image
 from ..roots.places import shard_path
 from ..shards.read import OWN, ShardSample, read_shard, read_whole
@@ -45,6 +47,8 @@ class CheckResult:
     """Notes on images that are not ordinary JPEGs."""
     strangers: tuple[str, ...] = ()
     """Notes on files that are no part of the data set, and that feedline leaves alone."""
+    counts: Counter[str] = field(default_factory=Counter[str])
+    """What ``count_image`` counts."""
 
 
 def verify_shards(
@@ -149,6 +153,7 @@ def _check_shard(
     columns = bool(shard.columns)
     sidecars, labels, problems, odd = Sidecars(columns=columns), list[int](), list[str](), list[str]()
     strangers: tuple[str, ...] = ()
+    counts = Counter[str]()
 
     def check(sample: ShardSample) -> None:
         raise_if_stopped(stop)
@@ -162,6 +167,7 @@ def _check_shard(
         found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
         problems.extend([f"{name} {found}"] if found else [])
         odd.extend(odd_notes(sample.image, f"{sample.key}.JPEG", name))
+        count_image(counts, sample.image)
         count(1)
 
     try:
@@ -174,7 +180,7 @@ def _check_shard(
     except FeedlineError as error:
         problems.append(str(error))
     classes = frozenset(label for label in labels if label >= 0)
-    return CheckResult(split, classes, len(labels), tuple(problems), odd=tuple(odd), strangers=strangers)
+    return CheckResult(split, classes, len(labels), tuple(problems), odd=tuple(odd), strangers=strangers, counts=counts)
 
 
 def _shard_problems(shard: _ToCheck, sha256: str, samples: int) -> Sequence[str]:

@@ -7,8 +7,9 @@ files (a PNG and 22 CMYK JPEGs) are not problems. They, and others like them, ar
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ..base.progress import Progress, counter, silent
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
+from ..images.kinds import count_image, split_counts
 from ..roots.lists import list_path
 from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards
@@ -43,6 +45,10 @@ class Verification:
 
     stale: bool = False
     """Whether the last problem is that the shards do not match the class folders in their root."""
+    formats: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """{split: {kind of image file: count}}; see ``images.kinds``."""
+    rotated: dict[str, int] = field(default_factory=dict[str, int])
+    """{split: images whose EXIF orientation is not 1}. Training loaders ignore it."""
 
     @property
     def ok(self) -> bool:
@@ -180,6 +186,7 @@ def _check_files(
     problems: list[str] = []
     odd: list[str] = []
     classes: set[int] = set()
+    counts = Counter[str]()
     images = size = 0
     for file, label in files:
         raise_if_stopped(stop)
@@ -194,12 +201,14 @@ def _check_files(
         if problem:
             problems.append(f"{file} {problem}")
         odd += odd_notes(data, file.name, str(file))
+        count_image(counts, data)
         count(1)
-    return CheckResult(split, frozenset(classes), images, tuple(problems), size, tuple(odd))
+    return CheckResult(split, frozenset(classes), images, tuple(problems), size, tuple(odd), counts=counts)
 
 
 def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequence[str] = ()) -> Verification:
     parts = {split: [part for part in found if part.split == split] for split in splits}
+    counts = {split: split_counts(sum((part.counts for part in held), Counter[str]())) for split, held in parts.items()}
     return Verification(
         problems=(*(problem for part in found for problem in part.problems), *problems),
         splits={
@@ -211,4 +220,6 @@ def _summary(found: Sequence[CheckResult], splits: Iterable[str], problems: Sequ
         },
         odd=tuple(line for part in found for line in part.odd),
         strangers=tuple(line for part in found for line in part.strangers),
+        formats={split: kinds for split, (kinds, _) in counts.items()},
+        rotated={split: rotated for split, (_, rotated) in counts.items()},
     )

@@ -51,7 +51,13 @@ def prepare_imagefolder(
         raise SourceError("--labels says the classes, and --class-depth takes them from folders; give one of them")
     if labels:
         found = listed_sources(
-            paths, [reachable(path) for path in labels], list_options, split_from=split_from, skip=place, notice=notice
+            paths,
+            [reachable(path) for path in labels],
+            list_options,
+            split_from=split_from,
+            skip=place,
+            progress=progress,
+            notice=notice,
         )
     else:
         found = recognise_imagefolder(paths, place, split_from=split_from, class_depth=class_depth)

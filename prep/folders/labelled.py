@@ -20,6 +20,7 @@ from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_
 from ..base.output import JOB, PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
+from ..checking.orientation import note_orientation
 from ..labelled.images import LabelledSource
 from ..labelled.request import LabelledRequest
 from ..roots.lists import ListedImage, list_path, write_list
@@ -62,6 +63,7 @@ def prepare_labelled(
         with claimed(out, request.command):
             manifest = (_use_in_place if in_place else _prepare)(plan, out, request, workers, progress, notice)
     note_differences(manifest, notice)
+    note_orientation(out, manifest, notice)
     return manifest
 
 
@@ -312,8 +314,7 @@ def _report(sources: Sequence[LabelledSource], notice: Notice) -> None:
         for note in source.notes:
             notice(note)
         if source.left_out:
-            files = sum(int(kind.partition(" ")[0]) for kind in source.left_out)
-            notice(f"{source.path}: left out: {files} file{'s' * (files != 1)}: {', '.join(source.left_out)}")
+            notice(f"{source.path}: left out: {', '.join(source.left_out)}")
 
 
 def _report_plan(plan: Plan, notice: Notice) -> None:

@@ -29,6 +29,8 @@ ODD_CMYK = frozenset(
     )
 )  # fmt: skip
 KNOWN_ODD = ODD_CMYK | {ODD_PNG}
+# Words of what ``foreign_format`` returns for files that no program converts to an image.
+_NO_IMAGES = ("HTML", "archive", "gzip", "bzip2", "xz", "zstd", "LFS", "AppleDouble", "HDF5", "NumPy", "video", "RIFF")
 _OFFICIAL = re.compile(r"n[0-9]{8}_|ILSVRC2012_")
 
 
@@ -48,8 +50,10 @@ def quick_problem(data: bytes) -> str | None:
 def refusal(data: bytes) -> str | None:
     """Return what ``quick_problem`` returns, and what the user can do; None for an image."""
     if problem := quick_problem(data):
+        foreign = foreign_format(data)
+        is_image = foreign and not any(word in foreign for word in _NO_IMAGES)
         convert = "convert it, for example with: magick FILE FILE.png"
-        return f"{problem}; {convert if foreign_format(data) else 'copy or download it again'}"
+        return f"{problem}; {convert if is_image else 'copy or download it again'}"
     return None
 
 
@@ -73,10 +77,10 @@ def _header_problem(data: bytes) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            open_image(data)
+            size = open_image(data).size
     except UNREADABLE as error:
         return f"does not decode: {error}"
-    return None
+    return None if all(size) else "has no pixels"
 
 
 def decode_problem(data: bytes) -> str | None:

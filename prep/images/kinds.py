@@ -1,16 +1,21 @@
 """What kind of image file it is, by its headers alone: for counting, and for the members' names in shards."""
 
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import Literal
 
 from .files import SUFFIXES
 from .headers import FRAMES, segments
 from .opening import allowed_format
+from .orientation import orientation
 
 ImageKind = Literal[
     "jpeg", "progressive jpeg", "cmyk jpeg", "other jpeg", "png", "webp", "gif", "bmp", "ppm", "tiff", "unknown"
 ]
 """A "jpeg" is sequential with one or three components; "other jpeg" is arithmetic, lossless or damaged."""
+
+ROTATED = "turned by EXIF"
+"""Counted in addition to the kind of an image."""
 
 _KINDS: dict[str, ImageKind] = {
     "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tiff",
@@ -45,3 +50,16 @@ def member_extension(data: bytes, name: str) -> str:
     if found is None:  # of a format that is not opened
         return suffix.removeprefix(".") if suffix in SUFFIXES else "jpg"
     return _EXTENSIONS[found]
+
+
+def count_image(counts: Counter[str], data: bytes) -> None:
+    """Add an image to the counts: its ``ImageKind``, and ROTATED if its EXIF orientation is not 1."""
+    counts[kind_of_image(data)] += 1
+    if orientation(data) != 1:
+        counts[ROTATED] += 1
+
+
+def split_counts(counts: Counter[str]) -> tuple[dict[str, int], int]:
+    """Return {kind: images}, the most frequent first, and the images that EXIF would turn."""
+    kinds = {kind: count for kind, count in counts.most_common() if kind != ROTATED}
+    return kinds, counts[ROTATED]

@@ -52,7 +52,7 @@ class LabelledSource:
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of classes by id, where they differ from the id."""
     left_out: tuple[str, ...] = ()
-    """What was not taken: a number and a kind each, such as "2 .txt"."""
+    """What was not taken, counted by kind, such as "2 .txt"."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about what was recognised."""
     streamed: bool = False

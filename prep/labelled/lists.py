@@ -8,7 +8,7 @@ from functools import lru_cache, partial as bind
 from pathlib import Path
 
 from ..base.errors import SourceError
-from ..base.progress import Notice, quiet
+from ..base.progress import Notice, Progress, quiet, silent
 from ..sources.naming import SPLITS, SplitNames, kind_of, split_of_source
 from ..sources.reader import Location, Reader
 from ..sources.reading import check_choices
@@ -41,6 +41,7 @@ def listed_sources(
     *,
     split_from: Mapping[str, str] | None = None,
     skip: Path | None = None,
+    progress: Progress = silent,
     notice: Notice = quiet,
 ) -> list[LabelledSource]:
     """Return the images of the sources that the lists label.
@@ -60,7 +61,7 @@ def listed_sources(
         lookup = bind(named_images, files, path)
         table = open_table(path, encoding=options.encoding, delimiter=options.delimiter, lookup=lookup)
         roles = roles_of(table, lookup, file=options.file_column, label=options.label_column, splits=names)
-        rows.add(table, roles, names)
+        rows.add(table, roles, names, progress)
         notice(
             f"{path}: the files are in {roles.file!r}, the labels in {roles.label!r}"
             + (f", the splits in {roles.split!r}" if roles.split else "")
@@ -76,7 +77,7 @@ def listed_sources(
         )
     if rows.doubled:
         notice(f"{rows.doubled} row{'s repeat' if rows.doubled > 1 else ' repeats'} another one, and count once")
-    order = rows.class_order()
+    order = rows.class_order(row for found in matches.rows_of for row in found if row != NONE)
     return [
         LabelledSource(
             path=source.path,

@@ -62,7 +62,7 @@ def open_parquet(path: Path) -> Generator[Any]:
     try:
         with parquet.ParquetFile(path, buffer_size=BUFFER) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # also texts that are no UTF-8, and times
         text = " ".join(str(error).split())[:200]
         raise SourceError(f"{path} is damaged or no parquet file ({text}); copy or download it again") from error
 

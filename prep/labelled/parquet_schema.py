@@ -66,7 +66,8 @@ def columns_of(schema: Any, path: Path, *, image: str | None, label: str | None,
     if label == image:
         raise SourceError(f"{path} cannot have its images and its labels in one column, {image!r}; choose two")
     _check_label(types[label], label, features, path)
-    ids, names = _classes(features.get(label), label, path)
+    # Classes that are stored as texts need no names.
+    ids, names = ((), ()) if _is_text(types[label]) else _classes(features.get(label), label, path)
     others = [name for name in types if name not in (image, label, split)]
     kept = [name for name in others if not _holds_bytes(types[name]) and not name.startswith(INDEX)]
     return Columns(

@@ -12,7 +12,7 @@ import threading
 import unicodedata
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -21,6 +21,7 @@ from weakref import finalize
 
 from ..base.errors import SourceError
 from ..base.names import is_class_id
+from ..base.progress import Progress, silent
 from ..roots.lists import FILE, LABEL, MAX_LINE
 from ..sources.naming import SPLITS, SplitNames
 from .images import NO_COLUMNS
@@ -32,6 +33,7 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?",
 INTEGER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 MAX_DIGITS = 18  # longer whole numbers are identifiers
 SEPARATORS = "|;"
+REPORTED = 4096  # rows between two reports of progress
 NONE = -1
 
 
@@ -74,7 +76,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.label_of)
 
-    def add(self, table: Table, roles: Roles, splits: SplitNames) -> None:
+    def add(self, table: Table, roles: Roles, splits: SplitNames, progress: Progress = silent) -> None:
         """Read a list. Raises SourceError for a row without a file, or two rows that contradict each other."""
         others = [name for name in table.columns if name not in (roles.file, roles.label, roles.split)]
         self._starts.append(len(self))
@@ -85,6 +87,8 @@ class Rows:
         self._numeric.append({} if table.typed else dict.fromkeys(others, False))
         seen = _Numbers()
         for row in table.rows():
+            if row.number % REPORTED == 0:
+                progress("rows listed", row.number, row.number + 1)
             where = RowPlace(table.path, row.line)
             path = _path(row.values.get(roles.file), roles.file, where)
             label = self._label(row.values.get(roles.label), roles.label, where)
@@ -138,10 +142,11 @@ class Rows:
         self._check_same(first, self.label_of[number], self.split_of[number], same, path, self.where(number))
         self.doubled += 1
 
-    def class_order(self) -> tuple[str, ...]:
-        """Return the class ids in the order of their numbers if all are numbers; else none."""
-        if self.labels and all(map(INTEGER.fullmatch, self.labels)):
-            return tuple(sorted(self.labels, key=int))
+    def class_order(self, used: Iterable[int]) -> tuple[str, ...]:
+        """Return the class ids of some rows in the order of their numbers if all are numbers; else none."""
+        ids = {self.label(row) for row in used} - {""}
+        if ids and all(map(INTEGER.fullmatch, ids)):
+            return tuple(sorted(ids, key=int))
         return ()
 
     def check_single(self) -> None:

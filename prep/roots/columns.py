@@ -4,7 +4,7 @@
     ROOT/shards/<shard>.jsonl    {"__key__": "1", "caption": "on a roof"}: see ``shards.columns``
 
 Opening the lines finds where each of them begins, 8 bytes per line in memory, and parses none. 1.28 million lines open
-in a quarter of a second. A line is parsed when it is read. No file stays open or mapped between two reads, so threads
+in 0.1 s. A line is parsed when it is read. No file stays open or mapped between two reads, so threads
 and forked processes can share the lines, and a file that is cut short later is an error and not a crash.
 """
 

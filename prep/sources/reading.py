@@ -10,7 +10,7 @@ from .naming import SPLITS, Place, SplitNames, class_above
 
 
 class LeftOut(Mapping[Path, Counter[str]]):
-    """{source: files that are not taken, by kind}, such as {Path("a.zip"): {".webp": 2, ".xml": 1}}.
+    """{source: files that are not taken, by kind}, such as {Path("a.zip"): {".avif": 2, ".xml": 1}}.
 
     It grows while archives are read. A piece of a source that is read again replaces its counts.
     """
@@ -34,7 +34,7 @@ class LeftOut(Mapping[Path, Counter[str]]):
 
 
 def listed(kinds: Mapping[str, int]) -> str:
-    """Return counts as text: "4 files: 2 .webp, 1 .xml, 1 no suffix"."""
+    """Return counts as text: "4 files: 2 .avif, 1 .xml, 1 no suffix"."""
     files = sum(kinds.values())
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     return f"{files} file{'s' * (files != 1)}: {', '.join(f'{count} {kind}' for kind, count in ordered)}"

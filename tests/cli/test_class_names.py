@@ -106,4 +106,5 @@ def test_every_command_takes_them(root: Path, tmp_path: Path, capsys: pytest.Cap
     for listed in found.listed:
         assert listed.truth.name in page.texts or listed.truth.name in page.titles
         assert listed.file in page.texts
-    assert Image.open(tmp_path / "c" / "contact-sheet.png").size[0] > 500
+    with Image.open(tmp_path / "c" / "contact-sheet.png") as sheet:
+        assert sheet.width > 500

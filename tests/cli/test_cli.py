@@ -102,6 +102,8 @@ def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:
         "problems": [],
         "odd": [],
         "strangers": [],
+        "formats": {"train": {"jpeg": 12}, "val": {"jpeg": 12}, "test": {"jpeg": 2}},
+        "rotated": {"train": 0, "val": 0, "test": 0},
         "splits": {
             "train": {"classes": 2, "images": 12},
             "val": {"classes": 2, "images": 12},

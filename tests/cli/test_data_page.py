@@ -119,16 +119,21 @@ def nothing(place: Path) -> None:
     """The commands of the section make what they need."""
 
 
-SECTIONS: dict[str, Callable[[Path], None]] = {
-    "A folder for each class": photos,
-    "Folders that are split already": split_already,
-    "A zip or a tar": zipped,
-    "Use the folder where it lies": photos,
-    "A list of labels": listed,
-    "Hugging Face parquet files": parquet,
-    "Shards that others made": shards,
-    "Images for a trial": nothing,
+def prepared(place: Path) -> list[Path]:
+    return sorted(folder for folder in place.iterdir() if (folder / "manifest.json").is_file())
+
+
+SECTIONS: dict[str, tuple[Callable[[Path], None], list[int]]] = {
+    "A folder for each class": (photos, [30]),
+    "Folders that are split already": (split_already, [60, 60]),
+    "A zip or a tar": (zipped, [30]),
+    "Use the folder where it lies": (photos, [30]),
+    "A list of labels": (listed, [22]),
+    "Hugging Face parquet files": (parquet, [60]),
+    "Shards that others made": (shards, []),  # the manifest lies with the indexes
+    "Images for a trial": (nothing, []),
 }
+"""{section: how to make its data, and the images of each root that its commands prepare}."""
 
 
 def test_every_section_with_commands_has_its_data() -> None:
@@ -140,11 +145,14 @@ def test_every_section_with_commands_has_its_data() -> None:
 def test_the_commands_of_a_section_work(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each ends with exit code 0, in the order of the page."""
-    SECTIONS[section](tmp_path)
+    """Each ends with exit code 0, in the order of the page, and no image is lost on the way."""
+    build, images = SECTIONS[section]
+    build(tmp_path)
     monkeypatch.chdir(tmp_path)
     for command in commands(sections()[section]):
         assert run(shlex.split(command)[1:]) == 0, (command, capsys.readouterr().err)
+    held = [sum(split.images for split in read_manifest(root).splits.values()) for root in prepared(tmp_path)]
+    assert held == images
 
 
 @pytest.mark.parametrize("section", ["Further values", "From Python"])

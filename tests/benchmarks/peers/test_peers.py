@@ -158,7 +158,7 @@ def test_without_any_peer_the_command_says_how_to_install_them(
 
 def test_a_root_without_class_folders_is_refused(root: Path, tmp_path: Path) -> None:
     """A root with shards only has no files that a peer can read or convert."""
-    with pytest.raises(MeasurementError, match=r"has no class folders.*feedline prep"):
+    with pytest.raises(MeasurementError, match=r"has no image files.*feedline prep imagefolder"):
         images_of(tmp_path, "train")
 
 

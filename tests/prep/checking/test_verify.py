@@ -220,7 +220,7 @@ STRANGERS = (
     "train/{wnid}/README",
     "train/{wnid}/._n01440764_18.JPEG",
     "train/{wnid}/.hidden.jpg",
-    "train/{wnid}/scan.tif",
+    "train/{wnid}/scan.eps",
     "train/{wnid}/notes.xml",
     "train/{wnid}/.ipynb_checkpoints/n01440764_18-checkpoint.JPEG",
     "train/{wnid}/@eaDir/n01440764_18.JPEG@SynoEAStream",

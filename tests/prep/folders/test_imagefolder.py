@@ -198,11 +198,11 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, capsys: Captured) -> Non
     source = write_tree(tmp_path / "photos", classes(["a", "b"]) | others)
     assert prepare(tmp_path / "data", source) == 0
     said = capsys.readouterr().err
-    assert "left out: 6 files: 1 .git/, 1 .txt, 1 .xml, 1 hidden .jpg, 1 image in no class folder, 1 no suffix" in said
+    assert "left out: 1 .git/, 1 .txt, 1 .xml, 1 hidden .jpg, 1 image in no class folder, 1 no suffix" in said
     assert "folders without an image, which are no classes: notes" in said
     zipped(tmp_path / "photos.zip", classes(["a", "b"]) | others)
     assert prepare(tmp_path / "other", tmp_path / "photos.zip") == 0
-    assert "left out: 6 files: " in capsys.readouterr().err
+    assert "left out: 1 .txt, " in capsys.readouterr().err
     assert tree(tmp_path / "other") == tree(tmp_path / "data")
 
 
@@ -223,7 +223,7 @@ BAD: dict[str, tuple[Files, str]] = {
     "flat": ({"1.jpg": image(1)}, "holds 1 images that are in no class folder; name their classes in a list"),
     "no image": ({"a/x.txt": b"x"}, "holds no image, but 1 file: 1 .txt"),
     "an empty image": ({"a/x.jpg": b"", "b/x.jpg": image(1)}, "has 0 bytes, which no image has"),
-    "a text called .jpg": ({"a/x.jpg": b"<html>" * 9, "b/x.jpg": image(1)}, "an HTML page; copy or download it again"),
+    "a text called .jpg": ({"a/x.jpg": b"<html>" * 9, "b/x.jpg": image(1)}, "an HTML page; "),
     "a way out": ({"../a/x.jpg": image(1)}, "holds the path '../a/x.jpg', which is refused"),
     "an absolute path": ({"/a/x.jpg": image(1)}, "holds the path '/a/x.jpg', which is refused"),
     "shards": ({"1.jpg": image(1), "1.cls": b"1"}, "is a WebDataset shard, .*feedline prep webdataset"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from feedline.prep import (
@@ -22,7 +23,9 @@ from feedline.prep import (
     read_manifest,
     verify,
 )
+from feedline.prep.labelled.parquet import parquet_sources
 from feedline.prep.roots.lists import list_path, read_list
+from feedline.prep.sources.reader import Reader
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -155,6 +158,13 @@ def test_labels_of_other_types(tmp_path: Path, labels: list, kind: Any, classes:
     manifest = prepare_parquet([source], tmp_path / "data")
     assert [entry.id for entry in manifest.classes] == classes
     assert manifest.splits["train"].images == 4
+
+
+def test_classes_that_are_stored_as_texts(tmp_path: Path) -> None:
+    """The metadata may say names all the same."""
+    columns = {"image": rows_of(2)["image"], "label": ["b", "a"]}
+    source = write(tmp_path / "x.parquet", columns, {"label": ("x", "y", "z")})
+    assert [entry.id for entry in prepare_parquet([source], tmp_path / "data").classes] == ["a", "b"]
 
 
 def test_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -423,3 +433,35 @@ def test_prep_imagenet_names_the_command_for_other_data_sets(tmp_path: Path) -> 
         source = write(tmp_path / "x.parquet", columns)
         with pytest.raises(SourceError, match=r"feedline prep parquet .*x\.parquet --out ROOT"):
             prepare_imagenet([source], tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file with columns of many types."""
+    columns = {
+        **rows_of(12, paths=True),
+        "caption": [f"é{n}" for n in range(12)],
+        "taken": [datetime.datetime(2026, 1, 1)] * 12,
+        "boxes": [[[1.5]]] * 12,
+    }
+    path = tmp_path_factory.mktemp("whole") / "x.parquet"
+    return write(path, columns, {"label": PETS}).read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4), st.data())
+def test_any_damage_is_one_error(
+    tmp_path: Path, whole: bytes, changes: list[tuple[float, int]], data: st.DataObject
+) -> None:
+    """Never another exception, wherever bytes are changed."""
+    damaged = bytearray(whole)
+    for place, value in changes:
+        damaged[int(place * len(damaged))] = value
+    (tmp_path / "x.parquet").write_bytes(damaged[: data.draw(st.sampled_from([None, -1, len(whole) // 2]))])
+    try:
+        for source in parquet_sources([tmp_path / "x.parquet"]):
+            with Reader() as reader:
+                listed = [image.name for image in (source.listing or source.images)(reader)]
+                assert [image.name for image in source.images(reader)] == listed
+    except SourceError as error:
+        assert "x.parquet" in str(error) and "\n" not in str(error)

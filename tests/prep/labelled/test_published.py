@@ -41,18 +41,18 @@ def folder(path: str) -> str:
 
 EXPECTED = {
     "Oxford-IIIT Pets": Expected(
-        published.oxford_pets, ("1", "2", "3"), {"train": 6, "test": 4}, "left out: 3 .mat", breed
+        published.oxford_pets, ("1", "2", "3"), {"train": 6, "test": 4}, "left out: 3 files: 3 .mat", breed
     ),
     "Food-101, official split": Expected(
-        published.food_101, FOODS, {"train": 6, "val": 2}, "left out: 4 .txt, 2 .json", folder
+        published.food_101, FOODS, {"train": 6, "val": 2}, "left out: 6 files: 4 .txt, 2 .json", folder
     ),
     "Food-101, own split": Expected(
-        published.food_101, FOODS, {"train": 6, "val": 2}, "left out: 6 .txt, 2 .json", folder
+        published.food_101, FOODS, {"train": 6, "val": 2}, "left out: 8 files: 6 .txt, 2 .json", folder
     ),
     "CIFAR-10 as folders": Expected(published.cifar_10, OBJECTS, {"train": 5, "val": 2}, "", folder),
     "ImageNet-21K-P": Expected(published.imagenet_21k_p, WNIDS_21K, {"train": 6, "val": 2}, "", folder),
-    "ImageNet-A": Expected(published.imagenet_a, WNIDS_A, {"val": 4}, "left out: 1 .txt", folder),
-    "ImageNet-R": Expected(published.imagenet_r, WNIDS, {"val": 4}, "left out: 1 .txt", folder),
+    "ImageNet-A": Expected(published.imagenet_a, WNIDS_A, {"val": 4}, "left out: 1 file: 1 .txt", folder),
+    "ImageNet-R": Expected(published.imagenet_r, WNIDS, {"val": 4}, "left out: 1 file: 1 .txt", folder),
     "ImageNet-Sketch": Expected(published.imagenet_sketch, WNIDS, {"val": 5}, "", folder),
 }
 

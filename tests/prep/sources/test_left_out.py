@@ -15,7 +15,7 @@ from ..trees import TRAIN, Files, flat, only, tar_of, tree, write_tar, write_tre
 
 STRANGERS = {
     "train/n01440764/a.avif": b"w",
-    "train/n01440764/b.WEBP": b"w",
+    "train/n01440764/b.AVIF": b"w",
     "train/n01440764/Thumbs.db": b"t",
     "val/n01440764/x.bpg": b"b",
     "Annotations/x.xml": b"<a/>",

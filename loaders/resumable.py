@@ -13,13 +13,13 @@ from typing import Any, Self
 
 import torch
 
-from ...prep import LoaderError
-from ..base import Batch, LoaderSpec
-from .columns import open_columns
-from .damage import Damage, log
-from .encoded import EncodedSamples
-from .epochs import Cursor, batch_count, share_length
-from .transfer import Transfer
+from ..prep import LoaderError
+from .base import Batch, LoaderSpec
+from .support.columns import open_columns
+from .support.damage import Damage, log
+from .support.encoded import EncodedSamples
+from .support.epochs import Cursor, batch_count, share_length
+from .support.transfer import Transfer
 from .view import SplitView, class_ids
 
 

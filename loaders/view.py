@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
-from ...prep.images.opening import UNREADABLE
-from ..base import LoaderSpec
-from ..pixels.reference import draws_of, read_pixels
-from .encoded import EncodedSamples, open_samples
+from ..prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
+from ..prep.images.opening import UNREADABLE
+from .base import LoaderSpec
+from .pixels.reference import draws_of, read_pixels
+from .support.encoded import EncodedSamples, open_samples
 
 
 def class_ids(root: Path) -> tuple[str, ...]:
