@@ -200,9 +200,10 @@ class _Turns(IterableDataset[Answer]):
         """Return a sample with its sample index, its image, and its class index if the index has it."""
         if row is not None and decoded_key(row[0]) != sample["__key__"]:
             raise DatasetError(f"{sample['__url__']} has the sample {sample['__key__']!r} in place of {row[0]!r}")
-        images = [data for name, data in sample.items() if name[:2] != "__" and self._rule.is_image(name)]
+        names = [name for name in sample if name[:2] != "__"]
+        images = self._rule.images_among(names)
         known = {**sample, "__index__": index, "__label__": sample.get("cls") if row is None else row[1]}
-        return {**known, "__image__": images[0]} if len(images) == 1 else known
+        return {**known, "__image__": sample[names[images[0]]]} if len(images) == 1 else known
 
     def _decode(self, stream: Iterator[dict[str, Any]], count: int, epoch: int) -> Answer:
         try:

@@ -77,8 +77,7 @@ def _first_shards(found: ForeignShards) -> list[Path]:
 
 def _check_image(first: FirstSample, rule: SampleRule, command: str) -> None:
     """Raise DatasetError unless a sample has exactly one image."""
-    images = [extension for extension in first.extensions if rule.is_image(extension)]
-    if len(images) == 1:
+    if len(rule.images_among(first.extensions)) == 1:
         return
     known = [extension for extension in first.extensions if is_image_extension(extension)]
     if not known:

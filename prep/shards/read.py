@@ -144,8 +144,9 @@ class _Held:
 
     key: str
     members: list[Member] = field(default_factory=list[Member])
-    images: list[Member] = field(default_factory=list[Member])
-    image: bytes = b""
+    extensions: list[str] = field(default_factory=list[str])
+    images: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    """The data of the first image with a plain extension, and of the first with a longer one, by member."""
     texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """The data of its label, ``.json`` and ``.txt``, by extension."""
 
@@ -183,14 +184,13 @@ class _Samples:
     def _take(self, held: _Held, member: Member, extension: str) -> None:
         """Add a member to its sample, and read its data if they count: the file cannot go back."""
         held.members.append(member)
+        held.extensions.append(extension)
         if len(held.members) > MOST_MEMBERS:
             raise DatasetError(f"{self.path}: the sample {held.key!r} has more than {MOST_MEMBERS} files")
         if self.rule.is_image(extension):
-            held.images.append(member)
-            if not 0 < member.size <= MAX_IMAGE:
-                raise DatasetError(f"{self.path}: {member.name!r} has {member.size} bytes, no image; write it again")
-            if len(held.images) == 1:
-                held.image = read_member(self.file, member, str(self.path))
+            like = [place for place in held.images if ("." in held.extensions[place]) == ("." in extension)]
+            if not like and member.size <= MAX_IMAGE:
+                held.images[len(held.members) - 1] = read_member(self.file, member, str(self.path))
         elif extension == self.rule.label_extension or (self.columns and extension in ABOUT):
             if extension in held.texts:
                 raise DatasetError(
@@ -204,9 +204,12 @@ class _Samples:
 
     def _sample(self, held: _Held) -> ShardSample:
         path, rule = self.path, self.rule
-        extensions = [split_key(member.name)[1].lower() for member in held.members]
-        if len(held.images) != 1:
+        extensions, images = held.extensions, rule.images_among(held.extensions)
+        if len(images) != 1:
             raise DatasetError(_no_image(held, path, extensions))
+        image = held.members[images[0]]
+        if not held.images.get(images[0]):
+            raise DatasetError(f"{path}: {image.name!r} has {image.size} bytes, no image; write it again")
         if self.label_of is class_number and "cls" not in held.texts:
             raise DatasetError(
                 f"{path}: the sample {held.key!r} has {listed(extensions)}, and needs one image ({', '.join(IMAGES)}) "
@@ -219,8 +222,8 @@ class _Samples:
         return ShardSample(
             key=held.key,
             label=self.label_of(label, where),
-            image=held.image,
-            offset=held.images[0].offset,
+            image=held.images[images[0]],
+            offset=image.offset,
             files=tuple(File(member.name, member.offset, member.size) for member in held.members),
             columns=member_columns(about, f"{path}: the sample {held.key!r}") if self.columns else None,
         )

@@ -58,6 +58,15 @@ class SampleRule:
             return extension == self.image_extension.lower().removeprefix(".")
         return is_image_extension(extension)
 
+    def images_among(self, extensions: Sequence[str]) -> list[int]:
+        """Return the places of the images of a sample among the extensions of its members, in lower case.
+
+        "jpg" comes before "seg.png": longer extensions count only if there is no image with a plain one.
+        """
+        found = [place for place, extension in enumerate(extensions) if self.is_image(extension)]
+        plain = [place for place in found if "." not in extensions[place]]
+        return found if self.image_extension is not None else plain or found
+
 
 def is_image_extension(extension: str) -> bool:
     """Return whether an extension in lower case, such as "jpg" or "input.jpg", is that of an image."""

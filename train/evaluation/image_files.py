@@ -7,7 +7,7 @@ images in its result, whichever loader it used.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +85,16 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
 def _read_sample(path: Path, rule: SampleRule, place: int) -> tuple[str, bytes]:
     """Return name and bytes of the image at ``place`` in a shard, counted from 0."""
     with path.open("rb") as file:
-        members = walk(file, 0, path.stat().st_size, str(path))
-        images = (member for member in members if _is_image(member, rule))
-        member = next(islice(images, place, None), None)
-        if member is None:
+        members = (member for member in walk(file, 0, path.stat().st_size, str(path)) if _counts(member))
+        samples = (list(held) for _, held in groupby(members, lambda member: split_key(member.name)[0]))
+        held = next(islice(samples, place, None), [])
+        images = rule.images_among([split_key(member.name)[1].lower() for member in held])
+        if len(images) != 1:
             raise DatasetError(f"{path} has fewer samples than its manifest lists; run: feedline verify {path.parent}")
+        member = held[images[0]]
         return member.name, read_member(file, member, str(path))
 
 
-def _is_image(member: Member, rule: SampleRule) -> bool:
-    """Return whether a member is the image of a sample. Hidden files and ``__notes__`` are not, as in every reader."""
-    return is_part(member.name) and not member.is_directory and rule.is_image(split_key(member.name)[1].lower())
+def _counts(member: Member) -> bool:
+    """Return whether a member is part of a sample. Hidden files and ``__notes__`` are not, as in every reader."""
+    return is_part(member.name) and not member.is_directory

@@ -305,3 +305,13 @@ def test_columns_of_shards_with_and_without_values(tmp_path: Path) -> None:
     assert found.splits["train"].columns == ("txt",) and verify(tmp_path / "other").ok
     lines = [(tmp_path / "other" / "shards" / f"train-{n}.jsonl").read_text("utf-8") for n in (0, 1)]
     assert lines == ['{"__key__": "x"}\n', '{"__key__": "y", "txt": "a cat"}\n']
+
+
+def test_a_plain_extension_comes_before_longer_ones(tmp_path: Path) -> None:
+    """A mask next to the image is no question."""
+    files = {"seg.png": image(2, "png"), "jpg": image(1), "depth.png": image(3, "png"), "cls": "0"}
+    write_tar(tmp_path / "wds" / "train-0.tar", sample("a", files))
+    prepare_webdataset([tmp_path / "wds"], tmp_path / "data")
+    (loaded,) = open_loader("webdataset", LoaderSpec(root=tmp_path / "data", image_size=16, transform="eval"))
+    (other,) = open_loader("threaded", LoaderSpec(root=tmp_path / "data", image_size=16, transform="eval"))
+    assert verify(tmp_path / "data", decode=True).ok and abs(loaded.images.int() - other.images.int()).max() <= 2
