@@ -16,6 +16,7 @@ from ..prep import LoaderError
 
 Transform = Literal["train", "eval"]
 Decode = Literal["cpu", "gpu"]
+Order = Literal["exact", "planar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class LoaderSpec:
     """Where JPEGs are decoded: ``gpu`` decodes with nvJPEG and needs a CUDA device."""
     dct_scaling: bool = False
     """Whether to decode at 1/2, 1/4 or 1/8 if the crop is that much larger than the sample: faster, other pixels."""
+    pixels: Order = "exact"
+    """``planar``: resize train images before the colour conversion: faster, other pixels. Evaluation is exact."""
     on_error: Literal["raise", "skip"] = "raise"
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
 
@@ -54,6 +57,10 @@ class LoaderSpec:
             raise LoaderError(f"rank must be in 0..{self.world_size - 1}, got {self.rank}")
         if self.decode == "gpu" and self.dct_scaling:
             raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
+        if self.pixels == "planar" and (self.decode == "gpu" or self.dct_scaling):
+            raise LoaderError(
+                "pixels 'planar' are decoded on the CPU at full size; leave out decode 'gpu' and dct_scaling"
+            )
 
 
 @dataclass(frozen=True)
