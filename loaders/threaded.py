@@ -27,7 +27,7 @@ from .pixels.fused import ready
 from .pixels.fused.batches import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, ShardSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.resumable import ResumableLoader
 
@@ -93,6 +93,7 @@ class ThreadedLoader(ResumableLoader):
         self._window = window
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
+        self._locate = self._samples.locate if isinstance(self._samples, LocatedSamples) else None
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
@@ -150,9 +151,9 @@ class ThreadedLoader(ResumableLoader):
 
     def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
         """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
-        if isinstance(self._samples, ShardSamples) and decodes(self._spec):
+        if self._locate and decodes(self._spec):
             with suppress(OSError):  # reading the images one by one then says which sample is lost
-                located = self._samples.locate(indexes)
+                located = self._locate(indexes)
                 return plan_located(located), located.holds
         return None, []
 

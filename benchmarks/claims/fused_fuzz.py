@@ -68,7 +68,7 @@ class Damaged(NamedTuple):
 
     image: EncodedImage
     box: tuple[int, int, int, int]
-    index: bool
+    wrong_index: bool
     """Whether the index was damaged too."""
 
 
@@ -102,7 +102,7 @@ def damaged(images: list[EncodedImage], seed: int, number: int) -> Damaged:
     if kind < 4:
         for _ in range(rng.choice([1, 1, 2, 8])):
             place = rng.integers(first, stop)
-            value = rng.choice([rng.integers(256), 0, 0xFF, data[place] ^ (1 << rng.integers(8))])
+            value = (int(rng.integers(256)), 0, 0xFF, int(data[place]) ^ (1 << int(rng.integers(8))))[rng.integers(4)]
             data[place] = value
     elif kind == 4:  # bytes are gone or there twice, and the rows are as long as they were
         place, length = rng.integers(tiles.scan, len(data)), rng.integers(1, 20)
@@ -120,7 +120,7 @@ def _damaged_index(rng: Rng, tiles: Tiles) -> Tiles:
     lengths = tiles.row_lengths.copy()
     field = rng.choice(["row_lengths", "scan", "width", "height", "mcu_width", "mcu_height", "interval"])
     if field == "row_lengths":
-        lengths[rng.integers(len(lengths))] = rng.choice([0, 1, 65535, rng.integers(65536)])
+        lengths[rng.integers(len(lengths))] = (0, 1, 65535, int(rng.integers(65536)))[rng.integers(4)]
         return tiles._replace(row_lengths=lengths)
     value = int(rng.choice([0, 1, 8, 255, 65535, getattr(tiles, field) + 1, max(1, getattr(tiles, field) - 1)]))
     return tiles._replace(**{field: max(value, 1) if field in ("width", "height") else value})
@@ -190,7 +190,7 @@ def run(outcome: Outcome, images: int) -> Iterator[None]:
         outcome.images += 1
         if not taken:
             outcome.refused += 1
-        elif image.index:
+        elif image.wrong_index:
             outcome.index += 1
         else:
             _judge(outcome, guarded.row, image)

@@ -11,7 +11,7 @@ import mmap
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,15 @@ class EncodedSamples(Protocol):
 
     def close(self) -> None:
         """Release every file and mapping."""
+        ...
+
+
+@runtime_checkable
+class LocatedSamples(EncodedSamples, Protocol):
+    """EncodedSamples that are in memory, or mapped."""
+
+    def locate(self, indexes: I64) -> Located:
+        """Return where many images lie. Raises OSError."""
         ...
 
 
