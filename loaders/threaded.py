@@ -20,11 +20,11 @@ import torch
 
 from ..prep import SampleError, permutation
 from .base import Batch, LoaderSpec, Stages
+from .pixels import ready
 from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
-from .pixels.fused import ready
-from .pixels.fused.batches import decode_rows, decodes, plan_images, plan_located
+from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...loaders import LoaderSpec
+from ...loaders.pixels import ready
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.crops import draw_crops
-from ...loaders.pixels.fused import ready
-from ...loaders.pixels.fused.batches import decode_rows, plan_located
+from ...loaders.pixels.fused_calls import decode_rows, plan_located
 from ...loaders.pixels.reference import read_pixels
 from ...loaders.support.encoded import ShardSamples
 from ...prep import FeedlineError, MeasurementError

@@ -19,10 +19,10 @@ from ...prep.base.compiled import compiled
 from ...prep.images.opening import UNREADABLE
 from ..base import LoaderSpec
 from ..support.encoded import EncodedImage
+from . import ready
 from .cuts import Cut, cut_out
 from .dct_scaling import resize_scaled
-from .fused import ready
-from .fused.batches import fit
+from .fused_calls import fit
 from .reference import read_pixels
 
 U8 = npt.NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from feedline.loaders.pixels.fused import ready
+from feedline.loaders.pixels import ready
 
 from .contract import COVERING, DCT, GPU, PLANAR, require_loader
 

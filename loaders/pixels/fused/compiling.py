@@ -57,7 +57,8 @@ def _compile(function: F, **options: bool) -> F:
 
 
 def _cache_of_version() -> str:
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "crops.py"]
+    room = Path(__file__).parent
+    sources = [*sorted(room.glob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     kind = "checked" if CHECKED else "fused"
     return os.path.join(_config.CACHE_DIR or user_cache_dir("feedline", appauthor=False), f"{kind}-{digest}")  # noqa: PTH118

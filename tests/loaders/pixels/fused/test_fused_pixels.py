@@ -8,9 +8,9 @@ import simplejpeg
 from hypothesis import given, settings, strategies as st
 
 from feedline.loaders.pixels.cuts import Cut
-from feedline.loaders.pixels.fused.batches import fit
 from feedline.loaders.pixels.fused.decode import decode_many
 from feedline.loaders.pixels.fused.idct import invert
+from feedline.loaders.pixels.fused_calls import fit
 from feedline.loaders.support.encoded import EncodedImage
 
 from .images import CHINA, SAMPLINGS, SCRATCH, SIZE, Part, decoded, encoded, expected, plan_of, with_tiles

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..crops import eval_offset, eval_size, train_crop
-from .compiling import compiled, whole
-from .plan import (
+from .crops import eval_offset, eval_size, train_crop
+from .fused.compiling import compiled, whole
+from .fused.plan import (
     BOX_HEIGHT,
     BOX_WIDTH,
     FLIP,

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...base import LoaderSpec
-from ...support.encoded import EncodedImage, Located
-from ..cuts import Cut
+from ..base import LoaderSpec
+from ..support.encoded import EncodedImage, Located
 from . import ready
-from .decode import decode_many
-from .fit import fit_pixels
-from .geometry import plan_crops
-from .plan import (
+from .crop_plans import plan_crops
+from .cuts import Cut
+from .fused.decode import decode_many
+from .fused.fit import fit_pixels
+from .fused.plan import (
     ADDRESS,
     BOX_HEIGHT,
     FIELDS,
@@ -30,7 +30,7 @@ from .plan import (
     SIZE,
     WIDTH,
 )  # fmt: skip
-from .scratch import Scratch, make_scratch
+from .fused.scratch import Scratch, make_scratch
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]

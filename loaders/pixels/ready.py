@@ -3,7 +3,7 @@
 Another process compiles, so that a loader opens at once and its threads keep the GIL. What it made is kept on disk, and
 loading that takes a second. Until then images are decoded without the compiled functions, with the same pixels.
 
-    python -m feedline.loaders.pixels.fused.ready          compiles now
+    python -m feedline.loaders.pixels.ready          compiles now
 """
 
 import atexit
@@ -18,13 +18,13 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from ...support.damage import log
-from .compiling import CACHE
-from .decode import decode_many
-from .fit import fit_pixels
-from .geometry import plan_crops
-from .plan import FIELDS
-from .scratch import make_scratch
+from ..support.damage import log
+from .crop_plans import plan_crops
+from .fused.compiling import CACHE
+from .fused.decode import decode_many
+from .fused.fit import fit_pixels
+from .fused.plan import FIELDS
+from .fused.scratch import make_scratch
 
 _lock = threading.Lock()
 _loaded = threading.Event()
