@@ -29,6 +29,7 @@ _298, _2053, _3072, _1501 = I(2446), I(16819), I(25172), I(12299)
 _13, _11, _18 = I(13), I(11), I(18)
 _HALF_11, _HALF_18 = I(1 << 10), I((1 << 17) + (128 << 18))
 _LOW, _HIGH, _BLACK, _WHITE = I(-32768), I(32767), I(0), I(255)
+_TOP = I(8191)
 
 
 @inlined
@@ -59,11 +60,13 @@ def _sample(value):
 
 
 @compiled
-def invert(coefficients, first, divisors, work, out, halves):
+def invert(coefficients, first, divisors, work, extreme, out, halves):
     """Write the samples of eight blocks to ``out``, uint8 (512,), column by column and eight lanes at each place.
 
     ``coefficients`` are int16, from ``first`` on, by row, column and lane. ``divisors`` is int32 (64,), ``work`` int16
-    (512,). Row r of a column is at its place r, or if ``halves`` at (r & 1) * 4 + (r >> 1): the even rows first.
+    (512,). ``extreme``, int32 (8,), becomes negative for a block with numbers in its first row that libjpeg-turbo's
+    vector code would make wrap around if there are none in its other rows. Row r of a column is at its place r, or if
+    ``halves`` at (r & 1) * 4 + (r >> 1): the even rows first.
     """
     lanes = len(work) >> 6
     for column in range(8):
@@ -73,8 +76,10 @@ def invert(coefficients, first, divisors, work, out, halves):
         w = U(column * 8)
         for lane in range(lanes):
             i = U(lane)
+            top = I(I(coefficients[c + i]) * d0)
+            extreme[i] |= I(top + _TOP) | I(_TOP - top)
             a0, a1, a2, a3, b0, b1, b2, b3 = _transform(
-                I(np.int16(I(coefficients[c + i]) * d0)),
+                I(np.int16(top)),
                 I(np.int16(I(coefficients[c + U(64) + i]) * d1)),
                 I(np.int16(I(coefficients[c + U(128) + i]) * d2)),
                 I(np.int16(I(coefficients[c + U(192) + i]) * d3)),

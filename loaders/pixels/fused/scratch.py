@@ -51,6 +51,8 @@ class Scratch(NamedTuple):
     bases: U64
     coefficients: I16
     work: I16
+    extreme: I32
+    """(8,): negative once a block of the lane had extreme values."""
     block: U8
     planes: U8
     """(3, PLANE): luma and chroma, by columns."""
@@ -107,6 +109,7 @@ def make_scratch(size: int) -> Scratch:
         bases=np.zeros(TILES, np.uint64),
         coefficients=np.zeros((MOST_BLOCKS + 4) * 512, np.int16),
         work=np.zeros(512, np.int16),
+        extreme=np.zeros(8, np.int32),
         block=np.zeros(512, np.uint8),
         planes=planes,
         planes64=planes.view(np.uint64),

@@ -34,7 +34,6 @@ I64 = npt.NDArray[np.int64]
 U = np.uint64
 
 _DC_LOW, _DC_HIGH = -1024, 1023  # of 8-bit samples with a quantiser of 1
-_DC_LIMIT = 8191  # beyond it, libjpeg-turbo's vector code would begin to wrap in blocks without AC coefficients
 BLOCK = 64 * LANES
 
 
@@ -64,6 +63,7 @@ def enter(data: U8, plan: I64, scratch: Scratch) -> bool:
     # libjpeg does not interpolate chroma that is one or two samples wide
     if _up(width, 8 * across) % interval or (across == 2 and width < 5):
         return False
+    scratch.extreme[:] = 0
     shared = fill_all_codes(data, head, scratch.codes)
     layout = (((interval * 8 + across) * 8 + down) * 8 + head[COMPONENTS]) * 2 + whole(shared)
     if scratch.layout[0] != layout:
@@ -120,7 +120,7 @@ def clear_columns(scratch: Scratch, interval: int, first: int, columns: int, row
 
 @compiled
 def invert_column(scratch: Scratch, interval: int, column: int, tile: int, group: int) -> bool:
-    """Transform the blocks of one column of tiles that the sample needs; return False if a DC value is out of bounds.
+    """Transform the blocks of one column of tiles that the sample needs; return False if one has extreme values.
 
     Behind the blocks is one of zeros, which stands before the first block of each component.
     """
@@ -136,8 +136,7 @@ def invert_column(scratch: Scratch, interval: int, column: int, tile: int, group
         for block in range(per_mcu):
             component = max(block - luma + 1, 0)
             before = before_luma if component == 0 else before_blue if component == 1 else before_red
-            limit = _DC_LIMIT // max(scratch.divisors[component, 0], 1)
-            if not add_dc(coefficients, at, before, np.int32(max(_DC_LOW, -limit)), np.int32(min(_DC_HIGH, limit))):
+            if not add_dc(coefficients, at, before, np.int32(_DC_LOW), np.int32(_DC_HIGH)):
                 return False
             if component == 0:
                 before_luma = at
@@ -153,14 +152,14 @@ def invert_column(scratch: Scratch, interval: int, column: int, tile: int, group
                 if (x + 9) * across > left and (x - 1) * across < right:
                     _put(scratch, at, component, (x * groups + group) * 64, 64 * groups, False)
             at += BLOCK
-    return True
+    return min(scratch.extreme) >= 0
 
 
 @compiled
 def _put(scratch: Scratch, at: int, component: int, place: int, height: int, halves: bool) -> None:
     """Transform eight blocks and write their columns to a plane; with ``halves``, odd rows go 64 behind even rows."""
     block, plane = scratch.block, scratch.planes[component]
-    invert(scratch.coefficients, at, scratch.divisors[component], scratch.work, block, halves)
+    invert(scratch.coefficients, at, scratch.divisors[component], scratch.work, scratch.extreme, block, halves)
     second = 64 if halves else 32
     for x in range(8):
         target = place + x * height
