@@ -24,6 +24,7 @@ from .pixels import ready
 from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
+from .pixels.fused.plan import SIZE
 from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .support.damage import DamagedSample
@@ -93,7 +94,7 @@ class ThreadedLoader(ResumableLoader):
         self._window = window
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
-        self._locate = self._samples.locate if isinstance(self._samples, LocatedSamples) else None
+        self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
         self._count = len(self._samples.labels)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
@@ -151,9 +152,9 @@ class ThreadedLoader(ResumableLoader):
 
     def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
         """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
-        if self._locate and decodes(self._spec):
+        if self._located and decodes(self._spec):
             with suppress(OSError):  # reading the images one by one then says which sample is lost
-                located = self._locate(indexes)
+                located = self._located.locate(indexes)
                 return plan_located(located), located.holds
         return None, []
 
@@ -166,6 +167,8 @@ class ThreadedLoader(ResumableLoader):
                 left = [row for row in left if self._read(chunk, row, read, filled)]
                 plans = plan_images([read.get(row, NOTHING) for row in range(len(chunk.samples))])
             decoded = set(range(len(plans))).difference(decode_rows(plans, chunk.draws, chunk.rows, self._spec))
+            if self._located and chunk.plans is not None:
+                self._located.count_touched(int(plans[:, SIZE].sum()))
             left = [row for row in left if row not in decoded]
         for row in left:
             if row in read or self._read(chunk, row, read, filled):

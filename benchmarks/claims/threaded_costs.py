@@ -154,6 +154,10 @@ class TinyImages:
         located.data[:], located.lengths[:] = data.ctypes.data, tiles.row_lengths.ctypes.data
         return located
 
+    def count_touched(self, size: int) -> None:
+        """Pass it on."""
+        self._samples.count_touched(size)
+
     def close(self) -> None:
         """Release what the split holds."""
         self._samples.close()

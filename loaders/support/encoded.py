@@ -90,6 +90,10 @@ class LocatedSamples(EncodedSamples, Protocol):
         """Return where many images lie. Raises OSError."""
         ...
 
+    def count_touched(self, size: int) -> None:
+        """Take note that so many bytes of located images were read."""
+        ...
+
 
 class FolderSamples:
     """The images of ``ROOT/<split>/<wnid>/``, which have no tiles and are decoded whole."""
@@ -155,7 +159,7 @@ class ShardSamples:
         shard = self._shard.item(place)
         row = self._rows[place].item()
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
-        self._count_touched(size)
+        self.count_touched(size)
         data = self._mapped(shard).data[offset : offset + size]
         if not interval:
             return EncodedImage(data, None)
@@ -169,7 +173,6 @@ class ShardSamples:
         used = {shard: self._mapped(shard) for shard in set(shards.tolist())}
         addresses = np.zeros(len(self._paths), np.int64)
         addresses[list(used)] = [mapped.address for mapped in used.values()]
-        self._count_touched(int(rows["size"].sum(dtype=np.int64)))
         return Located(
             addresses[shards] + rows["offset"].astype(np.int64),
             self._length_addresses[shards] + 2 * rows["first_row"].astype(np.int64),
@@ -183,7 +186,7 @@ class ShardSamples:
             source = self._maps[shard] = _Mapped(self._paths[shard])
         return source
 
-    def _count_touched(self, size: int) -> None:
+    def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
         self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
