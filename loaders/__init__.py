@@ -9,6 +9,7 @@ from .table import (
     most_workers,
     open_loader,
     open_stages,
+    prepare_loader,
     readable_loaders,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "most_workers",
     "open_loader",
     "open_stages",
+    "prepare_loader",
     "readable_loaders",
 ]

@@ -19,6 +19,7 @@ from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names
 Transform = Literal["train", "eval"]
 Decode = Literal["cpu", "gpu"]
 OnError = Literal["raise", "skip"]
+Order = Literal["exact", "planar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class LoaderSpec:
     """Where JPEGs are decoded: ``gpu`` decodes with nvJPEG and needs a CUDA device."""
     dct_scaling: bool = False
     """Whether to decode at 1/2, 1/4 or 1/8 if the crop is that much larger than the sample: faster, other pixels."""
+    pixels: Order = "exact"
+    """``planar``: resize train images before the colour conversion: faster, other pixels. Evaluation is exact."""
     on_error: OnError = "raise"
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
     columns: tuple[str, ...] = ()
@@ -72,12 +75,17 @@ class LoaderSpec:
             ("device", device_of(self.device)),
             ("decode", choice_of("decode", self.decode, get_args(Decode))),
             ("dct_scaling", flag_of("dct_scaling", self.dct_scaling)),
+            ("pixels", choice_of("pixels", self.pixels, get_args(Order))),
             ("on_error", choice_of("on_error", self.on_error, get_args(OnError))),
             ("columns", names_of("columns", self.columns)),
         ):
             object.__setattr__(self, name, value)  # the spec is frozen, and this is its construction
         if self.decode == "gpu" and self.dct_scaling:
             raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
+        if self.pixels == "planar" and (self.decode == "gpu" or self.dct_scaling):
+            raise LoaderError(
+                "pixels 'planar' are decoded on the CPU at full size; leave out decode 'gpu' and dct_scaling"
+            )
 
     @classmethod
     def train(cls, root: str | PathLike[str], **fields: Any) -> Self:

@@ -15,7 +15,7 @@ import torch
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
-from .base import Decode, Loader, LoaderSpec, Stages
+from .base import Decode, Loader, LoaderSpec, Order, Stages
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 
@@ -41,6 +41,8 @@ class LoaderEntry:
     """The values of ``LoaderSpec.decode`` that it can honour."""
     dct_scaling: bool = False
     """Whether it can honour ``LoaderSpec.dct_scaling``."""
+    orders: tuple[Order, ...] = ("exact",)
+    """The values of ``LoaderSpec.pixels`` that it can honour."""
     takes_samples: bool = False
     """Whether it can read ``EncodedSamples`` that the caller gives, instead of those of its root."""
     linux_only: bool = False
@@ -93,6 +95,7 @@ LOADERS: dict[str, LoaderEntry] = {
         install="pip install simplejpeg numba",
         decoders=("cpu", "gpu"),
         dct_scaling=True,
+        orders=("exact", "planar"),
         takes_samples=True,
     ),
     "cached": LoaderEntry(
@@ -138,15 +141,24 @@ def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage]
 
 
 def honours(name: str, spec: LoaderSpec) -> bool:
-    """Return whether the loader can honour ``decode`` and ``dct_scaling`` of the spec."""
+    """Return whether the loader can honour ``decode``, ``dct_scaling`` and ``pixels`` of the spec."""
     entry = LOADERS[name]
-    return spec.decode in entry.decoders and (entry.dct_scaling or not spec.dct_scaling)
+    return spec.decode in entry.decoders and (entry.dct_scaling or not spec.dct_scaling) and spec.pixels in entry.orders
 
 
 def loader_versions(name: str) -> dict[str, str]:
     """Return {distribution: version} of an installed loader. Raises LoaderUnavailable for one that is not installed."""
     _factory(name)
     return {library: _version(library) for library in LOADERS[name].libraries}
+
+
+def prepare_loader(name: str) -> None:
+    """Do what the loader otherwise does in the background when it is first opened: compile, for a minute at most.
+
+    For measurements. Raises LoaderUnavailable for a loader that is not installed.
+    """
+    _factory(name)
+    getattr(_module(name), "prepare", lambda: None)()
 
 
 def most_workers(name: str, spec: LoaderSpec) -> int | None:
@@ -213,7 +225,9 @@ def _module(name: str) -> ModuleType:
 
 def _require_honoured(name: str, spec: LoaderSpec) -> None:
     if not honours(name, spec):
+        entry = LOADERS[name]
         asked = "dct_scaling" if spec.dct_scaling else f"decode {spec.decode!r}"
+        asked = asked if spec.pixels in entry.orders else f"pixels {spec.pixels!r}"
         able = ", ".join(other for other in LOADERS if honours(other, spec))
         raise LoaderError(f"{name} cannot do {asked}; choose one of: {able}")
     if spec.decode == "gpu" and not spec.device.startswith("cuda"):

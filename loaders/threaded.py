@@ -2,17 +2,17 @@
 
 It has no worker processes, so there is no start-up, nothing is pickled, /dev/shm is not used, and Windows works the
 same way. The threads work on chunks of a few batches ahead and write into the batches themselves. From shards with
-restart markers, a thread takes only the tiles that its crop touches. From other shards and from class folders, it
-decodes the whole image. Order and crops are pure functions of (seed, epoch, sample index), so threads, ranks and
-resumes cannot change them.
+restart markers, a thread takes only the tiles that its crop touches, in one compiled call for the whole chunk
+(``pixels.fused``). From other shards and from class folders, it decodes the whole image. Order
+and crops are pure functions of (seed, epoch, sample index), so threads, ranks and resumes cannot change them.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from threading import Barrier
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,19 +20,24 @@ import torch
 
 from ..prep import SampleError, permutation
 from .base import Batch, LoaderSpec, Stages
+from .pixels import ready
 from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
+from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
+from .pixels.fused.plan import SIZE
+from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
-from .pixels.reference import draws_of
 from .resumable import ResumableLoader
 from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 
-# Images per task: submitting a task costs about 30 microseconds, decoding an image about 500.
-CHUNK = 8
+# Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
+# image 30 to 600. The least gives every thread a part of a small batch.
+CHUNK, LEAST_CHUNK = 32, 8
 # Least number of batches under way: one to yield, and one to fill meanwhile.
 AHEAD = 2
+NOTHING = EncodedImage(np.empty(0, np.uint8), None)
 
 
 class _Filled(NamedTuple):
@@ -43,10 +48,26 @@ class _Filled(NamedTuple):
     """The cuts that the GPU must decode, by row in the batch."""
 
 
+class _Chunk(NamedTuple):
+    """Samples to decode, and where to."""
+
+    first: int
+    """The row of the batch where they begin."""
+    rows: U8
+    """(n, H, W, 3): these rows of the batch."""
+    samples: list[int]
+    draws: npt.NDArray[np.float64]
+    """(n, DRAWS), or (n, 0) for eval."""
+    plans: npt.NDArray[np.int64] | None
+    """(n, FIELDS), or None for images that must be read first."""
+    holds: list[Any]
+    """What must live until they are decoded."""
+
+
 class _Pending(NamedTuple):
     images: torch.Tensor
     indexes: npt.NDArray[np.int64]
-    draws: list[list[float]]
+    draws: npt.NDArray[np.float64]
     done: list[_Filled]
     """Filled by the caller's own thread."""
     tasks: list[Future[_Filled]]
@@ -73,12 +94,18 @@ class ThreadedLoader(ResumableLoader):
         self._window = window
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
+        self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
         self._count = len(self._samples.labels)
         self._report_uneven(self._count)
         self._pool = _start_threads(spec.workers) if spec.workers else None
+        self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
         # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
-        ahead = max(AHEAD, -(-2 * spec.workers * CHUNK // spec.batch_size) + 1)
+        ahead = max(AHEAD, -(-2 * spec.workers * self._chunk // spec.batch_size) + 1)
         self._ahead = ahead if spec.workers else 0
+        if spec.pixels == "planar":  # only the compiled decoder has this order
+            ready.prepare()
+        elif spec.decode == "cpu":
+            ready.begin()
 
     def _remaining(self, done: int) -> int:
         return batch_count(share_length(self._count - done, self._spec), self._spec.batch_size)
@@ -112,30 +139,64 @@ class ThreadedLoader(ResumableLoader):
         """Start to fill a batch; without threads, fill it."""
         size, samples = self._spec.image_size, indexes.tolist()
         images = _buffer((len(samples), size, size, 3), self._spec.device)
-        draws = draws_of(samples, epoch, self._spec)
+        draws = _draws(indexes, epoch, self._spec)
+        plans, holds = self._plan(indexes)
+        rows, step = images.numpy(), self._chunk if self._pool else len(samples)
+        chunks = [
+            _Chunk(part.start, rows[part], samples[part], draws[part], None if plans is None else plans[part], holds)
+            for part in (slice(first, first + step) for first in range(0, len(samples), step))
+        ]
         if self._pool is None:
             with _one_core():
-                return _Pending(images, indexes, draws, [self._fill(images, samples, draws, 0)], [])
-        tasks = [
-            self._pool.submit(self._fill, images[part], samples[part], draws[part], part.start)
-            for part in (slice(first, first + CHUNK) for first in range(0, len(samples), CHUNK))
-        ]
-        return _Pending(images, indexes, draws, [], tasks)
+                return _Pending(images, indexes, draws, [self._fill(chunk) for chunk in chunks], [])
+        return _Pending(images, indexes, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks])
 
-    def _fill(self, images: torch.Tensor, samples: list[int], draws: list[list[float]], first: int) -> _Filled:
-        """Write samples to ``images``, the rows of a batch from ``first`` on, or return the cuts for the GPU."""
-        filled = _Filled([], {})
-        for row, (image, index, numbers) in enumerate(zip(images.numpy(), samples, draws, strict=True), first):
-            try:
-                encoded = self._samples.read(index)
-                cut = cut_for_gpu(encoded, numbers, self._spec) if self._decoder else None
-                if cut is None:
-                    decode_into(image, encoded, numbers, self._spec)
-                else:
-                    filled.cuts[row] = cut
-            except (SampleError, OSError) as error:
-                filled.failures.append(DamagedSample(self._samples.name(index), str(error), index))
+    def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
+        """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
+        if self._located and decodes(self._spec):
+            with suppress(OSError):  # reading the images one by one then says which sample is lost
+                located = self._located.locate(indexes)
+                return plan_located(located), located.holds
+        return None, []
+
+    def _fill(self, chunk: _Chunk) -> _Filled:
+        """Write samples to their rows, or return the cuts for the GPU."""
+        filled, read = _Filled([], {}), dict[int, EncodedImage]()
+        left, plans = list(range(len(chunk.samples))), chunk.plans
+        if decodes(self._spec):
+            if plans is None:
+                left = [row for row in left if self._read(chunk, row, read, filled)]
+                plans = plan_images([read.get(row, NOTHING) for row in range(len(chunk.samples))])
+            decoded = set(range(len(plans))).difference(decode_rows(plans, chunk.draws, chunk.rows, self._spec))
+            if self._located and chunk.plans is not None:
+                self._located.count_touched(int(plans[:, SIZE].sum()))
+            left = [row for row in left if row not in decoded]
+        for row in left:
+            if row in read or self._read(chunk, row, read, filled):
+                self._decode(chunk, row, read.pop(row), filled)
         return filled
+
+    def _read(self, chunk: _Chunk, row: int, read: dict[int, EncodedImage], filled: _Filled) -> bool:
+        try:
+            read[row] = self._samples.read(chunk.samples[row])
+        except (SampleError, OSError) as error:
+            filled.failures.append(self._damaged(chunk.samples[row], error))
+        return row in read
+
+    def _decode(self, chunk: _Chunk, row: int, encoded: EncodedImage, filled: _Filled) -> None:
+        """Decode one image that the fused decoder does not take."""
+        try:
+            numbers = chunk.draws[row].tolist()
+            cut = cut_for_gpu(encoded, numbers, self._spec) if self._decoder else None
+            if cut is None:
+                decode_into(chunk.rows[row], encoded, numbers, self._spec)
+            else:
+                filled.cuts[chunk.first + row] = cut
+        except (SampleError, OSError) as error:
+            filled.failures.append(self._damaged(chunk.samples[row], error))
+
+    def _damaged(self, index: int, error: Exception) -> DamagedSample:
+        return DamagedSample(self._samples.name(index), str(error), index)
 
     def _finish(self, batch: _Pending) -> Batch:
         images, cuts = batch.images, dict[int, Cut]()
@@ -163,9 +224,10 @@ class ThreadedLoader(ResumableLoader):
     def _decode_on_cpu(self, batch: _Pending, row: int) -> None:
         index = batch.indexes.item(row)
         try:
-            decode_into(batch.images[row].numpy(), self._samples.read(index), batch.draws[row], self._spec)
+            numbers = batch.draws[row].tolist()
+            decode_into(batch.images[row].numpy(), self._samples.read(index), numbers, self._spec)
         except (SampleError, OSError) as error:
-            self._damage.admit([DamagedSample(self._samples.name(index), str(error), index)])
+            self._damage.admit([self._damaged(index, error)])
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -173,10 +235,15 @@ class ThreadedLoader(ResumableLoader):
         self._samples.close()
 
 
+def prepare() -> None:
+    """Compile the fused decoder, or load it, before a measurement."""
+    ready.prepare()
+
+
 class ThreadedStages(Stages):
     """The stages of ``ThreadedLoader``, as its threads run them, always decoding on the CPU.
 
-    Pillow decodes an image that libjpeg-turbo rejects; its crop and resize then count as decoding.
+    The fused decoder, and Pillow for an image that libjpeg-turbo rejects, crop and resize too: that counts as decoding.
     """
 
     def __init__(self, spec: LoaderSpec, read: Callable[[int], EncodedImage] | None = None) -> None:
@@ -185,11 +252,17 @@ class ThreadedStages(Stages):
         if read is None:
             read = self._opened.enter_context(closing(open_samples(spec.root, spec.split))).read
         self._read = read
+        ready.prepare()
 
     def fetch(self, index: int, /) -> EncodedImage:
         return self._read(index)
 
     def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
+        if encoded.tiles is not None and decodes(self._spec):
+            size = self._spec.image_size
+            row, numbers = np.empty((1, size, size, 3), np.uint8), np.array([draws], np.float64)
+            if not decode_rows(plan_images([encoded]), numbers, row, self._spec):
+                return row[0]
         try:
             return decode_crop(encoded, draws, self._spec)
         except ValueError:
@@ -206,6 +279,13 @@ class ThreadedStages(Stages):
 
     def close(self) -> None:
         self._opened.close()
+
+
+def _draws(indexes: npt.NDArray[np.int64], epoch: int, spec: LoaderSpec) -> npt.NDArray[np.float64]:
+    """Return the random numbers of the crops of a batch, float64 (N, DRAWS), or (N, 0) for eval."""
+    if spec.transform == "eval":
+        return np.empty((len(indexes), 0))
+    return draw_crops(indexes, seed=spec.seed, epoch=epoch)
 
 
 def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:

@@ -4,9 +4,9 @@ Rates are compared within one repeat, on the same images and the same crops. The
 repeat to repeat. Two methods need an explanation:
 
 - **Python under the GIL.** The real loader runs over the real indexes: it plans, submits and yields. Only each image
-  is replaced by one of 16 x 16 pixels, just before it is decoded. libjpeg-turbo, numba and torch then take some
-  microseconds to enter and leave. So the CPU time of the whole process per image is an upper bound of the time that
-  holds the GIL. No instrument inside the loader is needed, which would cost time itself.
+  is replaced by one of 16 x 16 pixels, just before it is decoded. Decoding that takes some microseconds. So the CPU
+  time of the whole process per image is an upper bound of the time that holds the GIL. No instrument inside the loader
+  is needed, which would cost time itself.
 - **The index of ImageNet.** The rows of the root's own images are repeated until there are 1,281,167 of them, in
   shards of 256 MB. The shards themselves are empty, because opening does not read them.
 """
@@ -26,7 +26,7 @@ from ...loaders import LoaderSpec
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
 from ...loaders.pixels.reference import draws_of
-from ...loaders.support.encoded import EncodedImage, EncodedSamples, ShardSamples, Tiles
+from ...loaders.support.encoded import EncodedImage, EncodedSamples, Located, LocatedSamples, ShardSamples, Tiles
 from ...loaders.threaded import ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
 from ...prep.images.restart import add_restart_markers
@@ -129,7 +129,7 @@ def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] 
 class TinyImages:
     """A split in which every image is replaced by one of 16 x 16 pixels with one tile, so that Python remains."""
 
-    def __init__(self, samples: EncodedSamples) -> None:
+    def __init__(self, samples: LocatedSamples) -> None:
         self._samples = samples
         self.labels, self.windows, self.name, self.key = samples.labels, samples.windows, samples.name, samples.key
         data, geometry = add_restart_markers(simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8)))
@@ -141,6 +141,22 @@ class TinyImages:
         """Read the image from its shard and return the tiny one instead."""
         self._samples.read(index)
         return self._tiny
+
+    def locate(self, indexes: npt.NDArray[np.int64]) -> Located:
+        """Locate the images in their shards and return the place of the tiny one instead."""
+        located, (data, tiles) = self._samples.locate(indexes), self._tiny
+        assert tiles is not None
+        rows = located.rows
+        names = ("scan", "width", "height", "mcu_width", "mcu_height", "restart_interval")
+        for name, value in zip(names, (tiles.scan, *tiles.grid), strict=True):
+            rows[name] = value
+        rows["size"], rows["rows"] = len(data), len(tiles.row_lengths)
+        located.data[:], located.lengths[:] = data.ctypes.data, tiles.row_lengths.ctypes.data
+        return located
+
+    def count_touched(self, size: int) -> None:
+        """Pass it on."""
+        self._samples.count_touched(size)
 
     def close(self) -> None:
         """Release what the split holds."""

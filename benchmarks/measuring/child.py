@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
-from ...loaders import LOADERS, Loader, loader_versions, open_loader
+from ...loaders import LOADERS, Loader, loader_versions, open_loader, prepare_loader
 from ...prep import FeedlineError
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
@@ -57,6 +57,7 @@ def measure_job(job: MeasuringJob) -> Answer:
         replays=not LOADERS[job.loader].covers_epoch,
     )
     loader_versions(job.loader)  # imports its library, which is not part of opening data: torchvision takes 1.2 s
+    prepare_loader(job.loader)
     started = time.perf_counter()
     loader = _open(job)
     opened = time.perf_counter()

@@ -1,8 +1,9 @@
 """Decoding of an encoded image directly into its row of the batch: splice, decode, resize, flip.
 
-All work that takes time runs without the GIL: the splice and the flip in numba, decoding in libjpeg-turbo
-(simplejpeg), the antialiased resize in torch, which writes into the batch itself. An image that libjpeg-turbo rejects
-(a PNG named .JPEG, CMYK, damage that Pillow tolerates) is decoded by Pillow, as in the other loaders.
+This is the way of the images that the fused decoder does not take, and of all images until it is compiled. All work
+that takes time runs without the GIL: the splice and the resize in numba, decoding in libjpeg-turbo (simplejpeg). An
+image that libjpeg-turbo rejects (a PNG named .JPEG, CMYK, damage that Pillow tolerates) is decoded by Pillow, as in the
+other loaders.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,17 @@ from threading import local
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-import torch
+from PIL import Image
 
 from ...prep import SampleError
 from ...prep.base.compiled import compiled
 from ...prep.images.opening import UNREADABLE
 from ..base import LoaderSpec
 from ..support.encoded import EncodedImage
+from . import ready
 from .cuts import Cut, cut_out
 from .dct_scaling import resize_scaled
+from .fused_calls import fit
 from .reference import read_pixels
 
 U8 = npt.NDArray[np.uint8]
@@ -55,10 +58,10 @@ def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
     """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous; mirror it if ``cut.flip``."""
     if cut.scale > 1:
         resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row)
-    else:
-        _resize_box(pixels, cut, row)
-    if cut.flip:
-        mirror(row)
+        if cut.flip:
+            mirror(row)
+    elif not (ready.usable() and fit(pixels, cut, row)):
+        resize_by_pillow(pixels, cut, row)
 
 
 def decode_by_pillow(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> U8:
@@ -81,38 +84,30 @@ def _decode(data: U8, width: int, height: int) -> U8:
     return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height, buffer=scratch[:size])
 
 
-def _resize_box(pixels: U8, cut: Cut, row: U8) -> None:
+def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
+    """Do what ``fit`` does, bit for bit, without compiled functions.
+
+    Pillow chooses which direction it resizes first. Since Pillow 13 that is the vertical one if it shrinks most.
+    """
     left, top, width, height = cut.box
-    pixels = pixels[top : top + height, left : left + width]
-    size = len(row)
-    if cut.target == (size, size):
-        _resize(pixels, row)
-        return
-    resized = np.empty((cut.target[1], cut.target[0], 3), np.uint8)
-    _resize(pixels, resized)
+    image = Image.fromarray(pixels).crop((left, top, left + width, top + height))
+    image = image.resize((cut.target[0], height), Image.Resampling.BILINEAR)
+    image = image.resize(cut.target, Image.Resampling.BILINEAR)
     x, y = cut.offset
-    row[:] = resized[y : y + size, x : x + size]
-
-
-def _resize(pixels: U8, out: U8) -> None:
-    """Resize uint8 (h, w, 3) to ``out`` uint8 (H, W, 3), bilinear, antialiased, like torchvision on uint8 tensors."""
-    height, width, _ = out.shape
-    # As (1, 3, H, W). numpy makes the views in 5 us per image less than torch, and all of that time holds the GIL.
-    source = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
-    target = torch.from_numpy(out.transpose(2, 0, 1)[None])
-    # The public torch.nn.functional.interpolate calls this function too, but cannot write into the batch.
-    torch._C._nn._upsample_bilinear2d_aa(source, [height, width], False, None, None, out=target)  # pyright: ignore
+    resized = np.asarray(image)[y : y + len(row), x : x + len(row)]
+    row[:] = resized[:, ::-1] if cut.flip else resized
 
 
 @compiled
 def mirror(pixels: U8) -> None:
-    """Mirror uint8 (H, W, 3) left to right, in place."""
+    """Mirror uint8 (H, W, 3) left to right, in place, with unsigned indexes: 13 times as fast as with signed ones."""
     height, width, _ = pixels.shape
+    kept = np.empty((width, 3), np.uint8)
+    last = np.uint64(width - 1)
     for y in range(height):
         row = pixels[y]
-        for x in range(width // 2):
-            other = width - 1 - x
+        kept[:] = row
+        for x in range(width):
+            here = np.uint64(x)
             for channel in range(3):
-                kept = row[x, channel]
-                row[x, channel] = row[other, channel]
-                row[other, channel] = kept
+                row[here, channel] = kept[last - here, channel]

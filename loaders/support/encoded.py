@@ -11,7 +11,7 @@ import mmap
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from ...prep.shards.current import current_shards, require_labels
 from ...prep.shards.index import decoded_key, read_index
 
 U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
 
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
@@ -42,6 +43,19 @@ class EncodedImage(NamedTuple):
 
     data: U8
     tiles: Tiles | None
+
+
+class Located(NamedTuple):
+    """Where encoded images lie in memory, for code that reads them without the GIL; one item per image."""
+
+    data: I64
+    """Address of the image."""
+    lengths: I64
+    """Address of the lengths of its MCU rows, uint16."""
+    rows: npt.NDArray[np.void]
+    """The rows of the index (``prep.shards.index.sample_dtype``)."""
+    holds: list[Any]
+    """What must live as long as the addresses are used."""
 
 
 class EncodedSamples(Protocol):
@@ -70,6 +84,19 @@ class EncodedSamples(Protocol):
 
     def close(self) -> None:
         """Release every file and mapping."""
+        ...
+
+
+@runtime_checkable
+class LocatedSamples(EncodedSamples, Protocol):
+    """EncodedSamples that are in memory, or mapped."""
+
+    def locate(self, indexes: I64) -> Located:
+        """Return where many images lie. Raises OSError."""
+        ...
+
+    def count_touched(self, size: int) -> None:
+        """Take note that so many bytes of located images were read."""
         ...
 
 
@@ -131,6 +158,7 @@ class ShardSamples:
         self._place[self._order] = np.arange(held.samples)
         self.labels = self._rows["label"][self._place].astype(np.int64)
         self._maps: list[_Mapped | None] = [None] * len(self._paths)
+        self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
         self._touched = 0
 
     def windows(self) -> list[npt.NDArray[np.int64]]:
@@ -141,17 +169,34 @@ class ShardSamples:
         shard = self._shard.item(place)
         row = self._rows[place].item()
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
-        source = self._maps[shard]
-        if source is None:  # two threads may map a shard twice; one mapping is dropped again
-            source = self._maps[shard] = _Mapped(self._paths[shard])
-        self._count_touched(size)
-        data = source.data[offset : offset + size]
+        self.count_touched(size)
+        data = self._mapped(shard).data[offset : offset + size]
         if not interval:
             return EncodedImage(data, None)
         lengths = self._row_lengths[shard][first : first + rows]
         return EncodedImage(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
-    def _count_touched(self, size: int) -> None:
+    def locate(self, indexes: I64) -> Located:
+        """Return where many images lie, in a tenth of the time that reading them takes. Raises OSError."""
+        places = self._place[indexes]
+        shards, rows = self._shard[places], self._rows[places]
+        used = {shard: self._mapped(shard) for shard in set(shards.tolist())}
+        addresses = np.zeros(len(self._paths), np.int64)
+        addresses[list(used)] = [mapped.address for mapped in used.values()]
+        return Located(
+            addresses[shards] + rows["offset"].astype(np.int64),
+            self._length_addresses[shards] + 2 * rows["first_row"].astype(np.int64),
+            rows,
+            [*used.values(), self._row_lengths],
+        )
+
+    def _mapped(self, shard: int) -> "_Mapped":
+        source = self._maps[shard]
+        if source is None:  # two threads may map a shard twice; one mapping is dropped again
+            source = self._maps[shard] = _Mapped(self._paths[shard])
+        return source
+
+    def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
         self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
@@ -169,7 +214,7 @@ class ShardSamples:
     def close(self) -> None:
         # A mapping ends with the last array that views it.
         self._maps = [None] * len(self._maps)
-        self._row_lengths.clear()
+        self._row_lengths = []
 
 
 def open_samples(root: Path, split: str) -> EncodedSamples:
@@ -186,6 +231,7 @@ class _Mapped:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.data: U8 = np.frombuffer(self._map, np.uint8)
+        self.address = self.data.ctypes.data
 
     def let_go(self) -> None:
         """Release the pages of this process; they stay in the page cache, and the next access maps them again."""

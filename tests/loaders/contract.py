@@ -14,7 +14,7 @@ from feedline.prep import LoaderUnavailable
 COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
 SIZE = 32
 # threaded with a decoding of its own is held to the same contract, as if it were another loader.
-DCT, GPU = "threaded, DCT-scaled", "threaded, the GPU's way"
+DCT, GPU, PLANAR = "threaded, DCT-scaled", "threaded, the GPU's way", "threaded, planar"
 
 
 def require_loader(name: str) -> str:
@@ -34,6 +34,8 @@ def open_named(name: str, spec: LoaderSpec) -> Loader:
     """Open a loader of the table, or ``threaded`` with a decoding of its own."""
     if name == DCT:
         return open_loader("threaded", replace(spec, dct_scaling=True))
+    if name == PLANAR:
+        return open_loader("threaded", replace(spec, pixels="planar"))
     if name == GPU:  # what nvJPEG does there, libjpeg-turbo does here
         return ThreadedLoader(replace(spec, decode="gpu"), decoder=decode_on_the_cpu)
     return open_loader(name, spec)

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from feedline.loaders import LOADERS, LoaderSpec, open_loader
 from feedline.loaders.pixels.crops import draw_crops, train_crop
 from feedline.prep import (
+    LoaderError,
     ShardSpec,
     SyntheticSpec,
     prepare_imagenet,
@@ -20,13 +21,14 @@ from feedline.prep import (
     write_synthetic,
 )
 
-from ..contract import COVERING, DCT, GPU, open_named, require_loader, spec_of
+from ..contract import COVERING, DCT, GPU, PLANAR, open_named, require_loader, spec_of
 
 EITHER = [*(name for name in COVERING if LOADERS[name].needs == "either"), DCT, GPU]
-# Grey levels, at most and in the mean. threaded resizes with torch's port of Pillow's resampling, in other integers;
+# Grey levels, at most and in the mean. threaded resizes first along the rows, as Pillow did up to version 12; Pillow 13
+# begins with the columns if they shrink most. In the planar order it clips colours after the resize and not before it.
 # DALI resizes in floats, and where it shrinks, it repeats the border that Pillow leaves out of the average.
-TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 1, "dali": 16, DCT: 80, GPU: 1}
-MEAN_TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 0.1, "dali": 0.3, DCT: 2, GPU: 0.2}
+TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 1, "dali": 16, DCT: 80, GPU: 1, PLANAR: 27}
+MEAN_TOLERANCE = {"imagefolder": 0, "webdataset": 0, "threaded": 0.1, "dali": 0.3, DCT: 2, GPU: 0.2, PLANAR: 0.5}
 
 
 def train_reference(path: Path, index: int, size: int) -> torch.Tensor:
@@ -112,6 +114,28 @@ def test_shards_and_class_folders_give_the_same_batches(name: str, root: Path, f
             assert actual.indexes.tolist() == expected.indexes.tolist()
             assert actual.labels.tolist() == expected.labels.tolist()
             assert torch.equal(actual.images, expected.images)
+
+
+def test_evaluation_is_exact_in_both_orders(root: Path) -> None:
+    """The planar order is for training only."""
+    spec = spec_of(root, split="val", transform="eval")
+    with closing(open_named(PLANAR, spec)) as planar, closing(open_named("threaded", spec)) as exact:
+        for expected, actual in zip(exact, planar, strict=True):
+            assert torch.equal(actual.images, expected.images)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "planar" not in entry.orders])
+def test_loaders_without_the_planar_order_refuse_it(name: str, root: Path) -> None:
+    """The message names the one that has it."""
+    with pytest.raises(LoaderError, match=f"{name} cannot do pixels 'planar'; choose one of: threaded"):
+        open_loader(name, spec_of(root, pixels="planar"))
+
+
+@pytest.mark.parametrize("other", [{"decode": "gpu"}, {"dct_scaling": True}])
+def test_the_planar_order_is_of_the_cpu_at_full_size(other: dict[str, object], root: Path) -> None:
+    """Two ways to decode at once are refused."""
+    with pytest.raises(LoaderError, match="pixels 'planar' are decoded on the CPU at full size"):
+        spec_of(root, pixels="planar", **other)
 
 
 @pytest.mark.gpu

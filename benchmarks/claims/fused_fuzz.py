@@ -1,0 +1,236 @@
+"""Damaged images for the fused decoder: python -m feedline.benchmarks.claims.fused_fuzz --images 1000000 --out FILE
+
+Every image is a small JPEG with tiles, of any sampling, with damage in its header, its scan, its length or its index.
+Each is decoded between guard zones: every array of the decoder's memory, and the row of the batch, lies in a larger one
+whose other bytes must stay as they are. A decoder that leaves its arrays ends the process, or changes a guard zone.
+Where the decoder takes an image whose index is sound, the sample must be that of libjpeg-turbo and Pillow, or
+libjpeg-turbo must refuse the image. Those are counted: the fused decoder did not see that damage.
+
+The images follow from ``--seed`` and their numbers. FILE is written after every thousand images, and a second run goes
+on from there. With NUMBA_BOUNDSCHECK=1 all accesses are checked too, some hundred times more slowly.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from ...loaders.pixels.crop_decoding import resize_by_pillow
+from ...loaders.pixels.cuts import Cut
+from ...loaders.pixels.fused.decode import decode_many
+from ...loaders.pixels.fused.scratch import Scratch, make_scratch
+from ...loaders.support.encoded import EncodedImage
+from ...prep import FeedlineError, MeasurementError
+from ...prep.images.restart import add_restart_markers
+from ...prep.images.splice import splice_rows
+from ...prep.images.tiles import Tiles
+
+U8 = npt.NDArray[np.uint8]
+Rng = np.random.Generator
+
+SIZE = 16  # of the samples
+GUARD = 4096  # bytes before and behind every array
+CANARY = 0xA5
+KEPT_EVERY = 1000
+
+
+@dataclass
+class Outcome:
+    """What became of the images of a run."""
+
+    seed: int
+    images: int = 0
+    refused: int = 0
+    """Left to libjpeg-turbo and Pillow."""
+    equal: int = 0
+    """Taken, with the sample that libjpeg-turbo and Pillow make."""
+    unseen: int = 0
+    """Taken, though libjpeg-turbo refuses the tiles."""
+    other: int = 0
+    """Taken, with another sample than libjpeg-turbo's and Pillow's: an error, unless the index was damaged."""
+    planar: int = 0
+    """Taken in the planar order, which has no such reference."""
+    index: int = 0
+    """Taken, with a damaged index, so that there is no reference."""
+    touched: int = 0
+    """With a changed guard zone: an error."""
+
+
+class Damaged(NamedTuple):
+    """One damaged image, and what to decode of it."""
+
+    image: EncodedImage
+    box: tuple[int, int, int, int]
+    wrong_index: bool
+    """Whether the index was damaged too."""
+
+
+def originals() -> list[EncodedImage]:
+    """Return small images with tiles, of every sampling and some qualities."""
+    rng = np.random.default_rng(0)
+    found: list[EncodedImage] = []
+    for sampling in ("420", "422", "444", "440", "411", "gray"):
+        for quality, (height, width) in ((30, (64, 64)), (85, (50, 90)), (97, (33, 47))):
+            y, x = np.mgrid[:height, :width]
+            slope = np.stack([3 * x, 2 * y + x, 255 - x - y], -1) % 256
+            pixels = np.ascontiguousarray((slope + rng.integers(0, 40, slope.shape)).clip(0, 255).astype(np.uint8))
+            if sampling == "gray":
+                jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels[:, :, :1]), quality, "GRAY", "gray")
+            else:
+                jpeg = simplejpeg.encode_jpeg(pixels, quality, "RGB", sampling)
+            data, tiles = add_restart_markers(jpeg)
+            lengths = np.diff(tiles.offsets[:: tiles.columns // tiles.restart_interval]).astype(np.uint16)
+            grid = (tiles.width, tiles.height, tiles.mcu_width, tiles.mcu_height, tiles.restart_interval)
+            found.append(EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(tiles.offsets[0]), lengths, *grid)))
+    return found
+
+
+def damaged(images: list[EncodedImage], seed: int, number: int) -> Damaged:
+    """Return image ``number`` of a seed."""
+    rng = np.random.default_rng((seed, number))
+    data, tiles = images[rng.integers(len(images))]
+    assert tiles is not None
+    data, kind = data.copy(), rng.integers(6)
+    first, stop = (0, tiles.scan) if kind == 0 else (tiles.scan, len(data))
+    if kind < 4:
+        for _ in range(rng.choice([1, 1, 2, 8])):
+            place = rng.integers(first, stop)
+            value = (int(rng.integers(256)), 0, 0xFF, int(data[place]) ^ (1 << int(rng.integers(8))))[rng.integers(4)]
+            data[place] = value
+    elif kind == 4:  # bytes are gone or there twice, and the rows are as long as they were
+        place, length = rng.integers(tiles.scan, len(data)), rng.integers(1, 20)
+        data[place:-length] = data[place + length :] if place + length < len(data) else 0
+    index = kind == 5
+    if index:
+        tiles = _damaged_index(rng, tiles)
+    width, height = rng.integers(1, tiles.width + 1), rng.integers(1, tiles.height + 1)
+    left, top = rng.integers(0, tiles.width - width + 1), rng.integers(0, tiles.height - height + 1)
+    box = int(left), int(top), int(width), int(height)
+    return Damaged(EncodedImage(data, tiles), box, index)
+
+
+def _damaged_index(rng: Rng, tiles: Tiles) -> Tiles:
+    lengths = tiles.row_lengths.copy()
+    field = rng.choice(["row_lengths", "scan", "width", "height", "mcu_width", "mcu_height", "interval"])
+    if field == "row_lengths":
+        lengths[rng.integers(len(lengths))] = (0, 1, 65535, int(rng.integers(65536)))[rng.integers(4)]
+        return tiles._replace(row_lengths=lengths)
+    value = int(rng.choice([0, 1, 8, 255, 65535, getattr(tiles, field) + 1, max(1, getattr(tiles, field) - 1)]))
+    return tiles._replace(**{field: max(value, 1) if field in ("width", "height") else value})
+
+
+class Guarded:
+    """Arrays for the decoder between guard zones."""
+
+    def __init__(self) -> None:
+        self._zones: list[U8] = []
+        views: dict[str, Any] = {}
+        plain = make_scratch(SIZE)
+        for name, array in plain._asdict().items():
+            twin = name.removesuffix("64")
+            views[name] = views[twin].view(np.uint64) if twin != name else self._copy(array)
+        self.scratch = Scratch(**views)
+        self.row = self._copy(np.zeros(SIZE * SIZE * 3, np.uint8))
+        self.taken = self._copy(np.zeros(1, np.uint8))
+
+    def _copy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        whole = np.full(array.nbytes + 2 * GUARD, CANARY, np.uint8)
+        self._zones += [whole[:GUARD], whole[GUARD + array.nbytes :]]
+        inner = whole[GUARD : GUARD + array.nbytes].view(array.dtype).reshape(array.shape)
+        inner[...] = array
+        return inner
+
+    def are_whole(self) -> bool:
+        """Return whether no guard zone has changed."""
+        return all((zone == CANARY).all() for zone in self._zones)
+
+
+def decode(image: Damaged, guarded: Guarded, planar: bool) -> bool:
+    """Decode to ``guarded.row``; return whether the decoder takes the image."""
+    data, tiles = image.image
+    assert tiles is not None
+    exact = np.array(data)  # with nothing behind it that could hide a read beyond its end
+    lengths = tiles.row_lengths
+    where = [exact.ctypes.data, len(exact), tiles.scan, lengths.ctypes.data, len(lengths), *tiles.grid]
+    plan = np.array([[*where, *image.box, SIZE, SIZE, 0, 0, 0]], np.int64)
+    decode_many(plan, planar, guarded.scratch, guarded.row, guarded.taken)
+    return bool(guarded.taken[0])
+
+
+def reference(image: Damaged) -> U8 | None:
+    """Return the sample of libjpeg-turbo and Pillow, or None if libjpeg-turbo refuses the tiles."""
+    data, tiles = image.image
+    assert tiles is not None
+    cut, x, y = splice_rows(data, tiles.scan, tiles.row_lengths, tiles.grid, image.box)
+    if not len(cut):
+        return None
+    try:
+        pixels = simplejpeg.decode_jpeg(cut, "RGB")
+    except ValueError:
+        return None
+    row = np.empty((SIZE, SIZE, 3), np.uint8)
+    box = (x, y, *image.box[2:])
+    resize_by_pillow(pixels, Cut(cut, pixels.shape[1::-1], box, 1, (SIZE, SIZE), (0, 0), False), row)
+    return row
+
+
+def run(outcome: Outcome, images: int) -> Iterator[None]:
+    """Decode up to image ``images`` of a seed and count what happens; yield after every image."""
+    guarded, sources = Guarded(), originals()
+    while outcome.images < images:
+        image = damaged(sources, outcome.seed, outcome.images)
+        taken = decode(image, guarded, planar=outcome.images % 4 == 3)
+        outcome.images += 1
+        if not taken:
+            outcome.refused += 1
+        elif image.wrong_index:
+            outcome.index += 1
+        else:
+            _judge(outcome, guarded.row, image)
+        if outcome.images % 100 == 0:
+            outcome.touched += not guarded.are_whole()
+        yield
+
+
+def _judge(outcome: Outcome, row: U8, image: Damaged) -> None:
+    wanted = reference(image)
+    if wanted is None:
+        outcome.unseen += 1
+    elif outcome.images % 4 == 0:
+        outcome.planar += 1
+    elif np.array_equal(row.reshape(wanted.shape), wanted):
+        outcome.equal += 1
+    else:
+        outcome.other += 1
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--images", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The counts; a second run goes on from them."
+)
+def main(images: int, seed: int, out: Path) -> None:
+    """Decode damaged images, and count what becomes of them."""
+    outcome = Outcome(**json.loads(out.read_text("utf-8"))) if out.exists() else Outcome(seed=seed)
+    for _ in run(outcome, images):
+        if outcome.images % KEPT_EVERY == 0:
+            out.write_text(json.dumps(asdict(outcome)), "utf-8")
+    out.write_text(json.dumps(asdict(outcome)), "utf-8")
+    click.echo(json.dumps(asdict(outcome)))
+    if outcome.other or outcome.touched:
+        raise MeasurementError(f"{outcome.other} samples differ and {outcome.touched} guard zones changed; see {out}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

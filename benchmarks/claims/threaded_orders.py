@@ -1,0 +1,149 @@
+"""The fused decoder against libjpeg-turbo: python -m feedline.benchmarks.claims.threaded_orders ROOT --image-size PX
+
+ROOT has shards with restart markers. The same crops are decoded in three ways, by one thread and without a loader:
+libjpeg-turbo's (the images that the fused decoder does not take go that way), the fused decoder's exact order, and its
+planar order. They take turns by 25 images, and each 25 count with their least CPU time, so that a busy machine disturbs
+the ratios little. Then all are compared with Pillow. It takes about half a minute, and prints a table.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from ...loaders import LoaderSpec
+from ...loaders.pixels import ready
+from ...loaders.pixels.crop_decoding import decode_into
+from ...loaders.pixels.crops import draw_crops
+from ...loaders.pixels.fused_calls import decode_rows, plan_located
+from ...loaders.pixels.reference import read_pixels
+from ...loaders.support.encoded import ShardSamples
+from ...prep import FeedlineError, MeasurementError
+
+U8 = npt.NDArray[np.uint8]
+
+TURN = 25  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One way to decode, measured."""
+
+    name: str
+    microseconds: float
+    """Of an image, CPU time."""
+    mean_error: float
+    """Grey levels, against Pillow."""
+    largest_error: int
+    above_4: float
+    """Share of the values that differ by more than 4 levels."""
+
+
+def measure_orders(root: Path, image_size: int, images: int, repeats: int) -> tuple[Order, ...]:
+    """Return the three ways. Raises MeasurementError if the shards have too few images with tiles."""
+    ready.prepare()
+    exact = LoaderSpec(root=root, image_size=image_size)
+    planar = LoaderSpec(root=root, image_size=image_size, pixels="planar")
+    with closing(ShardSamples(root, exact.split)) as samples:
+        chosen = _taken(samples, exact, images)
+        if len(chosen) < TURN:
+            raise MeasurementError(
+                f"{len(chosen)} of {images} images have tiles; add them with: feedline shard {root} --encode restart"
+            )
+        chosen = chosen[: len(chosen) // TURN * TURN]
+        draws = draw_crops(chosen, seed=0, epoch=0)
+        rows = np.empty((len(chosen), image_size, image_size, 3), np.uint8)
+
+        def by_libjpeg(part: slice) -> None:
+            for row, index, numbers in zip(rows[part], chosen[part].tolist(), draws[part].tolist(), strict=True):
+                decode_into(row, samples.read(index), numbers, exact)
+
+        def fused(spec: LoaderSpec) -> Callable[[slice], None]:
+            def decode(part: slice) -> None:
+                located = samples.locate(chosen[part])
+                decode_rows(plan_located(located), draws[part], rows[part], spec)
+
+            return decode
+
+        ways = {"libjpeg-turbo": by_libjpeg, "exact": fused(exact), "planar": fused(planar)}
+        seconds = _take_turns(ways, len(chosen), repeats)
+        wanted = np.stack(
+            [
+                read_pixels(samples.read(index).data.tobytes(), numbers, exact)
+                for index, numbers in zip(chosen.tolist(), draws.tolist(), strict=True)
+            ]
+        )
+        found: list[Order] = []
+        for name, way in ways.items():
+            way(slice(0, len(chosen)))
+            errors = np.abs(rows.astype(np.int16) - wanted)
+            found.append(
+                Order(
+                    name=name,
+                    microseconds=1e6 * seconds[name],
+                    mean_error=float(errors.mean()),
+                    largest_error=int(errors.max()),
+                    above_4=float((errors > 4).mean()),
+                )
+            )
+    return tuple(found)
+
+
+def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[np.int64]:
+    """Return which of the first images the fused decoder takes."""
+    indexes = np.arange(min(images, len(samples.labels)))
+    rows = np.empty((len(indexes), spec.image_size, spec.image_size, 3), np.uint8)
+    located = samples.locate(indexes)
+    left = decode_rows(plan_located(located), draw_crops(indexes, seed=0, epoch=0), rows, spec)
+    return np.delete(indexes, left)
+
+
+def _take_turns(ways: dict[str, Callable[[slice], None]], images: int, repeats: int) -> dict[str, float]:
+    """Return CPU seconds per image: the mean over all turns of the least of each turn."""
+    turns = images // TURN
+    least = {name: np.full(turns, np.inf) for name in ways}
+    for repeat in range(repeats):
+        for turn in range(turns):
+            part = slice(turn * TURN, (turn + 1) * TURN)
+            for name in list(ways) if (turn + repeat) % 2 else reversed(ways):
+                started = time.thread_time()
+                ways[name](part)
+                least[name][turn] = min(least[name][turn], time.thread_time() - started)
+    return {name: float(values.mean()) / TURN for name, values in least.items()}
+
+
+def table(orders: tuple[Order, ...]) -> str:
+    """Return the ways as Markdown."""
+    rows = [
+        f"| {order.name} | {order.microseconds:.0f} | {orders[0].microseconds / order.microseconds:.2f} "
+        f"| {order.mean_error:.3f} | {order.largest_error} | {order.above_4:.2%} |"
+        for order in orders
+    ]
+    head = [
+        "| | us per image | times libjpeg-turbo | mean error | largest | above 4 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*head, *rows])
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--image-size", type=click.IntRange(min=8), default=224, show_default=True, help="Pixels.")
+@click.option("--images", type=click.IntRange(min=25), default=400, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True)
+def main(root: Path, image_size: int, images: int, repeats: int) -> None:
+    """Compare the fused decoder's two orders with libjpeg-turbo, on ROOT's shards of split train."""
+    click.echo(table(measure_orders(root, image_size, images, repeats)))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

@@ -1,0 +1,68 @@
+"""How the functions of this folder are compiled: as ``prep.base.compiled`` does, and kept per version.
+
+numba compiles a function again if its own file changed, but not if a function that it calls changed in another file.
+The functions here call one another across files. So what is compiled is kept under a name that changes with any of
+them. numba itself keeps one result per processor.
+
+All but the outermost make no arrays. So numba need not count references to arrays. Otherwise it does so within the
+hottest loops, which makes decoding six times slower.
+"""
+
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from platformdirs import user_cache_dir
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_config: Any = getattr(numba, "config")  # noqa: B009 - not among the names that numba exports
+_njit = cast(Callable[..., Any], numba.njit)  # pyright: ignore[reportUnknownMemberType]
+
+whole = cast(Callable[[Any], int], np.int64)
+"""Make a number int64, which is what int means to numba."""
+
+CHECKED = bool(_config.BOUNDSCHECK)
+"""Whether every access to an array is checked (NUMBA_BOUNDSCHECK=1), for tests."""
+
+
+def compiled(function: F) -> F:
+    """Return ``function`` compiled on its first call, to run without the GIL and to be kept on disk."""
+    return _compile(function, _nrt=False)
+
+
+def counted(function: F) -> F:
+    """Return ``function`` compiled with references counted, for the one that makes arrays of memory."""
+    return _compile(function)
+
+
+def inlined(function: F) -> F:
+    """Return ``function`` compiled and copied into every function that calls it."""
+    return _compile(function, forceinline=True, _nrt=False)
+
+
+def _compile(function: F, **options: bool) -> F:
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = CACHE
+    try:
+        return _njit(nogil=True, cache=True, **options)(function)
+    except RuntimeError:  # a user without a writable home has no place for the cache
+        return _njit(nogil=True, **options)(function)
+    finally:
+        _config.CACHE_DIR = before
+
+
+def _cache_of_version() -> str:
+    room = Path(__file__).parent
+    sources = [*sorted(room.glob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
+    digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    kind = "checked" if CHECKED else "fused"
+    return os.path.join(_config.CACHE_DIR or user_cache_dir("feedline", appauthor=False), f"{kind}-{digest}")  # noqa: PTH118
+
+
+CACHE = _cache_of_version()
+"""The folder of what is compiled."""

@@ -1,0 +1,90 @@
+"""What decoding needs to know of each image, and of the part of it that is decoded: rows of integers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .compiling import compiled, inlined, whole
+from .weights import fill_weights
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+F64 = npt.NDArray[np.float64]
+
+# Columns of a plan, int64 (images, FIELDS).
+ADDRESS, SIZE, SCAN, ROWS_ADDRESS, ROWS = 0, 1, 2, 3, 4
+"""Where the encoded image and the uint16 lengths of its MCU rows lie in memory; SCAN is where its first row starts."""
+WIDTH, HEIGHT, MCU_WIDTH, MCU_HEIGHT, INTERVAL = 5, 6, 7, 8, 9
+"""As in ``Tiles``. An interval of 0 says that there are no tiles."""
+LEFT, TOP, BOX_WIDTH, BOX_HEIGHT = 10, 11, 12, 13
+"""The part that is resized."""
+TARGET_WIDTH, TARGET_HEIGHT, OFFSET_X, OFFSET_Y, FLIP = 14, 15, 16, 17, 18
+"""The size that the part is resized to, where the sample lies in it, and whether the sample is mirrored."""
+FIELDS = 19
+
+# Places of a region, int64 (REGION,).
+X0, X1, Y0, Y1 = 0, 1, 2, 3
+"""The pixels that the sample is made of, to the right and lower end excluded."""
+TAPS_ACROSS, TAPS_DOWN = 4, 5
+"""Weights of an output pixel in each direction."""
+FIRST_TILE, LAST_TILE, FIRST_ROW, LAST_ROW = 6, 7, 8, 9
+"""The columns of tiles and the MCU rows that are decoded."""
+TILES_X, TILES_Y = 10, 11
+"""Where they begin, in pixels."""
+GROUPS, BAND_ROWS = 12, 13
+"""Groups of eight MCU rows, and the rows of pixels of one."""
+REGION = 14
+
+# Rows of ``axes``: the first source pixel and the number of taps of each output pixel, across and down.
+ACROSS_FIRST, ACROSS_COUNT, DOWN_FIRST, DOWN_COUNT = 0, 1, 2, 3
+
+
+@compiled
+def weigh(plan: I64, axes: I64, weights: I32, sums: F64, region: I64) -> bool:
+    """Fill ``axes``, ``weights`` and the first places of ``region``; return False if there is no room for them."""
+    if not (_is_part(plan[LEFT], plan[BOX_WIDTH], plan[WIDTH]) and _is_part(plan[TOP], plan[BOX_HEIGHT], plan[HEIGHT])):
+        return False
+    if min(plan[TARGET_WIDTH], plan[TARGET_HEIGHT]) < 1 or min(plan[OFFSET_X], plan[OFFSET_Y]) < 0:
+        return False
+    size = axes.shape[1]
+    if plan[OFFSET_X] + size > plan[TARGET_WIDTH] or plan[OFFSET_Y] + size > plan[TARGET_HEIGHT]:
+        return False
+    region[TAPS_ACROSS] = fill_weights(
+        plan[LEFT], plan[BOX_WIDTH], plan[TARGET_WIDTH], plan[OFFSET_X], plan[FLIP] != 0,
+        axes[ACROSS_FIRST], axes[ACROSS_COUNT], weights[0], sums,
+    )  # fmt: skip
+    region[TAPS_DOWN] = fill_weights(
+        plan[TOP], plan[BOX_HEIGHT], plan[TARGET_HEIGHT], plan[OFFSET_Y], False,
+        axes[DOWN_FIRST], axes[DOWN_COUNT], weights[1], sums,
+    )  # fmt: skip
+    region[X0], region[X1] = _span(axes[ACROSS_FIRST], axes[ACROSS_COUNT])
+    region[Y0], region[Y1] = _span(axes[DOWN_FIRST], axes[DOWN_COUNT])
+    return region[TAPS_ACROSS] > 0 and region[TAPS_DOWN] > 0
+
+
+@compiled
+def choose_tiles(plan: I64, across: int, down: int, region: I64) -> None:
+    """Fill the other places of ``region``: the tiles around its pixels, and around those that chroma is made from."""
+    margin_x, margin_y = 2 * whole(across == 2), 2 * whole(down == 2)
+    tile_width = plan[INTERVAL] * plan[MCU_WIDTH]
+    region[FIRST_TILE] = max(region[X0] - margin_x, 0) // tile_width
+    region[LAST_TILE] = min(region[X1] - 1 + margin_x, plan[WIDTH] - 1) // tile_width
+    region[FIRST_ROW] = max(region[Y0] - margin_y, 0) // plan[MCU_HEIGHT]
+    region[LAST_ROW] = min(region[Y1] - 1 + margin_y, plan[HEIGHT] - 1) // plan[MCU_HEIGHT]
+    region[TILES_X] = region[FIRST_TILE] * tile_width
+    region[TILES_Y] = region[FIRST_ROW] * plan[MCU_HEIGHT]
+    region[GROUPS] = (region[LAST_ROW] - region[FIRST_ROW]) // 8 + 1
+    region[BAND_ROWS] = 64 * down
+
+
+@inlined
+def _is_part(start: int, length: int, whole: int) -> bool:
+    return 0 < whole < 65536 and start >= 0 and 0 < length <= whole - start
+
+
+@inlined
+def _span(firsts: I64, counts: I64) -> tuple[int, int]:
+    """Return the first source pixel and the one after the last."""
+    low, high = firsts[0], firsts[0] + counts[0]
+    for i in range(len(firsts)):
+        low, high = min(low, firsts[i]), max(high, firsts[i] + counts[i])
+    return low, high

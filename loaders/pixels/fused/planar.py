@@ -1,0 +1,136 @@
+"""The order "planar": luma and chroma are resized as they are, and only the pixels of the sample become RGB.
+
+The resize is linear, and so are libjpeg's interpolation of chroma, which goes into the weights, and the colour
+conversion, but for the rounding and for the clipping of colours that RGB cannot have. The reference clips them before
+it averages: the largest differences are there.
+"""
+
+# pyright: basic
+import numpy as np
+import numpy.typing as npt
+
+from .compiling import compiled
+from .header import ACROSS, DOWN
+from .plan import (
+    ACROSS_COUNT,
+    ACROSS_FIRST,
+    DOWN_COUNT,
+    DOWN_FIRST,
+    FIRST_ROW,
+    GROUPS,
+    HEIGHT,
+    TAPS_ACROSS,
+    TAPS_DOWN,
+    TILES_X,
+    TILES_Y,
+    WIDTH,
+)  # fmt: skip
+from .resize import blend, transpose
+from .scratch import Scratch
+from .tiles import place_of
+
+U8 = npt.NDArray[np.uint8]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U = np.uint64
+I = np.int32  # noqa: E741
+
+FRACTION = 6  # bits behind the point between the resize and the colours, so that they are rounded once
+_RED, _GREEN_CR, _GREEN_CB, _BLUE = I(22970), I(11700), I(5638), I(29032)  # 1.402 and so on, times 2^14
+_14, _20, _HALF, _GREY, _BLACK, _WHITE = I(14), I(20), I(1 << 19), I(128 << FRACTION), I(0), I(255)
+
+
+@compiled
+def weigh_chroma(plan: I64, scratch: Scratch) -> None:
+    """Fill ``chroma_axes``, ``chroma_weights`` and ``chroma_lines`` from what luma has."""
+    head, region, size = scratch.head, scratch.region, scratch.axes.shape[1]
+    stride = (size + 7) & ~7
+    for row in range(64 * region[GROUPS] + 4):
+        scratch.chroma_lines[row] = place_of(row, 1) * stride if row < 64 * region[GROUPS] else 0
+    _halve(
+        scratch.axes[ACROSS_FIRST], scratch.axes[ACROSS_COUNT], scratch.weights[0], region[TAPS_ACROSS], head[ACROSS],
+        plan[WIDTH], scratch.chroma_axes[ACROSS_FIRST], scratch.chroma_axes[ACROSS_COUNT], scratch.chroma_weights[0],
+    )  # fmt: skip
+    _halve(
+        scratch.axes[DOWN_FIRST], scratch.axes[DOWN_COUNT], scratch.weights[1], region[TAPS_DOWN], head[DOWN],
+        plan[HEIGHT], scratch.chroma_axes[DOWN_FIRST], scratch.chroma_axes[DOWN_COUNT], scratch.chroma_weights[1],
+    )  # fmt: skip
+
+
+@compiled
+def _halve(firsts, counts, weights, taps, step, length, chroma_firsts, chroma_counts, chroma_weights):
+    """Weight chroma samples as the pixels that are made from them: 3/4 of a pixel, and 1/4 of the next one's."""
+    last = (length + step - 1) // step - 1
+    for x in range(len(firsts)):
+        first, end = firsts[x], firsts[x] + counts[x]
+        low, high = first // step, (end - 1) // step
+        if step == 2:
+            low, high = max((first - 1) // 2, 0) if first > 0 else 0, min(end // 2, last)
+        at = x * taps
+        for k in range(taps):
+            chroma_weights[at + k] = 0
+        for p in range(first, end):
+            weight, here = weights[at + p - first], p // step
+            if step == 2:
+                near = min(max(here + 1 if p & 1 else here - 1, 0), last)
+                chroma_weights[at + near - low] += weight >> 2
+                weight -= weight >> 2
+            chroma_weights[at + here - low] += weight
+        chroma_firsts[x], chroma_counts[x] = low, high - low + 1
+
+
+@compiled
+def shrink_planes(scratch: Scratch, group: int) -> None:
+    """Resize a group of MCU rows along the image's rows, and write them to ``scratch.rows`` by rows."""
+    region, head, size = scratch.region, scratch.head, scratch.axes.shape[1]
+    words = (size + 7) >> 3
+    for channel in range(3):
+        axes = scratch.axes if channel == 0 else scratch.chroma_axes
+        weights = scratch.weights[0] if channel == 0 else scratch.chroma_weights[0]
+        length = 64 * head[DOWN] if channel == 0 else 64
+        start = region[TILES_X] if channel == 0 else region[TILES_X] // head[ACROSS]
+        plane = scratch.planes[channel][group * length :]
+        for x in range(size):
+            first = axes[ACROSS_FIRST, x] - start
+            for tap in range((axes[ACROSS_COUNT, x] + 3) & ~1):
+                used = tap < axes[ACROSS_COUNT, x]
+                scratch.columns[tap] = (first + tap) * region[GROUPS] * length if used else 0
+            blend(
+                plane, scratch.columns, 0, weights, x * region[TAPS_ACROSS], axes[ACROSS_COUNT, x], length,
+                scratch.narrow, x * length, scratch.accumulated, 0,
+            )  # fmt: skip
+        rows = scratch.rows64[channel]
+        transpose(scratch.narrow64, 8 * words, length, rows[group * length * words :], words, scratch.turned)
+
+
+@compiled
+def shrink_to_colours(scratch: Scratch, out: U8, place: int) -> None:
+    """Resize ``scratch.rows`` along the image's columns, and write the sample to ``out`` from ``place`` on."""
+    region, size, line = scratch.region, scratch.axes.shape[1], scratch.wide_line
+    for y in range(size):
+        for channel in range(3):
+            axes = scratch.axes if channel == 0 else scratch.chroma_axes
+            weights = scratch.weights[1] if channel == 0 else scratch.chroma_weights[1]
+            lines = scratch.lines if channel == 0 else scratch.chroma_lines
+            start = region[TILES_Y] if channel == 0 else 8 * region[FIRST_ROW]
+            blend(
+                scratch.rows[channel], lines, axes[DOWN_FIRST, y] - start, weights, y * region[TAPS_DOWN],
+                axes[DOWN_COUNT, y], size, line, channel * size, scratch.accumulated, FRACTION,
+            )  # fmt: skip
+        _convert_line(line, size, out, place + 3 * size * y)
+
+
+@compiled
+def _convert_line(line, size, out, place):
+    """Write the RGB of luma, blue and red differences, int16 with FRACTION bits behind the point."""
+    o, second, third = U(place), U(size), U(2 * size)
+    for x in range(size):
+        i = U(x)
+        light = I(I(I(line[i]) << _14) + _HALF)
+        blueness, redness = I(I(line[second + i]) - _GREY), I(I(line[third + i]) - _GREY)
+        red, blue = I(light + I(redness * _RED)) >> _20, I(light + I(blueness * _BLUE)) >> _20
+        green = I(light - I(I(blueness * _GREEN_CB) + I(redness * _GREEN_CR))) >> _20
+        out[o + U(3) * i] = np.uint8(min(max(I(red), _BLACK), _WHITE))
+        out[o + U(3) * i + U(1)] = np.uint8(min(max(I(green), _BLACK), _WHITE))
+        out[o + U(3) * i + U(2)] = np.uint8(min(max(I(blue), _BLACK), _WHITE))

@@ -1,0 +1,70 @@
+"""Images with tiles, plans for them, and calls of the compiled decoder, for the tests of it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from feedline.loaders.pixels.fused.decode import decode_many
+from feedline.loaders.pixels.fused.scratch import Scratch, make_scratch
+from feedline.loaders.support.encoded import EncodedImage
+from feedline.prep.images.restart import add_restart_markers
+from feedline.prep.images.tiles import Tiles
+
+U8 = npt.NDArray[np.uint8]
+CHINA = np.asarray(load_sample_image("china.jpg"))
+SAMPLINGS = ["420", "422", "444", "440", "411", "gray"]
+SIZE = 32
+SCRATCH = make_scratch(SIZE)
+
+
+class Part(NamedTuple):
+    """What a sample is made of: the box, the size that it is resized to, the sample's place in that, and the flip."""
+
+    box: tuple[int, int, int, int]
+    target: tuple[int, int] = (SIZE, SIZE)
+    offset: tuple[int, int] = (0, 0)
+    flip: bool = False
+
+
+def encoded(pixels: U8, sampling: str, quality: int = 90) -> bytes:
+    """Return a JPEG, grey if the sampling is "gray"."""
+    if sampling == "gray":
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels[:, :, 1:2]), quality, "GRAY", "gray")
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", sampling)
+
+
+def with_tiles(jpeg: bytes) -> EncodedImage:
+    """Return the same image with restart markers and its tiles."""
+    data, geometry = add_restart_markers(jpeg)
+    lengths = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
+    grid = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
+    return EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *grid))
+
+
+def plan_of(image: EncodedImage, part: Part) -> npt.NDArray[np.int64]:
+    data, tiles = image
+    assert tiles is not None
+    lengths = tiles.row_lengths
+    where = [data.ctypes.data, len(data), tiles.scan, lengths.ctypes.data, len(lengths), *tiles.grid]
+    return np.array([[*where, *part.box, *part.target, *part.offset, int(part.flip)]], np.int64)
+
+
+def decoded(image: EncodedImage, part: Part, *, planar: bool = False, scratch: Scratch = SCRATCH) -> U8 | None:
+    """Return the sample that the compiled decoder makes, or None if it does not take the image."""
+    row, taken = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros(1, np.uint8)
+    decode_many(plan_of(image, part), planar, scratch, row.reshape(-1), taken)
+    return row if taken[0] else None
+
+
+def expected(image: EncodedImage, part: Part) -> U8:
+    """Return the sample that libjpeg-turbo and Pillow make, resized along the rows first."""
+    left, top, width, height = part.box
+    pixels = Image.fromarray(simplejpeg.decode_jpeg(image.data, "RGB")).crop((left, top, left + width, top + height))
+    pixels = pixels.resize((part.target[0], height), Image.Resampling.BILINEAR)
+    x, y = part.offset
+    sample = np.asarray(pixels.resize(part.target, Image.Resampling.BILINEAR))[y : y + SIZE, x : x + SIZE]
+    return sample[:, ::-1] if part.flip else sample
