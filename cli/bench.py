@@ -17,6 +17,7 @@ from .options import (
     json_option,
     loaders_option,
     numbers,
+    pixels_option,
     seed_option,
     worker_counts_option,
 )
@@ -68,6 +69,7 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 )
 @image_size_option
 @dct_scaling_option
+@pixels_option
 @click.option("--split", default="train", show_default=True, help="Split of ROOT to read.")
 @click.option(
     "--seconds", type=SECONDS, default=3.0, show_default=True, metavar="S", help="Measuring time of each run."

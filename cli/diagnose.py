@@ -15,6 +15,7 @@ from .options import (
     image_size_option,
     json_option,
     loaders_option,
+    pixels_option,
     seed_option,
     worker_counts_option,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @worker_counts_option("Worker counts to measure.", "1,2,4 ... usable CPUs")
 @batch_size_option("Images per batch.")
 @image_size_option
+@pixels_option
 @click.option(
     "--seconds", type=SECONDS, default=1.5, show_default=True, metavar="S", help="Measuring time of each run."
 )

@@ -28,6 +28,14 @@ dct_scaling_option = click.option(
     is_flag=True,
     help="Decode at 1/2 to 1/8 of the size if the crop allows it; changes pixels.",
 )
+pixels_option = click.option(
+    "--pixels",
+    type=click.Choice(["exact", "planar"]),
+    default="exact",
+    show_default=True,
+    help="Order of threaded's arithmetic for train images: planar resizes before the colour conversion; faster, "
+    "changes pixels.",
+)
 model_option = click.option(
     "--model", type=click.Choice(MODELS), default="resnet18", show_default=True, help="Model, with fresh weights."
 )

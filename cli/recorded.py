@@ -20,7 +20,7 @@ def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
     """
     machine, data = capture().machine, describe(config.root, "train")
     trainable = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch]
-    wanted = ("train", "train", config.image_size, config.decode, config.dct_scaling)
+    wanted = ("train", "train", config.image_size, config.decode, config.dct_scaling, config.pixels)
     records = [
         record
         for record in read_records([place])
@@ -36,4 +36,4 @@ def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
 
 
 def _settings(spec: LoaderSpec) -> tuple[object, ...]:
-    return spec.split, spec.transform, spec.image_size, spec.decode, spec.dct_scaling
+    return spec.split, spec.transform, spec.image_size, spec.decode, spec.dct_scaling, spec.pixels

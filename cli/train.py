@@ -23,6 +23,7 @@ from .options import (
     json_option,
     loader_workers_option,
     model_option,
+    pixels_option,
     seed_option,
     stem_option,
 )
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     help="gpu decodes with nvJPEG, in the loader threaded.",
 )
 @dct_scaling_option
+@pixels_option
 @stem_option
 @click.option("--epochs", type=AT_LEAST_1, default=10, show_default=True, metavar="N", help="Epochs to train.")
 @batch_size_option("Images per step and rank.")

@@ -1,6 +1,6 @@
 """Interchangeable loaders behind one interface: a caller changes the name and nothing else."""
 
-from .base import Batch, Decode, Loader, LoaderSpec, Stages
+from .base import Batch, Decode, Loader, LoaderSpec, PixelOrder, SampleView, Stages
 from .table import (
     LOADERS,
     LoaderEntry,
@@ -20,6 +20,8 @@ __all__ = [
     "Loader",
     "LoaderEntry",
     "LoaderSpec",
+    "PixelOrder",
+    "SampleView",
     "Stages",
     "honours",
     "loader_versions",

@@ -19,7 +19,7 @@ from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names
 Transform = Literal["train", "eval"]
 Decode = Literal["cpu", "gpu"]
 OnError = Literal["raise", "skip"]
-Order = Literal["exact", "planar"]
+PixelOrder = Literal["exact", "planar"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class LoaderSpec:
     """Where JPEGs are decoded: ``gpu`` decodes with nvJPEG and needs a CUDA device."""
     dct_scaling: bool = False
     """Whether to decode at 1/2, 1/4 or 1/8 if the crop is that much larger than the sample: faster, other pixels."""
-    pixels: Order = "exact"
+    pixels: PixelOrder = "exact"
     """``planar``: resize train images before the colour conversion: faster, other pixels. Evaluation is exact."""
     on_error: OnError = "raise"
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
@@ -75,7 +75,7 @@ class LoaderSpec:
             ("device", device_of(self.device)),
             ("decode", choice_of("decode", self.decode, get_args(Decode))),
             ("dct_scaling", flag_of("dct_scaling", self.dct_scaling)),
-            ("pixels", choice_of("pixels", self.pixels, get_args(Order))),
+            ("pixels", choice_of("pixels", self.pixels, get_args(PixelOrder))),
             ("on_error", choice_of("on_error", self.on_error, get_args(OnError))),
             ("columns", names_of("columns", self.columns)),
         ):

@@ -15,7 +15,7 @@ import torch
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
-from .base import Decode, Loader, LoaderSpec, Order, Stages
+from .base import Decode, Loader, LoaderSpec, PixelOrder, Stages
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 
@@ -41,7 +41,7 @@ class LoaderEntry:
     """The values of ``LoaderSpec.decode`` that it can honour."""
     dct_scaling: bool = False
     """Whether it can honour ``LoaderSpec.dct_scaling``."""
-    orders: tuple[Order, ...] = ("exact",)
+    orders: tuple[PixelOrder, ...] = ("exact",)
     """The values of ``LoaderSpec.pixels`` that it can honour."""
     takes_samples: bool = False
     """Whether it can read ``EncodedSamples`` that the caller gives, instead of those of its root."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from ..loaders import Decode
+from ..loaders import Decode, PixelOrder
 from ..prep import TrainingError
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -68,6 +68,8 @@ class TrainConfig:
     """As ``LoaderSpec.decode``."""
     dct_scaling: bool = False
     """As ``LoaderSpec.dct_scaling``, for train images; evaluation uses the pixels of the reference."""
+    pixels: PixelOrder = "exact"
+    """As ``LoaderSpec.pixels``, for train images."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
     """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""

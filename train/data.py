@@ -93,7 +93,9 @@ def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
         raise TrainingError(
             f"{spec.root} has no labelled split {spec.split!r}; use --split with one of: {', '.join(labelled)}"
         )
-    spec = replace(spec, transform="eval", shuffle=False, drop_last=False, decode="cpu", dct_scaling=False)
+    spec = replace(
+        spec, transform="eval", shuffle=False, drop_last=False, decode="cpu", dct_scaling=False, pixels="exact"
+    )
     with closing(open_loader(loader, _with_usable_workers(loader, spec))) as opened:
         yield opened
 
@@ -133,6 +135,7 @@ def loader_spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSp
         device=ranks.device,
         decode=config.decode,
         dct_scaling=config.dct_scaling,
+        pixels=config.pixels,
     )
 
 

@@ -89,7 +89,7 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
 
 def _default_loaders(plan: Plan) -> tuple[str, ...]:
     """Return the loaders that are installed, can read the root and honour the plan's decoding."""
-    spec = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling)
+    spec = LoaderSpec(root=plan.root, dct_scaling=plan.dct_scaling, pixels=plan.pixels)
     return tuple(name for name in readable_loaders(plan.root) if honours(name, spec))
 
 
@@ -152,6 +152,7 @@ class _BenchSession:
             shuffle=training,
             seed=plan.seed,
             dct_scaling=plan.dct_scaling,
+            pixels=plan.pixels,
         )
 
 

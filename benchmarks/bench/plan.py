@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...loaders import LOADERS, LoaderSpec, most_workers
+from ...loaders import LOADERS, LoaderSpec, PixelOrder, most_workers
 from ...prep import MeasurementError, usable_cpus
 from ..machine.cache import AskedCache
 from ..measuring.interleaving import interleaved
@@ -29,6 +29,8 @@ class Plan:
     split: str = "train"
     dct_scaling: bool = False
     """As ``LoaderSpec.dct_scaling``. If ``loaders`` is empty, the loaders that support it are measured."""
+    pixels: PixelOrder = "exact"
+    """As ``LoaderSpec.pixels``. If ``loaders`` is empty, the loaders that have this order are measured."""
     seconds: float = 3.0
     """Measuring time of each run, after a warm-up of a third of it; a cold run ends with its first epoch."""
     repeats: int = 3
@@ -60,6 +62,7 @@ class Plan:
             "--out": out,
         }
         loaders += ["--dct-scaling"] if self.dct_scaling else []
+        loaders += [] if self.pixels == "exact" else ["--pixels", self.pixels]
         peers = () if self.peers is None else ("--peers", "--envs", self.peers.envs, "--work", self.peers.work)
         words = (self.root, *loaders, *(word for pair in options.items() for word in pair), *peers)
         return ("feedline", "bench", *map(str, words))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from ...loaders import LOADERS, LoaderSpec, most_workers, readable_loaders
+from ...loaders import LOADERS, LoaderSpec, PixelOrder, honours, most_workers, readable_loaders
 from ...prep import MeasurementError, Progress, silent
 from ..bench.plan import default_workers, require_run_settings
 from ..machine.cache import evict, files_read, warm
@@ -40,6 +40,8 @@ class DiagnosisPlan:
     """Worker counts of the curve. If empty, the powers of two up to the usable CPUs, and these."""
     batch_size: int = 64
     image_size: int = 224
+    pixels: PixelOrder = "exact"
+    """As ``LoaderSpec.pixels``. If ``loaders`` is empty, the loaders that have this order are measured."""
     seconds: float = 1.5
     """Measuring time of each run, after a warm-up of a third of it."""
     repeats: int = 3
@@ -57,6 +59,7 @@ class DiagnosisPlan:
             root=self.root,
             batch_size=self.batch_size,
             image_size=self.image_size,
+            pixels="exact" if loader == CEILING else self.pixels,  # it decodes nothing while it is measured
             workers=workers,
             seed=self.seed,
             device=self.device,
@@ -107,7 +110,7 @@ def measure_rates(
     A loader that fails is left out and named in ``problems``. Raises MeasurementError if no loader or if the model
     cannot be measured, and the errors of reading the root.
     """
-    plan = replace(plan, loaders=plan.loaders or _trainable(plan.root))
+    plan = replace(plan, loaders=plan.loaders or _trainable(plan))
     session = _DiagnosisSession(plan, progress, run)
     warm(files_read(plan.root, "train", plan.loaders), progress)
     curve = session.curve()
@@ -203,8 +206,9 @@ class _DiagnosisSession:
         return found
 
 
-def _trainable(root: Path) -> tuple[str, ...]:
-    return tuple(name for name in readable_loaders(root) if LOADERS[name].covers_epoch)
+def _trainable(plan: DiagnosisPlan) -> tuple[str, ...]:
+    spec = LoaderSpec(root=plan.root, pixels=plan.pixels)
+    return tuple(name for name in readable_loaders(plan.root) if LOADERS[name].covers_epoch and honours(name, spec))
 
 
 def _worker_counts(plan: DiagnosisPlan, loader: str) -> list[int]:

@@ -111,7 +111,9 @@ class Ranking:
     @property
     def pixels(self) -> str:
         """The image size, and the difference from the reference decoding if there is one."""
-        return f"{self.image_size} px" + (", DCT-scaled" if self.records[0].config.dct_scaling else "")
+        config = self.records[0].config
+        changed = ", DCT-scaled" if config.dct_scaling else "" if config.pixels == "exact" else f", {config.pixels}"
+        return f"{self.image_size} px{changed}"
 
 
 def tabulate(records: Sequence[Record]) -> list[Ranking]:
@@ -124,7 +126,7 @@ def tabulate(records: Sequence[Record]) -> list[Ranking]:
     for record in records:
         config = record.config
         key = (record.data.manifest_sha256, config.split, config.image_size, config.transform, config.device)
-        key += (config.decode, config.dct_scaling)
+        key += (config.decode, config.dct_scaling, config.pixels)
         groups.setdefault(key, []).append(record)
     return [_table(machine, group) for group in groups.values()]
 
