@@ -146,7 +146,7 @@ def test_files_that_are_no_samples_are_ignored_by_every_loader(folder_name: str,
     with closing(open_loader(folder_name, spec_of(folders))) as loader:
         before = [(batch.indexes.tolist(), batch.labels.tolist()) for batch in loader]
     place = next(path for path in sorted((folders / "train").iterdir()))
-    for name in (".DS_Store", "Thumbs.db", "._x.JPEG", ".x.jpg", "x.tif", "README", "../.DS_Store", "../@eaDir/y.jpg"):
+    for name in (".DS_Store", "Thumbs.db", "._x.JPEG", ".x.jpg", "x.psd", "README", "../.DS_Store", "../@eaDir/y.jpg"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(b"stranger")
     for name in (".ipynb_checkpoints", "@eaDir", "thumbnails"):

@@ -112,7 +112,7 @@ def test_the_siblings_of_a_class_folder_are_none_of_the_source(files: Files, tmp
 
     assert said("prep", "imagenet", one, "--out", tmp_path / "out")[0] == 0
 
-    assert [entry.wnid for entry in read_manifest(tmp_path / "out").classes] == [one.name]
+    assert [entry.id for entry in read_manifest(tmp_path / "out").classes] == [one.name]
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
@@ -218,7 +218,7 @@ BUILDERS: dict[str, tuple[Callable[[Path, Files], Path], str]] = {
         "is compressed twice; unpack it once and give the result: gzip -dc ",
     ),
     "only folders": (lambda place, files: put(place / "x.tar", folders()), "x.tar holds folders only; copy or"),
-    "other files": (lambda place, files: write_tar(place / "x.tar", {"a.md": b"x"}), "; give the archives of ImageNet"),
+    "other files": (lambda place, files: write_tar(place / "x.tar", {"a.md": b"x"}), "; for images of your own, run: feedline prep imagefolder"),
     "in capitals": (
         lambda place, files: write_tree(place / "x", {**files, first(files).swapcase(): b"x"}),
         "its folder 'N01440764' is no class",
