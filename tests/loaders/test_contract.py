@@ -15,15 +15,6 @@ from feedline.prep import DatasetError, LoaderError, LoaderUnavailable, read_man
 from .contract import SIZE, open_named, require_loader, spec_of
 
 
-@pytest.fixture
-def opened() -> Iterator[list[Loader]]:
-    """Loaders to be closed after the test."""
-    loaders: list[Loader] = []
-    yield loaders
-    for loader in loaders:
-        loader.close()
-
-
 def indexes_of(batches: Iterator[Batch] | Loader) -> list[int]:
     return [index for batch in batches for index in batch.indexes.tolist()]
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,6 @@ from feedline.loaders.support.damage import Damage
 from feedline.prep import LoaderError, list_samples, read_manifest
 
 from .contract import GPU, SIZE, open_named, spec_of
-
-
-@pytest.fixture
-def opened() -> Iterator[list[Loader]]:
-    """Loaders to be closed after the test."""
-    loaders: list[Loader] = []
-    yield loaders
-    for loader in loaders:
-        loader.close()
 
 
 @pytest.fixture(params=[0, 2])

@@ -218,7 +218,10 @@ BUILDERS: dict[str, tuple[Callable[[Path, Files], Path], str]] = {
         "is compressed twice; unpack it once and give the result: gzip -dc ",
     ),
     "only folders": (lambda place, files: put(place / "x.tar", folders()), "x.tar holds folders only; copy or"),
-    "other files": (lambda place, files: write_tar(place / "x.tar", {"a.md": b"x"}), "; for images of your own, run: feedline prep imagefolder"),
+    "other files": (
+        lambda place, files: write_tar(place / "x.tar", {"a.md": b"x"}),
+        "; for images of your own, run: feedline prep imagefolder",
+    ),
     "in capitals": (
         lambda place, files: write_tree(place / "x", {**files, first(files).swapcase(): b"x"}),
         "its folder 'N01440764' is no class",
