@@ -205,4 +205,5 @@ def _require(directory: Path, problem: str, command: str) -> None:
             f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
             f"feedline shard --index-only {directory}; otherwise run: {command}"
         )
-    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); run: {command}")
+    run = "run again" if (directory / ".partial").exists() else "run"
+    raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); {run}: {command}")
