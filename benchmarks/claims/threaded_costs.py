@@ -25,9 +25,10 @@ import simplejpeg
 from ...loaders import LoaderSpec
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
+from ...loaders.pixels.fused_calls import decode_rows, decodes, plan_images
 from ...loaders.pixels.reference import draws_of
 from ...loaders.support.encoded import EncodedImage, EncodedSamples, Located, LocatedSamples, ShardSamples, Tiles
-from ...loaders.threaded import ThreadedLoader
+from ...loaders.threaded import CHUNK, ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
 from ...prep.images.restart import add_restart_markers
 from ...prep.shards.index import ShardIndex, index_path, read_index
@@ -97,19 +98,32 @@ def run_interleaved(parts: dict[str, Work], repeats: int) -> dict[str, tuple[flo
 def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, whole: bool = False) -> Work:
     """Return the work of one thread alone, as the loader's threads do it: read, splice, decode, resize, flip.
 
-    ``whole`` decodes without tiles. The seconds are CPU time of the thread, which a busy machine disturbs less.
+    ``whole`` decodes without tiles, which the compiled decoder does not take. The seconds are CPU time of the thread,
+    which a busy machine disturbs less.
     """
-    row = np.empty((spec.image_size, spec.image_size, 3), np.uint8)
+    rows = np.empty((CHUNK, spec.image_size, spec.image_size, 3), np.uint8)
 
     def work(repeat: int) -> float:
         draws = draws_of(range(images), repeat, spec)
         started = time.thread_time()
-        for index, numbers in enumerate(draws):
-            image = samples.read(index)
-            decode_into(row, image._replace(tiles=None) if whole else image, numbers, spec)
+        for first in range(0, images, CHUNK):
+            numbers = draws[first : first + CHUNK]
+            found = [samples.read(index) for index in range(first, first + len(numbers))]
+            found = [image._replace(tiles=None) for image in found] if whole else found
+            for row in _not_compiled(found, numbers, rows[: len(found)], spec):
+                decode_into(rows[row], found[row], numbers[row], spec)
         return time.thread_time() - started
 
     return work
+
+
+def _not_compiled(
+    found: Sequence[EncodedImage], draws: Sequence[Sequence[float]], rows: npt.NDArray[np.uint8], spec: LoaderSpec
+) -> Sequence[int]:
+    """Decode images into ``rows`` with the compiled decoder; return the rows that it does not take."""
+    if not decodes(spec):
+        return range(len(found))
+    return decode_rows(plan_images(found), np.array(draws), rows, spec)
 
 
 def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] = time.perf_counter) -> Work:
