@@ -156,6 +156,7 @@ def test_images_are_sharded_measured_and_trained(make: Callable[[Path], list[str
         ["prep", *make(tmp_path / "source"), "--out", data, "--val-fraction", "0.2"],
         ["shard", data],
         ["bench", data, "--out", str(tmp_path / "b"), "--loader", "threaded", *small, *tiny],
+        ["diagnose", data, "--step-ms", "50", "--loader", "threaded", *small, *tiny],
         ["train", data, "--epochs", "1", "--out", run_, *small],
     ):
         assert run(words) == 0, words
