@@ -158,6 +158,8 @@ def predict(
         batch_size=config.batch_size,
         image_size=read.about.config.image_size,
         workers=config.workers,
+        rank=0,  # the whole split, also in a process that torchrun started
+        world_size=1,
         device=config.device,
     )
     step = f"evaluate {checkpoint}"

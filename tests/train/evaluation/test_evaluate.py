@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import center_crop, normalize, resize,
 
 from feedline.cli.evaluate import evaluate as evaluate_command
 from feedline.cli.main import run as feedline
-from feedline.loaders import readable_loaders
+from feedline.loaders import LoaderSpec, readable_loaders
 from feedline.prep import OutputError, TrainingError, list_samples, read_manifest, write_document
 from feedline.train import EvaluateConfig, TrainConfig, evaluate, export_weights, train
 from feedline.train.checkpoint import read_checkpoint
@@ -80,6 +80,20 @@ def test_the_figures_are_those_of_a_plain_torch_loop(checkpoint: Path, root: Pat
     counted = {(wnids.index(c.truth.id), wnids.index(c.taken_for.id)): c.images for c in found.confusions}
     assert counted == dict(sorted((pair for pair in pairs.items() if pair[1]), key=lambda pair: -pair[1])[:10])
     assert all(c.share == c.images / found.classes[wnids.index(c.truth.id)].images for c in found.confusions)
+
+
+def test_a_process_of_torchrun_evaluates_the_whole_split(
+    checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spec without a rank would take that of the process, and the figures would be those of its share."""
+    config = EvaluateConfig(root=root, loader="imagefolder", batch_size=7, device="cpu")
+    alone = evaluate(checkpoint, config)
+    for name, value in (("TORCHELASTIC_RUN_ID", "run"), ("RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert LoaderSpec(root=root).world_size == 2
+    found = evaluate(checkpoint, config)
+
+    assert (found.images, found.top1, found.loss) == (alone.images, alone.top1, alone.loss)
 
 
 def test_it_repeats_what_training_reported(checkpoint: Path, root: Path) -> None:
