@@ -100,7 +100,7 @@ def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
 
 @compiled
 def mirror(pixels: U8) -> None:
-    """Mirror uint8 (H, W, 3) left to right, in place, with unsigned indexes: 13 times as fast as with signed ones."""
+    """Mirror uint8 (H, W, 3) left to right, in place, with unsigned indexes, whose loops numba makes faster."""
     height, width, _ = pixels.shape
     kept = np.empty((width, 3), np.uint8)
     last = np.uint64(width - 1)
