@@ -1,6 +1,8 @@
 """Interchangeable loaders behind one interface: a caller changes the name and nothing else."""
 
-from .base import Batch, Decode, Loader, LoaderSpec, PixelOrder, SampleView, Stages
+from .base import Loader, SampleView, Stages
+from .batch import Batch
+from .spec import Decode, LoaderSpec, PixelOrder
 from .table import (
     LOADERS,
     LoaderEntry,

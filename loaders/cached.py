@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 
 from ..prep import LoaderError
-from .base import Batch, LoaderSpec
+from .batch import Batch
 from .resumable import ResumableLoader
+from .spec import LoaderSpec
 from .table import open_loader, readable_loaders
 
 # Enough that the batches do not stay in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.

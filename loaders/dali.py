@@ -25,10 +25,11 @@ from PIL import Image
 
 from ..prep import LoaderError
 from ..prep.images.opening import UNREADABLE
-from .base import Batch, LoaderSpec
+from .batch import Batch
 from .pixels.crops import eval_offset, eval_size, train_crop
 from .pixels.reference import draws_of, read_pixels
 from .resumable import ResumableLoader
+from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length

@@ -18,9 +18,11 @@ from torchvision.datasets import ImageFolder
 from ..prep import DatasetError, LoaderError, list_samples, read_manifest
 from ..prep.images.opening import UNREADABLE
 from ..prep.roots.samples import split_folder
-from .base import Batch, LoaderSpec, Stages
+from .base import Stages
+from .batch import Batch
 from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .resumable import ResumableLoader
+from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length

@@ -14,7 +14,8 @@ from typing import Any, Self
 import torch
 
 from ..prep import LoaderError
-from .base import Batch, LoaderSpec
+from .batch import Batch
+from .spec import LoaderSpec
 from .support.columns import open_columns
 from .support.damage import Damage, log
 from .support.encoded import EncodedSamples
@@ -100,7 +101,7 @@ class ResumableLoader(ABC):
         self.close()
 
     def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch`` of the samples that are not damaged, on the spec's device, with their columns."""
+        """Return ``batch.to_batch`` of the samples that are not damaged, on the spec's device, with their columns."""
         with self._transfer.beside():
             kept = self._damage.without_skipped(images, labels, indexes)
         batch = replace(self._transfer.to_batch(*kept), key_of=self._view.key)

@@ -15,7 +15,8 @@ import torch
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
-from .base import Decode, Loader, LoaderSpec, PixelOrder, Stages
+from .base import Loader, Stages
+from .spec import Decode, LoaderSpec, PixelOrder
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 
 from ..prep import SampleError, permutation
-from .base import Batch, LoaderSpec, Stages
+from .base import Stages
+from .batch import Batch
 from .pixels import ready
 from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.crops import draw_crops
@@ -28,6 +29,7 @@ from .pixels.fused.plan import SIZE
 from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
+from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length

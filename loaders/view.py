@@ -12,8 +12,8 @@ import torch
 
 from ..prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
 from ..prep.images.opening import UNREADABLE
-from .base import LoaderSpec
 from .pixels.reference import draws_of, read_pixels
+from .spec import LoaderSpec
 from .support.encoded import EncodedSamples, open_samples
 
 

@@ -29,9 +29,11 @@ from ..prep.shards.current import current_shards, require_labels
 from ..prep.shards.index import decoded_key, read_index
 from ..prep.shards.read import is_part
 from ..prep.shards.rules import rule_of
-from .base import Batch, LoaderSpec, Stages
+from .base import Stages
+from .batch import Batch
 from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
 from .resumable import ResumableLoader
+from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count

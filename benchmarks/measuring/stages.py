@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from ...loaders import LOADERS, LoaderSpec, Stages, open_loader, open_stages
-from ...loaders.base import to_batch
+from ...loaders.batch import to_batch
 from ...loaders.pixels.reference import draws_of
 from ...loaders.support.encoded import EncodedImage, open_samples
 from ...loaders.support.epochs import epoch_order

@@ -17,7 +17,7 @@ from PIL import Image
 from ...prep import SampleError
 from ...prep.base.compiled import compiled
 from ...prep.images.opening import UNREADABLE
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage
 from . import ready
 from .cuts import Cut, cut_out

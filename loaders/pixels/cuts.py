@@ -15,7 +15,7 @@ from PIL import Image
 from ...prep import SampleError
 from ...prep.images.splice import splice_rows
 from ...prep.images.tiles import Box, Tiles
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage
 from .crops import eval_offset, eval_size, train_crop
 from .dct_scaling import dct_scale

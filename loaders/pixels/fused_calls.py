@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage, Located
 from . import ready
 from .crop_plans import plan_crops

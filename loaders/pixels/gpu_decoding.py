@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from ...prep import LoaderUnavailable
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 from ..support.damage import log
 from ..support.encoded import EncodedImage
 from .cuts import Cut, cut_out

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...prep.images.rgb import read_rgb
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 from .crops import draw_crops, eval_offset, eval_size, train_crop
 
 Pixels = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ from ...prep.roots.columns import Columns, JsonLines
 from ...prep.roots.lists import list_path
 from ...prep.shards.columns import columns_path
 from ...prep.shards.current import current_shards
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 
 
 def open_columns(spec: LoaderSpec) -> Columns | None:

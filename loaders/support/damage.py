@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ...prep import SampleError
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 
 # Without any configuration, logging writes a warning's text to stderr only.
 log = logging.getLogger("feedline.loaders")

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import LoaderError, permutation
-from ..base import Batch, LoaderSpec
+from ..batch import Batch
+from ..spec import LoaderSpec
 
 
 def share_length(count: int, spec: LoaderSpec) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..base import LoaderSpec
+from ..spec import LoaderSpec
 
 # More streams shuffle better and allow more workers per rank, but each has a shuffle buffer.
 STREAMS = 16

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from ..base import Batch, to_batch
+from ..batch import Batch, to_batch
 
 
 class Transfer:
-    """Makes batches on a device. On the CPU it only calls ``base.to_batch``."""
+    """Makes batches on a device. On the CPU it only calls ``batch.to_batch``."""
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
@@ -27,7 +27,7 @@ class Transfer:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``base.to_batch``. The caller's stream waits for the copy; the caller does not."""
+        """Return ``batch.to_batch``. The caller's stream waits for the copy; the caller does not."""
         if self._stream is None:
             return to_batch(images, labels, indexes, str(self.device))
         with self.beside():

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from ....loaders import Batch, LoaderSpec
-from ....loaders.base import to_batch
+from ....loaders.batch import to_batch
 from ....prep.roots.samples import Sample
 
 Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

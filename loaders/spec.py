@@ -1,0 +1,102 @@
+"""``LoaderSpec``: what to load and how. It means the same to every loader.
+
+Every field is checked when the spec is made. A loader that cannot honour a field raises LoaderError and never ignores
+the field, because only then can two loaders be compared or exchanged.
+"""
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from ..prep import LoaderError
+from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, path_of, ranks_of, text_of
+
+Transform = Literal["train", "eval"]
+Decode = Literal["cpu", "gpu"]
+OnError = Literal["raise", "skip"]
+PixelOrder = Literal["exact", "planar"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSpec:
+    """What to load and how.
+
+    Raises LoaderError for a value that means nothing. A root may be given as text, a device as a torch.device.
+    """
+
+    root: Path
+    """The root: the directory with ``manifest.json``, ``train/``, ``val/`` and ``shards/``."""
+    split: str = "train"
+    batch_size: int = 64
+    image_size: int = 224
+    """Height and width of the loaded images, in pixels."""
+    transform: Transform = "train"
+    """``train``: RandomResizedCrop and a flip. ``eval``: resize to size * 256 / 224, centre crop."""
+    workers: int = 0
+    """Number of worker processes or threads; with 0 the caller's own thread loads."""
+    shuffle: bool = True
+    drop_last: bool = False
+    """Whether to drop the last, smaller batch, so that every rank has the same number of batches."""
+    seed: int = 0
+    rank: int = OF_PROCESS
+    """By default rank and world size are those of torch.distributed or torchrun, and 0 of 1 in a process alone."""
+    world_size: int = OF_PROCESS
+    device: str = "cpu"
+    decode: Decode = "cpu"
+    """Where JPEGs are decoded: ``gpu`` decodes with nvJPEG and needs a CUDA device."""
+    dct_scaling: bool = False
+    """Whether to decode at 1/2, 1/4 or 1/8 if the crop is that much larger than the sample: faster, other pixels."""
+    pixels: PixelOrder = "exact"
+    """``planar``: resize train images before the colour conversion: faster, other pixels. Evaluation is exact."""
+    on_error: OnError = "raise"
+    """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
+    columns: tuple[str, ...] = ()
+    """The names of further values of each sample, such as ("caption",), to yield as ``Batch.columns``."""
+
+    def __post_init__(self) -> None:
+        rank, world_size = ranks_of(self.rank, self.world_size)
+        for name, value in (
+            ("root", path_of("root", self.root)),
+            ("split", text_of("split", self.split)),
+            ("batch_size", integer_of("batch_size", self.batch_size, 1)),
+            ("image_size", integer_of("image_size", self.image_size, 1)),
+            ("transform", choice_of("transform", self.transform, get_args(Transform))),
+            ("workers", integer_of("workers", self.workers, 0)),
+            ("shuffle", flag_of("shuffle", self.shuffle)),
+            ("drop_last", flag_of("drop_last", self.drop_last)),
+            ("seed", integer_of("seed", self.seed)),
+            ("rank", rank),
+            ("world_size", world_size),
+            ("device", device_of(self.device)),
+            ("decode", choice_of("decode", self.decode, get_args(Decode))),
+            ("dct_scaling", flag_of("dct_scaling", self.dct_scaling)),
+            ("pixels", choice_of("pixels", self.pixels, get_args(PixelOrder))),
+            ("on_error", choice_of("on_error", self.on_error, get_args(OnError))),
+            ("columns", names_of("columns", self.columns)),
+        ):
+            object.__setattr__(self, name, value)  # the spec is frozen, and this is its construction
+        if self.decode == "gpu" and self.dct_scaling:
+            raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
+        if self.pixels == "planar" and (self.decode == "gpu" or self.dct_scaling):
+            raise LoaderError(
+                "pixels 'planar' are decoded on the CPU at full size; leave out decode 'gpu' and dct_scaling"
+            )
+
+    @classmethod
+    def train(cls, root: str | PathLike[str], **fields: Any) -> Self:
+        """Return the spec of training: random crops and flips, shuffled, whole batches only.
+
+        ``fields`` are further fields, and replace these.
+        """
+        preset: dict[str, Any] = {"split": "train", "transform": "train", "shuffle": True, "drop_last": True}
+        return cls(root=Path(root), **{**preset, **fields})
+
+    @classmethod
+    def eval(cls, root: str | PathLike[str], **fields: Any) -> Self:
+        """Return the spec of evaluation on ``val``: centre crops, in order, each sample once.
+
+        ``fields`` are further fields, and replace these.
+        """
+        preset: dict[str, Any] = {"split": "val", "transform": "eval", "shuffle": False, "drop_last": False}
+        return cls(root=Path(root), **{**preset, **fields})
