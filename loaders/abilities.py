@@ -7,15 +7,28 @@ the names of the loaders that have it.
 from collections.abc import Callable
 from typing import Literal
 
+from .choice_fields import is_set
 from .spec import LoaderSpec
 
-Ability = Literal["decode 'gpu'", "dct_scaling", "pixels 'planar'"]
+Ability = Literal[
+    "decode 'gpu'",
+    "dct_scaling",
+    "pixels 'planar'",
+    "indices in an order of their own",
+    "weights",
+    "sampler",
+    "repeat",
+]
 """The name of an ability, which messages show."""
 
 REQUESTS: dict[Ability, Callable[[LoaderSpec], bool]] = {
     "decode 'gpu'": lambda spec: spec.decode == "gpu",
     "dct_scaling": lambda spec: spec.dct_scaling,
     "pixels 'planar'": lambda spec: spec.pixels == "planar",
+    "indices in an order of their own": lambda spec: not is_set(spec.indices, shuffle=spec.shuffle),
+    "weights": lambda spec: spec.weights is not None,
+    "sampler": lambda spec: spec.sampler is not None,
+    "repeat": lambda spec: spec.repeat > 1,
 }
 """Whether a spec needs an ability."""
 

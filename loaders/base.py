@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from .batch import Batch
@@ -17,6 +19,11 @@ class SampleView(Protocol):
 
     def __getitem__(self, index: int, /) -> tuple[torch.Tensor, int]:
         """Return (image, label): the image uint8 (3, H, W) as in the loader's epoch under way; IndexError beyond."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The class index of each sample, int64 (samples,)."""
         ...
 
     def key(self, index: int, /) -> str:

@@ -2,7 +2,7 @@
 
 No loader can be faster than one that does nothing, so this measures how much is left to gain (SPDL calls it headspace
 analysis). It does not cover the epoch. Its entry in the table of loaders says so, and the trainer rejects it. The
-batches come from the first loader that can read the root.
+batches come from the first loader that can read the root and honour the spec.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ..prep import LoaderError
 from .batch import Batch
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
-from .table import open_loader, readable_loaders
+from .table import honours, open_loader, readable_loaders
 
 # Enough that the batches do not stay in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.
 BATCHES = 4
@@ -25,8 +25,10 @@ class CachedLoader(ResumableLoader):
         super().__init__(spec)
         if spec.workers:
             raise LoaderError(f"cached has no workers, got {spec.workers}; use --workers 0")
-        name = next(name for name in readable_loaders(spec.root) if name != "cached")
-        source = open_loader(name, spec)
+        able = [name for name in readable_loaders(spec.root) if name != "cached" and honours(name, spec)]
+        if not able:
+            raise LoaderError(f"no loader can read {spec.root} and do what the spec requests; see: feedline loaders")
+        source = open_loader(able[0], spec)
         try:
             self._length = len(source)
             self._replay = list(islice(source, BATCHES))

@@ -29,10 +29,10 @@ from .batch import Batch
 from .pixels.crops import eval_offset, eval_size, train_crop
 from .pixels.reference import draws_of, read_pixels
 from .resumable import ResumableLoader
+from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
-from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
 AHEAD = 2
@@ -72,16 +72,15 @@ class DaliLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec, elastic=True)
         self._samples = open_samples(spec.root, spec.split)
-        self._count = len(self._samples.labels)
-        self._report_uneven(self._count)
+        self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
         self._pipeline: Pipeline | None = None
         self._pending: deque[_Pending] = deque()
 
     def _remaining(self, done: int) -> int:
-        return batch_count(share_length(self._count - done, self._spec), self._spec.batch_size)
+        return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        share = epoch_share(epoch_order(self._count, self._spec, epoch)[done:], self._spec)
+        share = self._chosen.share(epoch, done)
         ahead = AHEAD if self._spec.workers else 0
         try:
             for first in range(0, len(share), self._spec.batch_size):
@@ -94,10 +93,10 @@ class DaliLoader(ResumableLoader):
             if self._pending:  # the caller left early; a new pipeline costs 5 ms
                 self._stop()
 
-    def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> None:
-        samples, images, odd = indexes.tolist(), list[npt.NDArray[np.uint8]](), list[int]()
-        draws, boxes = draws_of(samples, epoch, self._spec), list[tuple[int, ...]]()
-        for row, index in enumerate(samples):
+    def _begin(self, keys: npt.NDArray[np.int64], epoch: int) -> None:
+        indexes, images, odd = indexes_of(keys), list[npt.NDArray[np.uint8]](), list[int]()
+        draws, boxes = draws_of(keys.tolist(), epoch, self._spec), list[tuple[int, ...]]()
+        for row, index in enumerate(indexes.tolist()):
             image = self._plain_jpeg(index)
             if image is None:
                 odd.append(row)

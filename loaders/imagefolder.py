@@ -2,7 +2,7 @@
 
 It reads class folders. It differs from the recipe in torchvision's documentation only as the contract requires. The
 files are those that every loader lists, and not every image below the folder. The order comes from (seed, epoch) and
-the crops from (seed, epoch, sample index), instead of from the workers' own generators. The images are returned as
+the crops from (seed, epoch, draw key), instead of from the workers' own generators. The images are returned as
 uint8, so that they are normalised once, on the device.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Sampler, default_collate
@@ -22,13 +23,14 @@ from .base import Stages
 from .batch import Batch
 from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .resumable import ResumableLoader
+from .sampling.chosen import Chosen, without_choice
+from .sampling.draw_keys import index_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
-from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
-Request = tuple[int, int]  # (epoch, sample index)
+Request = tuple[int, int]  # (epoch, draw key)
 Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index
 
 
@@ -38,12 +40,12 @@ class ImageFolderLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._dataset = _ClassFolders(spec)
-        self._report_uneven(len(self._dataset))
-        self._requests = _Requests(len(self._dataset), spec)
+        self._chosen = self._choose(len(self._dataset), lambda: np.array(self._dataset.targets, np.int64))
+        self._requests = _Requests(self._chosen, spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
 
     def _remaining(self, done: int) -> int:
-        return batch_count(share_length(len(self._dataset) - done, self._spec), self._spec.batch_size)
+        return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         self._requests.epoch, self._requests.done = epoch, done
@@ -89,7 +91,7 @@ class _ClassFolders(ImageFolder):
         if split is None or not split.per_class:
             labelled = ", ".join(name for name, split in manifest.splits.items() if split.per_class)
             raise LoaderError(f"{spec.root} has no labelled split {spec.split!r}; choose one of: {labelled or 'none'}")
-        self._spec = spec
+        self._spec = without_choice(spec)
         self._ids = [entry.id for entry in manifest.classes]
         folder = split_folder(spec.root, spec.split, split)
         if not split.listed and not folder.is_dir():
@@ -116,10 +118,10 @@ class _ClassFolders(ImageFolder):
 
         A damaged sample keeps its place as a black image, and is returned as a DamagedSample too.
         """
-        epoch, indexes = requests[0][0], [index for _, index in requests]
+        epoch, keys = requests[0][0], [key for _, key in requests]
         items: list[Item] = []
         failures: list[DamagedSample] = []
-        for index, draws in zip(indexes, draws_of(indexes, epoch, self._spec), strict=True):
+        for index, draws in zip(map(index_of, keys), draws_of(keys, epoch, self._spec), strict=True):
             path, label = self.samples[index]
             try:
                 pixels = torch.from_numpy(read_pixels(self.read(index), draws, self._spec))
@@ -134,17 +136,16 @@ class _ClassFolders(ImageFolder):
 class _Requests(Sampler[list[Request]]):
     """The batches of requests to the workers, without the first ``done`` samples of ``epoch``."""
 
-    def __init__(self, count: int, spec: LoaderSpec) -> None:
-        self._count = count
-        self._spec = spec
+    def __init__(self, chosen: Chosen, spec: LoaderSpec) -> None:
+        self._chosen = chosen
+        self._size = spec.batch_size
         self.epoch = 0
         self.done = 0
 
     def __iter__(self) -> Iterator[list[Request]]:
-        size, epoch = self._spec.batch_size, self.epoch
-        share = epoch_share(epoch_order(self._count, self._spec, epoch)[self.done :], self._spec).tolist()
-        for first in range(0, len(share), size):
-            yield [(epoch, index) for index in share[first : first + size]]
+        epoch, share = self.epoch, self._chosen.share(self.epoch, self.done).tolist()
+        for first in range(0, len(share), self._size):
+            yield [(epoch, key) for key in share[first : first + self._size]]
 
 
 def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:

@@ -6,20 +6,23 @@ another process than the one that opened it.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..prep import LoaderError
 from .batch import Batch
+from .sampling.chosen import Chosen, batch_count
 from .spec import LoaderSpec
 from .support.columns import open_columns
 from .support.damage import Damage, log
 from .support.encoded import EncodedSamples
-from .support.epochs import Cursor, batch_count, share_length
+from .support.epochs import Cursor
 from .support.transfer import Transfer
 from .view import SplitView, class_ids
 
@@ -109,11 +112,23 @@ class ResumableLoader(ABC):
             return batch
         return replace(batch, columns=self._columns.read(batch.indexes.tolist()))
 
+    def _choose(self, count: int, labels: Callable[[], npt.NDArray[np.int64]]) -> Chosen:
+        """Return the samples of the spec's epochs, and add them to saved states.
+
+        ``count`` is the number of samples of the split, and ``labels`` returns their class indexes. A warning is logged
+        if the shuffled samples make more batches for one rank than for another.
+        """
+        chosen = Chosen(self._spec, count, labels)
+        self._cursor.mark(chosen.marks)
+        self._report_uneven(len(chosen))
+        return chosen
+
     def _report_uneven(self, count: int) -> None:
         """Log a warning if ``count`` shuffled samples make more batches for one rank than for another."""
-        spec, ends = self._spec, (0, self._spec.world_size - 1)
-        most, least = (batch_count(share_length(count, replace(spec, rank=rank)), spec.batch_size) for rank in ends)
-        if spec.shuffle and most != least:
+        spec = self._spec
+        shares = (-(-count // spec.world_size), count // spec.world_size)
+        most, least = (batch_count(share, spec.batch_size) for share in shares)
+        if spec.shuffle and not spec.drop_last and most != least:
             log.warning(
                 "%d samples over %d ranks make %d batches for some ranks and %d for others; a loop in which the ranks "
                 "wait for each other hangs at the end of the epoch; use drop_last=True",

@@ -4,18 +4,25 @@ Every field is checked when the spec is made. A loader that cannot honour a fiel
 the field, because only then can two loaders be compared or exchanged.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import numpy.typing as npt
+import torch
+
 from ..prep import LoaderError
+from .choice_fields import classes_of, indices_of, require_agreement, sampler_of, weights_of
 from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, path_of, ranks_of, text_of
 
 Transform = Literal["train", "eval"]
 Decode = Literal["cpu", "gpu"]
 OnError = Literal["raise", "skip"]
 PixelOrder = Literal["exact", "planar"]
+Values = Sequence[int] | Sequence[float] | npt.NDArray[Any] | torch.Tensor
+"""Many numbers, or a mask; a spec keeps them as a read-only sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,16 @@ class LoaderSpec:
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
     columns: tuple[str, ...] = ()
     """The names of further values of each sample, such as ("caption",), to yield as ``Batch.columns``."""
+    indices: Values | None = None
+    """The sample indexes to load, in this order without ``shuffle``; or a mask, one True or False per sample."""
+    classes: Sequence[str | int] | Values | None = None
+    """The classes to load: ids as text, class indexes as integers. Labels stay those of the manifest."""
+    weights: Values | None = None
+    """One weight per sample of the split: an epoch draws as many samples as are chosen, with replacement."""
+    sampler: Iterable[int] | None = None
+    """A torch Sampler, or another iterable of sample indexes, which decides the order instead of ``shuffle``."""
+    repeat: int = 1
+    """Repeated augmentation: each sample comes ``repeat`` times, in as many times fewer epochs, other crops each."""
 
     def __post_init__(self) -> None:
         rank, world_size = ranks_of(self.rank, self.world_size)
@@ -74,8 +91,14 @@ class LoaderSpec:
             ("pixels", choice_of("pixels", self.pixels, get_args(PixelOrder))),
             ("on_error", choice_of("on_error", self.on_error, get_args(OnError))),
             ("columns", names_of("columns", self.columns)),
+            ("indices", indices_of("indices", self.indices)),
+            ("classes", classes_of("classes", self.classes)),
+            ("weights", weights_of("weights", self.weights)),
+            ("sampler", sampler_of("sampler", self.sampler)),
+            ("repeat", integer_of("repeat", self.repeat, 1)),
         ):
             object.__setattr__(self, name, value)  # the spec is frozen, and this is its construction
+        require_agreement(self)
         if self.decode == "gpu" and self.dct_scaling:
             raise LoaderError("nvJPEG decodes at full size; choose either decode 'gpu' or dct_scaling")
         if self.pixels == "planar" and (self.decode == "gpu" or self.dct_scaling):

@@ -17,9 +17,9 @@ from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
 from .abilities import Ability, needed
 from .base import Loader, Stages
+from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
 from .support.encoded import EncodedImage, EncodedSamples
-from .support.streams import stream_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class LoaderEntry:
         return f"install it with: {self.install}"
 
 
+_ANY_ORDER = frozenset[Ability]({"indices in an order of their own", "weights", "sampler", "repeat"})
+
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
         factory="ImageFolderLoader",
@@ -66,6 +68,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
         install="pip install feedline",
+        abilities=_ANY_ORDER,
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
@@ -82,6 +85,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("nvidia-dali-cuda130", "simplejpeg", "torch", "pillow"),
         install="pip install 'feedline[dali]'",
+        abilities=_ANY_ORDER,
         linux_only=True,
     ),
     "threaded": LoaderEntry(
@@ -91,7 +95,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
-        abilities=frozenset({"decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
+        abilities=_ANY_ORDER | frozenset[Ability]({"decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
         takes_samples=True,
     ),
     "cached": LoaderEntry(
@@ -100,6 +104,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("torch",),
         install="pip install feedline",
+        abilities=_ANY_ORDER,
         covers_epoch=False,
         workers="none",
     ),
@@ -164,11 +169,7 @@ def most_workers(name: str, spec: LoaderSpec) -> int | None:
     limit = LOADERS[name].workers
     if limit != "streams":
         return 0 if limit == "none" else None
-    splits = current_shards(spec.root).splits
-    split = splits.get(spec.split)
-    if split is None:
-        raise LoaderError(f"{spec.root / SHARDS} has no split {spec.split!r}; choose one of: {', '.join(splits)}")
-    return stream_count(len(split.shards), spec)
+    return ShardChoice(spec, current_shards(spec.root)).streams
 
 
 def readable_loaders(root: Path) -> list[str]:

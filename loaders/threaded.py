@@ -4,7 +4,7 @@ It has no worker processes, so there is no start-up, nothing is pickled, /dev/sh
 same way. The threads work on chunks of a few batches ahead and write into the batches themselves. From shards with
 restart markers, a thread takes only the tiles that its crop touches, in one compiled call for the whole chunk
 (``pixels.fused``). From other shards and from class folders, it decodes the whole image. Order
-and crops are pure functions of (seed, epoch, sample index), so threads, ranks and resumes cannot change them.
+and crops are pure functions of (seed, epoch, draw key), so threads, ranks and resumes cannot change them.
 """
 
 from collections import deque
@@ -29,10 +29,10 @@ from .pixels.fused.plan import SIZE
 from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
+from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
-from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
 # image 30 to 600. The least gives every thread a part of a small batch.
@@ -97,8 +97,9 @@ class ThreadedLoader(ResumableLoader):
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
-        self._count = len(self._samples.labels)
-        self._report_uneven(self._count)
+        self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
+        if window:
+            self._chosen.mask()  # raises LoaderError for what cannot be read in windows
         self._pool = _start_threads(spec.workers) if spec.workers else None
         self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
         # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
@@ -110,10 +111,10 @@ class ThreadedLoader(ResumableLoader):
             ready.begin()
 
     def _remaining(self, done: int) -> int:
-        return batch_count(share_length(self._count - done, self._spec), self._spec.batch_size)
+        return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        share = epoch_share(self._order(epoch)[done:], self._spec)
+        share = self._chosen.share_of(self._order(epoch), done)
         pending: deque[_Pending] = deque()
         try:
             for first in range(0, len(share), self._spec.batch_size):
@@ -128,20 +129,22 @@ class ThreadedLoader(ResumableLoader):
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         if not (self._window and self._spec.shuffle):
-            return epoch_order(self._count, self._spec, epoch)
+            return self._chosen.keys(epoch)
         shards = self._samples.windows()
-        order = permutation(len(shards), self._spec.seed, epoch)
+        order, mask = permutation(len(shards), self._spec.seed, epoch), self._chosen.mask()
         parts: list[npt.NDArray[np.int64]] = []
         for first in range(0, len(shards), self._window):
             held = np.concatenate([shards[shard] for shard in order[first : first + self._window]])
+            held = held if mask is None else held[mask[held]]
             parts.append(held[permutation(len(held), self._spec.seed, epoch, first)])
         return np.concatenate(parts)
 
-    def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Pending:
+    def _begin(self, keys: npt.NDArray[np.int64], epoch: int) -> _Pending:
         """Start to fill a batch; without threads, fill it."""
-        size, samples = self._spec.image_size, indexes.tolist()
+        size, indexes = self._spec.image_size, indexes_of(keys)
+        samples = indexes.tolist()
         images = _buffer((len(samples), size, size, 3), self._spec.device)
-        draws = _draws(indexes, epoch, self._spec)
+        draws = _draws(keys, epoch, self._spec)
         plans, holds = self._plan(indexes)
         rows, step = images.numpy(), self._chunk if self._pool else len(samples)
         chunks = [
@@ -283,11 +286,11 @@ class ThreadedStages(Stages):
         self._opened.close()
 
 
-def _draws(indexes: npt.NDArray[np.int64], epoch: int, spec: LoaderSpec) -> npt.NDArray[np.float64]:
+def _draws(keys: npt.NDArray[np.int64], epoch: int, spec: LoaderSpec) -> npt.NDArray[np.float64]:
     """Return the random numbers of the crops of a batch, float64 (N, DRAWS), or (N, 0) for eval."""
     if spec.transform == "eval":
-        return np.empty((len(indexes), 0))
-    return draw_crops(indexes, seed=spec.seed, epoch=epoch)
+        return np.empty((len(keys), 0))
+    return draw_crops(keys, seed=spec.seed, epoch=epoch)
 
 
 def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:

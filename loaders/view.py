@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from ..prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
+from ..prep import SampleError
 from ..prep.images.opening import UNREADABLE
 from .pixels.reference import draws_of, read_pixels
+from .sampling.entries import class_entries
 from .spec import LoaderSpec
 from .support.encoded import EncodedSamples, open_samples
 
 
 def class_ids(root: Path) -> tuple[str, ...]:
     """Return the ids of the classes of a root by class index, of its class folders or else of its shards."""
-    folders = (root / MANIFEST).is_file()
-    manifest = read_manifest(root) if folders else read_shard_manifest(root / SHARDS)
-    return tuple(entry.id for entry in manifest.classes)
+    return tuple(entry.id for entry in class_entries(root))
 
 
 class SplitView:
@@ -49,6 +49,10 @@ class SplitView:
         except UNREADABLE as error:
             raise SampleError(f"cannot decode {self._samples.name(index)}: {error}") from error
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), int(self._samples.labels[index])
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        return self._samples.labels
 
     def key(self, index: int) -> str:
         return self._samples.key(self._checked(index))

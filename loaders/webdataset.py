@@ -10,7 +10,7 @@ they are written.
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial as bind
-from itertools import chain, islice, repeat
+from itertools import chain, compress, islice, repeat
 from tarfile import TarError
 from typing import Any
 
@@ -22,7 +22,7 @@ from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from ..prep import SHARDS, DatasetError, LoaderError, key_of, permutation, sample_order
+from ..prep import SHARDS, DatasetError, LoaderError, key_of, permutation
 from ..prep.images.opening import UNREADABLE
 from ..prep.roots.places import shard_path
 from ..prep.shards.current import current_shards, require_labels
@@ -33,11 +33,12 @@ from .base import Stages
 from .batch import Batch
 from .pixels.reference import Pixels, decode_rgb, draws_of, fit, read_pixels
 from .resumable import ResumableLoader
+from .sampling.chosen import batch_count, without_choice
+from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
-from .support.epochs import batch_count
-from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
+from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 
 # Undecoded files in the shuffle buffer of each stream: 16 streams of 64 files of 115 kB are 118 MB per rank.
@@ -53,8 +54,10 @@ class WebDatasetLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._turns = _Turns(spec)
-        self._report_uneven(self._turns.samples)
-        self._share = share_of(self._turns.samples, spec)
+        choice = self._turns.choice
+        self._cursor.mark(lambda epoch, samples: choice.marks)
+        self._report_uneven(choice.samples)
+        self._share = share_of(choice.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
 
     def _remaining(self, done: int) -> int:
@@ -116,26 +119,23 @@ class _Turns(IterableDataset[Answer]):
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._spec = spec
+        self._spec = without_choice(spec)
         directory = spec.root / SHARDS
         manifest = current_shards(spec.root)
-        split = manifest.splits.get(spec.split)
-        if split is None:
-            raise LoaderError(f"{directory} has no split {spec.split!r}; choose one of: {', '.join(manifest.splits)}")
-        require_labels(spec.root, manifest, spec.split)
+        if spec.split in manifest.splits:
+            require_labels(spec.root, manifest, spec.split)
+        self.choice = ShardChoice(spec, manifest)
+        split = manifest.splits[spec.split]
         self._paths = [shard_path(directory, manifest, shard) for shard in split.shards]
         # Of shards of other tools the index has the classes, wherever they stand.
         self._homes = None if manifest.label_from is None else [directory / shard.name for shard in split.shards]
         self._rule = rule_of(manifest)
-        self._sizes = [shard.samples for shard in split.shards]
-        self._offsets = np.cumsum([0, *self._sizes])
-        self._order = sample_order(split.samples, manifest.order, manifest.seed)
+        self._sizes, self._streams = self.choice.sizes, self.choice.streams
         self._classes = len(manifest.classes)
-        self._streams = stream_count(len(self._paths), spec)
-        self.samples = split.samples
         if spec.workers > self._streams:
+            shards = sum(size > 0 for size in self._sizes)
             raise LoaderError(
-                f"{len(self._paths)} shards over {spec.world_size} ranks feed at most {self._streams} workers, "
+                f"{shards} shards over {spec.world_size} ranks feed at most {self._streams} workers, "
                 f"got {spec.workers}; use --workers {self._streams}, or shard again with a smaller --shard-size"
             )
         # Shared with the worker processes, which outlive an epoch: (epoch, samples already yielded).
@@ -143,7 +143,7 @@ class _Turns(IterableDataset[Answer]):
 
     def in_order(self) -> Iterator[dict[str, Any]]:
         """Yield the undecoded samples of all shards from front to back, without a shuffle buffer."""
-        return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes))
+        return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes) if size)
 
     def begin(self, epoch: int, skip: int) -> None:
         """Set what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
@@ -153,7 +153,7 @@ class _Turns(IterableDataset[Answer]):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         epoch, skip = self._place.tolist()
-        ranges = stream_ranges(share_of(self.samples, self._spec), self._streams)
+        ranges = stream_ranges(share_of(self.choice.samples, self._spec), self._streams)
         slots = -(-self._streams // workers) * workers
         open_streams: dict[int, Iterator[dict[str, Any]]] = {}
         for turns in rounds([len(places) for places in ranges], self._spec.batch_size, skip):
@@ -185,9 +185,8 @@ class _Turns(IterableDataset[Answer]):
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             members = tar_file_expander([{"url": str(path), "stream": file}], select_files=is_part)
-            samples = islice(group_by_keys(members), held.start, held.stop)
-            place = int(self._offsets[held.shard]) + held.start
-            indexes = self._order[place : place + held.stop - held.start].tolist()
+            samples = compress(group_by_keys(members), self.choice.selectors(held).tolist())
+            indexes = self.choice.indexes(held).tolist()
             for sample, index, row in zip(samples, indexes, self._rows(held), strict=False):
                 yield self._known(sample, index, row)
 
@@ -195,7 +194,8 @@ class _Turns(IterableDataset[Answer]):
         """Yield key and class index of each sample of the range by the index of its shard, None if not needed."""
         if self._homes is None:
             return repeat(None)
-        rows = read_index(self._homes[held.shard], self._paths[held.shard]).samples[held.start : held.stop]
+        selectors = self.choice.selectors(held)
+        rows = read_index(self._homes[held.shard], self._paths[held.shard]).samples[: len(selectors)][selectors]
         return zip(rows["key"].tolist(), rows["label"].tolist(), strict=True)
 
     def _known(self, sample: dict[str, Any], index: int, row: tuple[bytes, int] | None) -> dict[str, Any]:

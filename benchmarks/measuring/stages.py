@@ -23,8 +23,9 @@ import torch
 from ...loaders import LOADERS, LoaderSpec, Stages, open_loader, open_stages
 from ...loaders.batch import to_batch
 from ...loaders.pixels.reference import draws_of
+from ...loaders.sampling.chosen import Chosen
+from ...loaders.sampling.draw_keys import indexes_of
 from ...loaders.support.encoded import EncodedImage, open_samples
-from ...loaders.support.epochs import epoch_order
 from ...loaders.support.throttle import Throttle, ThrottledSamples
 from ...prep import MeasurementError
 
@@ -68,7 +69,7 @@ class StageTimes:
 
 def time_stages_of(loader: str, spec: LoaderSpec, throttle: Throttle | None = None) -> StageTimes:
     """Return the times of ``loader``. Raises what reading, decoding and ``throttled_samples`` raise."""
-    indexes = epoch_order(_count(spec), spec, epoch=0)[: WARM_UP + IMAGES].tolist()
+    indexes = _first_epoch(spec)[: WARM_UP + IMAGES]
     with ExitStack() as opened:
         read = None
         if throttle is not None:
@@ -180,7 +181,7 @@ def touch(image: EncodedImage | bytes) -> int:
     return len(image.data)
 
 
-def _count(spec: LoaderSpec) -> int:
-    samples = open_samples(spec.root, spec.split)
-    samples.close()
-    return len(samples.labels)
+def _first_epoch(spec: LoaderSpec) -> list[int]:
+    """Return the sample indexes of the first epoch in their order."""
+    with closing(open_samples(spec.root, spec.split)) as samples:
+        return indexes_of(Chosen(spec, len(samples.labels), lambda: samples.labels).keys(0)).tolist()

@@ -1,8 +1,9 @@
 """Crop boxes and flips: which part of each image becomes the sample.
 
 Every loader uses the same boxes, so two loaders differ only in speed. Each box is a pure function of (seed, epoch,
-sample index) and the image's size. Workers, ranks and resumes cannot change it. The random numbers of a whole batch
-are drawn at once, because numpy takes 50 us per call and almost nothing per sample.
+draw key) and the image's size. The draw key is the sample index, unless a sample appears again in an epoch
+(``sampling.draw_keys``). Workers, ranks and resumes cannot change the box. The random numbers of a whole batch are
+drawn at once, because numpy takes 50 us per call and almost nothing per sample.
 
 The train transform is torchvision's RandomResizedCrop (from Szegedy et al., Going Deeper with Convolutions, 2014).
 It tries up to ten boxes with an area of 8 to 100 % and an aspect ratio of 3/4 to 4/3. If none fits, it takes the
@@ -35,9 +36,9 @@ class Crop(NamedTuple):
     flip: bool
 
 
-def draw_crops(indexes: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.float64]:
-    """Return the random numbers of each sample's crop, float64 (N, 41) in [0, 1), for ``indexes`` int64 (N,)."""
-    return uniforms(indexes, DRAWS, seed, epoch)
+def draw_crops(keys: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.float64]:
+    """Return the random numbers of each sample's crop, float64 (N, 41) in [0, 1), for draw keys int64 (N,)."""
+    return uniforms(keys, DRAWS, seed, epoch)
 
 
 def train_crop(draws: Sequence[float], width: int, height: int) -> Crop:

@@ -18,11 +18,14 @@ from .crops import draw_crops, eval_offset, eval_size, train_crop
 Pixels = npt.NDArray[np.uint8]
 
 
-def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
-    """Return the random numbers of the crop for each sample of a batch, 41 each, or none for eval."""
+def draws_of(keys: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
+    """Return the random numbers of the crop for each sample of a batch, 41 each, or none for eval.
+
+    ``keys`` are draw keys (``sampling.draw_keys``): sample indexes, if no sample appears twice in an epoch.
+    """
     if spec.transform == "eval":
-        return [[] for _ in indexes]
-    return draw_crops(np.array(indexes, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
+        return [[] for _ in keys]
+    return draw_crops(np.array(keys, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
 
 
 def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels:

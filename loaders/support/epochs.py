@@ -1,40 +1,11 @@
-"""The order of an epoch, the share of a rank, and the position in an epoch."""
+"""The position of a loader in its epochs."""
 
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ...prep import LoaderError, permutation
+from ...prep import LoaderError
 from ..batch import Batch
 from ..spec import LoaderSpec
-
-
-def share_length(count: int, spec: LoaderSpec) -> int:
-    """Return how many of ``count`` samples this rank yields in an epoch.
-
-    Shares differ by one sample at most. With ``drop_last`` they are equal and a whole number of batches, so
-    that all ranks take the same number of steps.
-    """
-    if spec.drop_last:
-        return count // spec.world_size // spec.batch_size * spec.batch_size
-    return (count - spec.rank + spec.world_size - 1) // spec.world_size
-
-
-def batch_count(samples: int, batch_size: int) -> int:
-    """Return the number of batches that ``samples`` make, including a smaller last one."""
-    return -(-samples // batch_size)
-
-
-def epoch_share(order: npt.NDArray[np.int64], spec: LoaderSpec) -> npt.NDArray[np.int64]:
-    """Return this rank's share of the rest of an epoch, int64: every ``world_size``-th sample of ``order``."""
-    return order[spec.rank :: spec.world_size][: share_length(len(order), spec)]
-
-
-def epoch_order(count: int, spec: LoaderSpec, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the sample indexes of all ranks in the order of ``epoch``, int64 (count,)."""
-    return permutation(count, spec.seed, epoch) if spec.shuffle else np.arange(count, dtype=np.int64)
 
 
 class Cursor:
@@ -59,6 +30,11 @@ class Cursor:
         self._running: Iterator[Batch] | None = None
         """The batches of the iteration under way. There is one at most, because workers and pipelines serve one."""
         self._why_ended = ""
+        self._marks: Callable[[int, int], dict[str, Any]] = lambda epoch, samples: {}
+
+    def mark(self, marks: Callable[[int, int], dict[str, Any]]) -> None:
+        """Add ``marks(epoch, samples)`` to saved states, and refuse a state whose marks differ."""
+        self._marks = marks
 
     @property
     def epoch(self) -> int:
@@ -70,10 +46,18 @@ class Cursor:
         self.end("set_epoch was called")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self._epoch, "samples": self._samples, **self._promise}
+        return {
+            "epoch": self._epoch,
+            "samples": self._samples,
+            **self._promise,
+            **self._marks(self._epoch, self._samples),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``. Raises LoaderError for another seed, or batch or world size if not elastic."""
+        """Continue from ``state``.
+
+        Raises LoaderError for another seed or choice of samples, or batch or world size if not elastic.
+        """
         for name, value in self._promise.items():
             if state.get(name, value) != value:
                 raise LoaderError(
@@ -81,11 +65,13 @@ class Cursor:
                     f"open the loader with the same {name}"
                 )
         try:
-            self._move(int(state["epoch"]), int(state["samples"]))
+            epoch, samples = int(state["epoch"]), int(state["samples"])
         except (KeyError, TypeError, ValueError) as error:
             raise LoaderError(
                 f"cannot resume: {state} is not the state of a loader; pass what state_dict() returned"
             ) from error
+        self._require_same_samples(state, self._marks(epoch, samples))
+        self._move(epoch, samples)
         self.end("load_state_dict was called")
 
     def end(self, why: str) -> None:
@@ -128,6 +114,24 @@ class Cursor:
                     raise KeyboardInterrupt from error
                 raise
             yield batch
+
+    def _require_same_samples(self, state: dict[str, Any], marks: dict[str, Any]) -> None:
+        if state.get("choice") != marks.get("choice"):
+            raise LoaderError(
+                "cannot resume: the state was saved by a loader that chose other samples; "
+                "open the loader with the same indices, classes, weights, sampler and repeat"
+            )
+        if state.get("order") != marks.get("order"):
+            raise LoaderError(
+                f"cannot resume within epoch {state['epoch']}: the sampler yields another order than before the state "
+                "was saved; let its order depend on set_epoch or torch's global generator only, or begin the next "
+                f"epoch with set_epoch({int(state['epoch']) + 1})"
+            )
+        if "world_size" in marks and state.get("world_size") != marks["world_size"]:
+            raise LoaderError(
+                f"cannot resume: the state has world_size {state.get('world_size')}, the sampler has "
+                f"{marks['world_size']} ranks; open the loader with the same world_size"
+            )
 
     def _move(self, epoch: int, samples: int) -> None:
         self._epoch, self._samples, self._next = epoch, samples, (epoch, samples)
