@@ -163,7 +163,8 @@ def _is_id(part: Any) -> bool:
 def _array_of(name: str, value: Any, what: str) -> npt.NDArray[Any]:
     """Return a sequence, array or tensor of one dimension as an array."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()  # numpy has no bfloat16
     elif isinstance(value, (str, bytes, set, frozenset, dict)) or not isinstance(value, Iterable):
         raise LoaderError(f"{name} must be a sequence of {what}, got {_kind(value)}")
     elif isinstance(value, Iterator):

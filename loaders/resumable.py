@@ -116,18 +116,24 @@ class ResumableLoader(ABC):
         """Return the samples of the spec's epochs, and add them to saved states.
 
         ``count`` is the number of samples of the split, and ``labels`` returns their class indexes. A warning is logged
-        if the shuffled samples make more batches for one rank than for another.
+        if no batch would come, or more batches for one rank than for another.
         """
         chosen = Chosen(self._spec, count, labels)
         self._cursor.mark(chosen.marks)
-        self._report_uneven(len(chosen))
+        self._report_lengths(len(chosen))
         return chosen
 
-    def _report_uneven(self, count: int) -> None:
-        """Log a warning if ``count`` shuffled samples make more batches for one rank than for another."""
+    def _report_lengths(self, count: int) -> None:
+        """Log a warning if ``count`` samples make no batch, or, shuffled, more batches for one rank than another."""
         spec = self._spec
         shares = (-(-count // spec.world_size), count // spec.world_size)
         most, least = (batch_count(share, spec.batch_size) for share in shares)
+        if spec.drop_last and count // spec.world_size < spec.batch_size:
+            log.warning(
+                "%d samples over %d ranks make no whole batch of %d, and drop_last drops the rest; "
+                "use a smaller batch_size",
+                *(count, spec.world_size, spec.batch_size),
+            )
         if spec.shuffle and not spec.drop_last and most != least:
             log.warning(
                 "%d samples over %d ranks make %d batches for some ranks and %d for others; a loop in which the ranks "

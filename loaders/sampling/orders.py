@@ -61,7 +61,7 @@ class ChosenOrder:
         self.entries = entries_of(spec, count, labels)
         self._length = count if self.entries is None else len(self.entries)
         self._repeats = spec.weights is not None or spec.repeat > 1
-        self._repeats |= self.entries is not None and len(np.unique(self.entries)) < self._length
+        self._repeats |= self.entries is not None and not (np.diff(np.sort(self.entries)) > 0).all()
         self._bounds = None
         if spec.weights is not None:
             self._bounds = _bounds(cast(Numbers, spec.weights), self.entries, count, spec)

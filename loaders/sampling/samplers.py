@@ -40,7 +40,7 @@ class SamplerOrder:
             self._length = len(self._sampler)
         except (TypeError, NotImplementedError):
             self._length = None
-            self._length = len(self.keys(0))
+            self._length = len(self._draw(0))
         if not self._length:
             raise LoaderError(f"{self._name} yields no index; choose at least one sample")
 

@@ -513,6 +513,7 @@ def test_a_spec_with_a_choice_is_a_value(root: Path) -> None:
     indices[0], weights[0] = 5, 7.0
 
     assert spec == spec_of(root, indices=list(range(1_000)), **{**fields, "weights": [1] * 84})
+    assert spec == replace(spec, weights=torch.ones(84, dtype=torch.bfloat16, requires_grad=True))
     assert spec != spec_of(root, indices=indices, **fields) and spec != replace(spec, weights=None)
     assert hash(spec) == hash(replace(spec, batch_size=10)) and pickle.loads(pickle.dumps(spec)) == spec
     assert "indices=<1000: 0, 1, 2, ...>" in repr(spec) and len(repr(spec)) < 800
@@ -529,6 +530,16 @@ def test_keys_and_columns_follow_the_chosen(name: str, root: Path, opened: list[
     for batch in loader:
         assert batch.keys == [loader.dataset.key(index) for index in batch.indexes.tolist()]
     assert len(loader.dataset) == SAMPLES and len(loader) == 5
+
+
+def test_too_few_samples_for_a_batch_are_reported(
+    name: str, root: Path, opened: list[Loader], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop over whole batches would do nothing, without a word."""
+    for drop_last, batches in ((False, 1), (True, 0)):
+        opened.append(open_named(name, spec_of(root, indices=[3, 4], drop_last=drop_last)))
+        assert len(list(opened[-1])) == len(opened[-1]) == batches
+        assert ("2 samples over 1 ranks make no whole batch of 10" in caplog.text) == drop_last
 
 
 def test_class_balanced_weights(root: Path, opened: list[Loader]) -> None:

@@ -103,6 +103,22 @@ def test_loaders_agree_on_the_layouts_of_real_data_sets(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", loaders())
+@pytest.mark.parametrize("workers", [0, 2])
+def test_classes_of_shards_of_other_tools_are_chosen(name: str, workers: int, named: Path, tmp_path: Path) -> None:
+    """The classes stand in any order there; labels stay those of the manifest, and images and columns their own."""
+    whole, found = batches(name, named), batches(name, named, classes=(2, 0), workers=workers)
+    kept = [number for number in range(len(NAMES)) if number % 3 != 1]
+    assert found.indexes.tolist() == kept and found.labels.tolist() == [number % 3 for number in kept]
+    assert torch.equal(found.images, whole.images[kept])
+
+    place = write_img2dataset(tmp_path / "laion")
+    prepare_webdataset([place], tmp_path / "c", label_from="json:kind", split_from={"laion": "train"})
+    found = batches(name, tmp_path / "c", columns=("caption",), classes=("dog",))
+    assert found.indexes.tolist() == [1, 4, 7] and set(found.labels.tolist()) == {2}
+    assert found.columns["caption"][1] == "a dog, number 4"
+
+
+@pytest.mark.parametrize("name", loaders())
 def test_the_image_that_was_chosen_is_loaded(name: str, tmp_path: Path) -> None:
     """Of samples with several."""
     members = [
