@@ -48,8 +48,13 @@ class Loader(Protocol):
         ...
 
     @property
+    def samples(self) -> int:
+        """The number of samples in an epoch of all ranks together, with those that ``drop_last`` drops."""
+        ...
+
+    @property
     def dataset(self) -> SampleView:
-        """The split's samples one by one: ``loader.dataset[7]`` is ``(image, label)``."""
+        """The split's samples one by one, chosen or not: ``loader.dataset[7]`` is ``(image, label)``."""
         ...
 
     def __len__(self) -> int:

@@ -30,7 +30,7 @@ class CachedLoader(ResumableLoader):
             raise LoaderError(f"no loader can read {spec.root} and do what the spec requests; see: feedline loaders")
         source = open_loader(able[0], spec)
         try:
-            self._length = len(source)
+            self._length, self._count = len(source), source.samples
             self._replay = list(islice(source, BATCHES))
         finally:
             source.close()

@@ -42,6 +42,7 @@ class ResumableLoader(ABC):
         self._columns = open_columns(spec)
         self._process = os.getpid()
         self._closed = False
+        self._count = 0
         self._view = SplitView(spec, samples)
 
     @abstractmethod
@@ -74,6 +75,10 @@ class ResumableLoader(ABC):
     @property
     def batch_size(self) -> int:
         return self._spec.batch_size
+
+    @property
+    def samples(self) -> int:
+        return self._count
 
     @property
     def dataset(self) -> SplitView:
@@ -120,12 +125,15 @@ class ResumableLoader(ABC):
         """
         chosen = Chosen(self._spec, count, labels)
         self._cursor.mark(chosen.marks)
-        self._report_lengths(len(chosen))
+        self._count_samples(len(chosen))
         return chosen
 
-    def _report_lengths(self, count: int) -> None:
-        """Log a warning if ``count`` samples make no batch, or, shuffled, more batches for one rank than another."""
-        spec = self._spec
+    def _count_samples(self, count: int) -> None:
+        """Keep the number of samples in an epoch of all ranks.
+
+        A warning is logged if they make no batch, or, shuffled, more batches for one rank than for another.
+        """
+        spec, self._count = self._spec, count
         shares = (-(-count // spec.world_size), count // spec.world_size)
         most, least = (batch_count(share, spec.batch_size) for share in shares)
         if spec.drop_last and count // spec.world_size < spec.batch_size:

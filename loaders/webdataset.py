@@ -56,7 +56,7 @@ class WebDatasetLoader(ResumableLoader):
         self._turns = _Turns(spec)
         choice = self._turns.choice
         self._cursor.mark(lambda epoch, samples: choice.marks)
-        self._report_lengths(choice.samples)
+        self._count_samples(choice.samples)
         self._share = share_of(choice.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
 

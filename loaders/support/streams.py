@@ -38,11 +38,15 @@ class Turn:
 
 
 def share_of(samples: int, spec: LoaderSpec) -> range:
-    """Return this rank's contiguous range of ``samples``; the sizes of the ranks differ by one sample at most."""
-    first = spec.rank * samples // spec.world_size
+    """Return this rank's contiguous range of ``samples``.
+
+    As in the other loaders, the first ranks have the samples that are left over, one each.
+    """
+    share, over = divmod(samples, spec.world_size)
+    first = spec.rank * share + min(spec.rank, over)
     if spec.drop_last:
-        return range(first, first + samples // spec.world_size // spec.batch_size * spec.batch_size)
-    return range(first, (spec.rank + 1) * samples // spec.world_size)
+        return range(first, first + share // spec.batch_size * spec.batch_size)
+    return range(first, first + share + (spec.rank < over))
 
 
 def stream_count(shards: int, spec: LoaderSpec) -> int:

@@ -110,12 +110,14 @@ def test_the_chosen_come_over_all_ranks(
         loader = open_choice(name, what, root, opened, rank=rank, world_size=world_size, batch_size=4)
         for epoch in range(2):
             batches = list(loader)
-            seen[epoch] += indexes_of(iter(batches))
+            share = indexes_of(iter(batches))
+            seen[epoch] += share
+            assert len(share) == (loader.samples + world_size - 1 - rank) // world_size
             assert len(batches) == len(loader)
             assert all(batch.labels.tolist() == [index // 21 for index in batch.indexes.tolist()] for batch in batches)
     expected = CHOICES[what][1]
     assert expected is None or sorted(seen[0]) == sorted(seen[1]) == sorted(expected)
-    assert len(seen[0]) == len(seen[1])
+    assert len(seen[0]) == len(seen[1]) == loader.samples
     assert what == "a list as sampler" or seen[0] != seen[1]
 
 
