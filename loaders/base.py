@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from .batch import Batch
+from .spec import LoaderSpec
 
 
 class SampleView(Protocol):
@@ -29,6 +30,11 @@ class Loader(Protocol):
 
     A loader is a context manager that closes itself.
     """
+
+    @property
+    def spec(self) -> LoaderSpec:
+        """The spec that the loader was opened with."""
+        ...
 
     @property
     def classes(self) -> Sequence[str]:
