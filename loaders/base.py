@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from .batch import Batch
+from .spec import LoaderSpec
 
 
 class SampleView(Protocol):
@@ -36,6 +37,11 @@ class Loader(Protocol):
 
     A loader is a context manager that closes itself.
     """
+
+    @property
+    def spec(self) -> LoaderSpec:
+        """The spec that the loader was opened with."""
+        ...
 
     @property
     def classes(self) -> Sequence[str]:

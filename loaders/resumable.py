@@ -68,6 +68,10 @@ class ResumableLoader(ABC):
     def skipped(self) -> Mapping[int, str]:
         return self._damage.skipped
 
+    @property
+    def spec(self) -> LoaderSpec:
+        return self._spec
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         return class_ids(self._spec.root)
