@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, cast, overload
+from typing import Annotated, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import GetCoreSchemaHandler, GetPydanticSchema, PlainSerializer
+from pydantic_core import CoreSchema
 
 from ..prep import LoaderError
 from .fields import integer_of
@@ -57,6 +59,21 @@ class Numbers(Sequence[Any]):
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.array[:SHOWN].tolist()))
         return f"<{len(self)}: {shown}, ...>" if len(self) > SHOWN else f"<{len(self)}: {shown}>"
+
+
+def as_list(value: Any) -> Any:
+    """Return a field that chooses samples as JSON has it. Raises LoaderError for a sampler that is code."""
+    if value is None or isinstance(value, (Numbers, tuple)):
+        return value if value is None else list(cast(Iterable[Any], value))
+    raise LoaderError(f"the sampler {value!r} cannot be written to a document; give its indexes as a list")
+
+
+def _of_document(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    return handler(Annotated[Any, PlainSerializer(as_list)])
+
+
+IN_DOCUMENT = GetPydanticSchema(_of_document)
+"""The annotation of a field whose type pydantic cannot check; the spec does."""
 
 
 def indices_of(name: str, value: Any) -> Numbers | None:

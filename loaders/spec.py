@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy.typing as npt
 import torch
 
 from ..prep import LoaderError
-from .choice_fields import classes_of, indices_of, require_agreement, sampler_of, weights_of
+from .choice_fields import IN_DOCUMENT, classes_of, indices_of, require_agreement, sampler_of, weights_of
 from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, path_of, ranks_of, text_of
 
 Transform = Literal["train", "eval"]
@@ -60,13 +60,13 @@ class LoaderSpec:
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
     columns: tuple[str, ...] = ()
     """The names of further values of each sample, such as ("caption",), to yield as ``Batch.columns``."""
-    indices: Values | None = None
+    indices: Annotated[Values | None, IN_DOCUMENT] = None
     """The sample indexes to load, in this order without ``shuffle``; or a mask, one True or False per sample."""
-    classes: Sequence[str | int] | Values | None = None
+    classes: Annotated[Sequence[str | int] | Values | None, IN_DOCUMENT] = None
     """The classes to load: ids as text, class indexes as integers. Labels stay those of the manifest."""
-    weights: Values | None = None
+    weights: Annotated[Values | None, IN_DOCUMENT] = None
     """One weight per sample of the split: an epoch draws as many samples as are chosen, with replacement."""
-    sampler: Iterable[int] | None = None
+    sampler: Annotated[Iterable[int] | None, IN_DOCUMENT] = None
     """A torch Sampler, or another iterable of sample indexes, which decides the order instead of ``shuffle``."""
     repeat: int = 1
     """Repeated augmentation: each sample comes ``repeat`` times, in as many times fewer epochs, other crops each."""

@@ -20,7 +20,7 @@ class Evened:
         self._position = position
         loader = position.loader
         self._spec = loader.spec
-        odd = len(loader.dataset) % self._spec.world_size
+        odd = loader.samples % self._spec.world_size
         self._short = not self._spec.drop_last and 0 < odd <= self._spec.rank
         self.ended = False
         """Whether the batch that was yielded last is the last of its epoch."""
@@ -28,7 +28,7 @@ class Evened:
     def __len__(self) -> int:
         if self._spec.drop_last:
             return len(self._position.loader)
-        share = -(-len(self._position.loader.dataset) // self._spec.world_size)
+        share = -(-self._position.loader.samples // self._spec.world_size)
         return -(-share // self._spec.batch_size)
 
     def batches(self, place: Place | None = None) -> Iterator[Batch]:

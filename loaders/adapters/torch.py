@@ -126,7 +126,7 @@ class Batches(Dataset[Any]):
 
     def __len__(self) -> int:
         """Return the number of samples of all ranks."""
-        return len(self.position.loader.dataset)
+        return self.position.loader.samples
 
     def __getitem__(self, index: int) -> Pair:
         return self.position.loader.dataset[index]

@@ -13,12 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic_core import PydanticSerializationError
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, Sampler, WeightedRandomSampler
 
 from feedline.loaders import LOADERS, Batch, Loader, LoaderSpec, most_workers, open_loader
 from feedline.loaders.sampling import samplers
 from feedline.loaders.threaded import ThreadedLoader
-from feedline.prep import LoaderError, ShardSpec, read_manifest, read_shard_manifest, sample_order, write_shards
+from feedline.prep import (
+    LoaderError,
+    ShardSpec,
+    read_document,
+    read_manifest,
+    read_shard_manifest,
+    sample_order,
+    write_document,
+    write_shards,
+)
 
 from .contract import COVERING, open_named, require_loader, spec_of
 
@@ -523,6 +533,21 @@ def test_a_spec_with_a_choice_is_a_value(root: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         np.asarray(spec.indices)[0] = 1
     assert spec_of(root, indices=[True, False]) != spec_of(root, indices=[1, 0])
+
+
+def test_a_spec_with_a_choice_is_part_of_a_document(root: Path, tmp_path: Path) -> None:
+    """Records hold the spec that they measured; a sampler is code, which no document can hold."""
+    for fields in (
+        {},
+        {"indices": PRIMES, "classes": ("a", 3), "weights": WEIGHTS, "repeat": 2},
+        {"indices": [True, False]},
+        {"sampler": [3, 4]},
+    ):
+        spec = spec_of(root, **fields)
+        write_document(tmp_path / "spec.json", spec)
+        assert read_document(tmp_path / "spec.json", LoaderSpec) == spec
+    with pytest.raises(PydanticSerializationError, match=r"RandomSampler.* cannot be written to a document; give its"):
+        write_document(tmp_path / "spec.json", spec_of(root, sampler=RandomSampler(range(4))))
 
 
 def test_keys_and_columns_follow_the_chosen(name: str, root: Path, opened: list[Loader]) -> None:

@@ -156,6 +156,23 @@ def test_even_batches_are_the_same_number_for_all_ranks(size: int, batch_size: i
     assert [labels.count(label) >= 21 for label in range(4)] == [True] * 4 and len(loader.dataset) == 84
 
 
+@pytest.mark.parametrize("name", ["threaded", "webdataset"])
+def test_even_batches_of_chosen_samples(name: str, root: Path, opened: list[Loader]) -> None:
+    """The number of the chosen counts, and every loader gives the first ranks what is left over."""
+    if name == "webdataset":
+        pytest.importorskip("webdataset")
+    found: list[list[int]] = []
+    for rank in range(3):
+        spec = LoaderSpec.eval(root, split="train", indices=range(30, 37), image_size=16, batch_size=2, rank=rank,
+                               world_size=3)  # fmt: skip
+        opened.append(open_loader(name, spec))
+        stand_in = TorchDataLoader(opened[-1], even_batches=True)
+        found.append([len(labels) for _, labels in stand_in])
+        assert len(stand_in.dataset) == 7
+    assert found == [[2, 1]] * 3
+    assert [sum(len(batch.indexes) for batch in loader) for loader in opened] == [3, 2, 2]
+
+
 def test_an_iterable_data_set_goes_into_a_data_loader(open_train: Open, images: list[list[torch.Tensor]]) -> None:
     """With batch_size=None; its length is that of the loader."""
     batches = DataLoader(IterableBatches(open_train()), batch_size=None)
