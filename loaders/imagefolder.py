@@ -126,7 +126,7 @@ class _ClassFolders(ImageFolder):
             except UNREADABLE as error:
                 size = self._spec.image_size
                 pixels = torch.zeros((size, size, 3), dtype=torch.uint8, device="cpu")
-                failures.append(DamagedSample(path, str(error), index))
+                failures.append(DamagedSample.of(path, error, index))
             items.append((pixels, label, index))
         return items, failures
 
