@@ -7,16 +7,19 @@ uint8, so that they are normalised once, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from PIL import Image
 from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
-from ..prep import DatasetError, LoaderError, list_samples, read_manifest
+from ..prep import DatasetError, LoaderError, read_manifest
 from ..prep.images.opening import UNREADABLE
+from ..prep.roots.kept_listings import open_listing
+from ..prep.roots.listing import Listing
 from ..prep.roots.samples import split_folder
 from .base import Stages
 from .batch import Batch
@@ -96,8 +99,8 @@ class _ClassFolders(ImageFolder):
             raise DatasetError(f"{folder} is missing although the manifest lists it; prepare {spec.root} again")
         super().__init__(spec.root if split.listed else folder, allow_empty=True)
         # The list of the other loaders, so that all of them yield the same samples or refuse the same folder.
-        self.samples = [(str(sample.path), sample.label) for sample in list_samples(spec.root, manifest, spec.split)]
-        self.imgs, self.targets = self.samples, [label for _, label in self.samples]
+        self.samples = _PathsAndLabels(open_listing(spec.root, manifest, spec.split))
+        self.imgs, self.targets = self.samples, self.samples.listing.labels
 
     @staticmethod
     def make_dataset(*_: Any, **__: Any) -> list[tuple[str, int]]:
@@ -131,6 +134,28 @@ class _ClassFolders(ImageFolder):
         return items, failures
 
 
+@dataclass(frozen=True)
+class _PathsAndLabels(Sequence[tuple[str, int]]):
+    """torchvision's list of samples, of which none is made before it is read."""
+
+    listing: Listing
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, int]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[str, int] | list[tuple[str, int]]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        return self.listing.path(place), self.listing.labels.item(place)
+
+
 class _Requests(Sampler[list[Request]]):
     """The batches of requests to the workers, without the first ``done`` samples of ``epoch``."""
 
@@ -142,9 +167,9 @@ class _Requests(Sampler[list[Request]]):
 
     def __iter__(self) -> Iterator[list[Request]]:
         size, epoch = self._spec.batch_size, self.epoch
-        share = epoch_share(epoch_order(self._count, self._spec, epoch)[self.done :], self._spec).tolist()
+        share = epoch_share(epoch_order(self._count, self._spec, epoch)[self.done :], self._spec)
         for first in range(0, len(share), size):
-            yield [(epoch, index) for index in share[first : first + size]]
+            yield [(epoch, index) for index in share[first : first + size].tolist()]
 
 
 def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:

@@ -20,13 +20,13 @@ from ...prep import (
     MANIFEST,
     SHARDS,
     LoaderError,
-    list_samples,
     read_manifest,
     read_shard_manifest,
     sample_order,
 )
 from ...prep.base.mapping import MappedFile
 from ...prep.images.tiles import Tiles
+from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
 from ...prep.shards.index import decoded_key, read_index
@@ -113,21 +113,20 @@ class FolderSamples:
         if held is None or not held.per_class:
             names = ", ".join(name for name, held in manifest.splits.items() if held.per_class)
             raise LoaderError(f"{root} has no labelled split {split!r}; choose one of: {names or 'none'}")
-        samples = list_samples(root, manifest, split)
-        self._paths = [sample.path for sample in samples]
-        self.labels = np.array([sample.label for sample in samples], dtype=np.int64)
+        self._listing = open_listing(root, manifest, split)
+        self.labels = self._listing.labels
 
     def windows(self) -> list[npt.NDArray[np.int64]]:
-        return [np.arange(len(self._paths), dtype=np.int64)]
+        return [np.arange(len(self._listing), dtype=np.int64)]
 
     def read(self, index: int) -> EncodedImage:
-        return EncodedImage(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
+        return EncodedImage(np.frombuffer(Path(self._listing.path(index)).read_bytes(), np.uint8), None)
 
     def name(self, index: int) -> str:
-        return str(self._paths[index])
+        return self._listing.path(index)
 
     def key(self, index: int) -> str:
-        return self._paths[index].stem
+        return Path(self._listing.path(index)).stem
 
     def close(self) -> None:
         pass
