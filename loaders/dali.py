@@ -169,7 +169,7 @@ class DaliLoader(ResumableLoader):
             data = self._samples.read(index).data.tobytes()
             images[row] = torch.from_numpy(read_pixels(data, batch.draws[row], self._spec))
         except UNREADABLE as error:
-            return DamagedSample(self._samples.name(index), str(error), index)
+            return DamagedSample.of(self._samples.name(index), error, index)
         return None
 
     def _stop(self) -> None:

@@ -7,8 +7,9 @@ uint8, so that they are normalised once, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from PIL import Image
 from torch.utils.data import Sampler, default_collate
 from torchvision.datasets import ImageFolder
 
-from ..prep import DatasetError, LoaderError, list_samples, read_manifest
+from ..prep import DatasetError, LoaderError, read_manifest
 from ..prep.images.opening import UNREADABLE
+from ..prep.roots.kept_listings import open_listing
+from ..prep.roots.listing import Listing
 from ..prep.roots.samples import split_folder
 from .base import Stages
 from .batch import Batch
@@ -40,7 +43,7 @@ class ImageFolderLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._dataset = _ClassFolders(spec)
-        self._chosen = self._choose(len(self._dataset), lambda: np.array(self._dataset.targets, np.int64))
+        self._chosen = self._choose(len(self._dataset), lambda: np.asarray(self._dataset.targets, np.int64))
         self._requests = _Requests(self._chosen, spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
 
@@ -98,8 +101,8 @@ class _ClassFolders(ImageFolder):
             raise DatasetError(f"{folder} is missing although the manifest lists it; prepare {spec.root} again")
         super().__init__(spec.root if split.listed else folder, allow_empty=True)
         # The list of the other loaders, so that all of them yield the same samples or refuse the same folder.
-        self.samples = [(str(sample.path), sample.label) for sample in list_samples(spec.root, manifest, spec.split)]
-        self.imgs, self.targets = self.samples, [label for _, label in self.samples]
+        self.samples = _PathsAndLabels(open_listing(spec.root, manifest, spec.split))
+        self.imgs, self.targets = self.samples, self.samples.listing.labels
 
     @staticmethod
     def make_dataset(*_: Any, **__: Any) -> list[tuple[str, int]]:
@@ -128,9 +131,31 @@ class _ClassFolders(ImageFolder):
             except UNREADABLE as error:
                 size = self._spec.image_size
                 pixels = torch.zeros((size, size, 3), dtype=torch.uint8, device="cpu")
-                failures.append(DamagedSample(path, str(error), index))
+                failures.append(DamagedSample.of(path, error, index))
             items.append((pixels, label, index))
         return items, failures
+
+
+@dataclass(frozen=True)
+class _PathsAndLabels(Sequence[tuple[str, int]]):
+    """torchvision's list of samples, of which none is made before it is read."""
+
+    listing: Listing
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, int]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[str, int] | list[tuple[str, int]]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        return self.listing.path(place), self.listing.labels.item(place)
 
 
 class _Requests(Sampler[list[Request]]):
@@ -143,9 +168,9 @@ class _Requests(Sampler[list[Request]]):
         self.done = 0
 
     def __iter__(self) -> Iterator[list[Request]]:
-        epoch, share = self.epoch, self._chosen.share(self.epoch, self.done).tolist()
+        epoch, share = self.epoch, self._chosen.share(self.epoch, self.done)
         for first in range(0, len(share), self._size):
-            yield [(epoch, key) for key in share[first : first + self._size]]
+            yield [(epoch, key) for key in share[first : first + self._size].tolist()]
 
 
 def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:

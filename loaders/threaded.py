@@ -201,7 +201,7 @@ class ThreadedLoader(ResumableLoader):
             filled.failures.append(self._damaged(chunk.samples[row], error))
 
     def _damaged(self, index: int, error: Exception) -> DamagedSample:
-        return DamagedSample(self._samples.name(index), str(error), index)
+        return DamagedSample.of(self._samples.name(index), error, index)
 
     def _finish(self, batch: _Pending) -> Batch:
         images, cuts = batch.images, dict[int, Cut]()

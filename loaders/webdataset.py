@@ -214,8 +214,7 @@ class _Turns(IterableDataset[Answer]):
             reason = "a shard has fewer samples than the manifest lists"
             return None, [DamagedSample(str(self._paths[0].parent), reason, None)]
         except (DatasetError, TarError, *UNREADABLE) as error:
-            # webdataset adds the shard and the member to the error's arguments.
-            return None, [DamagedSample(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
+            return None, [DamagedSample.of(str(self._paths[0].parent), error, None)]
         size, places = self._spec.image_size, [sample["__index__"] for sample in samples]
         images = torch.empty((count, size, size, 3), dtype=torch.uint8, device="cpu")
         labels = torch.zeros(count, dtype=torch.int64, device="cpu")
@@ -226,8 +225,8 @@ class _Turns(IterableDataset[Answer]):
                 images[row] = torch.from_numpy(read_pixels(self._image(sample), draws, self._spec))
                 labels[row] = self._label(sample["__label__"])
             except UNREADABLE as error:
-                reason = str(error)
-                failures.append(DamagedSample(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
+                name = f"{sample['__key__']} in {sample['__url__']}"
+                failures.append(DamagedSample.of(name, error, places[row]))
         return (images, labels, torch.tensor(places, device="cpu")), failures
 
     def _image(self, sample: dict[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     machine.memory,
     machine.shm,
     machine.open_files,
+    machine.mappings,
     machine.space,
     machine.storage,
     machine.shards,

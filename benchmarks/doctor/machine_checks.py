@@ -4,6 +4,7 @@ Every check is a pure function from facts to a finding. It returns None if its f
 system.
 """
 
+from ...loaders.support.encoded import MOST_MAPPED
 from .finding import Finding
 from .machine_facts import MachineFacts
 
@@ -12,6 +13,7 @@ PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
 # torch's workers pass each tensor as an open file, and soon reach the default of macOS, 256.
 FEW_FILES = 1024
 IMAGENET_BYTES = 155 * 10**9  # class folders of train and val; shards take the same again
+MAPPED_ELSEWHERE = 4096  # mappings of a process with torch that are none of a shard
 LITTLE_SPACE, NO_SPACE = 10 * 10**9, 10**9
 LITTLE_MEMORY_GIB = 4
 
@@ -120,7 +122,9 @@ def open_files(facts: MachineFacts) -> Finding | None:
     if limit is None:
         return None
     if limit >= FEW_FILES:
-        return Finding(subject="open files", level="ok", found=f"{limit} per process")
+        shards = facts.place.shards
+        found = f"{limit} per process" + (f"; {shards:,} shards need none while they are mapped" if shards else "")
+        return Finding(subject="open files", level="ok", found=found)
     target = FEW_FILES * 4 if hard is None else min(hard, FEW_FILES * 4)
     raised = f"ulimit -n {target}" if target > limit else "sudo prlimit --nofile=4096 --pid $$"
     return Finding(
@@ -129,6 +133,23 @@ def open_files(facts: MachineFacts) -> Finding | None:
         found=f"{limit} per process",
         consequence='worker processes end with "too many open files"',
         mend=raised,
+    )
+
+
+def mappings(facts: MachineFacts) -> Finding | None:
+    """Compare the shards of the folder with Linux's limit on mappings."""
+    limit, shards = facts.mappings, facts.place.shards
+    if limit is None or shards is None:
+        return None
+    need = shards + min(shards, MOST_MAPPED) + MAPPED_ELSEWHERE  # each index, and the shards that stay mapped
+    if need <= limit:
+        return Finding(subject="mappings", level="ok", found=f"{limit:,} per process, {shards:,} shards need {need:,}")
+    return Finding(
+        subject="mappings",
+        level="warning",
+        found=f"{limit:,} per process, but {shards:,} shards need {need:,}",
+        consequence="threaded, dali and cached cannot open all indexes",
+        mend=f"sudo sysctl -w vm.max_map_count={2 * need}  (or shard with a larger --shard-size)",
     )
 
 

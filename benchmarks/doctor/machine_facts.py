@@ -20,6 +20,8 @@ from PIL import features
 from ...loaders import LOADERS, loader_versions
 from ...prep import FeedlineError, LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
+from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
+from ...prep.base.mapping import max_mappings, open_file_limits
 from ...prep.shards.current import stale_shards
 from ..machine.environment import Environment, capture
 from ..machine.registry import registry_value
@@ -54,6 +56,8 @@ class DataFolder:
     """The kind of a local disk, "virtual" for a virtual machine's disk, None if unknown."""
     stale_shards: str | None = None
     """Why the shards in the folder do not match its class folders, with the next command; None if they match."""
+    shards: int | None = None
+    """Shards of its largest split; None for a folder without any."""
     data: DataFacts | None = None
     """What some of its images say; None for a folder that is no root."""
 
@@ -75,6 +79,8 @@ class MachineFacts:
     """Files that a process may have open: the soft limit, which it can raise up to the hard limit."""
     open_files_hard: int | None
     """The hard limit on open files."""
+    mappings: int | None
+    """Files and other areas of memory that Linux lets a process map."""
     place: DataFolder
     pillow: str
     """Version, with "(SIMD)" if it is Pillow-SIMD."""
@@ -97,7 +103,7 @@ class MachineFacts:
 def collect_facts(place: Path) -> MachineFacts:
     """Return the facts about this machine, and about the storage of the folder ``place``. Never raises."""
     environment = capture()
-    soft, hard = _open_files()
+    soft, hard = open_file_limits()
     return MachineFacts(
         environment=environment,
         machine_cpus=os.cpu_count(),
@@ -107,6 +113,7 @@ def collect_facts(place: Path) -> MachineFacts:
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         open_files=soft,
         open_files_hard=hard,
+        mappings=max_mappings(),
         place=_place(place.absolute()),
         pillow=f"{PIL.__version__}{' (SIMD)' if 'pillow-simd' in environment.libraries else ''}",
         pillow_reads_jpeg=features.check("jpg") is True,
@@ -129,17 +136,6 @@ def _torch() -> TorchBuild:
     )
 
 
-def _open_files() -> tuple[int | None, int | None]:
-    """Return the soft and the hard limit on open files; None if unlimited, and on Windows, which has no such limit."""
-    if sys.platform == "win32":
-        return None, None
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    return None if soft == unlimited else soft, None if hard == unlimited else hard
-
-
 def _place(path: Path) -> DataFolder:
     free: int | None = None
     with contextlib.suppress(OSError):
@@ -153,8 +149,17 @@ def _place(path: Path) -> DataFolder:
         filesystem=filesystem_of(path),
         storage=storage_of(path),
         stale_shards=stale,
+        shards=_shards(path),
         data=None if stale else data_facts(path),
     )
+
+
+def _shards(path: Path) -> int | None:
+    with contextlib.suppress(FeedlineError, OSError):
+        if is_shard_set(path / SHARDS):
+            splits = read_shard_manifest(path / SHARDS).splits.values()
+            return max((len(split.shards) for split in splits), default=None)
+    return None
 
 
 def _missing_loaders() -> dict[str, str]:

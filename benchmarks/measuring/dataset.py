@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...prep import MANIFEST, SHARDS, MeasurementError, list_samples, read_manifest, read_shard_manifest
+from ...prep import MANIFEST, SHARDS, MeasurementError, read_manifest, read_shard_manifest
+from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shards_folder
 from ..machine.storage import Storage, filesystem_of, storage_of
 
@@ -68,5 +69,5 @@ def classes_of(root: Path, split: str) -> npt.NDArray[np.int64] | None:
     manifest = read_manifest(root)
     held = manifest.splits[split]
     if held.per_class and (held.listed or held.columns):  # in the order of the list, which need not be sorted by class
-        return np.array([sample.label for sample in list_samples(root, manifest, split)], dtype=np.int64)
+        return open_listing(root, manifest, split).labels
     return np.repeat(np.arange(len(held.per_class), dtype=np.int64), held.per_class) if held.per_class else None

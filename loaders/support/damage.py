@@ -8,10 +8,12 @@ order and the position to resume from stay the same, so that all ranks still tak
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
-from ...prep import SampleError
+from ...prep import LoaderError, SampleError
+from ...prep.base.mapping import limit_reached
 from ..spec import LoaderSpec
 
 # Without any configuration, logging writes a warning's text to stderr only.
@@ -29,6 +31,16 @@ class DamagedSample:
     reason: str
     index: int | None
     """The sample's index, or None if more than one sample is lost; such damage is never skipped."""
+    intact: bool = False
+    """Whether a limit of the system is the reason, and not the sample."""
+
+    @classmethod
+    def of(cls, name: str, error: Exception, index: int | None) -> Self:
+        """Return the damage that ``error`` is; if a limit of the system was reached, that is never skipped."""
+        limit = limit_reached(error)
+        # webdataset adds the shard and the member to the error's arguments.
+        reason = limit or str(error.args[0] if index is None and error.args else error)
+        return cls(name, reason, None if limit else index, intact=limit is not None)
 
 
 class Damage:
@@ -40,8 +52,13 @@ class Damage:
         """Name and reason by sample index; each sample is listed once, however many epochs are loaded."""
 
     def admit(self, failures: Iterable[DamagedSample]) -> None:
-        """Store each failure and log it once. Raises SampleError for the first that must not be skipped."""
+        """Store each failure and log it once.
+
+        Raises SampleError for the first that must not be skipped, and LoaderError if a limit of the system was reached.
+        """
         for failure in failures:
+            if failure.intact:
+                raise LoaderError(f"cannot read {failure.name}: {failure.reason}")
             if failure.index is None or self._spec.on_error == "raise":
                 raise SampleError(
                     f"cannot decode {failure.name}: {failure.reason}; "

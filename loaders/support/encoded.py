@@ -4,11 +4,11 @@ Shards are mapped, not read. The page cache is the only copy, and the threads sh
 all shards makes finding an image cheap. The row lengths stay mapped in the index files.
 
 Touched pages count as memory of the process, which on a large data set is all of it in the end. So they are released
-repeatedly. Mapping a page again that is still in the page cache costs almost nothing.
+repeatedly. Mapping a page again that is still in the page cache costs almost nothing. A mapping holds no open file, so
+the number of shards is not limited by the number of files that a process may open.
 """
 
-import mmap
-import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -20,12 +20,13 @@ from ...prep import (
     MANIFEST,
     SHARDS,
     LoaderError,
-    list_samples,
     read_manifest,
     read_shard_manifest,
     sample_order,
 )
+from ...prep.base.mapping import MappedFile
 from ...prep.images.tiles import Tiles
+from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
 from ...prep.shards.index import decoded_key, read_index
@@ -36,6 +37,9 @@ I64 = npt.NDArray[np.int64]
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
+
+# Shards that stay mapped. Linux allows a process 65,530 mappings; each index is one too, and so is much else.
+MOST_MAPPED = 16_384
 
 
 class EncodedImage(NamedTuple):
@@ -109,21 +113,20 @@ class FolderSamples:
         if held is None or not held.per_class:
             names = ", ".join(name for name, held in manifest.splits.items() if held.per_class)
             raise LoaderError(f"{root} has no labelled split {split!r}; choose one of: {names or 'none'}")
-        samples = list_samples(root, manifest, split)
-        self._paths = [sample.path for sample in samples]
-        self.labels = np.array([sample.label for sample in samples], dtype=np.int64)
+        self._listing = open_listing(root, manifest, split)
+        self.labels = self._listing.labels
 
     def windows(self) -> list[npt.NDArray[np.int64]]:
-        return [np.arange(len(self._paths), dtype=np.int64)]
+        return [np.arange(len(self._listing), dtype=np.int64)]
 
     def read(self, index: int) -> EncodedImage:
-        return EncodedImage(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
+        return EncodedImage(np.frombuffer(Path(self._listing.path(index)).read_bytes(), np.uint8), None)
 
     def name(self, index: int) -> str:
-        return str(self._paths[index])
+        return self._listing.path(index)
 
     def key(self, index: int) -> str:
-        return self._paths[index].stem
+        return Path(self._listing.path(index)).stem
 
     def close(self) -> None:
         pass
@@ -148,16 +151,19 @@ class ShardSamples:
                     f"the index of {path} is stale; rebuild it with: feedline shard --index-only {directory}"
                 )
         counts = [shard.samples for shard in held.shards]
-        # These are plain arrays, because indexing a memmap costs ten times as much.
+        # A copy: one array for all shards.
         self._rows = np.concatenate([index.samples for index in indexes])
-        self._row_lengths = [np.asarray(index.row_lengths) for index in indexes]
-        self._shard = np.repeat(np.arange(len(counts)), counts)
+        self._row_lengths = [index.row_lengths for index in indexes]
+        for index in indexes:  # of which only row lengths are read from here on
+            index.let_go()
+        self._shard = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self._starts = np.cumsum(counts)[:-1]
         self._order = sample_order(held.samples, manifest.order, manifest.seed)
         self._place = np.empty(held.samples, np.int64)
         self._place[self._order] = np.arange(held.samples)
         self.labels = self._rows["label"][self._place].astype(np.int64)
-        self._maps: list[_Mapped | None] = [None] * len(self._paths)
+        self._maps: dict[int, MappedFile] = {}
+        self._mapping = threading.Lock()
         self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
         self._touched = 0
 
@@ -190,10 +196,16 @@ class ShardSamples:
             [*used.values(), self._row_lengths],
         )
 
-    def _mapped(self, shard: int) -> "_Mapped":
-        source = self._maps[shard]
-        if source is None:  # two threads may map a shard twice; one mapping is dropped again
-            source = self._maps[shard] = _Mapped(self._paths[shard])
+    def _mapped(self, shard: int) -> MappedFile:
+        """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it."""
+        source = self._maps.get(shard)
+        if source is None:
+            with self._mapping:
+                source = self._maps.get(shard)
+                if source is None:
+                    if len(self._maps) >= MOST_MAPPED:  # in random order, the oldest is as good a choice as any
+                        del self._maps[next(iter(self._maps))]
+                    source = self._maps[shard] = MappedFile(self._paths[shard])
         return source
 
     def count_touched(self, size: int) -> None:
@@ -201,7 +213,9 @@ class ShardSamples:
         self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
             self._touched = 0
-            for mapped in filter(None, self._maps):
+            with self._mapping:
+                held = list(self._maps.values())
+            for mapped in held:
                 mapped.let_go()
 
     def name(self, index: int) -> str:
@@ -213,7 +227,7 @@ class ShardSamples:
 
     def close(self) -> None:
         # A mapping ends with the last array that views it.
-        self._maps = [None] * len(self._maps)
+        self._maps = {}
         self._row_lengths = []
 
 
@@ -222,18 +236,3 @@ def open_samples(root: Path, split: str) -> EncodedSamples:
     if (root / SHARDS / MANIFEST).is_file() and split in read_shard_manifest(root / SHARDS).splits:
         return ShardSamples(root, split)
     return FolderSamples(root, split)
-
-
-class _Mapped:
-    """A mapped shard. The mapping ends with the last array that views it."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.data: U8 = np.frombuffer(self._map, np.uint8)
-        self.address = self.data.ctypes.data
-
-    def let_go(self) -> None:
-        """Release the pages of this process; they stay in the page cache, and the next access maps them again."""
-        if sys.platform != "win32":  # Windows releases them itself when memory is short
-            self._map.madvise(mmap.MADV_DONTNEED)

@@ -4,6 +4,8 @@ Workers persist between epochs, because starting one imports torch, which takes 
 So all data that change with the epoch must be sent with the requests, never in the pickled data set.
 """
 
+import errno
+import os
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ...prep import LoaderError
+from ...prep.base.mapping import limit_reached
 from ..spec import LoaderSpec
 
 
@@ -34,7 +38,8 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the items that the workers return.
 
     An exception in the middle, such as KeyboardInterrupt, ends the workers, because torch's queues can then hold
-    answers that belong to no request. The next call starts others.
+    answers that belong to no request. The next call starts others. Raises LoaderError if the process may not
+    open as many files as the workers pass it: each tensor is one.
     """
     try:
         with _no_advice(), torch.device("cpu"):  # DataLoader's own tensors, whatever torch.set_default_device says
@@ -42,8 +47,12 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         yield from iterator
     except GeneratorExit:  # the caller left early; torch drops what is under way when it begins again
         raise
-    except BaseException:
+    except BaseException as error:
         end_data_loader(loader)
+        # torch replaces the error by one of its own.
+        few = isinstance(error, RuntimeError) and "Too many open files" in str(error)
+        if limit := limit_reached(OSError(errno.EMFILE, os.strerror(errno.EMFILE)) if few else error):
+            raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         raise
 
 

@@ -4,7 +4,7 @@ A sample records where its bytes lie, so that shards can be written in any order
 belongs to a file name, never to a position in a listing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,17 +126,27 @@ def list_samples(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     Files that are no images are ignored, as by every loader. Raises DatasetError if the images are not as many as the
     manifest says, and for a list that is missing or names a file that is missing.
     """
+    samples = (_from_list if is_listed(root, manifest, split) else _from_folders)(root, manifest, split)
+    require_count(len(samples), root, manifest, split)
+    return samples
+
+
+def is_listed(root: Path, manifest: Manifest, split: str) -> bool:
+    """Return whether a list has the images of a split. Raises DatasetError if the root has no such labelled split."""
     expected = manifest.splits.get(split)
     if expected is None or not expected.per_class:
         raise DatasetError(f"{root} has no labelled split {split!r}; it has: {', '.join(manifest.splits)}")
-    listed = expected.listed or bool(expected.columns)
-    samples = (_from_list if listed else _from_folders)(root, manifest, split)
-    if len(samples) != expected.images:
+    return expected.listed or bool(expected.columns)
+
+
+def require_count(count: int, root: Path, manifest: Manifest, split: str) -> None:
+    """Raise DatasetError unless a split has as many images as the manifest says."""
+    expected = manifest.splits[split]
+    if count != expected.images:
+        place = list_path(root, split) if is_listed(root, manifest, split) else split_folder(root, split, expected)
         raise DatasetError(
-            f"{list_path(root, split) if listed else split_folder(root, split, expected)} has {len(samples)} "
-            f"images where the manifest says {expected.images}; run: feedline verify {root}"
+            f"{place} has {count} images where the manifest says {expected.images}; run: feedline verify {root}"
         )
-    return samples
 
 
 def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
@@ -151,10 +161,23 @@ def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
 
 
 def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
-    labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
-    samples: list[Sample] = []
     held = manifest.splits[split]
     path, has_columns = list_path(root, split), bool(held.columns)
+    samples: list[Sample] = []
+    for start, name, label, size in listed_files(root, manifest, split):
+        line = Location(path, start) if has_columns else None
+        own = name if held.listed else name.rpartition("/")[2]
+        samples.append(Sample(own, label, size, Location(root, name), line=line))
+    return samples
+
+
+def listed_files(root: Path, manifest: Manifest, split: str) -> Iterator[tuple[int, str, int, int]]:
+    """Yield the images of a list: the offset of the line, the path below the root, the class index, and the size.
+
+    Raises DatasetError for a class that the manifest does not have, and for a file that cannot be found.
+    """
+    labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
+    path = list_path(root, split)
     for start, image in located_images(path):
         name, label = image.file_name, labels.get(image.label)
         if label is None:
@@ -167,10 +190,7 @@ def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
         except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair, which only Windows can look for
             reason = error.strerror if isinstance(error, OSError) else "no file here can have this name"
             raise DatasetError(f"cannot read {root / name} of {path}: {reason}; run: feedline verify {root}") from error
-        line = Location(path, start) if has_columns else None
-        own = name if held.listed else name.rpartition("/")[2]
-        samples.append(Sample(own, label, size, Location(root, name), line=line))
-    return samples
+        yield start, name, label, size
 
 
 def samples_of_root(root: Path, manifest: Manifest, splits: Sequence[str] | None) -> SampleSet:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import DatasetError
+from ..base.mapping import MappedFile, limit_reached
 from ..images.geometry import Geometry
 
 SUFFIX = ".index"
@@ -50,6 +51,13 @@ class ShardIndex:
     """(samples,), of ``sample_dtype``."""
     row_lengths: npt.NDArray[np.uint16]
     """(MCU rows of all images,), in bytes, each with the markers in it and the one that ends it."""
+    mapped: MappedFile | None = None
+    """The file that both are views of."""
+
+    def let_go(self) -> None:
+        """Release the mapped pages; the next access maps them again."""
+        if self.mapped is not None:
+            self.mapped.let_go()
 
     def to_bytes(self) -> bytes:
         """Return the contents of the sidecar."""
@@ -112,13 +120,16 @@ def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
     """
     path = index_path(shard)
     try:
+        mapped = MappedFile(path)
         with path.open("rb") as file:
-            samples = _map(file, path)
-            row_lengths = _map(file, path)
+            samples = _array(file, mapped.data)
+            row_lengths = _array(file, mapped.data)
         length = (place or shard).stat().st_size
     except (OSError, ValueError) as error:
+        if limit := limit_reached(error):
+            raise DatasetError(f"cannot read {path}: {limit}") from error
         raise DatasetError(f"cannot read {path} ({error}); rebuild it with: {_rebuild(shard)}") from error
-    index = ShardIndex(samples, row_lengths)
+    index = ShardIndex(samples, row_lengths, mapped)
     names = sample_dtype(1).names
     if samples.dtype.names != names or samples.ndim != 1 or row_lengths.dtype != np.uint16 or row_lengths.ndim != 1:
         raise DatasetError(f"{path} is not an index of this version; rebuild it with: {_rebuild(shard)}")
@@ -130,8 +141,8 @@ def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
     return index
 
 
-def _map(file: BinaryIO, path: Path) -> npt.NDArray[Any]:
-    """Map the .npy array at the file's position, and move the position behind it."""
+def _array(file: BinaryIO, mapped: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Return the .npy array at the file's position as a view of its mapping, and move the position behind it."""
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -142,12 +153,12 @@ def _map(file: BinaryIO, path: Path) -> npt.NDArray[Any]:
     if fortran or dtype.hasobject or len(shape) != 1:
         raise ValueError(f"an array of {dtype} {shape}")
     offset, size = file.tell(), shape[0] * dtype.itemsize
-    if offset + size > path.stat().st_size:
+    if offset + size > len(mapped):
         raise ValueError("the file is cut short")
     file.seek(offset + size)
     if not size:
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+    return mapped[offset : offset + size].view(dtype)
 
 
 def _rebuild(shard: Path) -> str:

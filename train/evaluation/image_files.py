@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...prep import MANIFEST, SHARDS, DatasetError, list_samples, read_manifest, read_shard_manifest, sample_order
+from ...prep import MANIFEST, SHARDS, DatasetError, read_manifest, read_shard_manifest, sample_order
 from ...prep.archives.tar import Member, read_member, walk
 from ...prep.images.opening import open_image
 from ...prep.images.rgb import rgb_of
+from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.read import is_part
 from ...prep.shards.rules import SampleRule, rule_of
@@ -41,8 +42,8 @@ def read_images(root: Path, split: str, indexes: Sequence[int]) -> list[ImageFil
     Raises DatasetError if the files differ from the manifest, SourceError for a damaged shard.
     """
     if (root / MANIFEST).is_file():
-        samples = list_samples(root, read_manifest(root), split)
-        paths = [samples[index].path for index in indexes]
+        listing = open_listing(root, read_manifest(root), split)
+        paths = [Path(listing.path(index)) for index in indexes]
         return [ImageFile(_name(path.relative_to(root)), path.read_bytes()) for path in paths]
     return _read_from_shards(root / SHARDS, split, indexes)
 

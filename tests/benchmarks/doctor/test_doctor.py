@@ -15,7 +15,7 @@ from feedline.benchmarks.doctor.doctor import run_checks, usable
 from feedline.benchmarks.doctor.finding import Finding
 from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, TorchBuild, collect_facts
 from feedline.cli.main import run as feedline
-from feedline.prep import MANIFEST, SHARDS, read_manifest, write_document
+from feedline.prep import MANIFEST, SHARDS, read_manifest, read_shard_manifest, write_document
 
 HEALTHY = MachineFacts(
     environment=Environment(
@@ -38,6 +38,7 @@ HEALTHY = MachineFacts(
     visible_devices=None,
     open_files=65536,
     open_files_hard=65536,
+    mappings=65530,
     place=DataFolder(path="/data", free_bytes=10**12, filesystem="ext4", storage="nvme"),
     pillow="12.0.0 (SIMD)",
     pillow_reads_jpeg=True,
@@ -62,6 +63,7 @@ WINDOWS = replace(
     torch=TorchBuild(cuda=None, sees_gpu=False, architectures=(), capabilities=(), threads=16),
     open_files=None,
     open_files_hard=None,
+    mappings=None,
     place=DataFolder(path="D:\\data", free_bytes=10**12, filesystem="NTFS", storage=None),
     pillow="12.0.0",
     missing_loaders={"dali": "pip install 'feedline[dali]'"},
@@ -153,6 +155,23 @@ def test_a_low_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
     assert about(replace(HEALTHY, open_files=256), "open files").mend == "ulimit -n 4096"
     assert about(replace(HEALTHY, open_files=256, open_files_hard=2048), "open files").mend == "ulimit -n 2048"
     assert "sudo" in (about(replace(HEALTHY, open_files=256, open_files_hard=256), "open files").mend or "")
+
+
+def test_the_number_of_shards_is_compared_with_the_limits() -> None:
+    """576 shards are no reason to raise the limit on open files; 60,000 need more mappings than Linux allows."""
+    few = replace(place(shards=576), open_files=1024)
+    assert about(few, "open files").level == about(few, "mappings").level == "ok"
+    assert "576 shards need none" in about(few, "open files").found
+    many = about(place(shards=60_000), "mappings")
+    assert many.level == "warning" and "65,530 per process, but 60,000 shards need 80,480" in many.found
+    assert many.mend and many.mend.startswith("sudo sysctl -w vm.max_map_count=160960")
+
+
+def test_the_shards_of_the_folder_are_counted(root: Path, tmp_path: Path) -> None:
+    """Those of its largest split."""
+    splits = read_shard_manifest(root / SHARDS).splits
+    assert collect_facts(root).place.shards == max(len(split.shards) for split in splits.values()) > 1
+    assert collect_facts(tmp_path).place.shards is None
 
 
 @pytest.mark.parametrize(

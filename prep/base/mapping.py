@@ -1,0 +1,131 @@
+"""Files that are mapped into memory without an open file for each.
+
+Python's ``mmap`` keeps a file open for as long as its pages are mapped, and ``numpy.memmap`` does too. A process may
+often open 1024 files only, and a data set has more shards than that. So the system is called directly here; after the
+call it needs no open file. What limits the number of mappings instead is ``vm.max_map_count`` on Linux, 65,530 by
+default. Windows has no such limit on files, and Python's own ``mmap`` serves there.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# The same numbers on Linux, macOS and the BSDs.
+PROT_READ, MAP_SHARED, MADV_DONTNEED = 1, 1, 4
+FAILED = ctypes.c_void_p(-1).value
+MOST_MAPPINGS = Path("/proc/sys/vm/max_map_count")
+
+
+class MappedFile:
+    """The bytes of a file. The mapping ends with the last array that views it; many threads can read."""
+
+    def __init__(self, path: Path) -> None:
+        """Map a file as it is now. Raises OSError."""
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self._release: Callable[[], object] = _nothing
+            if not size:
+                pages: Any = b""
+            elif sys.platform == "win32":
+                pages = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+            else:
+                pages = _Pages(file.fileno(), size, path)
+                self._release = pages.release
+        self.data: npt.NDArray[np.uint8] = (
+            np.asarray(pages) if isinstance(pages, _Pages) else np.frombuffer(pages, np.uint8)
+        )
+        """uint8 (bytes,), which cannot be written."""
+        self.address: int = self.data.ctypes.data
+
+    def let_go(self) -> None:
+        """Release the pages of this process; they stay in the page cache, and the next access maps them again.
+
+        On Windows it does nothing: the system releases them itself when memory is short.
+        """
+        self._release()
+
+
+class _Pages:
+    """Mapped pages, which numpy views by their address and which are unmapped with the last view."""
+
+    def __init__(self, descriptor: int, size: int, path: Path) -> None:
+        calls = _calls()
+        self._unmap = calls.munmap  # at the end of the interpreter, modules are gone before their objects
+        self._advise = calls.madvise
+        self._address: int | None = None
+        found = calls.mmap(None, size, PROT_READ, MAP_SHARED, descriptor, 0)
+        if found == FAILED:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+        self._address, self._size = found, size
+        self.__array_interface__ = {"version": 3, "shape": (size,), "typestr": "|u1", "data": (found, True)}
+
+    def release(self) -> None:
+        self._advise(self._address, self._size, MADV_DONTNEED)
+
+    def __del__(self) -> None:
+        if self._address is not None:
+            self._unmap(self._address, self._size)
+
+
+@cache
+def _calls() -> Any:
+    """Return the C library with the types of its calls."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return library
+
+
+def _nothing() -> None:
+    pass
+
+
+def limit_reached(error: BaseException) -> str | None:
+    """Return which limit of the system an error is, with the next step; None for an error of the file itself."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EMFILE:
+        soft, hard = open_file_limits()
+        limit = f"may open {soft} files" if soft else "may open no further file"
+        higher = f"ulimit -n {min(hard or 65536, 65536)}" if soft and (hard is None or hard > soft) else None
+        step = f"raise the limit before it starts, with: {higher}" if higher else "ask the administrator to raise it"
+        return f"this process {limit}, and has them open; close some, or {step}"
+    if number == errno.ENFILE:
+        return "this machine has as many open files as it allows; end other programs, or raise fs.file-max"
+    if number == errno.ENOMEM and sys.platform == "linux":
+        most = max_mappings()
+        return (
+            f"the system has no memory for another mapping, or this process has {most or 'the most'} mappings; "
+            f"raise the limit with: sudo sysctl -w vm.max_map_count={4 * (most or 65530)}"
+        )
+    return None
+
+
+def open_file_limits() -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit on open files; None if unlimited, and on Windows, which has no such limit."""
+    if sys.platform == "win32":
+        return None, None
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    return None if soft == unlimited else soft, None if hard == unlimited else hard
+
+
+def max_mappings() -> int | None:
+    """Return how many mappings Linux allows a process; None on other systems."""
+    try:
+        return int(MOST_MAPPINGS.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
