@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..prep.base.manifest import SHARDS, Encode, Order, ShardManifest
-from ..prep.shards.write import Engine
+from ..prep.shards.writing.write import Engine
 from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
 from .options import json_option, seed_option

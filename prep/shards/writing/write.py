@@ -16,24 +16,24 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from ..base.cpus import usable_cpus
-from ..base.errors import DatasetError, OutputError
-from ..base.lock import claimed
-from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
-from ..base.paths import reachable
-from ..base.progress import Notice, Progress, counter, quiet, silent
-from ..base.threads import run_all
-from ..roots.samples import SampleSet
-from .found import is_root
-from .keys import with_keys
+from ...base.cpus import usable_cpus
+from ...base.errors import DatasetError, OutputError
+from ...base.lock import claimed
+from ...base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
+from ...base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
+from ...base.paths import reachable
+from ...base.progress import Notice, Progress, counter, quiet, silent
+from ...base.threads import run_all
+from ...roots.samples import SampleSet
+from ..found import is_root
+from ..keys import with_keys
+from ..sidecars import set_indexes, write_all
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
 from .resharding import shards_in
 from .scratch import copy_streamed, streamed_parts
 from .shard import ShardTask, Written, tar_size, write_shard
-from .sidecars import set_indexes, write_all
 
 Engine = Literal["local", "ray"]
 

@@ -17,20 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..base.documents import read_document, write_document
-from ..base.errors import OutputError
-from ..base.flush import flush_folder
-from ..base.manifest import ClassEntry, Shard
-from ..base.retries import put_in_place
-from ..base.threads import raise_if_stopped
-from ..images.kinds import member_extension
-from ..roots.samples import Sample, SampleReader
-from .columns import columns_path, json_member
-from .encode import Encoded, encode_image
-from .index import index_path
-from .order import WINDOW
+from ...base.documents import read_document, write_document
+from ...base.errors import OutputError
+from ...base.flush import flush_folder
+from ...base.manifest import ClassEntry, Shard
+from ...base.retries import put_in_place
+from ...base.threads import raise_if_stopped
+from ...images.kinds import member_extension
+from ...roots.samples import Sample, SampleReader
+from ..columns import columns_path, json_member
+from ..encode import Encoded, encode_image
+from ..index import index_path
+from ..order import WINDOW
+from ..sidecars import File, Sidecars, dali_path, write_all
 from .plan import ShardSpec
-from .sidecars import File, Sidecars, dali_path, write_all
 
 
 @dataclass(frozen=True, kw_only=True)
