@@ -24,10 +24,11 @@ from ..images.opening import UNREADABLE, foreign_format, pixel_size
 from ..images.orientation import Change, orientation, turned, upright
 from ..images.rgb import read_rgb
 from ..sources.parts import MAX_IMAGE
-from .rules import RAW
 
 SHORT_SIDE = 256
 """Default of "resize", in pixels."""
+PIXELS = "raw"
+"""The kind of an image that is pixels already, to which no marker can be added."""
 FOREIGN = "foreign"
 """The kind of a file of a format that is not opened, such as EPS or AVIF."""
 
@@ -103,7 +104,7 @@ def encode_image(data: bytes, spec: EncodeSpec) -> Encoded:
 
 def _encode(data: bytes, spec: EncodeSpec, way: int = 1) -> Encoded:
     if spec.encode == "restart" and first_pixel(data):
-        return replace(describe_image(data), passed_through=RAW)
+        return replace(describe_image(data), passed_through=PIXELS)
     try:
         if spec.encode == "restart":
             return _tiled(data)
