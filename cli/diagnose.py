@@ -124,7 +124,7 @@ def _summary(found: "Diagnosis") -> dict[str, Any]:
         del answer[key]
     rates = {name: answer.pop(name) for name in ("model", "warm", "cold", "together")}
     verdict = answer.pop("verdict")
-    profile = answer.pop("profile")
+    profile, raw = answer.pop("profile"), found.raw_pixels
     return {
         "verdict": verdict["name"],
         "sentence": verdict["sentence"],
@@ -138,6 +138,7 @@ def _summary(found: "Diagnosis") -> dict[str, Any]:
             "bytes_per_image": found.profile.as_is.bytes_per_image,
             "curve": answer.pop("curve"),
         },
+        "raw_pixels": None if raw is None else {**to_json(raw), "pays": raw.pays, "sentence": raw.sentence},
         "next": advice(found),
         **answer,
     }
@@ -160,6 +161,8 @@ def _show(found: "Diagnosis") -> None:
     for problem in found.problems:
         say(f"Note: {problem}")
     say(_turns(found))
+    if (raw := found.raw_pixels) is not None:
+        say(raw.sentence)
     if found.gpu is not None:
         say(f"The model: {found.gpu.model} at {found.gpu.images_per_second:,.0f} images/s ({found.gpu.source}).")
     for number, step in enumerate(advice(found), 1):

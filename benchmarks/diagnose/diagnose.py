@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ...prep import FeedlineError, MeasurementError, Progress, read_document, silent
+from ...prep import SHARDS, FeedlineError, MeasurementError, Progress, read_document, silent
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
 from ..measuring.record import DIAGNOSIS, Code, running_code, write_beside_records
 from .diagnosis_runs import DiagnosisPlan, DiagnosisRun, MeasuredRates, measure_rates
 from .hardware import Gpu
+from .raw_pixels import RawPixels, compare_raw
 from .recommend import BreakEven, CurvePoint, baseline, break_even, enough_workers, training_rate
 from .verdict import DifferentialRates, Rate, State, Verdict, decide_verdict
 from .what_if import WhatIf, what_ifs
@@ -80,6 +81,17 @@ class Diagnosis:
                 f"This machine cannot measure that: the verdict is for warm data, and the disk may be slower."
             )
         return f"The data ({data}) do not fit into free memory ({free}), so every epoch reads from the disk (cold)."
+
+    @property
+    def raw_pixels(self) -> RawPixels | None:
+        """What shards of pixels would change; None if that was not measured, or if the images are pixels already."""
+        return compare_raw(
+            self.profile,
+            self.what_if,
+            warm=self.warm.images_per_second,
+            data_bytes=self.data_bytes,
+            free_bytes=self.free_bytes,
+        )
 
 
 def diagnose(
@@ -185,6 +197,7 @@ def advice(found: Diagnosis) -> list[str]:
         "decode-bound": [
             *([f"Use {turns.cpus:,.1f} usable CPUs; decoding is then as fast as this model."] if more else []),
             *_faster_encodings(found),
+            *_pixels(found),
         ],
         "compute-bound": [
             f"Use a faster GPU, mixed precision or a larger batch. The loader needs no change: it is fast enough for a "
@@ -212,8 +225,16 @@ def _faster_encodings(found: Diagnosis) -> list[str]:
         + ("with smaller images, and check the accuracy" if name == "resize" else "without losing a pixel")
         + f": feedline shard {found.plan.root} --encode {name}"
         for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
-        if ratio > 1.1 and name != "copy"
+        if ratio > 1.1 and name not in ("copy", "raw")
     ]
+
+
+def _pixels(found: Diagnosis) -> list[str]:
+    """Return advice to store the pixels, if that pays."""
+    raw = found.raw_pixels
+    if raw is None or not raw.pays:
+        return []
+    return [f"{raw.sentence[:-1]}: feedline shard {found.plan.root} --encode raw --out OTHER/{SHARDS}"]
 
 
 def _smaller_images(found: Diagnosis) -> list[str]:

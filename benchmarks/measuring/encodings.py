@@ -5,6 +5,8 @@ own stages. Bytes and working time of each encoding come from the same images, s
 root. The speed of the whole loader on the images on the disk is measured separately.
 """
 
+import warnings
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -14,11 +16,13 @@ from ...loaders import LOADERS, LoaderSpec, open_stages
 from ...loaders.support.encoded import EncodedImage, FolderSamples, Tiles, open_samples
 from ...prep import MANIFEST, SHARDS, read_shard_manifest
 from ...prep.base.manifest import Encode
+from ...prep.images.opening import pixel_size
 from ...prep.shards.encode import Encoded, EncodeSpec, encode_image
 from ...prep.shards.index import LONGEST_ROW
 from .stages import StageTimes, time_stages
 
 IMAGES = 64  # writing restart markers takes 2 ms per image, writing a smaller image 10 ms
+MOST_RAW = 512_000_000  # bytes of pixels that are held in memory
 ROUNDS = 3
 """Rounds through all encodings in turn; the shortest time of an image is the least disturbed."""
 
@@ -46,16 +50,22 @@ def encoding_of(loader: str, spec: LoaderSpec) -> Encode:
 def time_encodings(loader: str, spec: LoaderSpec) -> dict[Encode, StageTimes]:
     """Return the times of ``loader`` on some of the images, in each encoding that can be made from them.
 
-    Smaller images cannot be made larger again. If the root has only shards of smaller images, the only encoding is
-    "resize". A loader without separate stages has no encodings.
+    Smaller images cannot be made larger again, and pixels have no file of their own. If the root has only shards of
+    smaller images or of pixels, the only encodings are "resize" and "raw". Pixels of more than 512 MB are not made. A
+    loader without separate stages has no encodings.
     """
     held: list[EncodedImage] = []
     stages = open_stages(loader, spec, held.__getitem__)
     if stages is None:
         return {}
     source, images = _sample(spec)
-    coded: tuple[Encode, ...] = ("copy", "restart", "resize") if source != "resize" else ("resize",)
-    encoded = {encode: [_as(encode, image, source) for image in images] for encode in coded}
+    coded: tuple[Encode, ...] = ("resize",) if source in ("resize", "raw") else ("copy", "restart", "resize")
+    side = _raw_side(spec)
+    if _raw_bytes(images, side) <= MOST_RAW:
+        coded = (*coded, "raw")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's about broken EXIF: the pixels are fine
+        encoded = {encode: [_as(encode, image, source, side) for image in images] for encode in coded}
     rounds: dict[Encode, list[StageTimes]] = {encode: [] for encode in coded}
     with closing(stages):
         for encode in coded * ROUNDS:
@@ -73,12 +83,25 @@ def _sample(spec: LoaderSpec) -> tuple[Encode, list[bytes]]:
     return "copy" if has_folders else encoding_of("threaded", spec), images
 
 
-def _as(encode: Encode, image: bytes, source: Encode) -> EncodedImage:
+def _raw_side(spec: LoaderSpec) -> int | None:
+    """Return the short side of the root's raw shards; None for full size, and if it has no raw shards."""
+    shards = spec.root / SHARDS
+    manifest = read_shard_manifest(shards) if (shards / MANIFEST).is_file() else None
+    return manifest.short_side if manifest is not None and manifest.encode == "raw" else None
+
+
+def _raw_bytes(images: Sequence[bytes], short_side: int | None) -> int:
+    """Return the bytes that the pixels of images take."""
+    sizes = [size for size in map(pixel_size, images) if min(size) > 0]
+    return sum(3 * round(w * h * min(1.0, (short_side or min(w, h)) / min(w, h)) ** 2) for w, h in sizes)
+
+
+def _as(encode: Encode, image: bytes, source: Encode, raw_side: int | None) -> EncodedImage:
     if encode == "copy":  # restart markers are a few bytes and change no pixel: no tiles, no difference
         return EncodedImage(np.frombuffer(image, np.uint8), None)
     if encode == source:
         encode = "copy"
-    return _with_tiles(encode_image(image, EncodeSpec(encode=encode)))
+    return _with_tiles(encode_image(image, EncodeSpec(encode=encode, short_side=raw_side if encode == "raw" else None)))
 
 
 def _with_tiles(encoded: Encoded) -> EncodedImage:

@@ -232,7 +232,12 @@ class ShardSamples:
 
 
 def open_samples(root: Path, split: str) -> EncodedSamples:
-    """Return the samples of the shards if there are finished shards of this split, else those of the class folders."""
-    if (root / SHARDS / MANIFEST).is_file() and split in read_shard_manifest(root / SHARDS).splits:
-        return ShardSamples(root, split)
+    """Return the samples of the shards if there are finished shards of this split, else those of the class folders.
+
+    A root of nothing but shards has no other splits. Raises LoaderError, which names its splits, for another one.
+    """
+    if (root / SHARDS / MANIFEST).is_file():
+        only = not (root / MANIFEST).is_file()
+        if only or split in read_shard_manifest(root / SHARDS).splits:
+            return ShardSamples(root, split)
     return FolderSamples(root, split)

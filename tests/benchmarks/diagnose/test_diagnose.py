@@ -16,7 +16,7 @@ from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, MeasuredR
 from feedline.benchmarks.diagnose.recommend import CurvePoint
 from feedline.benchmarks.diagnose.verdict import rate_of
 from feedline.benchmarks.measuring.child import measure_job
-from feedline.benchmarks.measuring.encodings import Profile, time_encodings
+from feedline.benchmarks.measuring.encodings import Profile, encoding_of, time_encodings
 from feedline.benchmarks.measuring.model_step import ModelStep
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
@@ -24,7 +24,7 @@ from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.pixels import ready
 from feedline.loaders.support.throttle import Throttle
-from feedline.prep import MeasurementError
+from feedline.prep import SHARDS, MeasurementError, ShardSpec, write_shards
 
 from ..runs import run_at
 
@@ -121,7 +121,7 @@ def test_the_command_diagnoses_in_fresh_processes(
     assert {"model", "warm", "cold", "together", "split", "curve"} <= answer["measured"].keys()
     assert {"fetch", "decode", "transform", "collate", "transfer", "step"} <= answer["measured"]["split"].keys()
     assert {row["disk"] for row in answer["what_if"]} >= {"HDD", "NVMe SSD", "object store"}
-    assert {row["encode"] for row in answer["what_if"]} == {"copy", "restart", "resize"}
+    assert {row["encode"] for row in answer["what_if"]} == {"copy", "restart", "resize", "raw"}
     assert all(row["epoch_seconds"] == pytest.approx(1_281_167 / row["images_per_second"]) for row in answer["what_if"])
     assert found.verdict.name == "compute-bound" and len(found.runs) == 6 - (found.cold is None)
     assert "compute-bound: the model is slower" in stderr and "HDD" in stderr and "feedline train" in stderr
@@ -165,7 +165,8 @@ def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
     """Resized images have fewer bytes; restart markers add a few percent."""
     found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))
 
-    assert list(found) == ["copy", "restart", "resize"]
+    assert list(found) == ["copy", "restart", "resize", "raw"]
+    assert found["raw"].mean_work < found["copy"].mean_work
     assert found["restart"].bytes_per_image == pytest.approx(found["copy"].bytes_per_image, rel=0.1)
     assert found["resize"].bytes_per_image < found["restart"].bytes_per_image
 
@@ -237,6 +238,17 @@ def test_a_diagnosis_follows_from_the_rates_and_reads_back(tmp_path: Path) -> No
     smaller = "Make decoding 4.00 times cheaper with smaller images, and check the accuracy: feedline shard"
     assert any(step.startswith(smaller) and step.endswith("--encode resize") for step in advice(found))
     assert read_diagnosis(tmp_path / "out" / "diagnosis.json") == found
+
+
+def test_shards_of_pixels_are_profiled_as_they_are(root: Path, tmp_path: Path) -> None:
+    """At their own size; nothing but smaller images can be made of them."""
+    write_shards(root, ShardSpec(encode="raw", short_side=20), out=tmp_path / SHARDS)
+    spec = LoaderSpec(root=tmp_path, batch_size=8, image_size=32)
+    found = time_encodings("threaded", spec)
+
+    assert list(found) == ["resize", "raw"]
+    assert encoding_of("threaded", spec) == "raw"
+    assert 128 + 3 * 20 * 20 <= found["raw"].bytes_per_image < 128 + 3 * 20 * 60
 
 
 def test_the_report_begins_with_the_diagnosis_among_its_records(root: Path, tmp_path: Path) -> None:
