@@ -20,7 +20,7 @@ from ..machine.environment import Environment
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
 from .fused_fuzz import FuzzRecord, table as fuzz_table
-from .loader_markdown import cold, loaders, machine_name, peers
+from .loader_markdown import cold, loaders, machine_name, peers, small_peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .progressive import ProgressiveRecord, table as progressive_table
@@ -134,6 +134,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "loaders": loaders,
     "cold": cold,
     "peers": peers,
+    "small-peers": small_peers,
     "preparation": preparation,
     "sharding": sharding,
     "progressive": progressive,
