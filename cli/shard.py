@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..prep.base.manifest import SHARDS, Encode, Order, ShardManifest
-from ..prep.shards.write import Engine
+from ..prep.shards.writing.write import Engine
 from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
 from .options import json_option, seed_option
@@ -45,12 +45,13 @@ class Size(click.ParamType[int]):
     default="restart",
     show_default=True,
     help="copy keeps each JPEG as it is. restart adds lossless restart markers, for fast crops, and makes progressive "
-    "JPEGs sequential. resize also makes it smaller.",
+    "JPEGs sequential. resize also makes it smaller. raw stores the pixels, for small images: nothing is decoded "
+    "afterwards, and 64 x 64 pixels take 12 kB.",
 )
 @click.option(
     "--short-side",
     type=click.IntRange(1, 65535),
-    help="Short side in pixels for --encode resize; never enlarges.  [default: 256]",
+    help="Short side in pixels for --encode resize or raw; never enlarges.  [default: 256; raw: as it is]",
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="JPEG quality for --encode resize.  [default: 90]")
 @click.option(
@@ -115,7 +116,7 @@ def shard(
     Example:
       feedline shard data
       feedline shard archives --out data/shards
-      feedline shard tiny-imagenet-200.zip --out tiny/shards
+      feedline shard tiny-imagenet-200.zip --out tiny/shards --encode raw
       feedline shard folders --out wds --split-from a=train --split-from b=val
       feedline shard --index-only data/shards
       feedline shard --index-only wds --split-from a=train --split-from b=val
@@ -173,8 +174,10 @@ def _spec(**settings: Any) -> "ShardSpec":
     """Return the ShardSpec of the options that were given."""
     from ..prep import ShardSpec
 
-    if settings["encode"] != "resize" and (settings["short_side"] or settings["quality"]):
-        raise click.UsageError("--short-side and --quality need --encode resize")
+    if settings["encode"] not in ("resize", "raw") and settings["short_side"]:
+        raise click.UsageError("--short-side needs --encode resize or raw")
+    if settings["encode"] != "resize" and settings["quality"]:
+        raise click.UsageError("--quality needs --encode resize; the other encodings lose none")
     if settings["shard_size"] and settings["shard_count"]:
         raise click.UsageError("--shard-size and --shard-count exclude each other; give one of them")
     given: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, ())}

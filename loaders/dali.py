@@ -6,6 +6,8 @@ to DALI in the order of the epoch, without a copy (``external_source`` on the pa
 bit for bit. DALI's resize repeats the border, and Pillow averages over the pixels that exist. One row or column of
 pixels on each side differs by some grey levels, the others by one at most.
 
+Of raw shards, DALI gets the pixels where they are mapped and cuts the boxes with ``fn.slice``: nothing is decoded.
+
 Pillow decodes every file that is not a plain JPEG (a PNG named .JPEG, CMYK), and every image of a batch that DALI
 rejects. A damaged image ends DALI's pipeline, and DALI's message does not name the image.
 """
@@ -24,6 +26,7 @@ from nvidia.dali.pipeline import Pipeline
 from PIL import Image
 
 from ..prep import LoaderError
+from ..prep.archives import npy
 from ..prep.images.opening import UNREADABLE
 from .batch import Batch
 from .pixels.crops import eval_offset, eval_size, train_crop
@@ -31,7 +34,7 @@ from .pixels.reference import draws_of, read_pixels
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
-from .support.encoded import open_samples
+from .support.encoded import EncodedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
@@ -49,7 +52,9 @@ DECODING: dict[str, Any] = {
 }
 RESIZING: dict[str, Any] = {"interp_type": types.INTERP_LINEAR, "antialias": True, "subpixel_scale": False}
 
-BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.uint8)  # replaces an odd file
+BLACK_PIXELS = np.zeros((8, 8, 3), np.uint8)
+BLACK = np.frombuffer(simplejpeg.encode_jpeg(BLACK_PIXELS), np.uint8)  # replaces an odd file
+EXAMINED = 16  # images of a split that say whether it is raw; a few may have passed through when it was written
 
 
 class _Pending(NamedTuple):
@@ -74,6 +79,7 @@ class DaliLoader(ResumableLoader):
         self._samples = open_samples(spec.root, spec.split)
         self._count = len(self._samples.labels)
         self._report_uneven(self._count)
+        self._raw = _is_raw(self._samples)
         self._pipeline: Pipeline | None = None
         self._pending: deque[_Pending] = deque()
 
@@ -98,10 +104,10 @@ class DaliLoader(ResumableLoader):
         samples, images, odd = indexes.tolist(), list[npt.NDArray[np.uint8]](), list[int]()
         draws, boxes = draws_of(samples, epoch, self._spec), list[tuple[int, ...]]()
         for row, index in enumerate(samples):
-            image = self._plain_jpeg(index)
+            image = self._usual(index)
             if image is None:
                 odd.append(row)
-                image = BLACK, 8, 8
+                image = BLACK_PIXELS if self._raw else BLACK, 8, 8
             data, width, height = image
             images.append(data)
             boxes.append(_box(draws[row], width, height, self._spec))
@@ -109,12 +115,18 @@ class DaliLoader(ResumableLoader):
         self._pending.append(batch)
         self._feed(batch)
 
-    def _plain_jpeg(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
-        """Return a JPEG with its width and height, or None for an image that Pillow must decode or reject."""
+    def _usual(self, index: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
+        """Return a JPEG, or the pixels of a raw split, with width and height; None for an image that Pillow must read.
+
+        Pillow decodes or rejects the others.
+        """
         if index in self._damage.skipped:
             return None
         try:
             data = self._samples.read(index).data
+            if self._raw:
+                pixels = npy.pixels_of(data)
+                return None if pixels is None else (pixels, pixels.shape[1], pixels.shape[0])
             height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
         except (OSError, ValueError):
             return None
@@ -129,7 +141,7 @@ class DaliLoader(ResumableLoader):
 
     def _running(self) -> Pipeline:
         if self._pipeline is None:
-            self._pipeline = _build(self._spec)
+            self._pipeline = _build(self._spec, self._raw)
         return self._pipeline
 
     def _finish(self) -> Batch:
@@ -194,8 +206,19 @@ def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple
     return height, width, eval_offset(height, spec.image_size), eval_offset(width, spec.image_size)
 
 
-def _build(spec: LoaderSpec) -> Pipeline:
-    """Return a pipeline from ("images", "boxes") to uint8 (N, H, W, 3) on the spec's device."""
+def _is_raw(samples: EncodedSamples) -> bool:
+    """Return whether most images of a split are pixels as they are."""
+    count = len(samples.labels)
+    places = np.linspace(0, count - 1, min(EXAMINED, count)).astype(int).tolist()
+    raw = [npy.read_header(samples.read(index).data[: npy.HEADER].tobytes()) is not None for index in places]
+    return sum(raw) * 2 > len(raw)
+
+
+def _build(spec: LoaderSpec, raw: bool) -> Pipeline:
+    """Return a pipeline from ("images", "boxes") to uint8 (N, H, W, 3) on the spec's device.
+
+    The images are files, or pixels if the split is raw.
+    """
     device = torch.device(spec.device)
     on_gpu = device.type == "cuda"
     pipeline = Pipeline(
@@ -206,9 +229,13 @@ def _build(spec: LoaderSpec) -> Pipeline:
         exec_dynamic=True,
     )
     with pipeline:
-        images = fn.external_source(name="images", dtype=types.UINT8, ndim=1, no_copy=True)
+        form = {"ndim": 3, "layout": "HWC"} if raw else {"ndim": 1}
+        images = fn.external_source(name="images", dtype=types.UINT8, no_copy=True, **form)
         boxes = fn.external_source(name="boxes", dtype=types.INT32, ndim=1)
-        graph = _train if spec.transform == "train" else _eval
+        if raw:
+            graph = _train_raw if spec.transform == "train" else _eval_raw
+        else:
+            graph = _train if spec.transform == "train" else _eval
         pipeline.set_outputs(graph(images, boxes, spec.image_size, "mixed" if on_gpu else "cpu"))
     pipeline.build()
     return pipeline
@@ -224,4 +251,16 @@ def _train(images: Any, boxes: Any, size: int, device: str) -> Any:
 def _eval(images: Any, boxes: Any, size: int, device: str) -> Any:
     sizes = fn.cast(boxes[0:2], dtype=types.FLOAT)
     resized = fn.resize(fn.decoders.image(images, device=device, **DECODING), size=sizes, **RESIZING)
+    return fn.slice(resized, start=boxes[2:4], shape=[size, size], axis_names="HW")
+
+
+def _train_raw(images: Any, boxes: Any, size: int, device: str) -> Any:
+    crops = fn.slice(images, start=boxes[0:2], shape=boxes[2:4], axis_names="WH")
+    crops = crops if device == "cpu" else crops.gpu()
+    return fn.flip(fn.resize(crops, size=[size, size], **RESIZING), horizontal=boxes[4])
+
+
+def _eval_raw(images: Any, boxes: Any, size: int, device: str) -> Any:
+    sizes = fn.cast(boxes[0:2], dtype=types.FLOAT)
+    resized = fn.resize(images if device == "cpu" else images.gpu(), size=sizes, **RESIZING)
     return fn.slice(resized, start=boxes[2:4], shape=[size, size], axis_names="HW")

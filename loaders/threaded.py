@@ -3,8 +3,9 @@
 It has no worker processes, so there is no start-up, nothing is pickled, /dev/shm is not used, and Windows works the
 same way. The threads work on chunks of a few batches ahead and write into the batches themselves. From shards with
 restart markers, a thread takes only the tiles that its crop touches, in one compiled call for the whole chunk
-(``pixels.fused``). From other shards and from class folders, it decodes the whole image. Order
-and crops are pure functions of (seed, epoch, sample index), so threads, ranks and resumes cannot change them.
+(``pixels.fused``). From raw shards, it reads only the pixels of the crop in such a call. From other shards and from
+class folders, it decodes the whole image. Order and crops are pure functions of (seed, epoch, sample index), so
+threads, ranks and resumes cannot change them.
 """
 
 from collections import deque
@@ -26,7 +27,7 @@ from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
 from .pixels.fused.plan import SIZE
-from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
+from .pixels.fused_calls import decode_rows, decodes, is_raw, plan_images, plan_located
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
@@ -260,7 +261,7 @@ class ThreadedStages(Stages):
         return self._read(index)
 
     def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
-        if encoded.tiles is not None and decodes(self._spec):
+        if (encoded.tiles is not None or is_raw(encoded)) and decodes(self._spec):
             size = self._spec.image_size
             row, numbers = np.empty((1, size, size, 3), np.uint8), np.array([draws], np.float64)
             if not decode_rows(plan_images([encoded]), numbers, row, self._spec):

@@ -38,11 +38,11 @@ from .foreign.prepare import prepare_webdataset
 from .labelled.lists import ListOptions
 from .labels.imagenet import class_names, validation_labels, wnids
 from .roots.samples import list_samples
-from .shards.listing import find_samples
 from .shards.order import sample_order
-from .shards.plan import ShardSpec
 from .shards.reindex import index_shards
-from .shards.write import default_place, write_shards
+from .shards.writing.listing import find_samples
+from .shards.writing.plan import ShardSpec
+from .shards.writing.write import default_place, write_shards
 from .synthetic.archives import SyntheticSpec, write_synthetic
 
 __all__ = [

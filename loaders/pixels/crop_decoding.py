@@ -15,12 +15,13 @@ import simplejpeg
 from PIL import Image
 
 from ...prep import SampleError
+from ...prep.archives import npy
 from ...prep.base.compiled import compiled
 from ...prep.images.opening import UNREADABLE
 from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage
 from . import ready
-from .cuts import Cut, cut_out
+from .cuts import Cut, cut_out, cut_pixels
 from .dct_scaling import resize_scaled
 from .fused_calls import fit
 from .reference import read_pixels
@@ -46,9 +47,13 @@ def decode_into(row: U8, image: EncodedImage, draws: Sequence[float], spec: Load
 def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
     """Return the pixels of a cut, uint8 (h, w, 3) at 1 / ``cut.scale``, and the cut.
 
-    The pixels are in this thread's memory, and the next call overwrites them. Raises ValueError for an image that
-    libjpeg-turbo rejects, SampleError for tiles that are not where the index says.
+    The pixels are in this thread's memory, and the next call overwrites them; those of a raw image are where it lies.
+    Raises ValueError for an image that libjpeg-turbo rejects, and for a raw one of another size than its header says,
+    SampleError for tiles that are not where the index says.
     """
+    if image.tiles is None and (raw := npy.pixels_of(image.data)) is not None:
+        height, width, _ = raw.shape
+        return raw, cut_pixels(width, height, draws, spec)
     cut = cut_out(image, draws, spec)
     width, height = (-(-length // cut.scale) for length in cut.size)
     return _decode(cut.data, width, height), cut

@@ -14,6 +14,7 @@ from .fused.plan import (
     LEFT,
     OFFSET_X,
     OFFSET_Y,
+    SCAN,
     TARGET_HEIGHT,
     TARGET_WIDTH,
     TOP,
@@ -28,11 +29,14 @@ _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size
 
 @compiled
 def plan_crops(plans: I64, draws: F64, size: int) -> None:
-    """Fill the box, target, offset and flip of images with tiles; ``draws`` is float64 (n, DRAWS), (n, 0) for eval."""
+    """Fill the box, target, offset and flip of images with tiles, and of raw ones, which have a scan and no tiles.
+
+    ``draws`` is float64 (n, DRAWS), (n, 0) for eval.
+    """
     for i in range(len(plans)):
         plan = plans[i]
         width, height = plan[WIDTH], plan[HEIGHT]
-        if plan[INTERVAL] < 1 or width < 1 or height < 1:
+        if (plan[INTERVAL] < 1 and plan[SCAN] < 1) or width < 1 or height < 1:
             plan[INTERVAL] = 0
         elif draws.shape[1] > 0:
             left, top, box_width, box_height, flip = _train_crop(draws[i], width, height)

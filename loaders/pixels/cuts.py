@@ -54,6 +54,17 @@ def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cu
     return Cut(image.data, (width, height), box, _scale(box, target, spec), target, (left, top), False)
 
 
+def cut_pixels(width: int, height: int, draws: Sequence[float], spec: LoaderSpec) -> Cut:
+    """Return the cut of an image that is pixels already, uint8 (height, width, 3); its ``data`` is empty."""
+    nothing = np.empty(0, np.uint8)
+    if spec.transform == "train":
+        *_, flip = crop = train_crop(draws, width, height)
+        return Cut(nothing, (width, height), crop[:4], 1, (spec.image_size, spec.image_size), (0, 0), flip)
+    target = eval_size(width, height, spec.image_size)
+    left, top = (eval_offset(length, spec.image_size) for length in target)
+    return Cut(nothing, (width, height), (0, 0, width, height), 1, target, (left, top), False)
+
+
 def _train(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
     data, tiles = image
     target = spec.image_size, spec.image_size

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...prep.archives import npy
 from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage, Located
 from . import ready
@@ -30,6 +31,7 @@ from .fused.plan import (
     SIZE,
     WIDTH,
 )  # fmt: skip
+from .fused.raw import fit_many
 from .fused.scratch import Scratch, make_scratch
 
 U8 = npt.NDArray[np.uint8]
@@ -56,10 +58,18 @@ def decodes(spec: LoaderSpec) -> bool:
     return spec.decode == "cpu" and not spec.dct_scaling and ready.usable()
 
 
+def is_raw(image: EncodedImage) -> bool:
+    """Return whether an image is pixels as they are, by its header."""
+    return image.tiles is None and npy.read_header(image.data[: npy.HEADER].tobytes()) is not None
+
+
 def plan_images(images: Sequence[EncodedImage]) -> I64:
     """Return plans of images without their crops, int64 (n, FIELDS). The images must outlive them."""
     plans = np.zeros((len(images), FIELDS), np.int64)
     for plan, (data, tiles) in zip(plans, images, strict=True):
+        if tiles is None and (raw := npy.read_header(data[: npy.HEADER].tobytes())) is not None:
+            plan[ADDRESS : SCAN + 1] = data.ctypes.data, len(data), raw.start
+            plan[WIDTH], plan[HEIGHT] = raw.width, raw.height
         if tiles is not None and tiles.row_lengths.flags.c_contiguous:
             lengths = tiles.row_lengths
             plan[ADDRESS : ROWS + 1] = data.ctypes.data, len(data), tiles.scan, lengths.ctypes.data, len(lengths)
@@ -87,6 +97,8 @@ def decode_rows(plans: I64, draws: F64, rows: U8, spec: LoaderSpec) -> list[int]
     plan_crops(plans, draws, size)
     planar = spec.pixels == "planar" and spec.transform == "train"
     decode_many(plans, planar, _scratch(size), rows.reshape(-1), taken)
+    if ((plans[:, INTERVAL] == 0) & (plans[:, SCAN] > 0)).any():
+        fit_many(plans, _scratch(size), rows.reshape(-1), taken)
     return np.flatnonzero(taken == 0).tolist()
 
 

@@ -24,6 +24,7 @@ from .fused.compiling import CACHE
 from .fused.decode import decode_many
 from .fused.fit import fit_pixels
 from .fused.plan import FIELDS
+from .fused.raw import fit_many
 from .fused.scratch import make_scratch
 
 _lock = threading.Lock()
@@ -77,6 +78,7 @@ def _load() -> None:
     scratch, plans, none = make_scratch(8), np.zeros((0, FIELDS), np.int64), np.zeros(0, np.uint8)
     decode_many(plans, False, scratch, none, none)
     plan_crops(plans, np.zeros((0, 0)), 8)
+    fit_many(plans, scratch, none, none)
     fit_pixels(none, 0, 0, np.zeros(FIELDS, np.int64), scratch, none)
     _loaded.set()
 

@@ -24,7 +24,7 @@ MAKE = "feedline prep imagefolder FOLDER --out {root} (ImageNet: feedline prep i
 """The commands that make a root."""
 
 Order = Literal["shuffled", "sequential", "two-level"]
-Encode = Literal["copy", "restart", "resize"]
+Encode = Literal["copy", "restart", "resize", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class ShardManifest:
     classes: tuple[ClassEntry, ...]
     splits: dict[PlainName, ShardSplit]
     short_side: int | None = None
-    """Pixels, for ``encode`` "resize"."""
+    """Pixels, for ``encode`` "resize", and for "raw" if the images were made smaller."""
     quality: int | None = None
     """JPEG quality from 1 to 100, for ``encode`` "resize"."""
     metadata: bool = False

@@ -13,7 +13,7 @@ from ..archives.tar import read_member, walk
 from ..base.errors import DatasetError
 from ..base.names import is_class_id
 from ..shards.read import is_part, listed
-from ..shards.rules import IMAGES, JSON, SampleRule, is_image_extension, label_in, parsed
+from ..shards.rules import IMAGES, JSON, SampleRule, is_image_extension, is_raw_extension, label_in, parsed
 from ..shards.sidecars import split_key
 from .sources import ForeignShards, refuse_gzipped
 
@@ -79,7 +79,7 @@ def _check_image(first: FirstSample, rule: SampleRule, command: str) -> None:
     """Raise DatasetError unless a sample has exactly one image."""
     if len(rule.images_among(first.extensions)) == 1:
         return
-    known = [extension for extension in first.extensions if is_image_extension(extension)]
+    known = [name for name in first.extensions if is_image_extension(name) or is_raw_extension(name)]
     if not known:
         raise DatasetError(f"{first}, and none is an image ({', '.join(IMAGES)}); give shards of images")
     options = " or ".join(f"--image-extension {extension}" for extension in dict.fromkeys(known))

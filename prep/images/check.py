@@ -10,7 +10,7 @@ import warnings
 from typing import Literal
 
 from .headers import EOI, PNG_START, SOI, components_and_scan
-from .opening import UNREADABLE, allowed_format, description, foreign_format, load, open_image
+from .opening import RAW, UNREADABLE, allowed_format, description, foreign_format, load, open_image
 
 JPEG_START = SOI + b"\xff"  # of a file whose first segment follows
 # Some official files carry bytes after the end marker; none more than this.
@@ -103,6 +103,8 @@ def odd_kind(data: bytes) -> Literal["png", "cmyk"] | None:
 
 def odd_notes(data: bytes, name: str, where: str) -> list[str]:
     """Return what sets the image at ``where`` apart, if anything, and whether official ImageNet has it too."""
+    if allowed_format(data) == RAW:  # pixels, whatever the file was
+        return []
     kind = odd_kind(data)
     what = {"png": "a PNG", "cmyk": "a CMYK JPEG", None: "an ordinary JPEG, though the official one is not"}[kind]
     if not _OFFICIAL.match(name):  # of another data set, where PNG and CMYK are nothing special

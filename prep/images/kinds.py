@@ -6,23 +6,26 @@ from typing import Literal
 
 from .files import SUFFIXES
 from .headers import FRAMES, segments
-from .opening import allowed_format
+from .opening import RAW, allowed_format
 from .orientation import orientation
 
 ImageKind = Literal[
-    "jpeg", "progressive jpeg", "cmyk jpeg", "other jpeg", "png", "webp", "gif", "bmp", "ppm", "tiff", "unknown"
+    "jpeg", "progressive jpeg", "cmyk jpeg", "other jpeg", "png", "webp", "gif", "bmp", "ppm", "tiff", "raw", "unknown"
 ]
-"""A "jpeg" is sequential with one or three components; "other jpeg" is arithmetic, lossless or damaged."""
+"""A "jpeg" is sequential with one or three components; "other jpeg" is arithmetic, lossless or damaged.
+
+"raw" is pixels as they are, without an encoding.
+"""
 
 ROTATED = "turned by EXIF"
 """Counted in addition to the kind of an image."""
 
 _KINDS: dict[str, ImageKind] = {
-    "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tiff",
+    "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tiff", RAW: "raw",
 }  # fmt: skip
 _FRAME_KINDS: dict[int, ImageKind] = {0xC0: "jpeg", 0xC1: "jpeg", 0xC2: "progressive jpeg"}
 _EXTENSIONS = {
-    "JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tif",
+    "JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "PPM": "ppm", "TIFF": "tif", RAW: "npy",
 }  # fmt: skip
 
 
@@ -41,12 +44,12 @@ def member_extension(data: bytes, name: str) -> str:
     """Return the extension of an image's member in a shard, without a dot: "jpg" or that of its true format.
 
     A file whose name says JPEG keeps "jpg", whatever it holds: readers that build tables need the same members in
-    all samples, and every reader recognises an image by its content. ImageNet has one such file, a PNG.
+    all samples, and every reader recognises an image by its content. ImageNet has one such file, a PNG. Pixels as they
+    are always get "npy": readers choose their decoder of arrays by it.
     """
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix in (".jpg", ".jpeg"):
+    suffix, found = PurePosixPath(name).suffix.lower(), allowed_format(data)
+    if suffix in (".jpg", ".jpeg") and found != RAW:
         return "jpg"
-    found = allowed_format(data)
     if found is None:  # of a format that is not opened
         return suffix.removeprefix(".") if suffix in SUFFIXES else "jpg"
     return _EXTENSIONS[found]

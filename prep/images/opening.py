@@ -5,6 +5,8 @@ file named .jpg starts Ghostscript. So every file is opened with an explicit lis
 is refused by name, because "cannot identify image file" does not help a user.
 
 Pillow bounds the size: it raises DecompressionBombError for more than 179 megapixels before it decodes a pixel.
+
+Pixels as they are, which ``feedline shard --encode raw`` writes, are opened too, without Pillow: see ``archives.npy``.
 """
 
 import struct
@@ -12,12 +14,16 @@ import warnings
 import zlib
 from io import BytesIO
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from ..archives import npy
 from .headers import image_size
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")
 """The formats that are opened, in the order in which they are tried. Pillow imports the last two when it needs them."""
+
+RAW = "NPY"
+"""The format of pixels as they are."""
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """The errors that ``open_image`` and ``rgb_of`` raise for a damaged, an oversized or a foreign file."""
@@ -54,7 +60,6 @@ _STARTS = (
     (b"PF", "a colour PFM file"),
     (b"SIMPLE  =", "a FITS file"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (b"\x93NUMPY", "a NumPy file"),
     (b"\0\5\x16\7", "an AppleDouble file, which macOS writes next to a file"),
     (b"version https://git-lfs", "a Git LFS pointer (git lfs pull fetches the file)"),
     (b"PK\3\4", "a zip archive"),
@@ -68,8 +73,12 @@ _STARTS = (
 )
 
 
-def open_image(data: bytes) -> ImageFile.ImageFile:
+def open_image(data: bytes) -> Image.Image:
     """Return the image of a file's bytes; its pixels are decoded later. Raises one of UNREADABLE."""
+    if data.startswith(npy.MAGIC) and (pixels := npy.pixels_of(data)) is not None:
+        image = Image.fromarray(pixels)
+        image.format = RAW
+        return image
     try:
         return Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -80,6 +89,8 @@ def open_image(data: bytes) -> ImageFile.ImageFile:
 
 def pixel_size(data: bytes) -> tuple[int, int]:
     """Return (width, height) of an image file by its header, (0, 0) if that cannot be read."""
+    if raw := npy.read_header(data):
+        return raw.width, raw.height
     size = image_size(data)
     if size != (0, 0) or allowed_format(data) in (None, "JPEG", "PNG"):
         return size
@@ -101,7 +112,9 @@ def load(image: Image.Image) -> Image.Image:
 
 
 def allowed_format(data: bytes) -> str | None:
-    """Return which of FORMATS a file is by its first bytes, or None."""
+    """Return which of FORMATS a file is by its first bytes, RAW for pixels as they are, or None."""
+    if data.startswith(npy.MAGIC):
+        return RAW if npy.read_header(data) else None
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     return next((name for start, name in _SIGNATURES if data.startswith(start)), None)
@@ -120,6 +133,8 @@ def foreign_format(data: bytes) -> str | None:
     """Return what a file is that is no image of FORMATS, such as "an EPS file", or None if it is not recognised."""
     if allowed_format(data):
         return None
+    if data.startswith(npy.MAGIC):
+        return npy.description(data)
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "a video or another file of ISO media")
     if data[:4] == b"RIFF":
@@ -147,6 +162,8 @@ _BRANDS = {
 def _reason(data: bytes) -> str:
     """Return why Pillow does not open a file. Pillow itself keeps the reason back."""
     known = allowed_format(data)
+    if known is None and data.startswith(npy.MAGIC):
+        return f"the file {description(data)}; feedline reads arrays of uint8 (height, width, 3)"
     if known is None:
         return f"the file {description(data)}; feedline opens {', '.join(sorted(FORMATS))}"
     try:

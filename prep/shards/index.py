@@ -4,7 +4,8 @@ One file per shard, ``<shard name without .tar>.index``: two numpy arrays in the
 other, so that both can be mapped and nothing is ever unpickled. The first has a row per sample, in shard order;
 the second holds the byte length of each row of restart tiles, as uint16. The tiles within the few rows that a crop
 touches are found by their markers, which takes microseconds, so that ImageNet's 1.28 million samples need 140 MB;
-the lengths of all tiles would make it 700 MB. A sample without usable tiles has restart interval 0.
+the lengths of all tiles would make it 700 MB. A sample without usable tiles has restart interval 0. If it has no tiles
+but a ``scan``, it is pixels as they are, from there on, row by row (``archives.npy``).
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def sample_dtype(key_length: int) -> np.dtype[np.void]:
             ("mcu_width", "u1"),  # pixels
             ("mcu_height", "u1"),
             ("restart_interval", "<u2"),  # MCUs per tile; 0: no tiles, decode whole
-            ("scan", "<u4"),  # of the first tile, in bytes from the start of the image's data
+            ("scan", "<u4"),  # of the first tile, or raw image's pixel, in bytes from the start of the image's data
             ("first_row", "<u4"),  # where the image's MCU rows begin in the row lengths
             ("rows", "<u4"),
         ]
@@ -73,10 +74,20 @@ class IndexBuilder:
         self._mcu_rows = 0
 
     def add(
-        self, key: str, offset: int, size: int, label: int, pixels: tuple[int, int], geometry: Geometry | None
+        self,
+        key: str,
+        offset: int,
+        size: int,
+        label: int,
+        pixels: tuple[int, int],
+        geometry: Geometry | None,
+        first_pixel: int = 0,
     ) -> None:
-        """Add a sample: where its image's data lies in the shard, its (width, height), and its tiles if any."""
-        mcu, entry, lengths = (0, 0), (0, 0), np.empty(0, np.uint16)
+        """Add a sample: where its image's data lies in the shard, its (width, height), and its tiles if any.
+
+        ``first_pixel`` is where the pixels of a raw image begin in its data, else 0.
+        """
+        mcu, entry, lengths = (0, 0), (0, first_pixel), np.empty(0, np.uint16)
         if geometry is not None:
             mcu = geometry.mcu_width, geometry.mcu_height
             rows = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval])

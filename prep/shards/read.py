@@ -17,7 +17,7 @@ from ..base.errors import DatasetError
 from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
 from .columns import member_columns
-from .rules import IMAGES, LabelOf, SampleRule, class_number, is_image_extension, label_in
+from .rules import IMAGES, LabelOf, SampleRule, class_number, is_image_extension, is_raw_extension, label_in
 from .sidecars import File, split_key
 
 CHUNK = 1024 * 1024  # bytes
@@ -146,7 +146,7 @@ class _Held:
     members: list[Member] = field(default_factory=list[Member])
     extensions: list[str] = field(default_factory=list[str])
     images: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    """The data of the first image with a plain extension, and of the first with a longer one, by member."""
+    """The data of the first image of each ``SampleRule.rank``, by member."""
     texts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """The data of its label, ``.json`` and ``.txt``, by extension."""
 
@@ -188,8 +188,8 @@ class _Samples:
         if len(held.members) > MOST_MEMBERS:
             raise DatasetError(f"{self.path}: the sample {held.key!r} has more than {MOST_MEMBERS} files")
         if self.rule.is_image(extension):
-            like = [place for place in held.images if ("." in held.extensions[place]) == ("." in extension)]
-            if not like and member.size <= MAX_IMAGE:
+            ranks = [self.rule.rank(held.extensions[place]) for place in held.images]
+            if self.rule.rank(extension) not in ranks and member.size <= MAX_IMAGE:
                 held.images[len(held.members) - 1] = read_member(self.file, member, str(self.path))
         elif extension == self.rule.label_extension or (self.columns and extension in ABOUT):
             if extension in held.texts:
@@ -232,7 +232,7 @@ class _Samples:
 def _no_image(held: _Held, path: Path, extensions: list[str]) -> str:
     """Return the message for a sample without an image, or with several."""
     has = f"{path}: the sample {held.key!r} has {listed(extensions)}"
-    found = [extension for extension in extensions if is_image_extension(extension)]
+    found = [extension for extension in extensions if is_image_extension(extension) or is_raw_extension(extension)]
     if found:
         return (
             f"{has}, and needs one image; say which it is with: feedline prep webdataset {path.parent} --out ROOT "

@@ -106,7 +106,16 @@ def add_sample(sidecars: Sidecars, sample: ShardSample, names: Sequence[str] | N
     """
     described = describe_image(sample.image)
     columns = None if sample.columns is None else chosen_columns(sample.columns, names)
-    sidecars.add(sample.key, sample.label, sample.image_file, sample.files, described.size, described.geometry, columns)
+    sidecars.add(
+        sample.key,
+        sample.label,
+        sample.image_file,
+        sample.files,
+        described.size,
+        described.geometry,
+        columns,
+        first_pixel=described.first_pixel,
+    )
     return columns or ()
 
 

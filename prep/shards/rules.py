@@ -17,6 +17,8 @@ from ..images.files import SUFFIXES
 
 IMAGES = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
 """The extensions of images, in lower case; of "input.jpg" the last part counts."""
+RAW = "npy"
+"""The extension of pixels as they are; in a sample with another image it is taken for something else."""
 MAX_CLASSES = 1_000_000  # ImageNet-21k has 21,841; a bound, because the manifest names every class below the largest
 MAX_LABEL = 4096  # bytes of a .cls
 JSON = "json:"
@@ -56,21 +58,32 @@ class SampleRule:
         """Return whether a member with this extension, in lower case, is the image of its sample, or one of them."""
         if self.image_extension is not None:
             return extension == self.image_extension.lower().removeprefix(".")
-        return is_image_extension(extension)
+        return is_image_extension(extension) or is_raw_extension(extension)
+
+    def rank(self, extension: str) -> int:
+        """Return which kind of image a member is by its extension; only those of the lowest kind of a sample count.
+
+        "jpg" comes before "seg.png", and all images before "npy", which may also be features.
+        """
+        if self.image_extension is not None:
+            return 0
+        return 2 * is_raw_extension(extension) + ("." in extension)
 
     def images_among(self, extensions: Sequence[str]) -> list[int]:
-        """Return the places of the images of a sample among the extensions of its members, in lower case.
-
-        "jpg" comes before "seg.png": longer extensions count only if there is no image with a plain one.
-        """
+        """Return the places of the images of a sample among the extensions of its members, in lower case."""
         found = [place for place, extension in enumerate(extensions) if self.is_image(extension)]
-        plain = [place for place in found if "." not in extensions[place]]
-        return found if self.image_extension is not None else plain or found
+        least = min((self.rank(extensions[place]) for place in found), default=0)
+        return [place for place in found if self.rank(extensions[place]) == least]
 
 
 def is_image_extension(extension: str) -> bool:
     """Return whether an extension in lower case, such as "jpg" or "input.jpg", is that of an image."""
     return extension.rpartition(".")[2] in IMAGES
+
+
+def is_raw_extension(extension: str) -> bool:
+    """Return whether an extension in lower case, such as "npy" or "input.npy", is that of pixels as they are."""
+    return extension.rpartition(".")[2] == RAW
 
 
 def rule_of(manifest: ShardManifest) -> SampleRule:

@@ -63,13 +63,17 @@ class Sidecars:
         pixels: tuple[int, int],
         tiles: Geometry | None,
         columns: Mapping[str, Any] | None = None,
+        *,
+        first_pixel: int = 0,
     ) -> None:
         """Add the next sample; ``image`` is one of its ``files``, ``pixels`` its width and height.
+
+        ``first_pixel`` is where the pixels of a raw image begin in its data, else 0.
 
         The shard gets a file of columns if any of its samples has ``columns``. They are None for all samples of a shard
         whose columns are not read.
         """
-        self._index.add(key, image.offset, image.size, label, pixels, tiles)
+        self._index.add(key, image.offset, image.size, label, pixels, tiles, first_pixel)
         self._dali.append(" ".join(f"{split_key(f.name)[1]} {f.offset} {f.size} {f.name}" for f in files))
         if columns is not None:
             self._lines.append(column_line(key, columns))

@@ -9,12 +9,14 @@ import torch
 
 from feedline.loaders import LOADERS, Loader, LoaderSpec, loader_versions, open_loader
 from feedline.loaders.threaded import ThreadedLoader
-from feedline.prep import LoaderUnavailable
+from feedline.prep import MANIFEST, SHARDS, LoaderUnavailable, ShardSpec, write_shards
 
 COVERING = [name for name, entry in LOADERS.items() if entry.covers_epoch]
 SIZE = 32
 # threaded with a decoding of its own is held to the same contract, as if it were another loader.
 DCT, GPU, PLANAR = "threaded, DCT-scaled", "threaded, the GPU's way", "threaded, planar"
+RAW = [f"{name}, raw" for name in COVERING if LOADERS[name].needs != "folders"]
+"""Each loader that reads shards, on shards of pixels."""
 
 
 def require_loader(name: str) -> str:
@@ -31,7 +33,9 @@ def spec_of(root: Path, **changes: object) -> LoaderSpec:
 
 
 def open_named(name: str, spec: LoaderSpec) -> Loader:
-    """Open a loader of the table, or ``threaded`` with a decoding of its own."""
+    """Open a loader of the table, or ``threaded`` with a decoding of its own, or a loader on raw shards."""
+    if name in RAW:
+        return open_loader(name.partition(",")[0], replace(spec, root=raw_root(spec.root)))
     if name == DCT:
         return open_loader("threaded", replace(spec, dct_scaling=True))
     if name == PLANAR:
@@ -39,6 +43,16 @@ def open_named(name: str, spec: LoaderSpec) -> Loader:
     if name == GPU:  # what nvJPEG does there, libjpeg-turbo does here
         return ThreadedLoader(replace(spec, decode="gpu"), decoder=decode_on_the_cpu)
     return open_loader(name, spec)
+
+
+def raw_root(root: Path) -> Path:
+    """Return a root of nothing but raw shards of the images of ``root``, made once; an unfinished root as it is."""
+    if not (root / MANIFEST).is_file():
+        return root
+    raw = root.with_name(f"{root.name}-raw")
+    if not raw.exists():
+        write_shards(root, ShardSpec(seed=3, encode="raw"), out=raw / SHARDS)
+    return raw
 
 
 def decode_on_the_cpu(jpegs: list[torch.Tensor]) -> list[torch.Tensor]:

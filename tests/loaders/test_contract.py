@@ -12,7 +12,13 @@ import torch
 from feedline.loaders import LOADERS, Batch, Loader, loader_versions, open_loader, readable_loaders
 from feedline.prep import DatasetError, LoaderError, LoaderUnavailable, read_manifest
 
-from .contract import SIZE, open_named, require_loader, spec_of
+from .contract import COVERING, DCT, GPU, PLANAR, RAW, SIZE, open_named, require_loader, spec_of
+
+
+@pytest.fixture(params=[*COVERING, DCT, GPU, PLANAR, *RAW])
+def name(request: pytest.FixtureRequest) -> str:
+    """Every installed loader whose epoch is each sample once, on raw shards too."""
+    return require_loader(request.param)
 
 
 def indexes_of(batches: Iterator[Batch] | Loader) -> list[int]:

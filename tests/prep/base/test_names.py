@@ -22,7 +22,7 @@ from feedline.prep import (
 )
 from feedline.prep.base.names import is_plain_name, is_plain_path, require_name
 from feedline.prep.folders.pieces import UnitNote
-from feedline.prep.shards.shard import Written
+from feedline.prep.shards.writing.shard import Written
 
 HOSTILE = [
     "/any/path/app",

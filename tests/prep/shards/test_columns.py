@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on_and_other_columns_are_refused(folders: Path)
 
 def test_a_list_that_changes_while_it_is_read_is_an_error(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line must still name its image."""
-    from feedline.prep.shards import write
+    from feedline.prep.shards.writing import write
 
     add_columns(folders)
     path, before = list_path(folders, "train"), write.with_keys

@@ -16,26 +16,29 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from ..base.cpus import usable_cpus
-from ..base.errors import DatasetError, OutputError
-from ..base.lock import claimed
-from ..base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ..base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
-from ..base.paths import reachable
-from ..base.progress import Notice, Progress, counter, quiet, silent
-from ..base.threads import run_all
-from ..roots.samples import SampleSet
-from .found import is_root
-from .keys import with_keys
+from ...base.cpus import usable_cpus
+from ...base.errors import DatasetError, OutputError
+from ...base.lock import claimed
+from ...base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
+from ...base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
+from ...base.paths import reachable
+from ...base.progress import Notice, Progress, counter, quiet, silent
+from ...base.threads import run_all
+from ...roots.samples import SampleSet
+from ..found import is_root
+from ..keys import with_keys
+from ..sidecars import set_indexes, write_all
+from .estimate import announcement, estimate_raw
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
 from .ray import write_on_ray
 from .resharding import shards_in
 from .scratch import copy_streamed, streamed_parts
 from .shard import ShardTask, Written, tar_size, write_shard
-from .sidecars import set_indexes, write_all
 
 Engine = Literal["local", "ray"]
+
+INDEX_BYTES = 1000  # of all indexes, per image, at most
 
 Plan = Mapping[str, Sequence[ShardTask]]  # the shards of each split
 
@@ -67,6 +70,7 @@ def write_shards(
     if out is None and (held := shards_in(source)) is not None:
         raise OutputError(f"{held} holds shards already; say where to write the new ones: --out OTHER/{SHARDS}")
     spec, out = spec or ShardSpec(), out or default_place(source)
+    _refuse_pixels(source, spec)
     if engine == "ray":  # whose processes have a working directory of their own
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
@@ -95,7 +99,11 @@ def _write(
             remove_partial(out)
         return manifest
     if fresh:
-        images = sum(_room([sample.size for sample in samples], spec) for samples in found.splits.values())
+        raw = estimate_raw(found, spec) if spec.encode == "raw" else None
+        if raw is not None:
+            notice(announcement(raw, spec))
+        sizes = [sample.size for samples in found.splits.values() for sample in samples]
+        images = _room(sizes, spec) if raw is None else raw.shard_bytes(spec.short_side) + INDEX_BYTES * raw.images
         require_room(out, images + 3 * sum(_list_sizes(found)))  # with the columns as members in blocks, and as lines
     partial = start_output(out, job)
     written = _write_all(out, partial, plan, workers, engine, progress)
@@ -104,6 +112,16 @@ def _write(
     write_all(set_indexes(out, manifest))
     finish_output(out, manifest)
     return manifest
+
+
+def _refuse_pixels(source: Path, spec: ShardSpec) -> None:
+    """Raise OutputError if restart markers are requested for raw shards, which have no JPEGs."""
+    held = shards_in(source) if spec.encode == "restart" else None
+    if held is not None and read_shard_manifest(held).encode == "raw":
+        raise OutputError(
+            f"{held} holds pixels, and --encode restart adds markers to JPEGs; keep the pixels with --encode raw, "
+            f"or make JPEGs of them with --encode resize, which loses quality"
+        )
 
 
 def default_place(source: Path) -> Path:
@@ -166,9 +184,9 @@ def _report_aliases(plan: Plan, notice: Notice) -> None:
 def _room(images: Sequence[int], spec: ShardSpec) -> int:
     """Return the bytes that the shards and indexes of images of these sizes take, at most."""
     # Restart markers add 1.5 % at most to a set; a JPEG of quality 90 has about a third of a byte per pixel.
-    largest = spec.short_side**2 if spec.encode == "resize" else None
+    largest = spec.short_side**2 if spec.encode == "resize" and spec.short_side else None
     sizes = [min(size, largest or size) * 1015 // 1000 for size in images]
-    return tar_size(sizes, spec.metadata) + 1000 * len(sizes)
+    return tar_size(sizes, spec.metadata) + INDEX_BYTES * len(sizes)
 
 
 def _list_sizes(found: SampleSet) -> list[int]:
@@ -288,5 +306,7 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
     return held
 
 
-def _resizing(spec: ShardSpec) -> tuple[int, int] | tuple[None, None]:
-    return (spec.short_side, spec.quality) if spec.encode == "resize" else (None, None)
+def _resizing(spec: ShardSpec) -> tuple[int | None, int | None]:
+    """Return the short side and the quality that the manifest has."""
+    smaller = spec.short_side if spec.encode in ("resize", "raw") else None
+    return smaller, spec.quality if spec.encode == "resize" else None

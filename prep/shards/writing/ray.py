@@ -1,6 +1,6 @@
 """Writing shards on a Ray cluster: one task a shard, on one machine or many.
 
-Threads of one process share Python's lock, so five of them are of use (see ``shards``); Ray's workers are processes,
+Threads of one process share Python's lock, so five of them are of use (see ``write``); Ray's workers are processes,
 as many as the cluster has CPUs, on machines that may come and go. What a shard holds was planned before, so the
 bytes are the same, and a run that one engine began the other can continue. Each machine needs feedline, and must see
 the source and the output under the same paths, as on a shared file system.
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import OutputError
+from ...base.errors import OutputError
 from .shard import ShardTask, Written, write_shard
 
 SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them

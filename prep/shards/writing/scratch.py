@@ -12,12 +12,12 @@ from functools import partial as bind
 from io import BytesIO
 from pathlib import Path
 
-from ..base.errors import OutputError
-from ..base.progress import Progress, counter
-from ..base.retries import put_in_place
-from ..base.threads import raise_if_stopped, run_all
-from ..sources.parts import Part, distinct
-from ..sources.reader import Reader
+from ...base.errors import OutputError
+from ...base.progress import Progress, counter
+from ...base.retries import put_in_place
+from ...base.threads import raise_if_stopped, run_all
+from ...sources.parts import Part, distinct
+from ...sources.reader import Reader
 from .listing import Unprepared
 
 

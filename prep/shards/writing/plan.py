@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..base.errors import OutputError
-from ..base.manifest import Order
-from ..roots.samples import Sample
-from .encode import EncodeSpec
-from .order import sample_order
+from ...base.errors import OutputError
+from ...base.manifest import Order
+from ...roots.samples import Sample
+from ..encode import EncodeSpec
+from ..order import sample_order
 
 # A small split is cut into 16 all the same, so that 16 workers or streams can share it.
 MIN_SHARDS = 16

@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..archives.tar import walk
-from ..base.errors import DatasetError
-from ..base.manifest import MANIFEST, SHARDS, Shard, ShardManifest, Source, is_shard_set, read_shard_manifest
-from ..roots.places import moved_shards, shard_path, shards_folder
-from ..roots.samples import Sample, SampleSet
-from ..sources.reader import Location
-from .columns import columns_path
-from .index import read_index
-from .order import sample_order
-from .read import is_part
+from ...archives.tar import walk
+from ...base.errors import DatasetError
+from ...base.manifest import MANIFEST, SHARDS, Shard, ShardManifest, Source, is_shard_set, read_shard_manifest
+from ...roots.places import moved_shards, shard_path, shards_folder
+from ...roots.samples import Sample, SampleSet
+from ...sources.reader import Location
+from ..columns import columns_path
+from ..index import read_index
+from ..order import sample_order
+from ..read import is_part
 
 
 def shards_in(source: Path) -> Path | None:

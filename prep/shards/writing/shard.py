@@ -1,6 +1,6 @@
-"""One shard: a plain tar of plain JPEGs that every reader understands, and its indexes, in one pass.
+"""One shard: a plain tar of plain JPEGs or arrays that every reader understands, and its indexes, in one pass.
 
-A sample is ``<stem>.jpg`` (or the extension of its format), ``<stem>.cls`` (its class index in ASCII) and
+A sample is ``<stem>.jpg`` (or the extension of its format, or ``npy``), ``<stem>.cls`` (its class index in ASCII) and
 ``<stem>.json`` (class id, width, height and name, and the sample's columns; see ``columns``), side by side. Lower-case
 extensions, because some readers compare them case by case; the original stem as key, so that an image can be traced
 back. The tars are USTAR with mtime 0 and no owner: Python's default (pax) adds 1 kB per member and a time stamp,
@@ -17,20 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..base.documents import read_document, write_document
-from ..base.errors import OutputError
-from ..base.flush import flush_folder
-from ..base.manifest import ClassEntry, Shard
-from ..base.retries import put_in_place
-from ..base.threads import raise_if_stopped
-from ..images.kinds import member_extension
-from ..roots.samples import Sample, SampleReader
-from .columns import columns_path, json_member
-from .encode import Encoded, encode_image
-from .index import index_path
-from .order import WINDOW
+from ...base.documents import read_document, write_document
+from ...base.errors import OutputError
+from ...base.flush import flush_folder
+from ...base.manifest import ClassEntry, Shard
+from ...base.retries import put_in_place
+from ...base.threads import raise_if_stopped
+from ...images.kinds import member_extension
+from ...roots.samples import Sample, SampleReader
+from ..columns import columns_path, json_member
+from ..encode import Encoded, encode_image
+from ..index import index_path
+from ..order import WINDOW
+from ..sidecars import File, Sidecars, dali_path, write_all
 from .plan import ShardSpec
-from .sidecars import File, Sidecars, dali_path, write_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,8 @@ def _write(
             raise_if_stopped(stop)
             image = encode_image(data, task.spec)
             files = [tar.add(name, content) for name, content in _members(sample, image, columns, task)]
-            sidecars.add(sample.key, sample.label, files[0], files, image.size, image.geometry, columns)
+            size, tiles, first_pixel = image.size, image.geometry, image.first_pixel
+            sidecars.add(sample.key, sample.label, files[0], files, size, tiles, columns, first_pixel=first_pixel)
             passed.update([image.passed_through] if image.passed_through else [])
             turned.update([image.turned] if image.turned else [])
             made_sequential += image.made_sequential

@@ -11,14 +11,14 @@ from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 
-from ..archives.tar import walk
-from ..base.errors import DatasetError, SourceError
-from ..base.manifest import MANIFEST, ClassEntry, Source, read_manifest
-from ..base.output import PARTIAL
-from ..base.progress import Notice, Progress, quiet, silent
-from ..labels.imagenet import class_names
-from ..roots.samples import Sample, SampleSet, samples_of_root
-from ..sources.agreement import (
+from ...archives.tar import walk
+from ...base.errors import DatasetError, SourceError
+from ...base.manifest import MANIFEST, ClassEntry, Source, read_manifest
+from ...base.output import PARTIAL
+from ...base.progress import Notice, Progress, quiet, silent
+from ...labels.imagenet import class_names
+from ...roots.samples import Sample, SampleSet, samples_of_root
+from ...sources.agreement import (
     agreed_parts,
     check_complete,
     empty_classes,
@@ -27,13 +27,13 @@ from ..sources.agreement import (
     source_of,
     units_of,
 )
-from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
-from ..sources.reader import Location, Reader
-from ..sources.recognise import recognise
-from ..sources.recognised import Recognised, TinyImagenetError
-from ..sources.request import Request
-from ..sources.tiny_imagenet import recognise_tiny
-from .found import is_root
+from ...sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct
+from ...sources.reader import Location, Reader
+from ...sources.recognise import recognise
+from ...sources.recognised import Recognised, TinyImagenetError
+from ...sources.request import Request
+from ...sources.tiny_imagenet import recognise_tiny
+from ..found import is_root
 from .resharding import samples_of_shards, shards_in
 
 LABELLED = ("train", "val")
