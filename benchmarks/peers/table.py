@@ -4,8 +4,8 @@ A peer is another project's way of loading ImageNet for a trainer, written as th
 its module is the peer's name with "_" for "-". The module is imported in the peer's own environment only, so this
 table needs none of the libraries. Pins are exact, because each figure must name the version that it was measured with.
 
-Some peers store decoded pixels, which suits small images only. A tensor in memory is among them: no project's loader,
-but what a user of small images would write.
+Some peers store decoded pixels, which suits small images only. Two of them are not other projects' loaders: a tensor
+in memory, which is what a user of small images would write, and feedline's own ``threaded`` over raw shards.
 """
 
 from collections.abc import Mapping
@@ -140,6 +140,14 @@ PEERS: dict[str, Peer] = {
         workers="processes",
         converts=True,
         repeats=True,
+    ),
+    "threaded-raw": Peer(
+        summary="feedline's own threaded over shards of pixels: feedline shard --encode raw",
+        reads="raw shards",
+        requirements=("torchvision>=0.19",),
+        workers="threads",
+        converts=True,
+        stores_pixels=True,
     ),
     "tensor": Peer(
         summary="a uint8 tensor of all images in memory; threads crop and resize image by image with torch",

@@ -196,7 +196,7 @@ def test_the_newest_document_of_a_machine_counts(tmp_path: Path) -> None:
 def test_a_missed_promise_is_named(tmp_path: Path) -> None:
     """The summary counts the kept promises and names the missed ones, with the number and the target."""
     one = read_records([RECORDS / "loaders"])[0]
-    rates = {"serial": 1000, "whole": 500, 1: 900, 2: 1400, "python": 50_000}
+    rates = {"serial": 1000, "whole": 500, 1: 900, 2: 1400, "python": 500_000}
     timed = {name: Timed(images=1000, seconds=(1000 / rate,)) for name, rate in rates.items()}
     record = ThreadedRecord(
         date="2026-01-01T00:00:00+00:00",
