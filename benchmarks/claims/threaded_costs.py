@@ -1,12 +1,14 @@
 """The parts of ``threaded``, timed one by one: serial work, threads, Python, tiles, DCT scaling, memory, index.
 
 Rates are compared within one repeat, on the same images and the same crops. The order of the parts is reversed from
-repeat to repeat. Two methods need an explanation:
+repeat to repeat. Three methods need an explanation:
 
 - **Python under the GIL.** The real loader runs over the real indexes: it plans, submits and yields. Only each image
   is replaced by one of 16 x 16 pixels, just before it is decoded. Decoding that takes some microseconds. So the CPU
   time of the whole process per image is an upper bound of the time that holds the GIL. No instrument inside the loader
   is needed, which would cost time itself.
+- **What one process can yield.** The real loader runs with one change: the call that decodes a chunk returns at once.
+  All Python stays, and the rate is the most that one process can reach with any number of cores.
 - **The index of ImageNet.** The rows of the root's own images are repeated until there are 1,281,167 of them, in
   shards of 256 MB. The shards themselves are empty, because opening does not read them.
 """
@@ -22,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from ...loaders import LoaderSpec
+from ...loaders import LoaderSpec, threaded
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
 from ...loaders.pixels.fused_calls import decode_rows, decodes, plan_images
@@ -136,6 +138,20 @@ def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] 
             for _ in loader:
                 pass
         return clock() - started
+
+    return work
+
+
+def load_undecoded(loader: ThreadedLoader, epochs: int) -> Work:
+    """Return the work of a loader whose images are not decoded: its batches hold whatever their memory held."""
+    load = load_epochs(loader, epochs)
+
+    def work(repeat: int) -> float:
+        decode, threaded.decode_rows = threaded.decode_rows, lambda *_: []
+        try:
+            return load(repeat)
+        finally:
+            threaded.decode_rows = decode
 
     return work
 
