@@ -7,16 +7,18 @@ whose other bytes must stay as they are. A decoder that leaves its arrays ends t
 Where the decoder takes an image whose index is sound, the sample must be that of libjpeg-turbo and Pillow, or
 libjpeg-turbo must refuse the image. Those are counted: the fused decoder did not see that damage.
 
-The images follow from ``--seed`` and their numbers. FILE is written after every thousand images, and a second run goes
-on from there. With NUMBA_BOUNDSCHECK=1 all accesses are checked too, some hundred times more slowly.
+The images follow from ``--seed`` and their numbers. FILE is a record. It is written after every thousand images, and a
+second run goes on from there. With NUMBA_BOUNDSCHECK=1 all accesses are checked too, some hundred times more slowly.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
 import numpy as np
@@ -42,10 +44,12 @@ from ...loaders.pixels.fused.plan import (
 )  # fmt: skip
 from ...loaders.pixels.fused.scratch import OWN, Scratch, make_scratch, second_scratch
 from ...loaders.support.encoded import EncodedImage
-from ...prep import FeedlineError, MeasurementError
+from ...prep import FeedlineError, MeasurementError, read_document, write_document
 from ...prep.images.restart import add_restart_markers
 from ...prep.images.splice import splice_rows
 from ...prep.images.tiles import Tiles
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 U8 = npt.NDArray[np.uint8]
 Rng = np.random.Generator
@@ -76,6 +80,23 @@ class Outcome:
     """Taken, with a damaged index, so that there is no reference."""
     touched: int = 0
     """With a changed guard zone: an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuzzRecord:
+    """The document of a run, finished or not."""
+
+    format: Literal["feedline-fuzz"] = "feedline-fuzz"
+    schema: Literal[1] = 1
+    date: str
+    """When it was written, ISO 8601, UTC."""
+    command: tuple[str, ...]
+    code: Code
+    """The code that decoded the last images; a run that goes on refuses another commit's counts."""
+    environment: Environment
+    checked: bool
+    """Whether numba checked every index (NUMBA_BOUNDSCHECK=1)."""
+    outcome: Outcome
 
 
 class Damaged(NamedTuple):
@@ -249,22 +270,71 @@ def _judge(outcome: Outcome, row: U8, image: Damaged) -> None:
         outcome.other += 1
 
 
+def table(record: FuzzRecord) -> str:
+    """Return what became of the images, in Markdown."""
+    outcome = record.outcome
+    rows = {
+        "changed a guard zone": outcome.touched,
+        "taken, with other pixels than the old way's": outcome.other,
+        "taken, with the old way's pixels": outcome.equal,
+        "taken in the planar order, which is not compared": outcome.planar,
+        "taken, with a damaged index": outcome.index,
+        "taken, and refused by the old way": outcome.unseen,
+        "refused": outcome.refused,
+    }
+    lines = [f"| {what} | {count:,} | {count / outcome.images:.2%} |" for what, count in rows.items()]
+    head = f"| of {outcome.images:,} damaged images, seed {outcome.seed} | images | share |"
+    return "\n".join([head, "|---|---:|---:|", *lines])
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--images", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The counts; a second run goes on from them."
+    "--out", type=click.Path(path_type=Path), required=True, help="The record; a second run goes on from its counts."
 )
 def main(images: int, seed: int, out: Path) -> None:
     """Decode damaged images, and count what becomes of them."""
-    outcome = Outcome(**json.loads(out.read_text("utf-8"))) if out.exists() else Outcome(seed=seed)
+    code, environment = running_code(), capture()
+    outcome = _counted(out, seed, code) if out.exists() else Outcome(seed=seed)
+    command = ("python", "-m", "feedline.benchmarks.claims.fused_fuzz", "--images", str(images), "--seed", str(seed))
+
+    def write() -> FuzzRecord:
+        record = FuzzRecord(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=(*command, "--out", str(out)),
+            code=code,
+            environment=environment,
+            checked=os.environ.get("NUMBA_BOUNDSCHECK") == "1",
+            outcome=outcome,
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_document(out, record)
+        return record
+
     for _ in run(outcome, images):
         if outcome.images % KEPT_EVERY == 0:
-            out.write_text(json.dumps(asdict(outcome)), "utf-8")
-    out.write_text(json.dumps(asdict(outcome)), "utf-8")
+            write()
+    record = write()
+    click.echo(table(record), err=True)
     click.echo(json.dumps(asdict(outcome)))
     if outcome.other or outcome.touched:
         raise MeasurementError(f"{outcome.other} samples differ and {outcome.touched} guard zones changed; see {out}")
+
+
+def _counted(out: Path, seed: int, code: Code) -> Outcome:
+    """Return the counts of an earlier run. Raises MeasurementError if they are of other images or of other code."""
+    record = read_document(out, FuzzRecord)
+    if record.outcome.seed != seed:
+        raise MeasurementError(
+            f"{out} counts images of seed {record.outcome.seed}; choose that --seed, or another --out"
+        )
+    if record.code != code:
+        raise MeasurementError(
+            f"{out} counts images that commit {record.code.commit} decoded, and this is {code.commit}; "
+            "choose another file with --out"
+        )
+    return record.outcome
 
 
 if __name__ == "__main__":
