@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from feedline.cli import shard
 from feedline.cli.main import run
 
 Started = list[subprocess.Popen[str]]
@@ -26,7 +25,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
         found.append(popen([sys.executable, "-c", SLOW], **options))
         return found[-1]
 
-    monkeypatch.setattr(shard.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     yield found
     for process in found:
         process.kill()
