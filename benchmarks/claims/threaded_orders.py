@@ -2,10 +2,11 @@
 
 ROOT has shards with restart markers. The same crops are decoded in three ways, by one thread and without a loader:
 libjpeg-turbo's (the images that the fused decoder does not take go that way), the fused decoder's exact order, and its
-planar order. They take turns by 25 images, and each 25 count with their least CPU time, so that a busy machine disturbs
-the ratios little. Then all are compared with Pillow. It takes about half a minute, writes a record, and prints a
-table. The tables of the documentation have 224 pixels from images of ImageNet's size, and ``--image-size 64`` from
-images of Tiny-ImageNet's.
+planar order. If ROOT has class folders, their files, which have no markers, are read and decoded too, by libjpeg-turbo
+and in the exact order. The ways take turns by 25 images, and each 25 count with their least CPU time, so that a busy
+machine disturbs the ratios little. Then all are compared with Pillow. It takes about a minute, writes a record, and
+prints a table. The tables of the documentation have 224 pixels from images of ImageNet's size, and ``--image-size 64``
+from images of Tiny-ImageNet's.
 """
 
 import sys
@@ -25,10 +26,10 @@ from ...loaders import LoaderSpec
 from ...loaders.pixels import ready
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.crops import draw_crops
-from ...loaders.pixels.fused_calls import decode_rows, plan_located
+from ...loaders.pixels.fused_calls import decode_rows, plan_located, plan_read
 from ...loaders.pixels.reference import read_pixels
-from ...loaders.support.encoded import ShardSamples
-from ...prep import FeedlineError, MeasurementError, OutputError, write_document
+from ...loaders.support.encoded import FolderSamples, ShardSamples
+from ...prep import MANIFEST, FeedlineError, MeasurementError, OutputError, write_document
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
 from ..measuring.record import Code, running_code
@@ -126,6 +127,19 @@ def _measure(root: Path, image_size: int, images: int, repeats: int) -> tuple[tu
             return decode
 
         ways = {"libjpeg-turbo": by_libjpeg, "exact": fused(exact), "planar": fused(planar)}
+        if (root / MANIFEST).is_file():
+            files = FolderSamples(root, exact.split)
+
+            def files_by_libjpeg(part: slice) -> None:
+                for row, index, numbers in zip(rows[part], chosen[part].tolist(), draws[part].tolist(), strict=True):
+                    decode_into(row, files.read(index), numbers, exact)
+
+            def files_exact(part: slice) -> None:
+                plans = plan_read(files.read_many(chosen[part].tolist()))
+                for row in decode_rows(plans, draws[part], rows[part], exact):
+                    decode_into(rows[part][row], files.read(chosen[part].item(row)), draws[part][row].tolist(), exact)
+
+            ways |= {"libjpeg-turbo, whole files": files_by_libjpeg, "exact, whole files": files_exact}
         seconds = _take_turns(ways, len(chosen), repeats)
         wanted = np.stack(
             [

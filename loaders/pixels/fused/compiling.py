@@ -58,7 +58,7 @@ def _compile(function: F, **options: bool) -> F:
 
 def _cache_of_version() -> str:
     room = Path(__file__).parent
-    sources = [*sorted(room.glob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
+    sources = [*sorted(room.rglob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     kind = "checked" if CHECKED else "fused"
     return os.path.join(_config.CACHE_DIR or user_cache_dir("feedline", appauthor=False), f"{kind}-{digest}")  # noqa: PTH118

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .compiling import compiled, counted
 from .fit import fit_pixels
-from .plan import ADDRESS, HEIGHT, INTERVAL, SCAN, SIZE, WIDTH
+from .plan import ADDRESS, HEIGHT, INTERVAL, RAW, SCAN, SIZE, WIDTH
 from .scratch import Scratch
 from .words import memory_at
 
@@ -40,7 +40,7 @@ def fit_many(plans: I64, scratch: Scratch, out: U8, taken: U8) -> None:
     for i in range(len(plans)):
         plan = plans[i]
         width, height = plan[WIDTH], plan[HEIGHT]
-        if plan[INTERVAL] != 0 or plan[SCAN] != HEADER or not (0 < width < 65536 and 0 < height < 65536):
+        if plan[INTERVAL] != RAW or plan[SCAN] != HEADER or not (0 < width < 65536 and 0 < height < 65536):
             continue
         if plan[SIZE] != HEADER + 3 * width * height:
             continue
