@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 from numba.core import cgutils
 
 from .compiling import CHECKED
+from .words import intrinsic
 
-intrinsic: Any = extending.intrinsic  # its type is that of the function which is called, without the first argument
+__all__ = ["I64", "Lanes", "Memory", "Variable", "after", "body", "constant", "each", "intrinsic", "same", "word_lanes"]
 
 I64 = ir.IntType(64)
 
