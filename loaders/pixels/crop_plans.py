@@ -1,11 +1,16 @@
 """The crops of a batch, from its random numbers and the sizes of its images, by the functions of ``crops``."""
 
+from typing import Any
+
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from .crops import eval_offset, eval_size, train_crop
-from .fused.compiling import compiled, whole
+from .fused.compiling import compiled, counted, whole
+from .fused.header import find_scan
 from .fused.plan import (
+    ADDRESS,
     BOX_HEIGHT,
     BOX_WIDTH,
     FLIP,
@@ -14,11 +19,14 @@ from .fused.plan import (
     LEFT,
     OFFSET_X,
     OFFSET_Y,
+    SIZE,
     TARGET_HEIGHT,
     TARGET_WIDTH,
     TOP,
+    UNREAD,
     WIDTH,
 )  # fmt: skip
+from .fused.words import memory_at
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -26,11 +34,21 @@ I64 = npt.NDArray[np.int64]
 _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size), compiled(eval_offset)
 
 
-@compiled
+carray: Any = getattr(numba, "carray")  # noqa: B009 - not among the names that numba exports
+
+
+@counted
 def plan_crops(plans: I64, draws: F64, size: int) -> None:
-    """Fill the box, target, offset and flip of images with tiles; ``draws`` is float64 (n, DRAWS), (n, 0) for eval."""
+    """Fill the box, target, offset and flip of images; ``draws`` is float64 (n, DRAWS), or (n, 0) for eval.
+
+    Of images without tiles, the headers are read.
+    """
     for i in range(len(plans)):
         plan = plans[i]
+        if plan[INTERVAL] == UNREAD:
+            data = carray(memory_at(plan[ADDRESS]), (max(plan[SIZE], 0),), np.uint8)
+            if plan[SIZE] < 4 or not find_scan(data, plan):
+                plan[INTERVAL] = 0
         width, height = plan[WIDTH], plan[HEIGHT]
         if plan[INTERVAL] < 1 or width < 1 or height < 1:
             plan[INTERVAL] = 0

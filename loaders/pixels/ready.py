@@ -24,7 +24,7 @@ from .fused.compiling import CACHE
 from .fused.decode import decode_many
 from .fused.fit import fit_pixels
 from .fused.plan import FIELDS
-from .fused.scratch import make_scratch
+from .fused.scratch import make_scratch, second_scratch
 
 _lock = threading.Lock()
 _loaded = threading.Event()
@@ -75,7 +75,7 @@ def prepare() -> None:
 def _load() -> None:
     """Have numba compile, or load what it compiled, for the types of the arguments here, which are always the same."""
     scratch, plans, none = make_scratch(8), np.zeros((0, FIELDS), np.int64), np.zeros(0, np.uint8)
-    decode_many(plans, False, scratch, none, none)
+    decode_many(plans, False, scratch, second_scratch(scratch), none, none)
     plan_crops(plans, np.zeros((0, 0)), 8)
     fit_pixels(none, 0, 0, np.zeros(FIELDS, np.int64), scratch, none)
     _loaded.set()

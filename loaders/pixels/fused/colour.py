@@ -16,9 +16,10 @@ from numba import types
 from .compiling import compiled
 from .header import ACROSS, COMPONENTS, DOWN
 from .idct import LANES
-from .lanes import Lanes, Memory, after, body, intrinsic, same, word_lanes
 from .plan import FIRST_ROW, GROUPS, LAST_ROW, TILES_X, WIDTH, X0, X1
 from .scratch import BAND, Scratch
+from .vectors.lanes import Lanes, same, word_lanes
+from .vectors.memory import Memory, after, body, intrinsic
 from .words import load_word
 
 U8 = npt.NDArray[np.uint8]

@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba import types
 
 from .compiling import compiled
-from .lanes import Lanes, Memory, after, body, intrinsic
+from .vectors.lanes import Lanes
+from .vectors.memory import Memory, after, body, intrinsic
 
 U = np.uint64
 I = np.int32  # noqa: E741

@@ -15,7 +15,6 @@ from numba import types
 
 from .compiling import compiled
 from .header import ACROSS, DOWN
-from .lanes import Memory, Variable, body, each, intrinsic, same
 from .plan import (
     ACROSS_COUNT,
     ACROSS_FIRST,
@@ -33,6 +32,8 @@ from .plan import (
 from .resize import stride_of, transpose
 from .scratch import Scratch
 from .tiles import place_of
+from .vectors.lanes import interleaved, same
+from .vectors.memory import Memory, Variable, body, each, intrinsic
 from .weights import PRECISION
 
 U8 = npt.NDArray[np.uint8]
@@ -44,8 +45,7 @@ I = np.int32  # noqa: E741
 
 _SHORTER = PRECISION - 16
 FRACTION = 6  # bits behind the point between the resize and the colours, so that they are rounded once
-_RED, _GREEN_CR, _GREEN_CB, _BLUE = I(22970), I(11700), I(5638), I(29032)  # 1.402 and so on, times 2^14
-_14, _20, _HALF, _GREY, _BLACK, _WHITE = I(14), I(20), I(1 << 19), I(128 << FRACTION), I(0), I(255)
+_RED, _GREEN_CR, _GREEN_CB, _BLUE = 22970, 11700, 5638, 29032  # 1.402 and so on, times 2^14
 
 
 @compiled
@@ -169,20 +169,34 @@ def shrink_to_colours(scratch: Scratch, out: U8, place: int) -> None:
                 _blend_wide_64(rows, lines, first, i, weights, at, count, line, to + i)
             if stride & 32:
                 _blend_wide_32(rows, lines, first, stride - 32, weights, at, count, line, to + stride - 32)
-        _convert_line(line, size, out, place + 3 * size * y)
+        _convert_line(line, size, scratch.line, out, place + 3 * size * y)
+
+
+@intrinsic
+def _convert_32(typing: Any, line: Any, luma: Any, second: Any, third: Any, out: Any, place: Any) -> Any:
+    """Write the RGB of 32 pixels; see ``_convert_line``."""
+
+    @body
+    def generate(b: Any, line: Memory, luma: Any, second: Any, third: Any, out: Memory, place: Any) -> None:
+        light = (line.load(luma, 32).signed(32) << 14) + (1 << 19)
+        cb, cr = (line.load(at, 32).signed(32) - (128 << FRACTION) for at in (second, third))
+        colours = light + cr * _RED, light - (cb * _GREEN_CB + cr * _GREEN_CR), light + cb * _BLUE
+        out.store(place, interleaved(*((colour >> 20).clipped(0, 255).narrow(8) for colour in colours)))
+
+    return types.void(line, luma, second, third, out, place), generate
 
 
 @compiled
-def _convert_line(line, size, out, place):
-    """Write the RGB of luma, blue and red differences, int16 with FRACTION bits behind the point."""
+def _convert_line(line, size, rest, out, place):
+    """Write the RGB of luma, blue and red differences, int16 with FRACTION bits behind the point.
+
+    They lie one stride behind the other. ``rest`` is uint8 (96,), for pixels that are no multiple of 32.
+    """
     stride = stride_of(size)
-    o, second, third = U(place), U(stride), U(2 * stride)
-    for x in range(size):
-        i = U(x)
-        light = I(I(I(line[i]) << _14) + _HALF)
-        blueness, redness = I(I(line[second + i]) - _GREY), I(I(line[third + i]) - _GREY)
-        red, blue = I(light + I(redness * _RED)) >> _20, I(light + I(blueness * _BLUE)) >> _20
-        green = I(light - I(I(blueness * _GREEN_CB) + I(redness * _GREEN_CR))) >> _20
-        out[o + U(3) * i] = np.uint8(min(max(I(red), _BLACK), _WHITE))
-        out[o + U(3) * i + U(1)] = np.uint8(min(max(I(green), _BLACK), _WHITE))
-        out[o + U(3) * i + U(2)] = np.uint8(min(max(I(blue), _BLACK), _WHITE))
+    for x in range(0, size - 31, 32):
+        _convert_32(line, x, stride + x, 2 * stride + x, out, place + 3 * x)
+    if size & 31:
+        done = size & ~31
+        _convert_32(line, done, stride + done, 2 * stride + done, rest, 0)
+        for i in range(3 * (size - done)):
+            out[place + 3 * done + i] = rest[i]

@@ -8,37 +8,38 @@ from llvmlite import ir
 from numba import types
 
 from .compiling import compiled
-from .lanes import I64, Lanes, Memory, intrinsic
+from .vectors.lanes import Lanes
+from .vectors.memory import I64, Memory, intrinsic
 from .words import store_word
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
-_AT_ONCE = 64  # bytes
+AT_ONCE = 64  # bytes
 
 
 def _first_ff(builder: Any, lanes: Lanes) -> Any:
     """Return which of 64 bytes is the first 0xFF, or 64."""
-    found = builder.icmp_unsigned("==", lanes.value, ir.Constant(lanes.value.type, [0xFF] * _AT_ONCE))
+    found = builder.icmp_unsigned("==", lanes.value, ir.Constant(lanes.value.type, [0xFF] * AT_ONCE))
     return builder.cttz(builder.bitcast(found, I64), ir.Constant(ir.IntType(1), 0))
 
 
 @intrinsic
-def _find_ff(typing: Any, data: Any, position: Any) -> Any:
+def find_ff(typing: Any, data: Any, position: Any) -> Any:
     """Return which byte from ``position`` on is the first 0xFF, 0 to 63, or 64."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _first_ff(builder, Memory(context, builder, signature.args[0], values[0]).load(values[1], _AT_ONCE))
+        return _first_ff(builder, Memory(context, builder, signature.args[0], values[0]).load(values[1], AT_ONCE))
 
     return types.int64(data, position), generate
 
 
 @intrinsic
-def _copy_to_ff(typing: Any, data: Any, position: Any, out: Any, end: Any) -> Any:
+def copy_to_ff(typing: Any, data: Any, position: Any, out: Any, end: Any) -> Any:
     """Do the same, and copy the 64 bytes."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        lanes = Memory(context, builder, signature.args[0], values[0]).load(values[1], _AT_ONCE)
+        lanes = Memory(context, builder, signature.args[0], values[0]).load(values[1], AT_ONCE)
         Memory(context, builder, signature.args[2], values[2]).store(values[3], lanes)
         return _first_ff(builder, lanes)
 
@@ -51,9 +52,9 @@ def _skip_tiles(data: U8, position: int, stop: int, tiles: int) -> int:
     while tiles > 0:
         if position >= stop:
             return -1
-        if position + _AT_ONCE <= len(data):
-            place = _find_ff(data, position)
-            count, found = min(place + 1, _AT_ONCE), place < _AT_ONCE
+        if position + AT_ONCE <= len(data):
+            place = find_ff(data, position)
+            count, found = min(place + 1, AT_ONCE), place < AT_ONCE
         else:
             count, found = 1, data[position] == 0xFF
         position += count
@@ -85,9 +86,9 @@ def unstuff_row(
         while True:
             if position >= stop:
                 return -1
-            if position + _AT_ONCE <= len(data):
-                place = _copy_to_ff(data, position, out, end)
-                count, found = min(place + 1, _AT_ONCE), place < _AT_ONCE
+            if position + AT_ONCE <= len(data):
+                place = copy_to_ff(data, position, out, end)
+                count, found = min(place + 1, AT_ONCE), place < AT_ONCE
             else:
                 out[end] = data[position]
                 count, found = 1, data[position] == 0xFF

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 
-from .compiling import CHECKED, compiled, inlined
+from .compiling import compiled, inlined
+from .vectors.memory import CHECKED, intrinsic
 
 U8 = npt.NDArray[np.uint8]
 U = np.uint64
-
-intrinsic: Any = extending.intrinsic  # its type is that of the function which is called, without the first argument
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
