@@ -19,6 +19,7 @@ from .fused.plan import (
     LEFT,
     OFFSET_X,
     OFFSET_Y,
+    ROWS,
     SIZE,
     TARGET_HEIGHT,
     TARGET_WIDTH,
@@ -30,6 +31,9 @@ from .fused.words import memory_at
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+
+MOST_WHOLE = 1 << 21
+"""Pixels of the largest part that is decoded from an image without tiles; libjpeg-turbo is faster from there on."""
 
 _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size), compiled(eval_offset)
 
@@ -63,3 +67,5 @@ def plan_crops(plans: I64, draws: F64, size: int) -> None:
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
             plan[FLIP] = 0
+        if plan[ROWS] == 0 and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
+            plan[INTERVAL] = 0

@@ -159,12 +159,12 @@ class FolderSamples:
         failures, end = dict[int, OSError](), 0
         for place, index in enumerate(indexes):
             try:
-                size = _read_into(memoryview(buffer)[end:], self._paths[index])
+                size = _read_into(buffer.data[end:], self._paths[index])
                 if size is None:  # the buffer is too small
                     needed = end + 2 * Path(self._paths[index]).stat().st_size
                     buffer = np.concatenate([buffer[:end], np.empty(max(needed, 2 * len(buffer)) - end, np.uint8)])
                     self._buffers.buffer = buffer
-                    size = _read_into(memoryview(buffer)[end:], self._paths[index]) or 0
+                    size = _read_into(buffer.data[end:], self._paths[index]) or 0
             except OSError as error:
                 failures[place], size = error, 0
             starts[place], sizes[place] = end, size
