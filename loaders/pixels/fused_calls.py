@@ -60,11 +60,6 @@ def decodes(spec: LoaderSpec) -> bool:
     return spec.decode == "cpu" and not spec.dct_scaling and ready.usable()
 
 
-def is_raw(image: EncodedImage) -> bool:
-    """Return whether an image is pixels as they are, by its header."""
-    return image.tiles is None and npy.read_header(image.data[: npy.HEADER].tobytes()) is not None
-
-
 def plan_images(images: Sequence[EncodedImage]) -> I64:
     """Return plans of images without their crops, int64 (n, FIELDS). The images must outlive them."""
     plans = np.zeros((len(images), FIELDS), np.int64)

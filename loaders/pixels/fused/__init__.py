@@ -9,6 +9,7 @@ that they share. The calls from Python, and what decodes with a library, belong 
     colour, weights, resize            planes to the sample: exact
     planar                             the same with the resize before the colours
     plan, scratch, decode              which part of which image, the memory, the loop over images
+    vectors                            what the innermost loops are written with
 
 Nothing in it checks indexes while it runs. Each module says why its indexes stay within the arrays. The tests run the
 same functions with checked indexes, on damaged images, and between guard zones.

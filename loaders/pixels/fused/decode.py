@@ -35,7 +35,7 @@ from .plan import (
     weigh,
 )  # fmt: skip
 from .planar import shrink_planes, shrink_to_colours, weigh_chroma
-from .resize import shrink_band, shrink_rows
+from .resize import shrink_band, shrink_rows, stride_of
 from .scans import begin_scan, decode_row, decode_rows_of_two, end_row
 from .scratch import BAND, Scratch
 from .tiles import (
@@ -156,9 +156,9 @@ def _begin(data: U8, plan: I64, scratch: Scratch, stream: int) -> bool:
         or rows + 4 > len(scratch.lines)
     ):
         return False
-    stride = (scratch.axes.shape[1] + 7) & ~7
-    for row in range(rows + 4):
-        scratch.lines[row] = place_of(row, head[DOWN]) * stride if row < rows else 0
+    stride = stride_of(scratch.axes.shape[1])
+    for row in range(rows):
+        scratch.lines[row] = place_of(row, head[DOWN]) * stride
     return True
 
 

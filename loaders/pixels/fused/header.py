@@ -12,7 +12,7 @@ from .plan import HEIGHT, INTERVAL, MCU_HEIGHT, MCU_WIDTH, SCAN, WIDTH
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
-I32 = npt.NDArray[np.int32]
+U16 = npt.NDArray[np.uint16]
 
 # Where each thing stands in ``head``, int64 (HEAD,).
 COMPONENTS, ACROSS, DOWN = 0, 1, 2
@@ -215,8 +215,10 @@ def _is_ycc(data: U8, frame: int, jfif: bool, adobe: int) -> bool:
 
 
 @compiled
-def read_divisors(data: U8, table: int, divisors: I32) -> None:
-    """Write a quantisation table to ``divisors``, int32 (64,), row by row."""
+def read_divisors(data: U8, table: int, divisors: U16, place: int) -> None:
+    """Write a quantisation table to ``divisors``, uint16, from ``place`` on, row by row, each eight times."""
     wide = data[table] >= 16
     for i in range(64):
-        divisors[ZIGZAG[i]] = _word(data, table + 1 + 2 * i) if wide else _byte(data, table + 1 + i)
+        step = _word(data, table + 1 + 2 * i) if wide else _byte(data, table + 1 + i)
+        for lane in range(8):
+            divisors[place + 8 * ZIGZAG[i] + lane] = step

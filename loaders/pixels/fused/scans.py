@@ -20,7 +20,8 @@ from .idct import LANES
 from .plan import FIRST_ROW, HEIGHT, INTERVAL, LAST_ROW, MCU_HEIGHT, SCAN
 from .scratch import COEFFICIENTS, ENTROPY, PLACES, Scratch
 from .tiles import BLOCK, blocks_of, invert_column, repeat_last_row
-from .words import first_ff, load_bits, load_word, store_word
+from .unstuff import AT_ONCE, copy_to_ff
+from .words import load_bits, store_word
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -41,14 +42,12 @@ _STEP = U(DC_STEP)
 def _unstuff(data: U8, position: int, out: U8, end: int) -> int:
     """Copy a scan to ``out`` from ``end`` on, up to the marker that ends the image; return the end, or -1."""
     stop = len(data)
-    if stop - position + 8 > ENTROPY - SLACK:
+    if stop - position + AT_ONCE > ENTROPY - SLACK:
         return -1
     while position < stop:
-        if position + 8 <= stop:
-            word = load_word(data, position)
-            store_word(out, end, word)
-            place = whole(first_ff(word))
-            count, found = min(place + 1, 8), place < 8
+        if position + AT_ONCE <= stop:
+            place = copy_to_ff(data, position, out, end)
+            count, found = min(place + 1, AT_ONCE), place < AT_ONCE
         else:
             out[end] = data[position]
             count, found = 1, data[position] == 0xFF

@@ -27,7 +27,6 @@ from .plan import (
 )  # fmt: skip
 from .scratch import PLACES, Scratch
 from .unstuff import unstuff_row
-from .words import load_word, store_word
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -78,7 +77,7 @@ def enter(data: U8, plan: I64, scratch: Scratch, stream: int) -> bool:
         fill_places(head, shared, interval, scratch.places, stream * PLACES, stream)
         scratch.layout[0] = layout
     for i in range(head[COMPONENTS]):
-        read_divisors(data, head[QUANTISATION + i], scratch.divisors[i])
+        read_divisors(data, head[QUANTISATION + i], scratch.divisors, i * BLOCK)
     return True
 
 
@@ -163,17 +162,13 @@ def invert_column(scratch: Scratch, interval: int, start: int, tile: int, group:
     return min(scratch.extreme) >= 0
 
 
-@compiled
+@inlined
 def _put(scratch: Scratch, at: int, component: int, place: int, height: int, halves: bool) -> None:
     """Transform eight blocks and write their columns to a plane; with ``halves``, odd rows go 64 behind even rows."""
-    block, plane = scratch.block, scratch.planes[component]
-    invert(scratch.coefficients, at, scratch.divisors[component], scratch.work, scratch.extreme, block, halves)
-    second = 64 if halves else 32
-    for x in range(8):
-        target = place + x * height
-        for i in range(0, 32, 8):
-            store_word(plane, target + i, load_word(block, x * 64 + i))
-            store_word(plane, target + second + i, load_word(block, x * 64 + 32 + i))
+    invert(
+        scratch.coefficients, at, scratch.divisors, component * BLOCK, scratch.work, scratch.extreme,
+        scratch.planes[component], place, height, halves,
+    )  # fmt: skip
 
 
 @compiled

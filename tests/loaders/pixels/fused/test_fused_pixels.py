@@ -167,9 +167,9 @@ def test_extreme_blocks_saturate() -> None:
         coefficients = np.zeros((64, 8), np.int16)
         coefficients[0] = value
         coefficients[1] = 1
-        extreme = np.zeros(8, np.int32)
-        invert(coefficients.reshape(-1), 0, np.full(64, 16, np.int32), work, extreme, out, False)
-        assert (extreme < 0).all()
+        extreme = np.zeros(16, np.int32)
+        invert(coefficients.reshape(-1), 0, np.full(512, 16, np.uint16), 0, work, extreme, out, 0, 64, False)
+        assert (extreme[:8] < 0).all()  # of the even columns
         assert (out == level).all()
 
 
