@@ -9,6 +9,7 @@ stays undetected.
 """
 
 import io
+import shlex
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,10 +30,13 @@ from .models import build_model
 # A ResNet-101 with its momentum is 0.4 GB.
 MAX_BYTES = 4 * 1024**3
 
-# Settings that may differ when a run is resumed. They change paths, speed or what is saved, not what is computed.
+# Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
-    {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps"}
+    {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps", "on_error"}
+    | {"tf32", "cudnn_benchmark", "accumulate"}
 )
+# These change the rest of the run as the user asks: each sample of the epoch under way is still used once.
+CHANGEABLE_SETTINGS = frozenset({"epochs", "batch_size", "lr"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class About:
     """The id of each class, in the order of the model's outputs."""
     epoch_steps: int
     """Training steps per epoch."""
+    images: int | None = None
+    """Images in the train split; None in checkpoints of version 0.1."""
     ranks: int = 1
     """Number of processes that trained together."""
     running: UnfinishedEpoch
@@ -61,7 +67,6 @@ class Checkpoint:
     about: About
     model: dict[str, Any]
     optimiser: dict[str, Any]
-    schedule: dict[str, Any]
     loader: dict[str, Any]
     scaler: dict[str, Any]
     """Empty unless the run computes in fp16."""
@@ -75,17 +80,6 @@ class Checkpoint:
         file = io.BytesIO()
         torch.save({**vars(self), "about": to_json(self.about)}, file)
         return file.getvalue()
-
-
-def write_checkpoint(path: Path, data: bytes) -> None:
-    """Write a checkpoint's bytes to ``path``. Raises OutputError if that fails; ``path`` is then as it was before."""
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({len(data)} bytes): {error.strerror}; make room there, then continue the run "
-            "with --resume"
-        ) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -128,23 +122,29 @@ def _check_archive(path: Path) -> None:
 
 def check_fit(path: Path, saved: About, now: About) -> None:
     """Raise TrainingError unless the run ``now`` can continue from the checkpoint at ``path``, which has ``saved``."""
-    if saved.ranks != now.ranks:
+    as_large = saved.epoch_steps == now.epoch_steps if saved.images is None else saved.images == now.images
+    if saved.classes != now.classes or not as_large:
         raise TrainingError(
-            f"{path} was trained by {saved.ranks} ranks, not {now.ranks}; resume with torchrun "
-            f"--nproc-per-node={saved.ranks}"
+            f"{path} was trained on {_size_of(saved)}, and {now.config.root} has {_size_of(now)}"
+            f"{'' if saved.classes == now.classes else ' and other classes'}; "
+            f"resume with the data set that the run began with: {saved.config.root}"
         )
-    if (saved.classes, saved.epoch_steps) != (now.classes, now.epoch_steps):
+    if now.config.epochs < len(saved.history):
         raise TrainingError(
-            f"{path} was trained on {len(saved.classes)} classes in {saved.epoch_steps} steps an epoch, and "
-            f"{now.config.root} has {len(now.classes)} {'' if saved.classes == now.classes else 'other '}classes in "
-            f"{now.epoch_steps} steps; resume on the data set that the run began with"
+            f"{path} has {len(saved.history)} finished epochs, more than {now.config.epochs}; use a larger --epochs"
         )
     before, after = to_json(saved.config), to_json(now.config)
-    for name in before.keys() - FREE_SETTINGS:
+    for name in before.keys() - FREE_SETTINGS - CHANGEABLE_SETTINGS:
         if before[name] != after[name]:
             raise TrainingError(
-                f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own settings"
+                f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own "
+                f"settings: feedline train --resume {shlex.quote(str(path))}"
             )
+
+
+def _size_of(about: About) -> str:
+    images = f"{about.epoch_steps} steps" if about.images is None else f"{about.images} images"
+    return f"{len(about.classes)} classes and {images}"
 
 
 def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkpoint:
@@ -153,7 +153,6 @@ def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkp
         about=about,
         model=learner.model.state_dict(),
         optimiser=learner.optimiser.state_dict(),
-        schedule=learner.schedule.state_dict(),
         loader=loader,
         scaler=learner.scaler.state_dict(),
         ema=None if learner.ema is None else learner.ema.state_dict(),
@@ -167,7 +166,6 @@ def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
     with _state_errors_explained(path, checkpoint):
         learner.model.load_state_dict(checkpoint.model)
         learner.optimiser.load_state_dict(checkpoint.optimiser)
-        learner.schedule.load_state_dict(checkpoint.schedule)
         for weight, state in learner.optimiser.state.items():
             for name, value in state.items():  # such as momentum; Adam's step counts are scalars
                 if value.ndim and value.shape != weight.shape:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from ..loaders import Decode, PixelOrder
+from ..loaders import Decode, OnError, PixelOrder
 from ..prep import TrainingError
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -70,6 +70,8 @@ class TrainConfig:
     """As ``LoaderSpec.dct_scaling``, for train images; evaluation uses the pixels of the reference."""
     pixels: PixelOrder = "exact"
     """As ``LoaderSpec.pixels``, for train images."""
+    on_error: OnError = "raise"
+    """As ``LoaderSpec.on_error``: what an image that cannot be decoded does to the run."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
     """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""
@@ -95,6 +97,10 @@ class TrainConfig:
     channels_last: bool = True
     compile: bool = False
     """Train through torch.compile."""
+    tf32: bool = True
+    """Let a GPU multiply float32 numbers with 10 bits of mantissa: faster, and no worse in published trainings."""
+    cudnn_benchmark: bool = True
+    """Let cuDNN try its algorithms in the first step and keep the fastest; another run may get other last digits."""
     workers: int | None = None
     """Workers of each rank's loader; None means one per usable CPU, or fewer if the loader cannot use so many."""
     seed: int = 0
@@ -104,7 +110,8 @@ class TrainConfig:
     save_steps: int | None = None
     """Write ``last.pt`` every so many steps in addition to after each epoch."""
     resume: Path | None = None
-    """A checkpoint to continue from. Its settings must equal these, apart from paths, speed and what is saved."""
+    """A checkpoint to continue from. Its settings must equal these, apart from paths, speed, what is saved, ``epochs``,
+    ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")

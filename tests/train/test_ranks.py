@@ -48,9 +48,9 @@ def gradients(ranks):
     mine = slice(ranks.rank, None, ranks.size)
     batch = Batch(images[mine].contiguous(memory_format=torch.channels_last), labels[mine], torch.arange(16)[mine])
     config = resolved(TrainConfig(root=Path(), out=Path(), device="cpu", accumulate=int(sys.argv[2])))
-    learner = build_learner(model, config, 1, ranks)
+    learner = build_learner(model, config, ranks)
     sums = learner.backward(batch)
-    total = ranks.total(sums.values())
+    total = ranks.total(sums.tolist())
     if ranks.rank == 0:
         gradients = {name: weight.grad for name, weight in model.named_parameters()}
         torch.save({"total": total, "gradients": gradients}, sys.argv[1])
