@@ -175,13 +175,14 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
     is_rank_0 = os.environ.get("RANK", "0") == "0"
     config = _config(ctx, device, settings)
     config = _with_recorded_loader(config, records, is_rank_0)
+    saved = config.out / "checkpoints" / "last.pt"
+    before = _version(saved)
     try:
         with progress_bars() as progress:
             result = run_training(config, progress if is_rank_0 else silent, say)
     except (KeyboardInterrupt, Exception):
-        saved = config.out / "checkpoints" / "last.pt"
-        if is_rank_0 and saved.is_file() and saved != config.resume:
-            say(f"the run is saved; continue with: feedline train --resume {shlex.quote(str(saved))}")
+        if is_rank_0 and _version(saved) != before:
+            say(f"the run is saved; continue with: {_resume_command(saved)}")
         raise
     if is_rank_0:
         _show(result, config.out)
@@ -201,6 +202,21 @@ def _config(ctx: click.Context, device: str | None, settings: dict[str, Any]) ->
     given = {name for name in settings if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     changes = {name: settings[name] for name in given - {"resume"}}
     return resumed_config(settings["resume"], **changes, **({} if device is None else {"device": device}))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when the file is written again; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _resume_command(checkpoint: Path) -> str:
+    ranks = os.environ.get("WORLD_SIZE")
+    program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
+    return f"{program} --resume {shlex.quote(str(checkpoint))}"
 
 
 def _with_recorded_loader(config: "TrainConfig", records: Path | None, is_rank_0: bool) -> "TrainConfig":

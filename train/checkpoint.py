@@ -162,10 +162,13 @@ def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkp
 
 def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
     """Load the checkpoint's state into ``learner``. Raises TrainingError if it does not fit the model."""
-    device = learner.ranks.device
+    device, groups = learner.ranks.device, learner.optimiser.param_groups
     with _state_errors_explained(path, checkpoint):
         learner.model.load_state_dict(checkpoint.model)
+        own = [{name: value for name, value in group.items() if name != "params"} for group in groups]
         learner.optimiser.load_state_dict(checkpoint.optimiser)
+        for group, settings in zip(learner.optimiser.param_groups, own, strict=True):
+            group.update(settings)  # such as fused, which depends on the device
         for weight, state in learner.optimiser.state.items():
             for name, value in state.items():  # such as momentum; Adam's step counts are scalars
                 if value.ndim and value.shape != weight.shape:
