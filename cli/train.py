@@ -1,4 +1,4 @@
-"""``feedline train``: train a ResNet on a data set root, through any loader.
+"""``feedline train``: train a model on a data set root, through any loader.
 
 Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
 """
@@ -59,6 +59,13 @@ if TYPE_CHECKING:
     help="Bench records for --loader auto.",
 )
 @model_option
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Begin with these weights: a checkpoint, or a state dict of torchvision or timm. A head of other classes is "
+    "replaced by a fresh one.",
+)
 @image_size_option
 @click.option(
     "--decode",
@@ -157,7 +164,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def train(ctx: click.Context, as_json: bool, records: Path | None, device: str | None, **settings: Any) -> None:
-    """Train a ResNet on the data set ROOT.
+    """Train a classification model on the data set ROOT.
 
     \b
     Example:

@@ -1,7 +1,7 @@
 """Checkpoints: one file with everything that a run needs to continue as if it had not stopped.
 
-A checkpoint is a dict of plain values and tensors, written by ``torch.save``. ``model`` holds the state dict of a plain
-torchvision ResNet. ``about`` holds the settings, the classes and the epochs so far.
+A checkpoint is a dict of plain values and tensors, written by ``torch.save``. ``model`` holds the state dict of the
+plain model, as torchvision or timm makes it. ``about`` holds the settings, the classes and the epochs so far.
 
 Reading does not trust the file. No pickled code runs (``weights_only``), and a compressed member cannot expand in
 memory. The CRC of every member is checked, which torch does not do: without the check a flipped bit in the weights
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torchvision.models import ResNet
+from torch import nn
 
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from .config import TrainConfig
@@ -33,7 +33,7 @@ MAX_BYTES = 4 * 1024**3
 # Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
     {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps", "on_error"}
-    | {"tf32", "cudnn_benchmark", "accumulate"}
+    | {"tf32", "cudnn_benchmark", "accumulate", "init"}
 )
 # These change the rest of the run as the user asks: each sample of the epoch under way is still used once.
 CHANGEABLE_SETTINGS = frozenset({"epochs", "batch_size", "lr"})
@@ -182,13 +182,15 @@ def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
             torch.cuda.set_rng_state(checkpoint.rng["cuda"], device)
 
 
-def load_model(path: Path, checkpoint: Checkpoint) -> ResNet:
+def load_model(path: Path, checkpoint: Checkpoint) -> nn.Module:
     """Return the checkpoint's model on the CPU, with the averaged weights if it has them.
 
     Raises TrainingError if the weights do not fit the model.
     """
     about = checkpoint.about
-    model = build_model(about.config.model, len(about.classes), stem=about.config.stem, seed=about.config.seed)
+    config = about.config
+    size = config.image_size
+    model = build_model(config.model, len(about.classes), stem=config.stem, seed=config.seed, image_size=size)
     weights = checkpoint.model
     if checkpoint.ema is not None:
         named = {name: value for name, value in checkpoint.ema.items() if name != "n_averaged"}

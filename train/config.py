@@ -29,6 +29,7 @@ AUTO = "auto"
 # The size of Tiny-ImageNet's images. ImageNet's stem reduces 64x64 pixels to 16x16, and the last block gets 2x2, which
 # is too small to classify from.
 SMALL_STEM_UP_TO = 64
+SMALL_STEM_MODELS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
 def default_device() -> str:
@@ -55,10 +56,14 @@ class TrainConfig:
     loader: str = AUTO
     """A name from the table of loaders, or ``auto``: the fastest loader that can read ``root``."""
     model: str = "resnet18"
+    """A name of torchvision's classification models, or one of timm's as ``timm:NAME``."""
+    init: Path | None = None
+    """A file of weights to begin from: a checkpoint, or a state dict of this model. A head of other classes stays
+    fresh."""
     stem: Stem = "auto"
     """``imagenet``: 7x7 with stride 2, then max-pool. ``small``: 3x3 with stride 1 and no max-pool, which gives
     16 times the positions and costs about 15 times the compute. ``auto``: small up to an image size of 64, imagenet
-    above."""
+    above. Other models than resnet18, 34, 50 and 101 have the imagenet stem only."""
     epochs: int = 10
     batch_size: int = 64
     """Images per step of each rank."""
@@ -133,14 +138,14 @@ def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
     lr, decay = config.lr, config.weight_decay
     return replace(
         config,
-        stem=chosen_stem(config.stem, config.image_size),
+        stem=chosen_stem(config.stem, config.image_size, config.model),
         lr=LR_PER_256[config.optimiser] * config.batch_size * ranks / 256 if lr is None else lr,
         weight_decay=WEIGHT_DECAY[config.optimiser] if decay is None else decay,
     )
 
 
-def chosen_stem(stem: Stem, image_size: int) -> Stem:
-    """Return the stem that ``auto`` means for an image size in pixels; return any other stem unchanged."""
+def chosen_stem(stem: Stem, image_size: int, model: str) -> Stem:
+    """Return the stem that ``auto`` means for a model and an image size in pixels; return any other stem unchanged."""
     if stem != "auto":
         return stem
-    return "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"
+    return "small" if image_size <= SMALL_STEM_UP_TO and model in SMALL_STEM_MODELS else "imagenet"

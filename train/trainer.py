@@ -33,6 +33,7 @@ from .ranks import LostRank, Ranks
 from .result import TrainResult, summarise_run
 from .schedule import learning_rate
 from .tally import StepClock, Tally
+from .weights import load_weights
 
 LOG_STEPS = 20
 
@@ -48,7 +49,7 @@ class Trainer:
         self._ranks = ranks
         self._progress = progress
         self._length = len(data.train)
-        model = build_model(config.model, len(data.class_ids), stem=config.stem, seed=config.seed)
+        model = _fresh_model(config, len(data.class_ids))
         _require_batch_statistics(model, config)
         self._learner: Learner = build_learner(model, config, ranks)
         self._running = UnfinishedEpoch()
@@ -281,3 +282,10 @@ def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
             f"a batch of {config.batch_size}{parts} puts a single image into BatchNorm, which needs at least 2; use "
             f"{'a smaller --accumulate' if parts else '--batch-size 2 or more'}"
         )
+
+
+def _fresh_model(config: TrainConfig, classes: int) -> nn.Module:
+    model = build_model(config.model, classes, stem=config.stem, seed=config.seed, image_size=config.image_size)
+    if config.init is not None and config.resume is None:
+        load_weights(model, config.init, any_head=True)
+    return model

@@ -104,7 +104,8 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
         world_size=ranks.size,
         device=ranks.device,
     )
-    model = build_model(config.model, job.classes, stem=config.stem, seed=config.seed)
+    size = config.image_size
+    model = build_model(config.model, job.classes, stem=config.stem, seed=config.seed, image_size=size)
     assert config.lr is not None
     learner, tally, clock = build_learner(model, config, ranks), Tally(ranks.device), StepClock(ranks.device)
     with closing(open_loader(config.loader, spec)) as loader:

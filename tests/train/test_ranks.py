@@ -192,7 +192,9 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
     words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", "--loader", "threaded"]
     process = subprocess.Popen(
         torchrun(*words, "--workers", "0", *SETTINGS, "--batch-size", "2", "--save-steps", "1"),
-        **{"stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT},
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
     )
     last = out / "checkpoints" / "last.pt"
     wait_for(last, process)

@@ -118,7 +118,7 @@ def test_the_stem_follows_the_image_size_and_can_be_chosen() -> None:
     assert make_config(image_size=64, stem="imagenet").stem == "imagenet"
     seen = {}
     for stem in ("small", "imagenet"):
-        model = build_model("resnet18", 3, stem=stem, seed=0).eval()
+        model = build_model("resnet18", 3, stem=stem, seed=0, image_size=64).eval()
         hook = model.layer1.register_forward_hook(lambda _, __, output, stem=stem: seen.update({stem: output.shape}))
         with torch.inference_mode():
             model(torch.zeros(1, 3, 64, 64))
