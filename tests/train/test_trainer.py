@@ -28,7 +28,7 @@ from feedline.prep import (
     read_manifest,
     write_document,
 )
-from feedline.train import MODELS, TrainConfig, train
+from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 
 from .runs import CLASSES, PER_CLASS, SMALL, last, make_root, records, same, weights
@@ -217,10 +217,8 @@ def test_json_is_one_object_on_stdout(config: TrainConfig) -> None:
     assert "train epoch 1/1" in result.stderr
 
 
-def test_the_command_offers_every_model() -> None:
-    """The choices of --model are the trainer's models, which the command names without importing torch."""
-    (option,) = (option for option in train_command.params if option.name == "model")
-    assert list(option.type.choices) == list(MODELS)
+def test_the_command_does_not_import_torch() -> None:
+    """Help and usage errors answer at once."""
     script = "import sys, feedline.cli.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 

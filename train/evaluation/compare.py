@@ -83,8 +83,9 @@ def compare(
 ) -> tuple[Comparison, list[ImageFile]]:
     """Return the comparison of two checkpoints and the images that it lists, at most ``limit``.
 
-    ``models`` are the models of files that feedline did not write. Each checkpoint is evaluated at its own image size. Raises TrainingError for a checkpoint that cannot be used or
-    has other classes than the data set, DatasetError and LoaderError for the data.
+    ``models`` are the models of files that feedline did not write. Each checkpoint is evaluated at its own image size.
+    Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError and
+    LoaderError for the data.
     """
     subject_a, contents, a = predict(checkpoints[0], replace(config, model=models[0]), progress)
     subject_b, _, b = predict(checkpoints[1], replace(config, model=models[1]), progress)

@@ -1,7 +1,7 @@
 """The reassessed labels of ImageNet's val images: every class that an image shows, where ROOT has them.
 
-They are those of Beyer et al., Are we done with ImageNet?, 2020. ``ROOT/real.json`` is their file: a list with the class
-indexes of each val image, by the number in its name, from 1. An image without any class does not count.
+They are those of Beyer et al., Are we done with ImageNet?, 2020. ``ROOT/real.json`` is their file: a list with the
+class indexes of each val image, by the number in its name, from 1. An image without any class does not count.
 """
 
 import re
@@ -35,9 +35,7 @@ def read_real(root: Path, split: str, classes: int) -> list[list[int]] | None:
         ) from error
     wrong = next((label for found in labels for label in found if not 0 <= label < classes), None)
     if wrong is not None:
-        raise TrainingError(
-            f"{path} has the class index {wrong}, and {root} has {classes} classes; use its own real.json"
-        )
+        raise TrainingError(f"{path} has the class {wrong}, and {root} has {classes} classes; use its own real.json")
     return labels
 
 
