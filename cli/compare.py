@@ -21,9 +21,21 @@ if TYPE_CHECKING:
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
 @click.option("--limit", type=AT_LEAST_1, default=10, show_default=True, metavar="N", help="Images to list.")
+@click.option("--model-a", metavar="NAME", help="Model of A, if feedline did not write it.")
+@click.option("--model-b", metavar="NAME", help="Model of B, if feedline did not write it.")
 @evaluation_options
 @json_option
-def compare(a: Path, b: Path, root: Path, out: Path, limit: int, as_json: bool, **settings: Any) -> None:
+def compare(
+    a: Path,
+    b: Path,
+    root: Path,
+    out: Path,
+    limit: int,
+    model_a: str | None,
+    model_b: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """List the images of ROOT on which the checkpoints A and B disagree most.
 
     \b
@@ -36,7 +48,7 @@ def compare(a: Path, b: Path, root: Path, out: Path, limit: int, as_json: bool, 
 
     config = evaluate_config(root, **settings)
     with progress_bars() as progress:
-        found, images = run((a, b), config, limit=limit, progress=progress)
+        found, images = run((a, b), config, models=(model_a, model_b), limit=limit, progress=progress)
     paths = write_gallery(out, found, images)
     _show(found)
     say(f"page: {paths['html']}; contact sheet: {paths['png']}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table as RichTable
 
-from ..prep import to_json
+from ..prep import TrainingError, to_json
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
@@ -93,7 +93,8 @@ def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size:
     """Return what stands for the model, and the device of its batches."""
     from ..benchmarks.diagnose.hardware import GPUS
     from ..benchmarks.measuring.model_step import ModelStep
-    from ..train import MODELS, default_device
+    from ..train import default_device
+    from ..train.models import check_model
 
     if sum(value is not None for value in (model, step_ms, gpu)) > 1:
         raise click.UsageError("--model, --step-ms and --gpu exclude each other; give one of them")
@@ -101,8 +102,10 @@ def _step(model: str | None, step_ms: float | None, gpu: str | None, batch_size:
         return ModelStep(seconds_per_image=step_ms / 1000 / batch_size), "cpu"
     if gpu is not None:
         return ModelStep(seconds_per_image=1 / GPUS[gpu].images_per_second), "cpu"
-    if model is not None and model not in MODELS:
-        raise click.BadParameter(f"there is no model {model!r}; choose one of: {', '.join(MODELS)}")
+    try:
+        check_model(model or "resnet18")
+    except TrainingError as error:
+        raise click.BadParameter(str(error)) from error
     return ModelStep(model=model or "resnet18"), default_device()
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ..prep import to_json
 from .console import class_cell, echo_json, progress_bars, say, stderr_console
-from .options import evaluate_config, evaluation_options, json_option
+from .options import AT_LEAST_1, evaluate_config, evaluation_options, json_option, stem_option
 
 if TYPE_CHECKING:
     from ..train import Evaluation
@@ -20,6 +20,19 @@ WORST_CLASSES = 10
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("root", type=click.Path(path_type=Path))
 @evaluation_options
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Model of a file of weights that feedline did not write, such as timm:convnext_tiny.",
+)
+@stem_option
+@click.option(
+    "--image-size",
+    type=AT_LEAST_1,
+    metavar="PX",
+    show_default="as trained; 224 with --model",
+    help="Height and width of the images, in pixels.",
+)
 @click.option(
     "--weights-out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -34,8 +47,10 @@ def evaluate(checkpoint: Path, root: Path, weights_out: Path | None, as_json: bo
     Example:
       feedline evaluate run/checkpoints/best.pt data
       feedline evaluate run/checkpoints/best.pt data --weights-out resnet.pt
+      feedline evaluate weights.pth data --model timm:convnext_tiny
 
-    Reports top-1, top-5, loss, images/s, the classes with the lowest top-1 and the worst confusions. --json has
+    CHECKPOINT is one of feedline, or a file of weights of torchvision or timm with its --model. Reports top-1, top-5,
+    loss, calibration error, images/s, the classes with the lowest top-1 and the worst confusions. --json has
     every class.
     """
     from ..train import evaluate as run, export_weights
@@ -64,8 +79,10 @@ def _show(found: "Evaluation") -> None:
         pairs.add_row(*names, str(pair.images), f"{pair.share:.1%}")
     if found.confusions:
         console.print(pairs)
+    trained = "" if found.epoch is None else f" after {found.epoch} epochs"
+    real = "" if found.real_top1 is None else f", by ImageNet-ReaL's labels {found.real_top1:.1%}"
     say(
-        f"{found.model} after {found.epoch} epochs on {found.images} images of {found.split}: "
-        f"top-1 {found.top1:.1%}, top-5 {found.top5:.1%}, loss {found.loss:.3f}; "
+        f"{found.model}{trained} on {found.images} images of {found.split}: top-1 {found.top1:.1%}, "
+        f"top-5 {found.top5:.1%}{real}, loss {found.loss:.3f}, calibration error {found.calibration_error:.1%}; "
         f"{found.images_per_second:.0f} images/s through {found.loader}"
     )

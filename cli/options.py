@@ -17,7 +17,6 @@ AT_LEAST_0, AT_LEAST_1 = click.IntRange(min=0), click.IntRange(min=1)
 SECONDS = click.FloatRange(min=0, min_open=True)
 
 # Copies of what feedline.train defines, because importing it loads torch, which help must not. A test compares them.
-MODELS = ("resnet18", "resnet34", "resnet50", "resnet101")
 STEMS = ("auto", "imagenet", "small")
 PRECISIONS = ("none", "bf16", "fp16")
 
@@ -37,7 +36,11 @@ pixels_option = click.option(
     "changes pixels.",
 )
 model_option = click.option(
-    "--model", type=click.Choice(MODELS), default="resnet18", show_default=True, help="Model, with fresh weights."
+    "--model",
+    default="resnet18",
+    show_default=True,
+    metavar="NAME",
+    help="Classification model of torchvision, or timm:NAME, with fresh weights.",
 )
 stem_option = click.option(
     "--stem",
@@ -151,9 +154,9 @@ def evaluation_options(command: F) -> F:
 
 
 def evaluate_config(
-    root: Path, *, split: str, loader: str | None, batch_size: int, workers: int | None, device: str | None
+    root: Path, *, split: str, loader: str | None, batch_size: int, workers: int | None, device: str | None, **more: Any
 ) -> "EvaluateConfig":
-    """Return the EvaluateConfig of the values of ``evaluation_options``, with the open choices made."""
+    """Return the EvaluateConfig of these values and ``more``, with the open choices made."""
     from ..train import EvaluateConfig, default_device, default_loader, default_workers
 
     loader = loader or default_loader(root)
@@ -164,4 +167,5 @@ def evaluate_config(
         workers=default_workers(root, loader) if workers is None else workers,
         batch_size=batch_size,
         device=device or default_device(),
+        **more,
     )

@@ -1,14 +1,16 @@
-"""``feedline train``: train a ResNet on a data set root, through any loader.
+"""``feedline train``: train a model on a data set root, through any loader.
 
 Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
 """
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 
 from ..prep import silent, to_json
@@ -33,8 +35,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory, new or empty.")
+@click.argument("root", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="with --resume, that of the run",
+    help="Run directory, new or empty.",
+)
 @click.option(
     "--loader",
     metavar="auto|NAME",
@@ -48,10 +55,17 @@ if TYPE_CHECKING:
     "--records",
     type=click.Path(path_type=Path, exists=True),
     metavar="DIR",
-    show_default="ROOT/bench if it exists",
+    show_default="ROOT/bench and ./bench, if they exist",
     help="Bench records for --loader auto.",
 )
 @model_option
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Begin with these weights: a checkpoint, or a state dict of torchvision or timm. A head of other classes is "
+    "replaced by a fresh one.",
+)
 @image_size_option
 @click.option(
     "--decode",
@@ -95,12 +109,48 @@ if TYPE_CHECKING:
     help="Learning rate after the warm-up: cosine to zero, a tenth after each third of the run, or constant.",
 )
 @click.option(
+    "--warmup",
+    type=float,
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the run over which the learning rate rises linearly.",
+)
+@click.option("--momentum", type=float, default=0.9, show_default=True, metavar="SHARE", help="Momentum of SGD.")
+@click.option(
+    "--weight-decay",
+    type=float,
+    metavar="RATE",
+    show_default="sgd: 1e-4, adamw: 0.05",
+    help="Weight decay; norms and biases have none.",
+)
+@click.option(
     "--label-smoothing", type=float, default=0.0, show_default=True, metavar="SHARE", help="Smoothing of the labels."
 )
 @click.option("--clip", type=float, metavar="NORM", help="Largest norm of the gradients.")
 @click.option("--ema", type=float, metavar="DECAY", help="Evaluate a moving average of the weights, such as 0.999.")
 @amp_option
 @click.option("--compile", is_flag=True, help="Train through torch.compile.")
+@click.option(
+    "--channels-last/--no-channels-last",
+    default=True,
+    show_default=True,
+    help="Keep the channels of a pixel together in memory.",
+)
+@click.option("--tf32/--no-tf32", default=True, show_default=True, help="Let a GPU multiply float32 in TF32.")
+@click.option(
+    "--cudnn-benchmark/--no-cudnn-benchmark",
+    default=True,
+    show_default=True,
+    help="Let cuDNN try its algorithms and keep the fastest.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What an image that cannot be decoded does: end the run with its place saved, or be left out and counted.",
+)
 @seed_option
 @device_option
 @click.option("--save-epochs", type=AT_LEAST_1, metavar="N", help="Keep epoch-0001.pt and so on, every N epochs.")
@@ -109,11 +159,12 @@ if TYPE_CHECKING:
     "--resume",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="CKPT",
-    help="Continue the run in --out from this checkpoint, with the same settings.",
+    help="Continue the run of this checkpoint with its settings; options given beside it replace them.",
 )
 @json_option
-def train(as_json: bool, records: Path | None, device: str | None, **settings: Any) -> None:
-    """Train a ResNet on the data set ROOT.
+@click.pass_context
+def train(ctx: click.Context, as_json: bool, records: Path | None, device: str | None, **settings: Any) -> None:
+    """Train a classification model on the data set ROOT.
 
     \b
     Example:
@@ -122,21 +173,23 @@ def train(as_json: bool, records: Path | None, device: str | None, **settings: A
 
     Reports loss, top-1 and top-5 on train and val, and the share of time that the model waited for data. The
     figures on train are measured while training: over the augmented batches of the last epoch, before each changed
-    the weights. Ctrl-C and SIGTERM save a checkpoint; continue with the same command and
-    --resume RUN/checkpoints/last.pt.
+    the weights. Ctrl-C, SIGTERM and an error save a checkpoint; continue with
+    feedline train --resume RUN/checkpoints/last.pt. More --epochs, another --batch-size and another number of ranks
+    are allowed then.
     """
-    from ..train import TrainConfig, default_device, train as run_training
+    from ..train import train as run_training
 
     is_rank_0 = os.environ.get("RANK", "0") == "0"
-    config = TrainConfig(device=device or default_device(), **settings)
+    config = _config(ctx, device, settings)
     config = _with_recorded_loader(config, records, is_rank_0)
+    saved = config.out / "checkpoints" / "last.pt"
+    before = _version(saved)
     try:
         with progress_bars() as progress:
             result = run_training(config, progress if is_rank_0 else silent, say)
-    except KeyboardInterrupt:
-        saved = config.out / "checkpoints" / "last.pt"
-        if is_rank_0 and saved.is_file():
-            say(f"the run is saved; continue with --resume {saved}")
+    except (KeyboardInterrupt, Exception):
+        if is_rank_0 and _version(saved) != before:
+            say(f"the run is saved; continue with: {_resume_command(saved)}")
         raise
     if is_rank_0:
         _show(result, config.out)
@@ -144,18 +197,49 @@ def train(as_json: bool, records: Path | None, device: str | None, **settings: A
             echo_json(to_json(result))
 
 
+def _config(ctx: click.Context, device: str | None, settings: dict[str, Any]) -> "TrainConfig":
+    """Return the settings of a new run, or those of the resumed run with the options that the user gave."""
+    from ..train import TrainConfig, default_device, resumed_config
+
+    if settings["resume"] is None:
+        for name, shown in (("root", "argument ROOT"), ("out", "option --out")):
+            if settings[name] is None:
+                raise click.UsageError(f"missing {shown}", ctx)
+        return TrainConfig(device=device or default_device(), **settings)
+    given = {name for name in settings if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    changes = {name: settings[name] for name in given - {"resume"}}
+    return resumed_config(settings["resume"], **changes, **({} if device is None else {"device": device}))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when the file is written again; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _resume_command(checkpoint: Path) -> str:
+    ranks = os.environ.get("WORLD_SIZE")
+    program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
+    return f"{program} --resume {shlex.quote(str(checkpoint))}"
+
+
 def _with_recorded_loader(config: "TrainConfig", records: Path | None, is_rank_0: bool) -> "TrainConfig":
     """Return ``config`` with the fastest loader of the bench records of this machine and data set, if there are any."""
     from ..train import AUTO
     from .recorded import fastest_recorded
 
-    place = records or config.root / "bench"
-    if config.loader != AUTO or config.resume is not None or not place.exists():
+    places = [records] if records else [place for place in (config.root / "bench", Path("bench")) if place.is_dir()]
+    if config.loader != AUTO or config.resume is not None or not places:
         return config
-    choice = fastest_recorded(place, config)
+    found = ((place, fastest_recorded(place, config)) for place in places)
+    place, choice = next((pair for pair in found if pair[1] is not None), (places[0], None))
     if choice is None:
         if is_rank_0:
-            say(f"{place} has no records of this machine, data set and image size; trying the loaders instead")
+            shown = " and ".join(map(str, places))
+            say(f"no record of this machine, data set and image size is in {shown}; trying the loaders instead")
         return config
     if is_rank_0:
         say(f"bench records in {place}: {choice.reason}")
@@ -170,6 +254,8 @@ def _show(result: "TrainResult", out: Path) -> None:
         table.add_row("val", *_cells(result.val))
     stderr_console().print(table)
     say(f"{result.images_per_second:.0f} images/s; {result.input_verdict}")
+    if result.skipped:
+        say(f"{result.skipped} images could not be decoded and were left out; see which: feedline verify ROOT --decode")
     say(f"best checkpoint: {result.best}")
     say(f"curves: {out / 'curves.png'}; TensorBoard: tensorboard --logdir {out / 'tensorboard'}")
 

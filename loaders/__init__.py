@@ -2,7 +2,7 @@
 
 from .base import Loader, SampleView, Stages
 from .batch import Batch
-from .spec import Decode, LoaderSpec, PixelOrder
+from .spec import Decode, LoaderSpec, OnError, PixelOrder
 from .table import (
     LOADERS,
     LoaderEntry,
@@ -22,6 +22,7 @@ __all__ = [
     "Loader",
     "LoaderEntry",
     "LoaderSpec",
+    "OnError",
     "PixelOrder",
     "SampleView",
     "Stages",

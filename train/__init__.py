@@ -20,7 +20,7 @@ from .evaluation.gallery import write_gallery
 from .metrics import Metrics
 from .models import MODELS
 from .result import TrainResult
-from .run import train
+from .run import resumed_config, train
 from .summary import Summary, summarise_model
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "default_workers",
     "evaluate",
     "export_weights",
+    "resumed_config",
     "summarise_model",
     "train",
     "write_gallery",

@@ -1,7 +1,7 @@
 """Checkpoints: one file with everything that a run needs to continue as if it had not stopped.
 
-A checkpoint is a dict of plain values and tensors, written by ``torch.save``. ``model`` holds the state dict of a plain
-torchvision ResNet. ``about`` holds the settings, the classes and the epochs so far.
+A checkpoint is a dict of plain values and tensors, written by ``torch.save``. ``model`` holds the state dict of the
+plain model, as torchvision or timm makes it. ``about`` holds the settings, the classes and the epochs so far.
 
 Reading does not trust the file. No pickled code runs (``weights_only``), and a compressed member cannot expand in
 memory. The CRC of every member is checked, which torch does not do: without the check a flipped bit in the weights
@@ -9,6 +9,7 @@ stays undetected.
 """
 
 import io
+import shlex
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torchvision.models import ResNet
+from torch import nn
 
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from .config import TrainConfig
@@ -29,10 +30,13 @@ from .models import build_model
 # A ResNet-101 with its momentum is 0.4 GB.
 MAX_BYTES = 4 * 1024**3
 
-# Settings that may differ when a run is resumed. They change paths, speed or what is saved, not what is computed.
+# Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
-    {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps"}
+    {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps", "on_error"}
+    | {"tf32", "cudnn_benchmark", "accumulate", "init"}
 )
+# These change the rest of the run as the user asks: each sample of the epoch under way is still used once.
+CHANGEABLE_SETTINGS = frozenset({"epochs", "batch_size", "lr"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class About:
     """The id of each class, in the order of the model's outputs."""
     epoch_steps: int
     """Training steps per epoch."""
+    images: int | None = None
+    """Images in the train split; None in checkpoints of version 0.1."""
     ranks: int = 1
     """Number of processes that trained together."""
     running: UnfinishedEpoch
@@ -61,7 +67,6 @@ class Checkpoint:
     about: About
     model: dict[str, Any]
     optimiser: dict[str, Any]
-    schedule: dict[str, Any]
     loader: dict[str, Any]
     scaler: dict[str, Any]
     """Empty unless the run computes in fp16."""
@@ -75,17 +80,6 @@ class Checkpoint:
         file = io.BytesIO()
         torch.save({**vars(self), "about": to_json(self.about)}, file)
         return file.getvalue()
-
-
-def write_checkpoint(path: Path, data: bytes) -> None:
-    """Write a checkpoint's bytes to ``path``. Raises OutputError if that fails; ``path`` is then as it was before."""
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({len(data)} bytes): {error.strerror}; make room there, then continue the run "
-            "with --resume"
-        ) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -128,23 +122,29 @@ def _check_archive(path: Path) -> None:
 
 def check_fit(path: Path, saved: About, now: About) -> None:
     """Raise TrainingError unless the run ``now`` can continue from the checkpoint at ``path``, which has ``saved``."""
-    if saved.ranks != now.ranks:
+    as_large = saved.epoch_steps == now.epoch_steps if saved.images is None else saved.images == now.images
+    if saved.classes != now.classes or not as_large:
         raise TrainingError(
-            f"{path} was trained by {saved.ranks} ranks, not {now.ranks}; resume with torchrun "
-            f"--nproc-per-node={saved.ranks}"
+            f"{path} was trained on {_size_of(saved)}, and {now.config.root} has {_size_of(now)}"
+            f"{'' if saved.classes == now.classes else ' and other classes'}; "
+            f"resume with the data set that the run began with: {saved.config.root}"
         )
-    if (saved.classes, saved.epoch_steps) != (now.classes, now.epoch_steps):
+    if now.config.epochs < len(saved.history):
         raise TrainingError(
-            f"{path} was trained on {len(saved.classes)} classes in {saved.epoch_steps} steps an epoch, and "
-            f"{now.config.root} has {len(now.classes)} {'' if saved.classes == now.classes else 'other '}classes in "
-            f"{now.epoch_steps} steps; resume on the data set that the run began with"
+            f"{path} has {len(saved.history)} finished epochs, more than {now.config.epochs}; use a larger --epochs"
         )
     before, after = to_json(saved.config), to_json(now.config)
-    for name in before.keys() - FREE_SETTINGS:
+    for name in before.keys() - FREE_SETTINGS - CHANGEABLE_SETTINGS:
         if before[name] != after[name]:
             raise TrainingError(
-                f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own settings"
+                f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own "
+                f"settings: feedline train --resume {shlex.quote(str(path))}"
             )
+
+
+def _size_of(about: About) -> str:
+    images = f"{about.epoch_steps} steps" if about.images is None else f"{about.images} images"
+    return f"{len(about.classes)} classes and {images}"
 
 
 def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkpoint:
@@ -153,7 +153,6 @@ def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkp
         about=about,
         model=learner.model.state_dict(),
         optimiser=learner.optimiser.state_dict(),
-        schedule=learner.schedule.state_dict(),
         loader=loader,
         scaler=learner.scaler.state_dict(),
         ema=None if learner.ema is None else learner.ema.state_dict(),
@@ -163,11 +162,13 @@ def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkp
 
 def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
     """Load the checkpoint's state into ``learner``. Raises TrainingError if it does not fit the model."""
-    device = learner.ranks.device
+    device, groups = learner.ranks.device, learner.optimiser.param_groups
     with _state_errors_explained(path, checkpoint):
         learner.model.load_state_dict(checkpoint.model)
+        own = [{name: value for name, value in group.items() if name != "params"} for group in groups]
         learner.optimiser.load_state_dict(checkpoint.optimiser)
-        learner.schedule.load_state_dict(checkpoint.schedule)
+        for group, settings in zip(learner.optimiser.param_groups, own, strict=True):
+            group.update(settings)  # such as fused, which depends on the device
         for weight, state in learner.optimiser.state.items():
             for name, value in state.items():  # such as momentum; Adam's step counts are scalars
                 if value.ndim and value.shape != weight.shape:
@@ -181,13 +182,15 @@ def restore(path: Path, checkpoint: Checkpoint, learner: Learner) -> None:
             torch.cuda.set_rng_state(checkpoint.rng["cuda"], device)
 
 
-def load_model(path: Path, checkpoint: Checkpoint) -> ResNet:
+def load_model(path: Path, checkpoint: Checkpoint) -> nn.Module:
     """Return the checkpoint's model on the CPU, with the averaged weights if it has them.
 
     Raises TrainingError if the weights do not fit the model.
     """
     about = checkpoint.about
-    model = build_model(about.config.model, len(about.classes), stem=about.config.stem, seed=about.config.seed)
+    config = about.config
+    size = config.image_size
+    model = build_model(config.model, len(about.classes), stem=config.stem, seed=config.seed, image_size=size)
     weights = checkpoint.model
     if checkpoint.ema is not None:
         named = {name: value for name, value in checkpoint.ema.items() if name != "n_averaged"}

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from ..loaders import Decode, PixelOrder
+from ..loaders import Decode, OnError, PixelOrder
 from ..prep import TrainingError
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -30,6 +30,7 @@ AUTO = "auto"
 # The size of Tiny-ImageNet's images. ImageNet's stem reduces 64x64 pixels to 16x16, and the last block gets 2x2, which
 # is too small to classify from.
 SMALL_STEM_UP_TO = 64
+SMALL_STEM_MODELS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
 def default_device() -> str:
@@ -56,10 +57,14 @@ class TrainConfig:
     loader: str = AUTO
     """A name from the table of loaders, or ``auto``: the fastest loader that can read ``root``."""
     model: str = "resnet18"
+    """A name of torchvision's classification models, or one of timm's as ``timm:NAME``."""
+    init: Path | None = None
+    """A file of weights to begin from: a checkpoint, or a state dict of this model. A head of other classes stays
+    fresh."""
     stem: Stem = "auto"
     """``imagenet``: 7x7 with stride 2, then max-pool. ``small``: 3x3 with stride 1 and no max-pool, which gives
     16 times the positions and costs about 15 times the compute. ``auto``: small up to an image size of 64, imagenet
-    above."""
+    above. Other models than resnet18, 34, 50 and 101 have the imagenet stem only."""
     epochs: int = 10
     batch_size: int = 64
     """Images per step of each rank."""
@@ -71,6 +76,8 @@ class TrainConfig:
     """As ``LoaderSpec.dct_scaling``, for train images; evaluation uses the pixels of the reference."""
     pixels: PixelOrder = "exact"
     """As ``LoaderSpec.pixels``, for train images."""
+    on_error: OnError = "raise"
+    """As ``LoaderSpec.on_error``: what an image that cannot be decoded does to the run."""
     optimiser: OptimiserName = "sgd"
     lr: float | None = None
     """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""
@@ -96,6 +103,10 @@ class TrainConfig:
     channels_last: bool = True
     compile: bool = False
     """Train through torch.compile."""
+    tf32: bool = True
+    """Let a GPU multiply float32 numbers with 10 bits of mantissa: faster, and no worse in published trainings."""
+    cudnn_benchmark: bool = True
+    """Let cuDNN try its algorithms in the first step and keep the fastest; another run may get other last digits."""
     workers: int | None = None
     """Workers of each rank's loader; None means one per usable CPU, or fewer if the loader cannot use so many."""
     seed: int = 0
@@ -105,7 +116,8 @@ class TrainConfig:
     save_steps: int | None = None
     """Write ``last.pt`` every so many steps in addition to after each epoch."""
     resume: Path | None = None
-    """A checkpoint to continue from. Its settings must equal these, apart from paths, speed and what is saved."""
+    """A checkpoint to continue from. Its settings must equal these, apart from paths, speed, what is saved, ``epochs``,
+    ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")
@@ -127,14 +139,14 @@ def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
     lr, decay = config.lr, config.weight_decay
     return replace(
         config,
-        stem=chosen_stem(config.stem, config.image_size),
+        stem=chosen_stem(config.stem, config.image_size, config.model),
         lr=LR_PER_256[config.optimiser] * config.batch_size * ranks / 256 if lr is None else lr,
         weight_decay=WEIGHT_DECAY[config.optimiser] if decay is None else decay,
     )
 
 
-def chosen_stem(stem: Stem, image_size: int) -> Stem:
-    """Return the stem that ``auto`` means for an image size in pixels; return any other stem unchanged."""
+def chosen_stem(stem: Stem, image_size: int, model: str) -> Stem:
+    """Return the stem that ``auto`` means for a model and an image size in pixels; return any other stem unchanged."""
     if stem != "auto":
         return stem
-    return "small" if image_size <= SMALL_STEM_UP_TO else "imagenet"
+    return "small" if image_size <= SMALL_STEM_UP_TO and model in SMALL_STEM_MODELS else "imagenet"

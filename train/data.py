@@ -136,6 +136,7 @@ def loader_spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSp
         decode=config.decode,
         dct_scaling=config.dct_scaling,
         pixels=config.pixels,
+        on_error=config.on_error,
     )
 
 

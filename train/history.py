@@ -4,14 +4,17 @@ The checkpoint holds all of it. So a resumed run reports the same epochs, rates 
 ``metrics.jsonl`` can be written again from it at any time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .metrics import Metrics, Sums
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnfinishedEpoch:
-    """The epoch under way, from its first batch to the last one that was trained on."""
+    """The epoch under way, from its first batch to the last one that was trained on.
+
+    Sums and seconds are those of the steps up to the last log point.
+    """
 
     batches: int = 0
     sums: Sums = field(default_factory=Sums)
@@ -22,15 +25,13 @@ class UnfinishedEpoch:
     lr: float = 0.0
     """Learning rate of the last step."""
 
-    def add(self, sums: Sums, *, wait: float, work: float, lr: float) -> "UnfinishedEpoch":
-        """Return this epoch with one more batch."""
-        return UnfinishedEpoch(
-            batches=self.batches + 1,
-            sums=self.sums + sums,
-            wait=self.wait + wait,
-            work=self.work + work,
-            lr=lr,
-        )
+    def with_step(self, lr: float) -> "UnfinishedEpoch":
+        """Return this epoch with one more batch, whose sums are still on the device."""
+        return replace(self, batches=self.batches + 1, lr=lr)
+
+    def with_sums(self, sums: Sums, *, wait: float, work: float) -> "UnfinishedEpoch":
+        """Return this epoch with the sums and the seconds of steps that were added before."""
+        return replace(self, sums=self.sums + sums, wait=self.wait + wait, work=self.work + work)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ RUN/tensorboard/                 the same as metrics.jsonl, loss and learning ra
 import copy
 import io
 import json
+import shlex
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..loaders import Batch
 from ..prep import OutputError, to_json, write_atomically, write_document
+from ..prep.base.lock import LOCK_FILES
 from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics, Sums
@@ -51,6 +53,22 @@ class RunDirectory:
         """Return the path of an epoch's checkpoint; epochs count from 1."""
         return self.path / "checkpoints" / f"epoch-{number:04d}.pt"
 
+    @property
+    def next_command(self) -> str:
+        """What the user does after a run ended early: continue it, if a checkpoint is there."""
+        if self.last.is_file():
+            return f"continue the run with: feedline train --resume {shlex.quote(str(self.last))}"
+        return "start the run again, as it has no checkpoint yet"
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a checkpoint's bytes. Raises OutputError if that fails; the file is then as it was before."""
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path} ({len(data)} bytes): {error.strerror}; make room there, then {self.next_command}"
+            ) from error
+
     def claim(self, config: TrainConfig) -> None:
         """Create the directory for this run, and write its config.json.
 
@@ -73,7 +91,7 @@ class RunDirectory:
                 f"{self.path} already holds a training run; continue it with --resume {self.last}, "
                 "or choose another --out"
             )
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and any(path.name not in LOCK_FILES for path in self.path.iterdir()):
             raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
 
 
@@ -126,8 +144,8 @@ class Journal:
             yield
         except OSError as error:
             raise OutputError(
-                f"cannot write to {self._directory}: {error.strerror or error}; make room there, then continue the "
-                "run with --resume"
+                f"cannot write to {self._directory}: {error.strerror or error}; make room there, then "
+                f"{RunDirectory(self._directory).next_command}"
             ) from error
 
 

@@ -1,10 +1,11 @@
 """Loss, top-1 and top-5 as sums over samples, divided once at the end.
 
 An average of batch averages gives more weight to the samples of a smaller last batch. Sums do not, and the sums of
-several processes add up to exactly what one process would count.
+several processes add up to exactly what one process would count. A batch's sums are computed on its device and stay
+there: a step that read them would wait for the device.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,11 @@ from ..prep import TrainingError
 
 class NotFinite(TrainingError):
     """The loss is infinite or not a number."""
+
+    def __init__(self, message: str, step: int) -> None:
+        """``step`` is that of the loss, counted from 1 at the start of the run."""
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +45,8 @@ class Sums:
     top5: int = 0
 
     @classmethod
-    def of(cls, logits: torch.Tensor, labels: torch.Tensor) -> "Sums":
-        """Return the sums of one batch: ``logits`` (N, C) float, ``labels`` (N,) int64, on one device."""
-        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
-        # One transfer for all, because each waits for the device. float64 holds every count exactly.
-        values = torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()]).tolist()
-        return cls.from_values([len(labels), *values])
-
-    @classmethod
-    def from_values(cls, values: list[float]) -> "Sums":
-        """Return the sums that ``values()`` gave, possibly added up over ranks."""
+    def from_values(cls, values: Sequence[float]) -> "Sums":
+        """Return the sums that ``values()`` or ``batch_sums`` gave, possibly added up over ranks."""
         images, loss, top1, top5 = values
         return cls(images=int(images), loss=loss, top1=int(top1), top5=int(top5))
 
@@ -60,12 +57,17 @@ class Sums:
     def __add__(self, other: "Sums") -> "Sums":
         return Sums.from_values([left + right for left, right in zip(self.values(), other.values(), strict=True)])
 
-    def require_finite(self) -> "Sums":
-        """Return these sums; raise NotFinite if the loss is not finite."""
-        if not math.isfinite(self.loss):
-            raise NotFinite(f"the loss became {self.loss}")
-        return self
-
     def metrics(self) -> Metrics:
         """Return the means over the samples; there must be at least one."""
         return Metrics(loss=self.loss / self.images, top1=self.top1 / self.images, top5=self.top5 / self.images)
+
+
+def batch_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return images, loss, top-1 and top-5 of one batch, float64 (4,), without waiting for the device.
+
+    ``logits`` (N, C) float and ``labels`` (N,) int64 are on that device. float64 holds every count exactly.
+    """
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+    images = torch.full_like(loss, len(labels), dtype=torch.float64)
+    return torch.stack([images, loss.double(), best[:, 0].sum().double(), best.sum().double()])

@@ -33,6 +33,10 @@ SIGNAL_SECONDS = 1.0
 CHECK_IN_SECONDS = 10.0  # time for every live rank to check in before the others count as dead
 
 
+class LostRank(TrainingError):
+    """Another rank has ended or died."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
     """This process among the processes that train together. The default is one process alone."""
@@ -45,14 +49,16 @@ class Ranks:
     """The torch device of this rank."""
     store: Any = None
     """torch's key-value store, which all ranks can reach; None for one process alone."""
+    group: Any = None
+    """The process group in which the ranks exchange numbers on the CPU: on a GPU, one that does not wait for it."""
 
     def total(self, values: list[float]) -> list[float]:
         """Return the sums over all ranks, in float64; every rank must call this with the same number of values."""
         if self.size == 1:
             return values
-        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        sums = torch.tensor(values, dtype=torch.float64, device="cpu")
         with self.lost_rank_named():
-            dist.all_reduce(sums)
+            dist.all_reduce(sums, group=self.group)
         return sums.tolist()
 
     def copy_from_rank_0(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -78,7 +84,9 @@ class Ranks:
             return self.store.get(key).decode("utf-8")
 
     def in_lockstep(self, batches: Iterable[T], stopping: Callable[[], bool]) -> Iterator[T]:
-        """Yield a batch when every rank has one. ``batches`` must have the same number of items on all ranks.
+        """Yield a batch when every rank has one. When the first rank has no more, the iteration ends on all.
+
+        Ranks have equally many batches, unless one has skipped all samples of a batch because they are damaged.
 
         Raises KeyboardInterrupt on every rank at the same batch if ``stopping`` returns true on one. If one rank
         cannot get its batch, it raises the error of ``batches``, and the others raise TrainingError.
@@ -96,14 +104,14 @@ class Ranks:
                 failure = error
                 if not _stops_soon(stopping):
                     self.announce_end(error)
-            failed, stopped = self.total([failure is not None, stopping()])
+            failed, stopped, finished = self.total([failure is not None, stopping(), batch is done])
             if stopped:
                 raise KeyboardInterrupt
             if failure is not None:
                 raise failure
             if failed:
                 raise TrainingError(self._describe_lost_rank() or "another rank failed")
-            if batch is done:
+            if finished:
                 return
             yield batch  # pyright: ignore[reportReturnType]  (not ``done``)
 
@@ -116,7 +124,7 @@ class Ranks:
             lost = self._describe_lost_rank() if self.size > 1 else None
             if lost is None:
                 raise
-            raise TrainingError(lost) from error
+            raise LostRank(lost) from error
 
     def announce_end(self, error: BaseException) -> None:
         """Store the error that ends this rank, for the messages of the other ranks."""
@@ -158,7 +166,7 @@ def _stops_soon(stopping: Callable[[], bool]) -> bool:
 def _describe_death(dead: int, rank: int) -> str:
     return (
         f"rank {dead} died without an error message (killed, or out of memory?), so rank {rank} ends too; "
-        "continue the run with --resume"
+        "continue the run with --resume and its last.pt"
     )
 
 
@@ -198,4 +206,5 @@ def _connect(device: str) -> Ranks:
             f"the ranks cannot connect at {place}: {reason}; choose another port with torchrun --master-port"
         ) from error
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return Ranks(rank=rank, size=size, local_size=local_size, device=device, store=store)
+    group = dist.new_group(backend="gloo", timeout=TIMEOUT) if backend == "nccl" else None
+    return Ranks(rank=rank, size=size, local_size=local_size, device=device, store=store, group=group)

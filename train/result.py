@@ -41,10 +41,19 @@ class TrainResult:
     classes: int
     checkpoint: Path
     best: Path
+    skipped: int = 0
+    """Images of train and val that could not be decoded and were left out, with ``on_error="skip"``."""
 
 
 def summarise_run(
-    config: TrainConfig, history: tuple[EpochRecord, ...], *, classes: int, ranks: int, last: Path, best: Path
+    config: TrainConfig,
+    history: tuple[EpochRecord, ...],
+    *,
+    classes: int,
+    ranks: int,
+    last: Path,
+    best: Path,
+    skipped: int,
 ) -> TrainResult:
     """Return the result of a finished run. ``config`` must be resolved."""
     seconds = sum(record.seconds for record in history)
@@ -66,6 +75,7 @@ def summarise_run(
         classes=classes,
         checkpoint=last,
         best=best,
+        skipped=skipped,
     )
 
 

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..prep import Progress, TrainingError, silent
+from ..prep.base.lock import claimed
+from .checkpoint import read_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
@@ -25,24 +29,53 @@ def train(
     ``notice`` is called with a sentence on the chosen loader, before the first step.
 
     Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
-    directory, DatasetError and LoaderError for the data. On Ctrl-C and SIGTERM it saves ``last.pt``, then raises
-    KeyboardInterrupt.
+    directory, DatasetError and LoaderError for the data. Before it raises an error or KeyboardInterrupt (Ctrl-C and
+    SIGTERM), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
     """
     check_device(config.device)
     with sigterm_interrupts(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
-        config = resolved(_with_chosen_loader(config, ranks, progress, notice), ranks.size)
-        with open_data(config, ranks) as data, _torch_errors_explained(config):
+        config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
+        config = resolved(config, ranks.size)
+        with open_data(config, ranks) as data, _torch_errors_explained(config), _gpu_arithmetic(config):
             return _run_trainer(config, data, ranks, progress if ranks.rank == 0 else silent)
 
 
 def _run_trainer(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
     """Train to the end. Only this function holds the model, which must be freed before the ranks disconnect."""
-    trainer = Trainer(config, data, ranks, progress)
-    try:
-        trainer.train()
-    finally:
-        trainer.close()
-    return trainer.result()
+    with claimed(config.out, "train") if ranks.rank == 0 else nullcontext():
+        trainer = Trainer(config, data, ranks, progress)
+        try:
+            trainer.train()
+        finally:
+            trainer.close()
+        return trainer.result()
+
+
+def resumed_config(path: Path, **changes: Any) -> TrainConfig:
+    """Return the settings with which the run of the checkpoint at ``path`` continues, with ``changes`` to them.
+
+    Raises TrainingError if the checkpoint cannot be read.
+    """
+    saved = read_checkpoint(path).about.config
+    return replace(saved, **{"resume": path, "out": path.absolute().parent.parent, **changes})
+
+
+def _with_saved_rates(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:
+    """Return the config of a resumed run with the checkpoint's learning rate and weight decay, where it has none."""
+    if config.resume is None:
+        return config
+    about = read_checkpoint(config.resume).about
+    saved = about.config
+    kept = config.lr is None
+    config = replace(
+        config,
+        lr=saved.lr if kept else config.lr,
+        weight_decay=saved.weight_decay if config.weight_decay is None else config.weight_decay,
+    )
+    before, now = saved.batch_size * about.ranks, config.batch_size * ranks.size
+    if kept and before != now and ranks.rank == 0:
+        notice(f"a step now takes {now} images instead of {before}; the learning rate stays at {config.lr:g} (--lr)")
+    return config
 
 
 def _with_chosen_loader(
@@ -62,6 +95,23 @@ def _seeded_generators(config: TrainConfig, ranks: Ranks) -> Generator[None, Non
     with torch.random.fork_rng(devices=[ranks.device] if ranks.device.startswith("cuda") else []):
         torch.manual_seed(config.seed)
         yield
+
+
+@contextmanager
+def _gpu_arithmetic(config: TrainConfig) -> Generator[None, None, None]:
+    """Choose TF32 and cuDNN's search for the fastest algorithm inside the block. Both change nothing on the CPU."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    _set_gpu_arithmetic("high" if config.tf32 else "highest", config.tf32, config.cudnn_benchmark)
+    try:
+        yield
+    finally:
+        _set_gpu_arithmetic(*before)
+
+
+def _set_gpu_arithmetic(matmul: str, cudnn_tf32: bool, cudnn_benchmark: bool) -> None:
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = cudnn_tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark
 
 
 @contextmanager

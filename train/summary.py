@@ -54,9 +54,9 @@ class Summary:
 
 def summarise_model(model: str, *, image_size: int = 224, stem: Stem = "auto", classes: int = 1000) -> Summary:
     """Return every layer of a model and the totals. Raises TrainingError for an unknown model."""
-    stem = chosen_stem(stem, image_size)
+    stem = chosen_stem(stem, image_size, model)
     with torch.device("meta"):
-        network = build_model(model, classes, stem=stem, seed=0).eval()
+        network = build_model(model, classes, stem=stem, seed=0, image_size=image_size).eval()
         image = torch.empty(1, 3, image_size, image_size)
     layers = tuple(_trace(network, image))
     return Summary(

@@ -1,20 +1,26 @@
 """The epochs of one training: steps, an evaluation after each epoch, and the checkpoints.
 
-The trainer's state is what a checkpoint holds and nothing else: weights, optimiser, schedule, finished epochs, and the
-place in the epoch under way. It changes only between two steps, so it can be saved at any time between them: at the
-end of an epoch, every so many steps, and when Ctrl-C or SIGTERM ends the run early. All ranks hold the same state, and
+The trainer's state is what a checkpoint holds and nothing else: weights, optimiser, finished epochs, and the place in
+the epoch under way. It changes only between two steps, so it can be saved at any time between them: at the end of an
+epoch, every so many steps, and when Ctrl-C, SIGTERM or an error ends the run early. All ranks hold the same state, and
 rank 0 writes it.
+
+A step does not wait for its own loss. Sums are read and added up over the ranks every ``LOG_STEPS`` steps, at the end
+of an epoch, and before a checkpoint.
 """
 
+import math
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
+from torch import nn
+
 from ..loaders import Batch
-from ..prep import Progress, TrainingError
-from .checkpoint import About, check_fit, read_checkpoint, restore, save_state, write_checkpoint
+from ..prep import FeedlineError, OutputError, Progress, TrainingError
+from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
 from .config import TrainConfig
 from .data import OpenData
 from .engine import Learner, build_learner
@@ -23,8 +29,15 @@ from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
 from .models import build_model
-from .ranks import Ranks
+from .ranks import LostRank, Ranks
 from .result import TrainResult, summarise_run
+from .schedule import learning_rate
+from .tally import StepClock, Tally
+from .weights import load_weights
+
+LOG_STEPS = 20
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Trainer:
@@ -36,9 +49,14 @@ class Trainer:
         self._ranks = ranks
         self._progress = progress
         self._length = len(data.train)
-        model = build_model(config.model, len(data.class_ids), stem=config.stem, seed=config.seed)
-        self._learner: Learner = build_learner(model, config, config.epochs * self._length, ranks)
+        model = _fresh_model(config, len(data.class_ids))
+        _require_batch_statistics(model, config)
+        self._learner: Learner = build_learner(model, config, ranks)
         self._running = UnfinishedEpoch()
+        self._tally, self._clock = Tally(ranks.device), StepClock(ranks.device)
+        self._unlogged: list[float] = []
+        """The learning rates of the steps since the last log point."""
+        self._in_step = False
         self._loader_state: dict[str, Any] = {}
         self._history: tuple[EpochRecord, ...] = ()
         if config.resume is not None:
@@ -54,7 +72,18 @@ class Trainer:
     @property
     def _step(self) -> int:
         """The number of training steps since the run began."""
-        return len(self._history) * self._length + self._running.batches
+        return (self._history[-1].step if self._history else 0) + self._running.batches
+
+    @property
+    def _place(self) -> float:
+        """The steps before the next one, as if every step of the run had had this batch size and these ranks."""
+        done = self._loader_state.get("samples", 0) / (self._config.batch_size * self._ranks.size)
+        return len(self._history) * self._length + done
+
+    @property
+    def _is_trained(self) -> bool:
+        """Whether the epoch under way has no batch left."""
+        return self._loader_state.get("epoch", 0) > len(self._history)
 
     def _resume(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
@@ -78,8 +107,26 @@ class Trainer:
                         self._finish_epoch(val)
         except KeyboardInterrupt:
             with interrupts_deferred():  # a second Ctrl-C must not end the write
+                self._log()
                 self._write(self._directory.last)
             raise
+        except Exception as error:
+            with interrupts_deferred():
+                self._save_after(error)
+            raise
+
+    def _save_after(self, error: Exception) -> None:
+        """Save the place of a run that an error ends, unless the error shows that the state or the disk is broken.
+
+        The ranks add up the sums of the last steps if all of them are here. Else these steps are not in the epoch's
+        figures; the weights have them.
+        """
+        if isinstance(error, (NotFinite, OutputError)):
+            return
+        with suppress(FeedlineError):  # the first error is the one to report
+            if self._ranks.size == 1 or not (self._in_step or isinstance(error, LostRank)):
+                self._log()
+            self._write(self._directory.last)
 
     def close(self) -> None:
         """Flush and close the TensorBoard events."""
@@ -90,61 +137,90 @@ class Trainer:
         """Train on the remaining batches of the epoch under way."""
         loader, epoch = self._data.train, len(self._history)
         name = f"train epoch {epoch + 1}/{self._config.epochs}"
+        if self._is_trained:
+            return
         if self._running.batches == 0:
             loader.set_epoch(epoch)
-        elif self._running.batches < self._length:
-            loader.load_state_dict(self._loader_state)
         else:
-            return
-        began = perf_counter()
+            loader.load_state_dict(self._loader_state)
+        self._loader_state = loader.state_dict()
+        total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
+        self._clock.start()
         for batch in self._ranks.in_lockstep(loader, stopping):
-            fetched = perf_counter()
             with interrupts_deferred():
-                self._train_step(batch, fetched - began)
+                self._train_step(batch)
                 self._loader_state = loader.state_dict()
-                if self._config.save_steps and self._step % self._config.save_steps == 0:
+                self._in_step = False
+                due = self._config.save_steps and self._step % self._config.save_steps == 0
+                if due or len(self._unlogged) == LOG_STEPS:
+                    self._log()
+                if due:
                     self._write(self._directory.last)
-            self._progress(name, self._running.batches, self._length)
-            began = perf_counter()
+            self._progress(name, self._running.batches, total)
+        if not self._is_trained:  # another rank had no batch left
+            loader.set_epoch(epoch + 1)
+            self._loader_state = loader.state_dict()
+        self._log()
 
-    def _train_step(self, batch: Batch, wait: float) -> None:
-        began, lr = perf_counter(), self._learner.lr
-        with self._stop_at(f"in step {self._running.batches + 1} of epoch {len(self._history) + 1}"):
-            sums = self._learner.step(batch)
-        self._running = self._running.add(sums, lr=lr, wait=wait, work=perf_counter() - began)
-        if self._journal is not None:
-            self._journal.add_step(self._step, sums, lr)
-            if self._step == 1:
-                self._journal.add_model(self._learner.model, batch)
+    def _train_step(self, batch: Batch) -> None:
+        self._in_step = True
+        lr = learning_rate(self._config, self._place, self._config.epochs * self._length)
+        self._clock.begin_step()
+        sums = self._learner.step(batch, lr)
+        self._clock.end_step()
+        self._running = self._running.with_step(lr)
+        self._unlogged.append(lr)
+        if self._journal is not None and self._step == 1:
+            self._journal.add_model(self._learner.model, batch)
+        with self._stop_at():
+            self._tally.add(self._step, sums)
+
+    def _log(self) -> None:
+        """Add up the sums since the last log point over the ranks, and write them to the journal."""
+        if not self._unlogged:
+            return
+        with self._stop_at():
+            found = self._tally.take()
+        values = self._ranks.total([value for sums in found for value in sums.values()])
+        first = self._step - len(self._unlogged) + 1
+        wait, work = self._clock.take()
+        for number, lr in enumerate(self._unlogged):
+            sums, step = Sums.from_values(values[4 * number : 4 * number + 4]), first + number
+            self._running = self._running.with_sums(sums, wait=0, work=0)
+            if self._journal is not None:
+                self._journal.add_step(step, sums, lr)
+        self._running = self._running.with_sums(Sums(), wait=wait, work=work)
+        self._unlogged = []
 
     def _evaluate(self, stopping: Callable[[], bool]) -> Metrics | None:
         loader, epoch = self._data.val, len(self._history) + 1
         if loader is None:
             return None
-        sums = Sums()
-        for done, batch in enumerate(self._learner.evaluate(loader), start=1):
-            sums += batch
-            self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
-            if stopping():
-                break
-        *values, stopped = self._ranks.total([*sums.values(), stopping()])
+        tally = Tally(self._ranks.device)
+        with self._stop_at(f"in the evaluation of epoch {epoch}"):
+            for done, sums in enumerate(self._learner.evaluate(loader), start=1):
+                tally.add(self._step, sums)
+                self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
+                if stopping():
+                    break
+            found = sum(tally.take(), Sums())
+        *values, stopped = self._ranks.total([*found.values(), stopping()])
         if stopped:
             raise KeyboardInterrupt
-        sums = Sums.from_values(values)
-        with self._stop_at(f"in the evaluation of epoch {epoch}"):
-            return sums.require_finite().metrics()
+        return Sums.from_values(values).metrics()
 
     @contextmanager
-    def _stop_at(self, place: str) -> Generator[None, None, None]:
+    def _stop_at(self, place: str = "") -> Generator[None, None, None]:
         """Add the place, the last saved epoch and the next action to the error of a loss that is not finite."""
         try:
             yield
         except NotFinite as error:
             last = len(self._history)
+            before = self._history[-1].step if self._history else 0
+            place = place or f"in step {error.step - before} of epoch {last + 1}"
             saved = f"epoch {last} is saved in {self._directory.last}" if last else "no epoch is saved"
-            raise TrainingError(
-                f"{error} {place}; {saved}; train again with an --lr smaller than {self._config.lr:g}"
-            ) from error
+            message = f"{error} {place}; {saved}; train again with an --lr smaller than {self._config.lr:g}"
+            raise NotFinite(message, error.step) from error
 
     def _finish_epoch(self, val: Metrics | None) -> None:
         record = build_record(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
@@ -163,9 +239,10 @@ class Trainer:
 
     def _about(self) -> About:
         return About(
-            config=self._config,
+            config=replace(self._config, root=self._config.root.absolute()),
             classes=self._data.class_ids,
             epoch_steps=self._length,
+            images=len(self._data.train.dataset),
             ranks=self._ranks.size,
             running=self._running,
             history=self._history,
@@ -176,7 +253,7 @@ class Trainer:
         if self._ranks.rank == 0:
             data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
             for path in paths:
-                write_checkpoint(path, data)
+                self._directory.write(path, data)
 
     def result(self) -> TrainResult:
         """Return the result of the finished run."""
@@ -187,4 +264,28 @@ class Trainer:
             ranks=self._ranks.size,
             last=self._directory.last,
             best=self._directory.best,
+            skipped=self._skipped(),
         )
+
+    def _skipped(self) -> int:
+        loaders = (self._data.train, self._data.val)
+        counts = [float(len(loader.skipped)) for loader in loaders if loader is not None]
+        return int(self._ranks.total([sum(counts)])[0])
+
+
+def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
+    """Raise TrainingError if a part of a batch has one image, whose variance BatchNorm cannot compute."""
+    smallest = config.batch_size // config.accumulate
+    if smallest == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+        parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+        raise TrainingError(
+            f"a batch of {config.batch_size}{parts} puts a single image into BatchNorm, which needs at least 2; use "
+            f"{'a smaller --accumulate' if parts else '--batch-size 2 or more'}"
+        )
+
+
+def _fresh_model(config: TrainConfig, classes: int) -> nn.Module:
+    model = build_model(config.model, classes, stem=config.stem, seed=config.seed, image_size=config.image_size)
+    if config.init is not None and config.resume is None:
+        load_weights(model, config.init, any_head=True)
+    return model

@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Literal
 
 import psutil
@@ -31,6 +30,8 @@ from ...train.data import read_contents
 from ...train.engine import build_learner
 from ...train.models import build_model
 from ...train.ranks import Ranks, joined_ranks
+from ...train.schedule import WARMUP_START
+from ...train.tally import StepClock, Tally
 from ..machine.environment import Environment, capture
 from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
 from ..results.ranking import CEILING
@@ -103,19 +104,24 @@ def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
         world_size=ranks.size,
         device=ranks.device,
     )
-    model = build_model(config.model, job.classes, stem=config.stem, seed=config.seed)
-    learner = build_learner(model, config, WARM_UP + job.steps, ranks)
-    wait = 0.0
+    size = config.image_size
+    model = build_model(config.model, job.classes, stem=config.stem, seed=config.seed, image_size=size)
+    assert config.lr is not None
+    learner, tally, clock = build_learner(model, config, ranks), Tally(ranks.device), StepClock(ranks.device)
     with closing(open_loader(config.loader, spec)) as loader:
         batches = _batches_without_end(loader)
-        for batch in itertools.islice(batches, WARM_UP):
-            learner.step(batch)
-        began = asked = perf_counter()
-        for batch in itertools.islice(batches, job.steps):
-            wait += perf_counter() - asked
-            learner.step(batch)  # returns after its sums have reached the CPU, so no synchronisation is needed
-            asked = perf_counter()
-    seconds = asked - began
+        for step, batch in enumerate(itertools.islice(batches, WARM_UP + job.steps)):
+            if step == WARM_UP:
+                tally.take()
+                clock.take()
+                clock.start()
+            clock.begin_step()
+            sums = learner.step(batch, WARMUP_START * config.lr)  # so small a rate lets no loss diverge
+            clock.end_step()
+            tally.add(step, sums)
+        tally.take()
+        wait, work = clock.take()
+    seconds = wait + work
     return Speed(
         device=config.device,
         ranks=ranks.size,

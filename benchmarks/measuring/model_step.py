@@ -5,6 +5,7 @@ A real step on the CPU uses all CPUs that the process may use, as training does.
 computes with one thread.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,6 @@ from dataclasses import dataclass
 from ...loaders import Batch, LoaderSpec
 from ...prep import MeasurementError, usable_cpus
 from .measure import Epochs
-
-# More than any run takes: the learning rate stays within its warm-up, so that no loss diverges.
-SCHEDULED_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +66,8 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
     from ...train.engine import build_learner
     from ...train.models import build_model
     from ...train.ranks import Ranks
+    from ...train.schedule import WARMUP_START
+    from ...train.tally import Tally
 
     torch.set_num_threads(usable_cpus())
     config = TrainConfig(
@@ -80,10 +80,16 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
     )
     config = resolved(config)
     classes = len(read_contents(spec.root, default_loader(spec.root)).classes)
-    network = build_model(model, classes, stem=config.stem, seed=spec.seed)
-    learner = build_learner(network, config, SCHEDULED_STEPS, Ranks(device=spec.device))
+    network = build_model(model, classes, stem=config.stem, seed=spec.seed, image_size=spec.image_size)
+    assert config.lr is not None
+    rate = WARMUP_START * config.lr  # the start of the warm-up: no loss diverges
+    learner, tally, steps = (
+        build_learner(network, config, Ranks(device=spec.device)),
+        Tally(spec.device),
+        itertools.count(),
+    )
 
     def train(batch: Batch) -> None:
-        learner.step(batch)  # returns after its sums have reached the CPU, so no synchronisation is needed
+        tally.add(next(steps), learner.step(batch, rate))  # returns when the step before has ended, as in training
 
     return train

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from .documents import read_document, write_document
 from .errors import DatasetError, OutputError
 
-LOCK, HOLDER = ".feedline.lock", ".feedline.lock.json"
+LOCK_FILES = LOCK, HOLDER = ".feedline.lock", ".feedline.lock.json"
 TRIES = 20  # each fails only if another process ends, or begins and ends, in the same instant
 
 

@@ -20,7 +20,6 @@ from feedline.cli import options
 from feedline.cli.main import COMMANDS, cli, run
 from feedline.cli.prep import prep
 from feedline.prep import read_manifest, read_shard_manifest
-from feedline.train import MODELS
 from feedline.train.config import Precision, Stem
 
 TOP = Path(__file__).resolve().parents[2]
@@ -71,7 +70,6 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_choices_of_the_help_are_those_of_the_trainer() -> None:
     """Help cannot import the trainer, so it has copies of the names."""
-    assert tuple(MODELS) == options.MODELS
     assert get_args(Stem) == options.STEMS
     assert get_args(Precision) == options.PRECISIONS
 

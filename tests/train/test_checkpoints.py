@@ -125,9 +125,7 @@ def test_a_damaged_checkpoint_is_refused_or_reads_as_before(
         history=(),
     )
     tensors = {"weight": torch.arange(4.0)}
-    good = Checkpoint(
-        about=about, model=tensors, optimiser={}, schedule={}, loader={"batch": 3}, scaler={}, ema=None, rng={}
-    )
+    good = Checkpoint(about=about, model=tensors, optimiser={}, loader={"batch": 3}, scaler={}, ema=None, rng={})
     content = bytearray(good.to_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):

@@ -48,9 +48,9 @@ def gradients(ranks):
     mine = slice(ranks.rank, None, ranks.size)
     batch = Batch(images[mine].contiguous(memory_format=torch.channels_last), labels[mine], torch.arange(16)[mine])
     config = resolved(TrainConfig(root=Path(), out=Path(), device="cpu", accumulate=int(sys.argv[2])))
-    learner = build_learner(model, config, 1, ranks)
+    learner = build_learner(model, config, ranks)
     sums = learner.backward(batch)
-    total = ranks.total(sums.values())
+    total = ranks.total(sums.tolist())
     if ranks.rank == 0:
         gradients = {name: weight.grad for name, weight in model.named_parameters()}
         torch.save({"total": total, "gradients": gradients}, sys.argv[1])
@@ -184,6 +184,32 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
     resumed = run(torchrun(*words, "--out", str(cut), "--resume", str(last)))
     assert resumed.returncode == 0, resumed.stderr
     assert same_weights(last, whole / "checkpoints" / "last.pt")
+
+
+def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None:
+    """Stopped in mid-epoch with two ranks: one process uses the rest of the epoch's images, each once."""
+    out = tmp_path / "run"
+    words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", "--loader", "threaded"]
+    process = subprocess.Popen(
+        torchrun(*words, "--workers", "0", *SETTINGS, "--batch-size", "2", "--save-steps", "1"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    last = out / "checkpoints" / "last.pt"
+    wait_for(last, process)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert f"continue with: torchrun --nproc-per-node=2 -m feedline.train --resume {last}" in told
+    before = read_checkpoint(last).about
+    epochs = len(before.history) + 1
+    done = run([sys.executable, "-m", "feedline.train", "--resume", str(last), "--epochs", str(epochs)])
+    assert done.returncode == 0, done.stderr
+    assert "a step now takes 2 images instead of 4" in done.stderr
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    images = before.images
+    assert images is not None
+    assert images - 1 <= line["images"] <= images
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")

@@ -18,9 +18,10 @@ from feedline.prep import TrainingError, read_document
 from feedline.train import EvaluateConfig, TrainConfig, evaluate, export_weights, train
 from feedline.train.checkpoint import read_checkpoint
 from feedline.train.config import resolved
-from feedline.train.engine import build_learner, build_schedule
+from feedline.train.engine import build_learner
 from feedline.train.models import build_model
 from feedline.train.ranks import Ranks
+from feedline.train.schedule import learning_rate
 
 
 def make_config(**settings: object) -> TrainConfig:
@@ -73,14 +74,14 @@ def test_steps_with_every_option_equal_plain_torch(optimiser: str) -> None:
         ema=0.9,
     )
     net = make_net()
-    learner = build_learner(copy.deepcopy(net), config, steps=3, ranks=Ranks())
+    learner = build_learner(copy.deepcopy(net), config, ranks=Ranks())
     average = {name: weight.detach().clone() for name, weight in net.named_parameters()}
     if optimiser == "sgd":
         plain = torch.optim.SGD(grouped(net, 0.1), lr=0.05, momentum=0.9, nesterov=True)
     else:
         plain = torch.optim.AdamW(grouped(net, 0.1), lr=0.05)
     for number, batch in enumerate(make_batches(3)):
-        learner.step(batch)
+        learner.step(batch, 0.05)
         plain.zero_grad()
         functional.cross_entropy(net(floats(batch.images)), batch.labels, label_smoothing=0.1).backward()
         norm = nn.utils.clip_grad_norm_(net.parameters(), 0.3)
@@ -104,13 +105,8 @@ def test_steps_with_every_option_equal_plain_torch(optimiser: str) -> None:
 )
 def test_the_schedules_follow_their_definitions(schedule: str, expected: list[float]) -> None:
     """After three steps of warm-up: constant, a tenth after each third of the run, or falling to zero."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    scheduler = build_schedule(optimiser, make_config(schedule=schedule, warmup=0.25), steps=12)
-    rates = []
-    for _ in range(12):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        scheduler.step()
+    config = make_config(schedule=schedule, warmup=0.25, lr=0.5)
+    rates = [learning_rate(config, step, 12) for step in range(12)]
     assert rates[:3] == pytest.approx([0.005, 0.17, 0.335])
     assert rates[3:] == pytest.approx(expected)
 
@@ -122,7 +118,7 @@ def test_the_stem_follows_the_image_size_and_can_be_chosen() -> None:
     assert make_config(image_size=64, stem="imagenet").stem == "imagenet"
     seen = {}
     for stem in ("small", "imagenet"):
-        model = build_model("resnet18", 3, stem=stem, seed=0).eval()
+        model = build_model("resnet18", 3, stem=stem, seed=0, image_size=64).eval()
         hook = model.layer1.register_forward_hook(lambda _, __, output, stem=stem: seen.update({stem: output.shape}))
         with torch.inference_mode():
             model(torch.zeros(1, 3, 64, 64))
@@ -144,38 +140,37 @@ def test_the_rate_grows_with_the_batch_of_all_ranks(optimiser: str, lr: float, d
 @pytest.mark.parametrize(("amp", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
 def test_amp_computes_in_half_precision_and_keeps_the_weights(amp: str, dtype: torch.dtype) -> None:
     """Convolutions hand out halves, weights and their average stay float32, and a step changes them."""
-    learner = build_learner(make_net(), make_config(amp=amp, ema=0.5, clip=1.0), steps=4, ranks=Ranks())
+    learner = build_learner(make_net(), make_config(amp=amp, ema=0.5, clip=1.0), ranks=Ranks())
     seen = []
     learner.model[0].register_forward_hook(lambda _, __, output: seen.append(output.dtype))
     before = learner.model[0].weight.detach().clone()
     for batch in make_batches(4):
-        learner.step(batch)
+        learner.step(batch, 0.01)
     assert set(seen) == {dtype}
     assert {weight.dtype for weight in learner.evaluated.parameters()} == {torch.float32}
     assert not torch.equal(learner.model[0].weight, before)
 
 
-def test_an_overflow_in_fp16_skips_the_step_and_its_rate() -> None:
+def test_an_overflow_in_fp16_skips_the_step() -> None:
     """Gradients beyond fp16 change nothing but the loss scale; the next smaller scale trains on."""
-    learner = build_learner(make_net(), make_config(amp="fp16", lr=0.01, warmup=0), steps=4, ranks=Ranks())
+    learner = build_learner(make_net(), make_config(amp="fp16", lr=0.01, warmup=0), ranks=Ranks())
     (batch,) = make_batches(1)
-    learner.step(batch)  # the scaler makes its tensors in the first step
+    learner.step(batch, 0.01)  # the scaler makes its tensors in the first step
     scale = 2.0**40
     learner.scaler.update(scale)
-    before, rate = learner.model[0].weight.detach().clone(), learner.lr
-    learner.step(batch)
+    before = learner.model[0].weight.detach().clone()
+    learner.step(batch, 0.01)
     assert torch.equal(learner.model[0].weight, before)
-    assert learner.lr == rate
     assert learner.scaler.get_scale() < scale
 
 
 def test_the_memory_format_can_be_switched() -> None:
     """channels_last in weights and images, or neither."""
     for last in (True, False):
-        learner = build_learner(make_net(), make_config(channels_last=last), steps=1, ranks=Ranks())
+        learner = build_learner(make_net(), make_config(channels_last=last), ranks=Ranks())
         shown: list[torch.Tensor] = []
         learner.model[0].register_forward_pre_hook(lambda _, inputs, shown=shown: shown.append(inputs[0]))
-        learner.step(make_batches(1)[0])
+        learner.step(make_batches(1)[0], 0.01)
         assert shown[0].is_contiguous(memory_format=torch.channels_last) == last
         assert learner.model[0].weight.is_contiguous(memory_format=torch.channels_last) == last
 

@@ -28,7 +28,7 @@ from feedline.prep import (
     read_manifest,
     write_document,
 )
-from feedline.train import MODELS, TrainConfig, train
+from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 
 from .runs import CLASSES, PER_CLASS, SMALL, last, make_root, records, same, weights
@@ -162,7 +162,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(config: TrainConfig, monkeypatch:
     [
         ({"loader": "cached"}, TrainingError, "cached.*every sample once.*imagefolder"),
         ({"loader": "nosuch"}, TrainingError, "nosuch.*unknown.*imagefolder"),
-        ({"model": "vgg"}, TrainingError, "'vgg'.*resnet18"),
+        ({"model": "vgg"}, TrainingError, "unknown model 'vgg'.*vgg1"),
         ({"batch_size": 49}, TrainingError, "smaller than one batch of 49.*--batch-size"),
         ({"device": "nosuch"}, TrainingError, "'nosuch' is not available"),
         ({"root": Path("nowhere")}, DatasetError, "nowhere does not exist"),
@@ -197,7 +197,7 @@ def test_an_output_directory_with_something_else_is_refused(config: TrainConfig,
     (config.out / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"run is not empty; choose another --out"):
         train(config)
-    with pytest.raises(OutputError, match=r"cannot write to .*thesis\.txt"):
+    with pytest.raises(OutputError, match=r"thesis\.txt is a file; choose another"):
         train(replace(config, out=config.out / "thesis.txt"))
     assert [path.name for path in config.out.iterdir()] == ["thesis.txt"]
 
@@ -217,10 +217,8 @@ def test_json_is_one_object_on_stdout(config: TrainConfig) -> None:
     assert "train epoch 1/1" in result.stderr
 
 
-def test_the_command_offers_every_model() -> None:
-    """The choices of --model are the trainer's models, which the command names without importing torch."""
-    (option,) = (option for option in train_command.params if option.name == "model")
-    assert list(option.type.choices) == list(MODELS)
+def test_the_command_does_not_import_torch() -> None:
+    """Help and usage errors answer at once."""
     script = "import sys, feedline.cli.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 

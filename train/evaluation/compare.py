@@ -5,15 +5,15 @@ predictions for every sample are compared. Of the images on which they disagree,
 of the true class differs most.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...prep import ClassEntry, Progress, silent
-from ..checkpoint import About
 from .evaluate import EvaluateConfig, Predictions, predict
 from .image_files import ImageFile, read_images
+from .subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class ComparedCheckpoint:
 
     checkpoint: Path
     model: str
-    epoch: int
-    """Finished epochs of the checkpoint."""
+    epoch: int | None
+    """Finished epochs of the checkpoint; None for weights of another program."""
     loss: float
     top1: float
     top5: float
@@ -74,15 +74,21 @@ class Comparison:
 
 
 def compare(
-    checkpoints: tuple[Path, Path], config: EvaluateConfig, *, limit: int = 10, progress: Progress = silent
+    checkpoints: tuple[Path, Path],
+    config: EvaluateConfig,
+    *,
+    models: tuple[str | None, str | None] = (None, None),
+    limit: int = 10,
+    progress: Progress = silent,
 ) -> tuple[Comparison, list[ImageFile]]:
     """Return the comparison of two checkpoints and the images that it lists, at most ``limit``.
 
-    Each checkpoint is evaluated at its own image size. Raises TrainingError for a checkpoint that cannot be used or
-    has other classes than the data set, DatasetError and LoaderError for the data.
+    ``models`` are the models of files that feedline did not write. Each checkpoint is evaluated at its own image size.
+    Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError and
+    LoaderError for the data.
     """
-    about_a, contents, a = predict(checkpoints[0], config, progress)
-    about_b, _, b = predict(checkpoints[1], config, progress)
+    subject_a, contents, a = predict(checkpoints[0], replace(config, model=models[0]), progress)
+    subject_b, _, b = predict(checkpoints[1], replace(config, model=models[1]), progress)
     differ = np.flatnonzero(a.best != b.best)
     gaps = np.abs(b.truth_probability - a.truth_probability)
     chosen = differ[np.argsort(-gaps[differ], kind="stable")][:limit].tolist()
@@ -91,8 +97,8 @@ def compare(
         images=len(a.labels),
         disagreements=len(differ),
         split=config.split,
-        a=_compared(checkpoints[0], about_a, a),
-        b=_compared(checkpoints[1], about_b, b),
+        a=_compared(checkpoints[0], subject_a, a),
+        b=_compared(checkpoints[1], subject_b, b),
         both_right=int((a.correct & b.correct).sum()),
         only_a_right=int((a.correct & ~b.correct).sum()),
         only_b_right=int((~a.correct & b.correct).sum()),
@@ -105,11 +111,11 @@ def compare(
     return comparison, images
 
 
-def _compared(checkpoint: Path, about: About, found: Predictions) -> ComparedCheckpoint:
+def _compared(checkpoint: Path, subject: Subject, found: Predictions) -> ComparedCheckpoint:
     return ComparedCheckpoint(
         checkpoint=checkpoint,
-        model=about.config.model,
-        epoch=len(about.history),
+        model=subject.model,
+        epoch=subject.epoch,
         loss=float(found.losses.mean()),
         top1=float(found.correct.mean()),
         top5=float(found.top5.mean()),

@@ -19,15 +19,17 @@ from torch import nn
 
 from ...loaders import Batch, LoaderSpec
 from ...prep import ClassEntry, Progress, TrainingError, silent
-from ..checkpoint import About, load_model, read_checkpoint
-from ..config import check_device, default_device
+from ..config import Stem, check_device, default_device
 from ..data import Contents, open_split, read_contents
 from ..engine import Normalise, autocast
+from .real import read_real, real_top1
+from .subject import Subject, read_subject
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 LISTED_CONFUSIONS = 10
+CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,12 @@ class EvaluateConfig:
     workers: int = 0
     batch_size: int = 64
     device: str = field(default_factory=default_device)
+    model: str | None = None
+    """The model, as ``TrainConfig.model``, of a file with weights of another program; None for our checkpoints."""
+    stem: Stem = "auto"
+    """The stem of ``model``."""
+    image_size: int | None = None
+    """Height and width of the images in pixels; None means that of the training, or 224 with ``model``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +66,8 @@ class Predictions:
     """float64 (N,): cross-entropy, in nats."""
     top5: npt.NDArray[np.bool_]
     """bool (N,): whether the label is among the five highest scores."""
+    keys: tuple[str, ...]
+    """The key of each sample, if the root has ImageNet-ReaL's labels, else nothing."""
     seconds: float
     """Seconds of the whole pass, including the wait for data."""
 
@@ -102,8 +112,12 @@ class Evaluation:
     images_per_second: float
     checkpoint: Path
     model: str
-    epoch: int
-    """Finished epochs of the checkpoint."""
+    epoch: int | None
+    """Finished epochs of the checkpoint; None for weights of another program."""
+    calibration_error: float
+    """Expected calibration error, 0 to 1: the mean distance of probability and accuracy over 15 bins of probability."""
+    real_top1: float | None
+    """Top-1 by ImageNet-ReaL's labels; None unless the root has them in ``real.json``."""
     split: str
     loader: str
     workers: int
@@ -119,8 +133,9 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
     Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError
     and LoaderError for the data.
     """
-    about, contents, predictions = predict(checkpoint, config, progress)
+    subject, contents, predictions = predict(checkpoint, config, progress)
     count = len(predictions.labels)
+    real = read_real(config.root, config.split, len(contents.classes))
     return Evaluation(
         loss=float(predictions.losses.mean()),
         top1=float(predictions.correct.mean()),
@@ -128,8 +143,10 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
         images=count,
         images_per_second=count / predictions.seconds,
         checkpoint=checkpoint,
-        model=about.config.model,
-        epoch=len(about.history),
+        model=subject.model,
+        epoch=subject.epoch,
+        calibration_error=_calibration_error(predictions),
+        real_top1=None if real is None else real_top1(real, predictions.keys, predictions.best.tolist()),
         split=config.split,
         loader=config.loader,
         workers=config.workers,
@@ -140,53 +157,52 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
 
 def predict(
     checkpoint: Path, config: EvaluateConfig, progress: Progress = silent
-) -> tuple[About, Contents, Predictions]:
-    """Return the checkpoint's ``about``, the contents of the data set, and the predictions for the whole split."""
+) -> tuple[Subject, Contents, Predictions]:
+    """Return the checkpoint's model, the contents of the data set, and the predictions for the whole split."""
     check_device(config.device)
-    read = read_checkpoint(checkpoint)
     contents = read_contents(config.root, config.loader)
-    if read.about.classes != contents.class_ids:
-        raise TrainingError(
-            f"{checkpoint} was trained on {len(read.about.classes)} classes, and {config.root} has "
-            f"{len(contents.class_ids)} {'other ' * (len(read.about.classes) == len(contents.class_ids))}classes; "
-            "evaluate it on the data set that it was trained on"
-        )
-    model = load_model(checkpoint, read).to(config.device)
+    subject = read_subject(checkpoint, contents, model=config.model, stem=config.stem, image_size=config.image_size)
+    keyed = read_real(config.root, config.split, len(contents.classes)) is not None
     spec = LoaderSpec(
         root=config.root,
         split=config.split,
         batch_size=config.batch_size,
-        image_size=read.about.config.image_size,
+        image_size=subject.image_size,
         workers=config.workers,
         rank=0,  # the whole split, also in a process that torchrun started
         world_size=1,
         device=config.device,
     )
-    step = f"evaluate {checkpoint}"
-    with autocast(config.device, read.about.config.amp):  # the run's precision, so that the run's figures repeat
-        return read.about, contents, _predict_all(model, config.loader, spec, step, progress)
+    network, step = subject.network.to(config.device), f"evaluate {checkpoint}"
+    with autocast(config.device, subject.amp):  # the run's precision, so that the run's figures repeat
+        return subject, contents, _predict_all(network, config.loader, spec, step, progress, keyed)
 
 
-def _predict_all(model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress) -> Predictions:
+def _predict_all(
+    model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress, keyed: bool
+) -> Predictions:
     """Return the model's predictions for the split; raise TrainingError if it is empty or the loss is not finite."""
     model.eval()
     normalise = Normalise().to(spec.device)
     rows: list[F64] = []
+    keys: dict[int, str] = {}
     with open_split(loader, spec) as batches, torch.inference_mode():
         began = perf_counter()
         for done, batch in enumerate(batches, start=1):
             rows.append(_prediction_rows(model(normalise(batch.images)), batch))
+            if keyed:
+                keys |= zip(batch.indexes.tolist(), batch.keys, strict=True)
             progress(step, done, len(batches))
         seconds = perf_counter() - began
     if not rows:
         raise TrainingError(f"the split {spec.split!r} of {spec.root} is empty; choose another --split")
-    found = _table_predictions(np.concatenate(rows), seconds)
+    found = _table_predictions(np.concatenate(rows), tuple(keys[index] for index in sorted(keys)), seconds)
     if not math.isfinite(found.losses.sum()):
         raise TrainingError("the loss is not finite: the weights are broken; use an earlier checkpoint")
     return found
 
 
-def _table_predictions(table: F64, seconds: float) -> Predictions:
+def _table_predictions(table: F64, keys: tuple[str, ...], seconds: float) -> Predictions:
     """Return the predictions in a table of ``_prediction_rows``, sorted by sample index."""
     table = table[np.argsort(table[:, 0])]
     return Predictions(
@@ -196,6 +212,7 @@ def _table_predictions(table: F64, seconds: float) -> Predictions:
         truth_probability=table[:, 4],
         losses=table[:, 5],
         top5=table[:, 6] > 0,
+        keys=keys,
         seconds=seconds,
     )
 
@@ -215,6 +232,14 @@ def _prediction_rows(logits: torch.Tensor, batch: Batch) -> F64:
         (best == labels[:, None]).any(1).double(),
     ]
     return torch.cat([batch.indexes.double()[:, None], torch.stack(columns, 1).cpu()], 1).numpy()
+
+
+def _calibration_error(predictions: Predictions) -> float:
+    """Return the expected calibration error over equally wide bins of the highest probability (Guo et al., 2017)."""
+    probability = predictions.best_probability
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=probability - predictions.correct, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(probability))
 
 
 def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[ClassAccuracy, ...]:

@@ -177,7 +177,7 @@ def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
         (["nowhere"], 1, "nowhere"),
         (["nowhere", "--loader", "cached"], 2, "no loader 'cached' to train with"),
         (["nowhere", "--gpu", "gtx"], 2, "no GPU 'gtx' in the table; choose one of: h100"),
-        (["nowhere", "--model", "resnet9"], 2, "no model 'resnet9'"),
+        (["nowhere", "--model", "resnet9"], 2, "unknown model 'resnet9'"),
         (["nowhere", "--model", "resnet18", "--step-ms", "3"], 2, "--model, --step-ms and --gpu exclude each other"),
         (["nowhere", "--step-ms", "0"], 2, "step-ms"),
     ],

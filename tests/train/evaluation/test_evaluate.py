@@ -182,3 +182,44 @@ def test_a_wrong_option_ends_in_one_sentence(
     assert message in captured.err
     assert captured.out == ""
     assert "Traceback" not in captured.err
+
+
+def test_the_calibration_error_is_that_of_the_definition(checkpoint: Path, root: Path) -> None:
+    """Fifteen bins of the highest probability: the mean distance of probability and accuracy, by the bin's images."""
+    scores, labels = plain_scores(checkpoint, root)
+    probability, best = scores.double().softmax(1).max(1)
+    error = 0.0
+    for low in range(15):
+        inside = (probability >= low / 15) & (probability < (low + 1) / 15 if low < 14 else probability <= 1)
+        if inside.any():
+            gap = probability[inside].mean() - (best == labels)[inside].double().mean()
+            error += abs(gap.item()) * inside.double().mean().item()
+    found = evaluate(checkpoint, EvaluateConfig(root=root, loader="imagefolder", device="cpu"))
+    assert found.calibration_error == pytest.approx(error, abs=1e-4)
+    assert found.real_top1 is None
+
+
+def test_reassessed_labels_are_used_where_the_root_has_them(checkpoint: Path, root: Path, tmp_path: Path) -> None:
+    """A prediction counts as right if it is one of the image's labels; images without a label do not count."""
+    data = tmp_path / "data"
+    shutil.copytree(root, data, ignore=shutil.ignore_patterns("shards"))
+    names = [sample.path.name for sample in list_samples(data, read_manifest(data), "val")]
+    numbers = [int(name.removeprefix("ILSVRC2012_val_").partition(".")[0]) for name in names]
+    scores, labels = plain_scores(checkpoint, root)
+    best = scores.argmax(1).tolist()
+    real: list[list[int]] = [[] for _ in range(max(numbers))]
+    for place, number in enumerate(numbers):
+        if place % 3 == 0:
+            real[number - 1] = [best[place], labels[place].item()]
+        elif place % 3 == 1:
+            real[number - 1] = [(best[place] + 1) % len(read_manifest(data).classes)]
+    (data / "real.json").write_text(json.dumps(real))
+    found = evaluate(checkpoint, EvaluateConfig(root=data, loader="imagefolder", device="cpu"))
+    right, wrong = len(names[::3]), len(names[1::3])
+    assert found.real_top1 == pytest.approx(right / (right + wrong))
+    (data / "real.json").write_text("[[99]]")
+    with pytest.raises(TrainingError, match=r"real\.json has the class 99, and .* has \d+ classes"):
+        evaluate(checkpoint, EvaluateConfig(root=data, loader="imagefolder", device="cpu"))
+    (data / "real.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"real\.json is not a list of lists"):
+        evaluate(checkpoint, EvaluateConfig(root=data, loader="imagefolder", device="cpu"))

@@ -1,0 +1,54 @@
+"""The model to evaluate: that of a checkpoint of feedline, or named, with the weights of another program."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ...prep import TrainingError
+from ..checkpoint import load_model, read_checkpoint
+from ..config import Precision, Stem, chosen_stem
+from ..data import Contents
+from ..models import build_model
+from ..weights import load_weights
+
+IMAGE_SIZE = 224  # of weights without a checkpoint's settings, in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model on the CPU, and how it computes."""
+
+    network: nn.Module
+    model: str
+    image_size: int
+    """Height and width of its images, in pixels."""
+    amp: Precision
+    epoch: int | None
+    """Finished epochs of the checkpoint; None for weights of another program."""
+
+
+def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Stem, image_size: int | None) -> Subject:
+    """Return the model of the checkpoint at ``path``, or ``model`` with the weights in it.
+
+    Raises TrainingError for a file that cannot be used, or whose classes are not those of ``contents``.
+    """
+    if model is not None:
+        size = image_size or IMAGE_SIZE
+        stem = chosen_stem(stem, size, model)
+        network = build_model(model, len(contents.classes), stem=stem, seed=0, image_size=size)
+        load_weights(network, path, any_head=False)
+        return Subject(network=network, model=model, image_size=size, amp="none", epoch=None)
+    read = read_checkpoint(path)
+    about, ids = read.about, contents.class_ids
+    if about.classes != ids:
+        raise TrainingError(
+            f"{path} was trained on {len(about.classes)} classes, and the data set has "
+            f"{len(ids)} {'other ' * (len(about.classes) == len(ids))}classes; "
+            "evaluate it on the data set that it was trained on"
+        )
+    config = about.config
+    size = image_size or config.image_size
+    return Subject(
+        network=load_model(path, read), model=config.model, image_size=size, amp=config.amp, epoch=len(about.history)
+    )

@@ -1,0 +1,100 @@
+"""Weights of other programs: state dicts of torchvision and timm, bare or wrapped, into a model of ours.
+
+A state dict is found by its content. Training scripts wrap it in a dict with other entries, and in prefixes of the
+module that held the model: ``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile. The weights of a
+moving average are preferred, as in the scripts themselves. No pickled code runs (``weights_only``).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..prep import TrainingError
+
+# In this order: timm's and torchvision's moving averages, then the names under which they and Lightning keep weights.
+WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+
+Weights = dict[str, torch.Tensor]
+
+
+def read_weights(path: Path) -> Weights:
+    """Return the state dict in the file at ``path``, on the CPU, without wrappers and prefixes.
+
+    Checkpoints of feedline, torchvision's references and timm are read, and plain state dicts. Raises TrainingError for
+    a file that holds none.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}; use another file of weights") from error
+    # A hostile pickle can make torch.load raise any exception: KeyError, AttributeError, RecursionError, ...
+    except Exception as error:
+        raise TrainingError(
+            f"{path} holds no weights that torch reads without running code; use another file"
+        ) from error
+    weights = _unwrapped(content)
+    if weights is None:
+        raise TrainingError(f"{path} holds no state dict; use a file that torch.save(model.state_dict(), ...) wrote")
+    return weights
+
+
+def load_weights(model: nn.Module, path: Path, *, any_head: bool) -> str | None:
+    """Load the weights at ``path`` into ``model``; return the name of its head if that stays as it is, else None.
+
+    With ``any_head``, the last layer may have other classes in the file, and then keeps its fresh weights. Raises
+    TrainingError if the weights do not fit the model otherwise.
+    """
+    weights, own = read_weights(path), model.state_dict()
+    head = [name for name, tensor in own.items() if name in weights and weights[name].shape[:1] != tensor.shape[:1]]
+    last = _last_layer(model)
+    kept = any_head and bool(head) and {name.rpartition(".")[0] for name in head} == {last}
+    if kept:
+        weights |= {name: own[name] for name in head}
+    missing, left = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [name for name in own if name in weights and weights[name].shape != own[name].shape]
+    if missing or left or shapes:
+        raise TrainingError(f"the weights in {path} are not those of the model: {_difference(own, weights)}")
+    model.load_state_dict(weights)
+    return last if kept else None
+
+
+def _unwrapped(content: Any) -> Weights | None:
+    if not isinstance(content, Mapping):
+        return None
+    found = cast(Mapping[str, Any], content)
+    if found and all(isinstance(value, torch.Tensor) for value in found.values()):
+        return _without_prefixes(dict(found))
+    for name in WRAPPERS:
+        inner = _unwrapped(found.get(name))
+        if inner is not None:
+            return inner
+    return None
+
+
+def _without_prefixes(weights: Weights) -> Weights:
+    weights.pop("n_averaged", None)  # the step count of torch's AveragedModel
+    for prefix in (*PREFIXES, *PREFIXES):
+        if weights and all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _last_layer(model: nn.Module) -> str:
+    """Return the name of the last layer with a weight of two dimensions: the classifier of every model here."""
+    return [name for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
+
+
+def _difference(own: Weights, weights: Weights) -> str:
+    for name in own:
+        if name not in weights:
+            return f"they lack {name}; choose the --model that they belong to"
+        if weights[name].shape != own[name].shape:
+            return (
+                f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}; choose the "
+                "--model, the --image-size and the data set that they belong to"
+            )
+    return f"they have {next(name for name in weights if name not in own)} too; choose the --model that they belong to"
