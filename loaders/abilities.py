@@ -9,13 +9,23 @@ from typing import Literal
 
 from .spec import LoaderSpec
 
-Ability = Literal["decode 'gpu'", "dct_scaling", "pixels 'planar'"]
+Ability = Literal[
+    "decode 'gpu'",
+    "dct_scaling",
+    "pixels 'planar'",
+    "image_size=None",
+    "sample_transform with device 'cuda'",
+]
 """The name of an ability, which messages show."""
 
 REQUESTS: dict[Ability, Callable[[LoaderSpec], bool]] = {
     "decode 'gpu'": lambda spec: spec.decode == "gpu",
     "dct_scaling": lambda spec: spec.dct_scaling,
     "pixels 'planar'": lambda spec: spec.pixels == "planar",
+    "image_size=None": lambda spec: spec.image_size is None,
+    "sample_transform with device 'cuda'": (
+        lambda spec: spec.sample_transform is not None and spec.device.startswith("cuda")
+    ),
 }
 """Whether a spec needs an ability."""
 

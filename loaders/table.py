@@ -58,6 +58,9 @@ class LoaderEntry:
         return f"install it with: {self.install}"
 
 
+# Samples are decoded in the CPU's memory, one by one, before a batch is made of them.
+_APART: frozenset[Ability] = frozenset({"image_size=None", "sample_transform with device 'cuda'"})
+
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
         factory="ImageFolderLoader",
@@ -66,6 +69,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
         install="pip install feedline",
+        abilities=_APART,
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
@@ -75,6 +79,7 @@ LOADERS: dict[str, LoaderEntry] = {
         libraries=("webdataset", "torch", "pillow"),
         install="pip install webdataset",
         workers="streams",
+        abilities=_APART,
     ),
     "dali": LoaderEntry(
         factory="DaliLoader",
@@ -91,7 +96,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
-        abilities=frozenset({"decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
+        abilities=frozenset({*_APART, "decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
         takes_samples=True,
     ),
     "cached": LoaderEntry(
@@ -102,6 +107,7 @@ LOADERS: dict[str, LoaderEntry] = {
         install="pip install feedline",
         covers_epoch=False,
         workers="none",
+        abilities=_APART,
     ),
 }
 
@@ -130,8 +136,10 @@ def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage]
     """Return the stages of the loader called ``name``, or None if its library does everything behind one call.
 
     ``read``, if given, returns the image of a sample index and replaces the loader's own reading. Raises what
-    ``open_loader`` raises.
+    ``open_loader`` raises, and LoaderError for a spec with a transform of the user's, which is not timed.
     """
+    if spec.sample_transform is not None:
+        raise LoaderError("the stages of a loader are timed without sample_transform; leave it out")
     stages = _entry(name).stages
     return None if stages is None else getattr(_module(name), stages)(spec, read)
 
