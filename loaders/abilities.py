@@ -18,6 +18,8 @@ Ability = Literal[
     "weights",
     "sampler",
     "repeat",
+    "image_size=None",
+    "sample_transform with device 'cuda'",
 ]
 """The name of an ability, which messages show."""
 
@@ -29,6 +31,10 @@ REQUESTS: dict[Ability, Callable[[LoaderSpec], bool]] = {
     "weights": lambda spec: spec.weights is not None,
     "sampler": lambda spec: spec.sampler is not None,
     "repeat": lambda spec: spec.repeat > 1,
+    "image_size=None": lambda spec: spec.image_size is None,
+    "sample_transform with device 'cuda'": (
+        lambda spec: spec.sample_transform is not None and spec.device.startswith("cuda")
+    ),
 }
 """Whether a spec needs an ability."""
 

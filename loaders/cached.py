@@ -6,6 +6,7 @@ batches come from the first loader that can read the root and honour the spec.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 
 from ..prep import LoaderError
@@ -22,7 +23,7 @@ class CachedLoader(ResumableLoader):
     """A Loader that repeats its first batches; ``len`` is that of the loader that made them."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        super().__init__(spec)
+        super().__init__(replace(spec, batch_transform=None))  # the source has transformed the batches
         if spec.workers:
             raise LoaderError(f"cached has no workers, got {spec.workers}; use --workers 0")
         able = [name for name in readable_loaders(spec.root) if name != "cached" and honours(name, spec)]

@@ -59,6 +59,8 @@ class LoaderEntry:
 
 
 _ANY_ORDER = frozenset[Ability]({"indices in an order of their own", "weights", "sampler", "repeat"})
+# Samples are decoded in the CPU's memory, one by one, before a batch is made of them.
+_APART: frozenset[Ability] = frozenset({"image_size=None", "sample_transform with device 'cuda'"})
 
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
@@ -68,7 +70,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
         install="pip install feedline",
-        abilities=_ANY_ORDER,
+        abilities=_ANY_ORDER | _APART,
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
@@ -78,6 +80,7 @@ LOADERS: dict[str, LoaderEntry] = {
         libraries=("webdataset", "torch", "pillow"),
         install="pip install webdataset",
         workers="streams",
+        abilities=_APART,
     ),
     "dali": LoaderEntry(
         factory="DaliLoader",
@@ -95,7 +98,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
-        abilities=_ANY_ORDER | frozenset[Ability]({"decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
+        abilities=_ANY_ORDER | _APART | frozenset[Ability]({"decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
         takes_samples=True,
     ),
     "cached": LoaderEntry(
@@ -104,7 +107,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("torch",),
         install="pip install feedline",
-        abilities=_ANY_ORDER,
+        abilities=_ANY_ORDER | _APART,
         covers_epoch=False,
         workers="none",
     ),
@@ -136,8 +139,10 @@ def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage]
     """Return the stages of the loader called ``name``, or None if its library does everything behind one call.
 
     ``read``, if given, returns the image of a sample index and replaces the loader's own reading. Raises what
-    ``open_loader`` raises.
+    ``open_loader`` raises, and LoaderError for a spec with a transform of the user's, which is not timed.
     """
+    if spec.sample_transform is not None:
+        raise LoaderError("the stages of a loader are timed without sample_transform; leave it out")
     stages = _entry(name).stages
     return None if stages is None else getattr(_module(name), stages)(spec, read)
 

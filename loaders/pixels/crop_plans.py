@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from .crops import eval_offset, eval_size, train_crop
+from .crops import EVAL, TRAIN, Framing, eval_offset, eval_size, train_crop
 from .fused.compiling import compiled, counted, whole
 from .fused.header import find_scan
 from .fused.plan import (
@@ -43,11 +43,13 @@ carray: Any = getattr(numba, "carray")  # noqa: B009 - not among the names that 
 
 
 @counted
-def plan_crops(plans: I64, draws: F64, size: int) -> None:
-    """Fill the box, target, offset and flip of images; ``draws`` is float64 (n, DRAWS), or (n, 0) for eval.
+def plan_crops(plans: I64, draws: F64, framing: Framing) -> None:
+    """Fill the box, target, offset and flip of images, as ``crops.frame`` does for one.
 
-    Of images without tiles, the headers are read, unless they are raw.
+    ``draws`` is float64 (n, DRAWS), or (n, 0) for other transforms than train. Of images without tiles, the headers are
+    read, unless they are raw.
     """
+    size = framing.size
     for i in range(len(plans)):
         plan = plans[i]
         if plan[INTERVAL] == UNREAD:
@@ -57,16 +59,18 @@ def plan_crops(plans: I64, draws: F64, size: int) -> None:
         width, height = plan[WIDTH], plan[HEIGHT]
         if (plan[INTERVAL] < 1 and plan[INTERVAL] != RAW) or width < 1 or height < 1:
             plan[INTERVAL] = 0
-        elif draws.shape[1] > 0:
-            left, top, box_width, box_height, flip = _train_crop(draws[i], width, height)
+            continue
+        plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = 0, 0, width, height
+        plan[TARGET_WIDTH], plan[TARGET_HEIGHT], plan[OFFSET_X], plan[OFFSET_Y] = size, size, 0, 0
+        plan[FLIP] = 0
+        if framing.kind == TRAIN:
+            scale, ratio = (framing.scale_low, framing.scale_high), (framing.ratio_low, framing.ratio_high)
+            left, top, box_width, box_height, flip = _train_crop(draws[i], width, height, scale, ratio, framing.flip)
             plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = left, top, box_width, box_height
-            plan[TARGET_WIDTH], plan[TARGET_HEIGHT], plan[OFFSET_X], plan[OFFSET_Y] = size, size, 0, 0
             plan[FLIP] = whole(flip)
-        else:
-            target_width, target_height = _eval_size(width, height, size)
-            plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = 0, 0, width, height
+        elif framing.kind == EVAL:
+            target_width, target_height = _eval_size(width, height, size, framing.short)
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
-            plan[FLIP] = 0
         if plan[ROWS] == 0 and plan[INTERVAL] != RAW and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
             plan[INTERVAL] = 0

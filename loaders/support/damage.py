@@ -15,6 +15,7 @@ import torch
 from ...prep import LoaderError, SampleError
 from ...prep.base.mapping import limit_reached
 from ..spec import LoaderSpec
+from ..transforms.calls import Raised
 
 # Without any configuration, logging writes a warning's text to stderr only.
 log = logging.getLogger("feedline.loaders")
@@ -51,12 +52,15 @@ class Damage:
         self.skipped: dict[int, str] = {}
         """Name and reason by sample index; each sample is listed once, however many epochs are loaded."""
 
-    def admit(self, failures: Iterable[DamagedSample]) -> None:
+    def admit(self, failures: Iterable[DamagedSample | Raised]) -> None:
         """Store each failure and log it once.
 
-        Raises SampleError for the first that must not be skipped, and LoaderError if a limit of the system was reached.
+        Raises SampleError for the first that must not be skipped, TransformError for what a transform raised, which is
+        never skipped, and LoaderError if a limit of the system was reached.
         """
         for failure in failures:
+            if isinstance(failure, Raised):
+                raise failure.error()
             if failure.intact:
                 raise LoaderError(f"cannot read {failure.name}: {failure.reason}")
             if failure.index is None or self._spec.on_error == "raise":
@@ -69,8 +73,8 @@ class Damage:
                 log.warning("skipped %s", self.skipped[failure.index])
 
     def without_skipped(
-        self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, images: torch.Tensor | list[torch.Tensor], labels: torch.Tensor, indexes: torch.Tensor
+    ) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Return the rows of a batch that were not skipped. Raises SampleError if none is left."""
         if not self.skipped:
             return images, labels, indexes
@@ -81,5 +85,6 @@ class Damage:
                 f"check the data with: feedline verify {self._spec.root} --decode"
             )
         if len(kept) < len(indexes):
-            images, labels, indexes = images[kept], labels[kept], indexes[kept]
+            images = [images[row] for row in kept] if isinstance(images, list) else images[kept]
+            labels, indexes = labels[kept], indexes[kept]
         return images, labels, indexes

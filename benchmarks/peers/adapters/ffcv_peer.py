@@ -65,7 +65,7 @@ def convert(samples: Sequence[Sample], place: Path, mode: Mode = "jpg") -> None:
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, mode: Mode = "jpg") -> PeerEpochs:
     """Return FFCV's epochs over the converted file, which says of each image how it is stored."""
-    size = (spec.image_size, spec.image_size)
+    size = (spec.side, spec.side)
     loader = Loader(
         str(place / FILE),
         spec.batch_size,
