@@ -14,8 +14,10 @@ from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names
 
 Transform = Literal["train", "eval"]
 Decode = Literal["cpu", "gpu"]
+"""Where JPEGs are decoded: the values of ``LoaderSpec.decode``."""
 OnError = Literal["raise", "skip"]
 PixelOrder = Literal["exact", "planar"]
+"""The order of resize and colour conversion: the values of ``LoaderSpec.pixels``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,7 @@ LOADERS: dict[str, LoaderEntry] = {
         workers="none",
     ),
 }
+"""The loaders by name, whether their libraries are installed or not."""
 
 
 def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None = None) -> Loader:

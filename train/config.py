@@ -25,6 +25,7 @@ LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4}
 WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05}
 
 AUTO = "auto"
+"""The value of ``TrainConfig.loader`` that leaves the choice of a loader and its workers to feedline."""
 
 # The size of Tiny-ImageNet's images. ImageNet's stem reduces 64x64 pixels to 16x16, and the last block gets 2x2, which
 # is too small to classify from.

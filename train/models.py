@@ -20,6 +20,7 @@ MODELS: dict[str, Callable[..., ResNet]] = {
     "resnet50": resnet50,
     "resnet101": resnet101,
 }
+"""The models by name, as functions that return one without trained weights, given ``num_classes``."""
 
 
 def build_model(name: str, classes: int, *, stem: Stem, seed: int) -> ResNet:

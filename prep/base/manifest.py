@@ -19,11 +19,14 @@ from .errors import DatasetError
 from .names import ClassId, PathBelow, Place, PlainName, PlainPath
 
 MANIFEST = "manifest.json"
+"""The name of a manifest, in a root and in a set of shards."""
 SHARDS = "shards"
+"""The name of the folder of a root that has its shards."""
 MAKE = "feedline prep imagefolder FOLDER --out {root} (ImageNet: feedline prep imagenet ARCHIVES --out {root})"
 """The commands that make a root."""
 
 Order = Literal["shuffled", "sequential", "two-level"]
+"""The order of the samples over all shards: permuted, as in the source, or in runs that are permuted and mixed."""
 Encode = Literal["copy", "restart", "resize"]
 
 

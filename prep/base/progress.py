@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
+"""Receives what is done, such as "train", then how much of it is done, and how much there is."""
 Notice = Callable[[str], None]
 """Receives a sentence for the user about what a step found."""
 

@@ -27,6 +27,7 @@ HUGGING_FACE = re.compile(rf"(n[0-9]{{8}}_[0-9]{{1,8}}|ILSVRC2012_val_[0-9]{{8}}
 OFFICIAL_NAMES = (TRAIN_IMAGE, VAL_IMAGE, TEST_IMAGE, HUGGING_FACE)
 
 SPLITS = ("train", "val", "test")
+"""The names of the splits that feedline recognises and writes."""
 SPELLINGS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
