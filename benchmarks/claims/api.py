@@ -3,8 +3,9 @@
     python -m feedline.benchmarks.claims.api
 
 The documentation is Markdown that is read on GitHub, without a site of its own. Generators such as pdoc and
-mkdocstrings make sites. So the page is written here from the source, by ``ast`` alone: the docstrings below fields and constants are
-not kept when Python runs, and the text does not depend on the versions of Python and torch. A test compares the page.
+mkdocstrings make sites. So the page is written here from the source, by ``ast`` alone: the docstrings below fields and
+constants are not kept when Python runs, and the text does not depend on the versions of Python and torch. A test
+compares the page.
 """
 
 import ast

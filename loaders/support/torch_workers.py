@@ -5,6 +5,7 @@ So all data that change with the epoch must be sent with the requests, never in 
 """
 
 import errno
+import multiprocessing
 import os
 import warnings
 from collections.abc import Generator, Iterator
@@ -45,12 +46,15 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
 
     An exception in the middle, such as KeyboardInterrupt, ends the workers, because torch's queues can then hold
     answers that belong to no request. The next call starts others. Raises LoaderError if the process may not
-    open as many files as the workers pass it: each tensor is one.
+    open as many files as the workers pass it (each tensor is one), and if a script has no main guard.
     """
+    began = False
     try:
         with _no_advice(), torch.device("cpu"):  # DataLoader's own tensors, whatever torch.set_default_device says
             iterator = iter(loader)
-        yield from iterator
+        for item in iterator:
+            began = True
+            yield item
     except GeneratorExit:  # the caller left early; torch drops what is under way when it begins again
         raise
     except BaseException as error:
@@ -59,7 +63,21 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         few = isinstance(error, RuntimeError) and "Too many open files" in str(error)
         if limit := limit_reached(OSError(errno.EMFILE, os.strerror(errno.EMFILE)) if few else error):
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
+        if _not_started(error, began):
+            raise LoaderError(
+                "the worker processes ended while they started, which they do if a script has no main guard; "
+                'put its loop under if __name__ == "__main__":, or use threaded, which starts no process'
+            ) from error
         raise
+
+
+def _not_started(error: BaseException, began: bool) -> bool:
+    """Return whether workers ended because Python started them by running the script again, up to its loop."""
+    if not isinstance(error, RuntimeError):
+        return False
+    if "bootstrapping phase" in str(error):  # in the worker; what follows is in the process that started it
+        return True
+    return not began and "exited unexpectedly" in str(error) and multiprocessing.get_start_method() != "fork"
 
 
 def end_data_loader(loader: DataLoader[Any]) -> None:
