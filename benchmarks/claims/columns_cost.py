@@ -65,7 +65,7 @@ def measure_columns(root: Path, out: Path, repeats: int = 7) -> ColumnsRecord:
         with suppress(FeedlineError, KeyError):
             names["shards"] = read_shard_manifest(root / SHARDS).splits[SPLIT].columns
         roots: dict[Place, Path] = {"list": root, "shards": alone}
-        found = {place: columns for place, columns in names.items() if columns}
+        found: dict[Place, tuple[str, ...]] = {place: columns for place, columns in names.items() if columns}
         if not found:
             raise MeasurementError(
                 f"the samples of {root} have no columns in {SPLIT}; "
@@ -74,6 +74,7 @@ def measure_columns(root: Path, out: Path, repeats: int = 7) -> ColumnsRecord:
         samples = describe(root, SPLIT).samples
         parts = {place: _read(roots[place], columns, samples) for place, columns in found.items()}
         seconds = run_interleaved({str(place): work for place, work in parts.items()}, repeats)
+    places: dict[Place, Timed] = {place: Timed(images=samples, seconds=seconds[place]) for place in found}
     record = ColumnsRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=("python", "-m", "feedline.benchmarks.claims.columns_cost", str(root), "--out", str(out)),
@@ -81,7 +82,7 @@ def measure_columns(root: Path, out: Path, repeats: int = 7) -> ColumnsRecord:
         environment=capture(),
         data=describe(root, SPLIT),
         columns=next(iter(found.values())),
-        places={place: Timed(images=samples, seconds=seconds[place]) for place in found},
+        places=places,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_document(out, record)
