@@ -19,6 +19,7 @@ from ..bench.training_speed import SpeedRecord
 from ..machine.environment import Environment
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
+from .columns_cost import ColumnsRecord, table as columns_table
 from .fused_fuzz import FuzzRecord, table as fuzz_table
 from .loader_markdown import cold, loaders, machine_name, peers, small_peers
 from .prediction_check import Check, tabulate_check
@@ -78,6 +79,13 @@ def threaded(records: Path) -> str:
     """Return the costs of ``threaded`` with its promises."""
     found = _newest(records, "threaded/*.json", ThreadedRecord)
     return "\n\n".join(f"{_where(record)}:\n\n{threaded_table(record)}" for record in found)
+
+
+def columns(records: Path) -> str:
+    """Return what reading the columns of samples costs."""
+    found = _newest(records, "columns/*.json", ColumnsRecord)
+    heads = [f"{len(record.columns)} columns of {record.data.samples:,} samples; {_where(record)}" for record in found]
+    return "\n\n".join(f"{head}:\n\n{columns_table(record)}" for head, record in zip(heads, found, strict=True))
 
 
 def orders(records: Path) -> str:
@@ -141,6 +149,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "accuracy": accuracy,
     "training-speed": training_speed,
     "threaded": threaded,
+    "columns": columns,
     "orders": orders,
     "fuzz": fuzz,
     "what-if": what_if,

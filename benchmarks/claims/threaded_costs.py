@@ -1,14 +1,11 @@
 """The parts of ``threaded``, timed one by one: serial work, threads, Python, tiles, DCT scaling, memory, index.
 
 Rates are compared within one repeat, on the same images and the same crops. The order of the parts is reversed from
-repeat to repeat. Three methods need an explanation:
+repeat to repeat. Two methods need an explanation:
 
-- **Python under the GIL.** The real loader runs over the real indexes: it plans, submits and yields. Only each image
-  is replaced by one of 16 x 16 pixels, just before it is decoded. Decoding that takes some microseconds. So the CPU
-  time of the whole process per image is an upper bound of the time that holds the GIL. No instrument inside the loader
-  is needed, which would cost time itself.
-- **What one process can yield.** The real loader runs with one change: the call that decodes a chunk returns at once.
-  All Python stays, and the rate is the most that one process can reach with any number of cores.
+- **Python under the GIL.** The real loader runs with one change: the compiled call that decodes a chunk returns at
+  once. All Python stays, and the rate is the most that one process can reach with any number of cores. The CPU time of
+  the process per image is the time under the GIL, and the little that numpy does without it.
 - **The index of ImageNet.** The rows of the root's own images are repeated until there are 1,281,167 of them, in
   shards of 256 MB. The shards themselves are empty, because opening does not read them.
 """
@@ -19,20 +16,20 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
-from ...loaders import LoaderSpec, threaded
+from ...loaders import LoaderSpec
+from ...loaders.pixels import fused_calls
 from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
 from ...loaders.pixels.fused_calls import decode_rows, decodes, plan_images
 from ...loaders.pixels.reference import draws_of
-from ...loaders.support.encoded import EncodedImage, EncodedSamples, Located, LocatedSamples, ShardSamples, Tiles
+from ...loaders.support.encoded import EncodedImage, EncodedSamples, ShardSamples
 from ...loaders.threaded import CHUNK, ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
-from ...prep.images.restart import add_restart_markers
 from ...prep.shards.index import ShardIndex, index_path, read_index
 from ..measuring.process import MeasuringJob, run_in_fresh_process
 
@@ -142,55 +139,23 @@ def load_epochs(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] 
     return work
 
 
-def load_undecoded(loader: ThreadedLoader, epochs: int) -> Work:
+def load_undecoded(loader: ThreadedLoader, epochs: int, clock: Callable[[], float] = time.perf_counter) -> Work:
     """Return the work of a loader whose images are not decoded: its batches hold whatever their memory held."""
-    load = load_epochs(loader, epochs)
+    load = load_epochs(loader, epochs, clock)
 
     def work(repeat: int) -> float:
-        decode, threaded.decode_rows = threaded.decode_rows, lambda *_: []
+        decode, fused_calls.decode_many = fused_calls.decode_many, _decode_nothing
         try:
             return load(repeat)
         finally:
-            threaded.decode_rows = decode
+            fused_calls.decode_many = decode
 
     return work
 
 
-class TinyImages:
-    """A split in which every image is replaced by one of 16 x 16 pixels with one tile, so that Python remains."""
-
-    def __init__(self, samples: LocatedSamples) -> None:
-        self._samples = samples
-        self.labels, self.windows, self.name, self.key = samples.labels, samples.windows, samples.name, samples.key
-        data, geometry = add_restart_markers(simplejpeg.encode_jpeg(np.full((16, 16, 3), 128, np.uint8)))
-        lengths = np.diff(geometry.offsets[:: geometry.columns // geometry.restart_interval]).astype(np.uint16)
-        size = (geometry.width, geometry.height, geometry.mcu_width, geometry.mcu_height, geometry.restart_interval)
-        self._tiny = EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *size))
-
-    def read(self, index: int) -> EncodedImage:
-        """Read the image from its shard and return the tiny one instead."""
-        self._samples.read(index)
-        return self._tiny
-
-    def locate(self, indexes: npt.NDArray[np.int64]) -> Located:
-        """Locate the images in their shards and return the place of the tiny one instead."""
-        located, (data, tiles) = self._samples.locate(indexes), self._tiny
-        assert tiles is not None
-        rows = located.rows
-        names = ("scan", "width", "height", "mcu_width", "mcu_height", "restart_interval")
-        for name, value in zip(names, (tiles.scan, *tiles.grid), strict=True):
-            rows[name] = value
-        rows["size"], rows["rows"] = len(data), len(tiles.row_lengths)
-        located.data[:], located.lengths[:] = data.ctypes.data, tiles.row_lengths.ctypes.data
-        return located
-
-    def count_touched(self, size: int) -> None:
-        """Pass it on."""
-        self._samples.count_touched(size)
-
-    def close(self) -> None:
-        """Release what the split holds."""
-        self._samples.close()
+def _decode_nothing(*arguments: Any) -> None:
+    """Stand in for ``decode_many``: every image counts as taken, so that none is decoded in another way."""
+    arguments[-1][:] = 1
 
 
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
