@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Batch as Batch,
         Loader as Loader,
         LoaderSpec as LoaderSpec,
+        Normalise as Normalise,
         open_loader as open_loader,
         readable_loaders as readable_loaders,
     )
@@ -66,7 +67,7 @@ _HOMES = {
         "write_shards",
         "write_synthetic",
     ),
-    "loaders": ("LOADERS", "Batch", "Loader", "LoaderSpec", "open_loader", "readable_loaders"),
+    "loaders": ("LOADERS", "Batch", "Loader", "LoaderSpec", "Normalise", "open_loader", "readable_loaders"),
     "train": ("EvaluateConfig", "TrainConfig", "compare", "evaluate", "export_weights"),
     "benchmarks": ("bench", "read_records", "write_report"),
 }

@@ -14,6 +14,7 @@ from .table import (
     prepare_loader,
     readable_loaders,
 )
+from .transforms import Normalise
 
 __all__ = [
     "LOADERS",
@@ -22,6 +23,7 @@ __all__ = [
     "Loader",
     "LoaderEntry",
     "LoaderSpec",
+    "Normalise",
     "PixelOrder",
     "SampleView",
     "Stages",

@@ -6,13 +6,14 @@ batches come from the first loader that can read the root.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 
 from ..prep import LoaderError
 from .batch import Batch
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
-from .table import open_loader, readable_loaders
+from .table import honours, open_loader, readable_loaders
 
 # Enough that the batches do not stay in the CPU's caches: 4 batches of 64 images at 224 px are 38 MB.
 BATCHES = 4
@@ -22,10 +23,10 @@ class CachedLoader(ResumableLoader):
     """A Loader that repeats its first batches; ``len`` is that of the loader that made them."""
 
     def __init__(self, spec: LoaderSpec) -> None:
-        super().__init__(spec)
+        super().__init__(replace(spec, batch_transform=None))  # the source has transformed the batches
         if spec.workers:
             raise LoaderError(f"cached has no workers, got {spec.workers}; use --workers 0")
-        name = next(name for name in readable_loaders(spec.root) if name != "cached")
+        name = next(name for name in readable_loaders(spec.root) if name != "cached" and honours(name, spec))
         source = open_loader(name, spec)
         try:
             self._length = len(source)

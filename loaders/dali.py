@@ -12,6 +12,7 @@ rejects. A damaged image ends DALI's pipeline, and DALI's message does not name 
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,14 @@ from PIL import Image
 from ..prep import LoaderError
 from ..prep.images.opening import UNREADABLE
 from .batch import Batch
-from .pixels.crops import eval_offset, eval_size, train_crop
+from .pixels.crops import frame, framing_of
 from .pixels.reference import draws_of, read_pixels
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
 from .support.encoded import open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
+from .transforms.samples import SampleTransform
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
 AHEAD = 2
@@ -47,12 +49,14 @@ DECODING: dict[str, Any] = {
     "adjust_orientation": False,
     "jpeg_fancy_upsampling": True,
 }
-RESIZING: dict[str, Any] = {"interp_type": types.INTERP_LINEAR, "antialias": True, "subpixel_scale": False}
+RESIZING: dict[str, Any] = {"antialias": True, "subpixel_scale": False}
+INTERPOLATIONS: dict[str, Any] = {"bilinear": types.INTERP_LINEAR, "bicubic": types.INTERP_CUBIC}
 
 BLACK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), np.uint8)  # replaces an odd file
 
 
 class _Pending(NamedTuple):
+    epoch: int
     indexes: npt.NDArray[np.int64]
     draws: list[list[float]]
     images: list[npt.NDArray[np.uint8]]
@@ -105,7 +109,7 @@ class DaliLoader(ResumableLoader):
             data, width, height = image
             images.append(data)
             boxes.append(_box(draws[row], width, height, self._spec))
-        batch = _Pending(indexes, draws, images, np.array(boxes, dtype=np.int32), odd)
+        batch = _Pending(epoch, indexes, draws, images, np.array(boxes, dtype=np.int32), odd)
         self._pending.append(batch)
         self._feed(batch)
 
@@ -138,12 +142,14 @@ class DaliLoader(ResumableLoader):
             images, rows = self._take(), batch.odd
         except RuntimeError as error:
             refusal = self._recover(error)
-            size, rows = self._spec.image_size, list(range(len(batch.indexes)))
+            size, rows = self._spec.side, list(range(len(batch.indexes)))
             images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, device="cpu")
         failures = [failure for row in rows if (failure := self._decode_by_pillow(images, batch, row))]
         if refusal and not failures:
             log.warning("DALI rejected a batch that Pillow decoded: %s", refusal)
         self._damage.admit(failures)
+        if self._sample_transform:
+            images = self._transformed_rows(self._sample_transform, images, batch)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
@@ -173,6 +179,16 @@ class DaliLoader(ResumableLoader):
             return DamagedSample(self._samples.name(index), str(error), index)
         return None
 
+    def _transformed_rows(self, transform: SampleTransform, images: torch.Tensor, batch: _Pending) -> torch.Tensor:
+        """Return what the sample transform makes of a batch, in the caller's thread: DALI's threads run no Python."""
+        rows = transform.rows(len(batch.indexes))
+        for row, seed in enumerate(transform.seeds(batch.indexes, batch.epoch)):
+            index = batch.indexes.item(row)
+            if index not in self._damage.skipped:
+                name = partial(self._samples.name, index)
+                rows.put(row, transform(images[row], seed, name), name)
+        return rows.tensor()
+
     def _stop(self) -> None:
         self._pipeline = None  # its destructor waits for the batches under way, then ends the threads
         self._pending.clear()
@@ -185,13 +201,11 @@ class DaliLoader(ResumableLoader):
 def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple[int, ...]:
     """Return the numbers that the pipeline needs for one image.
 
-    For training they are left, top, width and height of its crop, and whether it is flipped. For evaluation they are
-    height and width after the resize, and the top and left of the centre crop.
+    For the train transform they are left, top, width and height of its crop, and whether it is flipped. For the others
+    they are height and width after the resize, and the top and left of the sample within them.
     """
-    if spec.transform == "train":
-        return train_crop(draws, width, height)
-    width, height = eval_size(width, height, spec.image_size)
-    return height, width, eval_offset(height, spec.image_size), eval_offset(width, spec.image_size)
+    box, (target_width, target_height), (x, y), flip = frame(draws, width, height, framing_of(spec))
+    return (*box, flip) if spec.transform == "train" else (target_height, target_width, y, x)
 
 
 def _build(spec: LoaderSpec) -> Pipeline:
@@ -208,20 +222,21 @@ def _build(spec: LoaderSpec) -> Pipeline:
     with pipeline:
         images = fn.external_source(name="images", dtype=types.UINT8, ndim=1, no_copy=True)
         boxes = fn.external_source(name="boxes", dtype=types.INT32, ndim=1)
-        graph = _train if spec.transform == "train" else _eval
-        pipeline.set_outputs(graph(images, boxes, spec.image_size, "mixed" if on_gpu else "cpu"))
+        graph = _crops if spec.transform == "train" else _whole
+        resizing = {**RESIZING, "interp_type": INTERPOLATIONS[spec.interpolation]}
+        pipeline.set_outputs(graph(images, boxes, spec.side, "mixed" if on_gpu else "cpu", resizing))
     pipeline.build()
     return pipeline
 
 
-def _train(images: Any, boxes: Any, size: int, device: str) -> Any:
+def _crops(images: Any, boxes: Any, size: int, device: str, resizing: dict[str, Any]) -> Any:
     crops = fn.decoders.image_slice(
         images, start=boxes[0:2], shape=boxes[2:4], axis_names="WH", device=device, **DECODING
     )
-    return fn.flip(fn.resize(crops, size=[size, size], **RESIZING), horizontal=boxes[4])
+    return fn.flip(fn.resize(crops, size=[size, size], **resizing), horizontal=boxes[4])
 
 
-def _eval(images: Any, boxes: Any, size: int, device: str) -> Any:
+def _whole(images: Any, boxes: Any, size: int, device: str, resizing: dict[str, Any]) -> Any:
     sizes = fn.cast(boxes[0:2], dtype=types.FLOAT)
-    resized = fn.resize(fn.decoders.image(images, device=device, **DECODING), size=sizes, **RESIZING)
+    resized = fn.resize(fn.decoders.image(images, device=device, **DECODING), size=sizes, **resizing)
     return fn.slice(resized, start=boxes[2:4], shape=[size, size], axis_names="HW")

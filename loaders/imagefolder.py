@@ -7,15 +7,18 @@ uint8, so that they are normalised once, on the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Sampler, default_collate
+from torch.utils.data import Sampler, default_collate, get_worker_info
 from torchvision.datasets import ImageFolder
 
-from ..prep import DatasetError, LoaderError, list_samples, read_manifest
+from ..prep import DatasetError, LoaderError, TransformError, list_samples, read_manifest
 from ..prep.images.opening import UNREADABLE
 from ..prep.roots.samples import split_folder
 from .base import Stages
@@ -27,9 +30,13 @@ from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
+from .transforms.calls import Raised
+from .transforms.samples import sample_transform_of
 
 Request = tuple[int, int]  # (epoch, sample index)
 Item = tuple[torch.Tensor, int, int]  # pixels uint8 (H, W, 3), label, sample index
+# The samples, what the sample transform made of them, and what failed.
+Answer = tuple[list[Item], torch.Tensor | None, Sequence[DamagedSample | Raised]]
 
 
 class ImageFolderLoader(ResumableLoader):
@@ -37,7 +44,7 @@ class ImageFolderLoader(ResumableLoader):
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
-        self._dataset = _ClassFolders(spec)
+        self._dataset = _ClassFolders(replace(spec, batch_transform=None))  # what is sent to the workers
         self._report_uneven(len(self._dataset))
         self._requests = _Requests(len(self._dataset), spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)
@@ -49,7 +56,8 @@ class ImageFolderLoader(ResumableLoader):
         self._requests.epoch, self._requests.done = epoch, done
         for images, labels, indexes, failures in items_of(self._loader):
             self._damage.admit(failures)
-            yield self._to_batch(images, labels, indexes)
+            whole = self._spec.image_size is None and self._sample_transform is None
+            yield self._to_batch(list(images) if whole else images, labels, indexes)
 
     def _close(self) -> None:
         end_data_loader(self._loader)
@@ -74,7 +82,7 @@ class ImageFolderStages(Stages):
         return torch.from_numpy(fit(decoded, draws, self._spec)), 0, 0
 
     def collate(self, samples: Sequence[Item], images: torch.Tensor) -> torch.Tensor:
-        return _collate((list(samples), []))[0]
+        return _collate((list(samples), None, []))[0]
 
     def close(self) -> None:
         pass
@@ -90,6 +98,7 @@ class _ClassFolders(ImageFolder):
             labelled = ", ".join(name for name, split in manifest.splits.items() if split.per_class)
             raise LoaderError(f"{spec.root} has no labelled split {spec.split!r}; choose one of: {labelled or 'none'}")
         self._spec = spec
+        self._transform = sample_transform_of(spec)
         self._ids = [entry.id for entry in manifest.classes]
         folder = split_folder(spec.root, spec.split, split)
         if not split.listed and not folder.is_dir():
@@ -111,11 +120,32 @@ class _ClassFolders(ImageFolder):
         """Return the bytes of one image's file."""
         return Path(self.samples[index][0]).read_bytes()
 
-    def __getitems__(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
+    def __getitems__(self, requests: list[Request]) -> Answer:
         """Return one batch; torch's DataLoader prefers this to one ``__getitem__`` per sample.
 
         A damaged sample keeps its place as a black image, and is returned as a DamagedSample too.
         """
+        items, failures = self._items(requests)
+        if self._transform is None:
+            return items, None, failures
+        transform, rows = self._transform, self._transform.rows(len(items))
+        damaged = {failure.index for failure in failures}
+        seeds = transform.seeds(np.array([index for _, _, index in items]), requests[0][0])
+        try:
+            for row, ((pixels, _, index), seed) in enumerate(zip(items, seeds, strict=True)):
+                if index not in damaged:
+                    name = partial(self._name, index)
+                    rows.put(row, transform(pixels, seed, name), name)
+        except TransformError as error:
+            if get_worker_info() is None:
+                raise
+            return items, rows.tensor(), [Raised(error)]
+        return items, rows.tensor(), failures
+
+    def _name(self, index: int) -> str:
+        return self.samples[index][0]
+
+    def _items(self, requests: list[Request]) -> tuple[list[Item], list[DamagedSample]]:
         epoch, indexes = requests[0][0], [index for _, index in requests]
         items: list[Item] = []
         failures: list[DamagedSample] = []
@@ -124,7 +154,7 @@ class _ClassFolders(ImageFolder):
             try:
                 pixels = torch.from_numpy(read_pixels(self.read(index), draws, self._spec))
             except UNREADABLE as error:
-                size = self._spec.image_size
+                size = self._spec.image_size or 1
                 pixels = torch.zeros((size, size, 3), dtype=torch.uint8, device="cpu")
                 failures.append(DamagedSample(path, str(error), index))
             items.append((pixels, label, index))
@@ -147,8 +177,11 @@ class _Requests(Sampler[list[Request]]):
             yield [(epoch, index) for index in share[first : first + size]]
 
 
-def _collate(found: tuple[list[Item], list[DamagedSample]]) -> Any:
-    items, failures = found
-    images = default_collate([pixels for pixels, _, _ in items])  # into shared memory, if a worker process calls it
+def _collate(found: Answer) -> Any:
+    items, images, failures = found
+    if images is None:
+        decoded = [pixels for pixels, _, _ in items]
+        # Into shared memory, if a worker process calls it. Images of many sizes stay a list.
+        images = default_collate(decoded) if len({pixels.shape for pixels in decoded}) == 1 else decoded
     labels, indexes = (torch.tensor(numbers, device="cpu") for numbers in list(zip(*items, strict=True))[1:])
     return images, labels, indexes, failures

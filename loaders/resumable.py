@@ -21,6 +21,8 @@ from .support.damage import Damage, log
 from .support.encoded import EncodedSamples
 from .support.epochs import Cursor, batch_count, share_length
 from .support.transfer import Transfer
+from .transforms.batches import BatchTransform
+from .transforms.samples import sample_transform_of
 from .view import SplitView, class_ids
 
 
@@ -35,7 +37,9 @@ class ResumableLoader(ABC):
         self._spec = spec
         self._cursor = Cursor(spec, elastic=elastic)
         self._damage = Damage(spec)
-        self._transfer = Transfer(spec.device)
+        self._transfer = Transfer(spec.device, ahead=spec.batch_transform is not None)
+        self._sample_transform = sample_transform_of(spec)
+        self._batch_transform = None if spec.batch_transform is None else BatchTransform(spec, self._transfer)
         self._columns = open_columns(spec)
         self._process = os.getpid()
         self._closed = False
@@ -58,7 +62,11 @@ class ResumableLoader(ABC):
 
     def __iter__(self) -> Iterator[Batch]:
         self._require_open()
-        return self._cursor.run(self._batches, self._remaining)
+        return self._cursor.run(self._transformed, self._remaining)
+
+    def _transformed(self, epoch: int, done: int) -> Iterator[Batch]:
+        batches = self._batches(epoch, done)
+        return batches if self._batch_transform is None else self._batch_transform.run(batches, epoch)
 
     @property
     def skipped(self) -> Mapping[int, str]:
@@ -95,6 +103,8 @@ class ResumableLoader(ABC):
             return
         self._closed = True
         self._cursor.end("the loader was closed")
+        if self._batch_transform is not None:
+            self._batch_transform.close()
         self._view.close()
         self._close()
 
@@ -104,11 +114,17 @@ class ResumableLoader(ABC):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _to_batch(self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor) -> Batch:
-        """Return ``batch.to_batch`` of the samples that are not damaged, on the spec's device, with their columns."""
+    def _to_batch(
+        self, images: torch.Tensor | list[torch.Tensor], labels: torch.Tensor, indexes: torch.Tensor
+    ) -> Batch:
+        """Return ``batch.to_batch`` of the samples that are not damaged, on the spec's device, with their columns.
+
+        If the spec has a sample transform, ``images`` are what it made.
+        """
+        transformed = self._sample_transform is not None
         with self._transfer.beside():
             kept = self._damage.without_skipped(images, labels, indexes)
-        batch = replace(self._transfer.to_batch(*kept), key_of=self._view.key)
+        batch = replace(self._transfer.to_batch(*kept, transformed=transformed), key_of=self._view.key)
         if self._columns is None:
             return batch
         return replace(batch, columns=self._columns.read(batch.indexes.tolist()))

@@ -4,6 +4,7 @@ Every field is checked when the spec is made. A loader that cannot honour a fiel
 the field, because only then can two loaders be compared or exchanged.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -11,8 +12,19 @@ from typing import Any, Literal, Self, get_args
 
 from ..prep import LoaderError
 from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, path_of, ranks_of, text_of
+from .transform_fields import (
+    FLIP,
+    RATIO,
+    SCALE,
+    callable_of,
+    check_together,
+    probability_of,
+    range_of,
+    size_of,
+)  # fmt: skip
 
-Transform = Literal["train", "eval"]
+Transform = Literal["train", "eval", "resize"]
+Interpolation = Literal["bilinear", "bicubic"]
 Decode = Literal["cpu", "gpu"]
 OnError = Literal["raise", "skip"]
 PixelOrder = Literal["exact", "planar"]
@@ -29,10 +41,27 @@ class LoaderSpec:
     """The root: the directory with ``manifest.json``, ``train/``, ``val/`` and ``shards/``."""
     split: str = "train"
     batch_size: int = 64
-    image_size: int = 224
-    """Height and width of the loaded images, in pixels."""
+    image_size: int | None = 224
+    """Height and width of the loaded images, in pixels. None: each image as it is decoded, not cropped or flipped."""
     transform: Transform = "train"
-    """``train``: RandomResizedCrop and a flip. ``eval``: resize to size * 256 / 224, centre crop."""
+    """``train``: RandomResizedCrop and a flip. ``eval``: resize of the short side, centre crop. ``resize``: the whole
+    image, squeezed to a square."""
+    scale: tuple[float, float] = SCALE
+    """``train``: the least and the largest share of the image's area in a crop."""
+    ratio: tuple[float, float] = RATIO
+    """``train``: the least and the largest width / height of a crop."""
+    flip: float = FLIP
+    """``train``: the probability that a sample is mirrored left to right."""
+    interpolation: Interpolation = "bilinear"
+    """How images are resized, always antialiased."""
+    resize_size: int | None = None
+    """``eval``: the short side after the resize, in pixels. None: image_size * 256 / 224, rounded."""
+    sample_transform: Callable[..., Any] | None = None
+    """Applied to each image, uint8 (3, H, W), in the loader's threads or workers; returns a tensor. A parameter called
+    ``generator`` gets the sample's own torch.Generator."""
+    batch_transform: Callable[..., Any] | None = None
+    """Applied to ``(images, labels)`` of each batch on its device, one batch ahead; returns the two. A parameter called
+    ``generator`` gets the batch's own torch.Generator, of that device."""
     workers: int = 0
     """Number of worker processes or threads; with 0 the caller's own thread loads."""
     shuffle: bool = True
@@ -60,8 +89,15 @@ class LoaderSpec:
             ("root", path_of("root", self.root)),
             ("split", text_of("split", self.split)),
             ("batch_size", integer_of("batch_size", self.batch_size, 1)),
-            ("image_size", integer_of("image_size", self.image_size, 1)),
+            ("image_size", size_of("image_size", self.image_size)),
             ("transform", choice_of("transform", self.transform, get_args(Transform))),
+            ("scale", range_of("scale", self.scale, 1.0)),
+            ("ratio", range_of("ratio", self.ratio)),
+            ("flip", probability_of("flip", self.flip)),
+            ("interpolation", choice_of("interpolation", self.interpolation, get_args(Interpolation))),
+            ("resize_size", size_of("resize_size", self.resize_size)),
+            ("sample_transform", callable_of("sample_transform", self.sample_transform)),
+            ("batch_transform", callable_of("batch_transform", self.batch_transform)),
             ("workers", integer_of("workers", self.workers, 0)),
             ("shuffle", flag_of("shuffle", self.shuffle)),
             ("drop_last", flag_of("drop_last", self.drop_last)),
@@ -82,6 +118,19 @@ class LoaderSpec:
             raise LoaderError(
                 "pixels 'planar' are decoded on the CPU at full size; leave out decode 'gpu' and dct_scaling"
             )
+        check_together(self)
+
+    @property
+    def side(self) -> int:
+        """Height and width of the samples. Raises LoaderError if they have no common size."""
+        if self.image_size is None:
+            raise LoaderError("with image_size=None the samples have no common size; give an image_size")
+        return self.image_size
+
+    @property
+    def crops_at_random(self) -> bool:
+        """Whether random numbers are drawn for the crop and the flip of each sample."""
+        return self.transform == "train" and self.image_size is not None
 
     @classmethod
     def train(cls, root: str | PathLike[str], **fields: Any) -> Self:

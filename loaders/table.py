@@ -15,8 +15,9 @@ import torch
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
 from ..prep.shards.current import current_shards, stale_shards
+from .abilities import Ability, needed
 from .base import Loader, Stages
-from .spec import Decode, LoaderSpec, PixelOrder
+from .spec import LoaderSpec
 from .support.encoded import EncodedImage, EncodedSamples
 from .support.streams import stream_count
 
@@ -38,12 +39,8 @@ class LoaderEntry:
     """False if an epoch is not each sample exactly once: such a loader is for measuring, not for training."""
     workers: Literal["any", "streams", "none"] = "any"
     """How many workers it can use: any number, at most one per stream of shards, or none."""
-    decoders: tuple[Decode, ...] = ("cpu",)
-    """The values of ``LoaderSpec.decode`` that it can honour."""
-    dct_scaling: bool = False
-    """Whether it can honour ``LoaderSpec.dct_scaling``."""
-    orders: tuple[PixelOrder, ...] = ("exact",)
-    """The values of ``LoaderSpec.pixels`` that it can honour."""
+    abilities: frozenset[Ability] = frozenset()
+    """What it can do of that which not every loader can."""
     takes_samples: bool = False
     """Whether it can read ``EncodedSamples`` that the caller gives, instead of those of its root."""
     linux_only: bool = False
@@ -61,6 +58,9 @@ class LoaderEntry:
         return f"install it with: {self.install}"
 
 
+# Samples are decoded in the CPU's memory, one by one, before a batch is made of them.
+_APART: frozenset[Ability] = frozenset({"image_size=None", "sample_transform with device 'cuda'"})
+
 LOADERS: dict[str, LoaderEntry] = {
     "imagefolder": LoaderEntry(
         factory="ImageFolderLoader",
@@ -69,6 +69,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="folders",
         libraries=("torch", "torchvision", "pillow"),
         install="pip install feedline",
+        abilities=_APART,
     ),
     "webdataset": LoaderEntry(
         factory="WebDatasetLoader",
@@ -78,6 +79,7 @@ LOADERS: dict[str, LoaderEntry] = {
         libraries=("webdataset", "torch", "pillow"),
         install="pip install webdataset",
         workers="streams",
+        abilities=_APART,
     ),
     "dali": LoaderEntry(
         factory="DaliLoader",
@@ -94,9 +96,7 @@ LOADERS: dict[str, LoaderEntry] = {
         needs="either",
         libraries=("simplejpeg", "numba", "torch", "pillow"),
         install="pip install simplejpeg numba",
-        decoders=("cpu", "gpu"),
-        dct_scaling=True,
-        orders=("exact", "planar"),
+        abilities=frozenset({*_APART, "decode 'gpu'", "dct_scaling", "pixels 'planar'"}),
         takes_samples=True,
     ),
     "cached": LoaderEntry(
@@ -107,6 +107,7 @@ LOADERS: dict[str, LoaderEntry] = {
         install="pip install feedline",
         covers_epoch=False,
         workers="none",
+        abilities=_APART,
     ),
 }
 
@@ -135,16 +136,17 @@ def open_stages(name: str, spec: LoaderSpec, read: Callable[[int], EncodedImage]
     """Return the stages of the loader called ``name``, or None if its library does everything behind one call.
 
     ``read``, if given, returns the image of a sample index and replaces the loader's own reading. Raises what
-    ``open_loader`` raises.
+    ``open_loader`` raises, and LoaderError for a spec with a transform of the user's, which is not timed.
     """
+    if spec.sample_transform is not None:
+        raise LoaderError("the stages of a loader are timed without sample_transform; leave it out")
     stages = _entry(name).stages
     return None if stages is None else getattr(_module(name), stages)(spec, read)
 
 
 def honours(name: str, spec: LoaderSpec) -> bool:
-    """Return whether the loader can honour ``decode``, ``dct_scaling`` and ``pixels`` of the spec."""
-    entry = LOADERS[name]
-    return spec.decode in entry.decoders and (entry.dct_scaling or not spec.dct_scaling) and spec.pixels in entry.orders
+    """Return whether the loader has the abilities that the spec needs."""
+    return LOADERS[name].abilities.issuperset(needed(spec))
 
 
 def loader_versions(name: str) -> dict[str, str]:
@@ -225,12 +227,11 @@ def _module(name: str) -> ModuleType:
 
 
 def _require_honoured(name: str, spec: LoaderSpec) -> None:
-    if not honours(name, spec):
-        entry = LOADERS[name]
-        asked = "dct_scaling" if spec.dct_scaling else f"decode {spec.decode!r}"
-        asked = asked if spec.pixels in entry.orders else f"pixels {spec.pixels!r}"
+    lacking = [ability for ability in needed(spec) if ability not in LOADERS[name].abilities]
+    if lacking:
         able = ", ".join(other for other in LOADERS if honours(other, spec))
-        raise LoaderError(f"{name} cannot do {asked}; choose one of: {able}")
+        remedy = f"choose one of: {able}" if able else "no loader can do all that the spec requests"
+        raise LoaderError(f"{name} cannot do {' and '.join(lacking)}; {remedy}")
     if spec.decode == "gpu" and not spec.device.startswith("cuda"):
         raise LoaderError(f"decode 'gpu' needs a CUDA device, got device {spec.device!r}; use --device cuda")
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from threading import Barrier
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ..prep import SampleError, permutation
 from .base import Stages
 from .batch import Batch
 from .pixels import ready
-from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
+from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, decode_whole, fit_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
 from .pixels.fused.plan import SIZE
@@ -33,6 +34,7 @@ from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
+from .transforms.samples import Rows
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
 # image 30 to 600. The least gives every thread a part of a small batch.
@@ -64,10 +66,23 @@ class _Chunk(NamedTuple):
     """(n, FIELDS), or None for images that must be read first."""
     holds: list[Any]
     """What must live until they are decoded."""
+    own: "_Own"
+
+
+class _Own(NamedTuple):
+    """What becomes of the images of a batch that the spec transforms, or leaves at their own size."""
+
+    whole: list[torch.Tensor] | None
+    """Images (H, W, 3) of their own size, by row, instead of rows of one tensor."""
+    results: Rows | None
+    """What the sample transform makes."""
+    seeds: list[int]
+    """The seed of each sample for its transform, by row."""
 
 
 class _Pending(NamedTuple):
     images: torch.Tensor
+    own: _Own
     indexes: npt.NDArray[np.int64]
     draws: npt.NDArray[np.float64]
     done: list[_Filled]
@@ -139,19 +154,31 @@ class ThreadedLoader(ResumableLoader):
 
     def _begin(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Pending:
         """Start to fill a batch; without threads, fill it."""
-        size, samples = self._spec.image_size, indexes.tolist()
+        size, samples = self._spec.image_size or 0, indexes.tolist()
         images = _buffer((len(samples), size, size, 3), self._spec.device)
         draws = _draws(indexes, epoch, self._spec)
         plans, holds = self._plan(indexes)
+        own = self._own(indexes, epoch)
         rows, step = images.numpy(), self._chunk if self._pool else len(samples)
         chunks = [
-            _Chunk(part.start, rows[part], samples[part], draws[part], None if plans is None else plans[part], holds)
+            _Chunk(
+                part.start, rows[part], samples[part], draws[part], None if plans is None else plans[part], holds, own
+            )
             for part in (slice(first, first + step) for first in range(0, len(samples), step))
         ]
         if self._pool is None:
             with _one_core():
-                return _Pending(images, indexes, draws, [self._fill(chunk) for chunk in chunks], [])
-        return _Pending(images, indexes, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks])
+                return _Pending(images, own, indexes, draws, [self._fill(chunk) for chunk in chunks], [])
+        return _Pending(images, own, indexes, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks])
+
+    def _own(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Own:
+        whole = (
+            None if self._spec.image_size else [torch.empty((1, 1, 3), dtype=torch.uint8, device="cpu")] * len(indexes)
+        )
+        if self._sample_transform is None:
+            return _Own(whole, None, [])
+        transform = self._sample_transform
+        return _Own(whole, transform.rows(len(indexes)), transform.seeds(indexes, epoch))
 
     def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
         """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
@@ -176,7 +203,18 @@ class ThreadedLoader(ResumableLoader):
         for row in left:
             if row in read or self._read(chunk, row, read, filled):
                 self._decode(chunk, row, read.pop(row), filled)
+        if chunk.own.results:
+            self._transform_rows(chunk, chunk.own.results, {failure.index for failure in filled.failures})
         return filled
+
+    def _transform_rows(self, chunk: _Chunk, results: Rows, damaged: set[int | None]) -> None:
+        """Apply the sample transform to the decoded samples. Raises TransformError."""
+        assert self._sample_transform is not None
+        for row, index in enumerate(chunk.samples):
+            if index not in damaged:
+                place, name = chunk.first + row, partial(self._samples.name, index)
+                pixels = chunk.own.whole[place] if chunk.own.whole else chunk.rows[row]
+                results.put(place, self._sample_transform(pixels, chunk.own.seeds[place], name), name)
 
     def _read(self, chunk: _Chunk, row: int, read: dict[int, EncodedImage], filled: _Filled) -> bool:
         try:
@@ -190,7 +228,9 @@ class ThreadedLoader(ResumableLoader):
         try:
             numbers = chunk.draws[row].tolist()
             cut = cut_for_gpu(encoded, numbers, self._spec) if self._decoder else None
-            if cut is None:
+            if chunk.own.whole:
+                chunk.own.whole[chunk.first + row] = torch.from_numpy(decode_whole(encoded, self._spec))
+            elif cut is None:
                 decode_into(chunk.rows[row], encoded, numbers, self._spec)
             else:
                 filled.cuts[chunk.first + row] = cut
@@ -201,11 +241,14 @@ class ThreadedLoader(ResumableLoader):
         return DamagedSample(self._samples.name(index), str(error), index)
 
     def _finish(self, batch: _Pending) -> Batch:
-        images, cuts = batch.images, dict[int, Cut]()
+        cuts = dict[int, Cut]()
         for filled in (*batch.done, *(task.result() for task in batch.tasks)):
             self._damage.admit(filled.failures)
             cuts |= filled.cuts
-        if self._decoder and cuts:
+        images: torch.Tensor | list[torch.Tensor] = batch.own.whole or batch.images
+        if batch.own.results:
+            images = batch.own.results.tensor()
+        elif self._decoder and cuts:
             images = self._decode_on_gpu(self._decoder, batch, cuts)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
@@ -213,7 +256,7 @@ class ThreadedLoader(ResumableLoader):
     def _decode_on_gpu(self, decoder: Decoder, batch: _Pending, cuts: dict[int, Cut]) -> torch.Tensor:
         """Return the batch's images on the device; images that the GPU rejects are decoded on the CPU."""
         with self._transfer.beside():
-            samples = decode_cuts(list(cuts.values()), self._spec.image_size, decoder)
+            samples = decode_cuts(list(cuts.values()), self._spec.side, decoder)
             for row, sample in zip(cuts, samples, strict=True):
                 if sample is None:
                     self._decode_on_cpu(batch, row)
@@ -261,7 +304,7 @@ class ThreadedStages(Stages):
 
     def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
         if encoded.tiles is not None and decodes(self._spec):
-            size = self._spec.image_size
+            size = self._spec.side
             row, numbers = np.empty((1, size, size, 3), np.uint8), np.array([draws], np.float64)
             if not decode_rows(plan_images([encoded]), numbers, row, self._spec):
                 return row[0]
@@ -284,8 +327,8 @@ class ThreadedStages(Stages):
 
 
 def _draws(indexes: npt.NDArray[np.int64], epoch: int, spec: LoaderSpec) -> npt.NDArray[np.float64]:
-    """Return the random numbers of the crops of a batch, float64 (N, DRAWS), or (N, 0) for eval."""
-    if spec.transform == "eval":
+    """Return the random numbers of the crops of a batch, float64 (N, DRAWS), or (N, 0) if there are none."""
+    if not spec.crops_at_random:
         return np.empty((len(indexes), 0))
     return draw_crops(indexes, seed=spec.seed, epoch=epoch)
 

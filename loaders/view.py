@@ -12,9 +12,10 @@ import torch
 
 from ..prep import MANIFEST, SHARDS, SampleError, read_manifest, read_shard_manifest
 from ..prep.images.opening import UNREADABLE
-from .pixels.reference import draws_of, read_pixels
+from .pixels.reference import Pixels, draws_of, read_pixels
 from .spec import LoaderSpec
 from .support.encoded import EncodedSamples, open_samples
+from .transforms.samples import sample_transform_of
 
 
 def class_ids(root: Path) -> tuple[str, ...]:
@@ -31,6 +32,7 @@ class SplitView:
         """Show ``samples``, which the caller closes, or those of the spec."""
         self._spec = spec
         self._given = samples
+        self._transform = sample_transform_of(spec)
         self.epoch = 0
         """The epoch whose random crops it shows."""
 
@@ -48,7 +50,13 @@ class SplitView:
             pixels = read_pixels(self._samples.read(index).data.tobytes(), draws, self._spec)
         except UNREADABLE as error:
             raise SampleError(f"cannot decode {self._samples.name(index)}: {error}") from error
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), int(self._samples.labels[index])
+        return self._transformed(pixels, index), int(self._samples.labels[index])
+
+    def _transformed(self, pixels: Pixels, index: int) -> torch.Tensor:
+        if self._transform is None:
+            return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        (seed,) = self._transform.seeds(np.array([index]), self.epoch)
+        return self._transform(pixels, seed, lambda: self._samples.name(index))
 
     def key(self, index: int) -> str:
         return self._samples.key(self._checked(index))

@@ -9,7 +9,8 @@ they are written.
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial as bind
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice, repeat
 from tarfile import TarError
 from typing import Any
@@ -22,7 +23,7 @@ from webdataset.filters import shuffle
 from webdataset.pipeline import DataPipeline
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from ..prep import SHARDS, DatasetError, LoaderError, key_of, permutation, sample_order
+from ..prep import SHARDS, DatasetError, LoaderError, TransformError, key_of, permutation, sample_order
 from ..prep.images.opening import UNREADABLE
 from ..prep.roots.places import shard_path
 from ..prep.shards.current import current_shards, require_labels
@@ -39,12 +40,15 @@ from .support.encoded import EncodedImage
 from .support.epochs import batch_count
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_count, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
+from .transforms.calls import Raised
+from .transforms.samples import SampleTransform, join, sample_transform_of
 
 # Undecoded files in the shuffle buffer of each stream: 16 streams of 64 files of 115 kB are 118 MB per rank.
 SHUFFLE_BUFFER = 64
 
-Item = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images (N, H, W, 3), labels (N,), indexes (N,)
-Answer = tuple[Item | None, list[DamagedSample]]  # None if a turn is over; a damaged sample keeps its place
+Images = torch.Tensor | list[torch.Tensor]  # (N, H, W, 3), N images (H, W, 3), or what the sample transform made
+Item = tuple[Images, torch.Tensor, torch.Tensor]  # images, labels (N,), indexes (N,)
+Answer = tuple[Item | None, Sequence[DamagedSample | Raised]]  # None if a turn is over; a damaged sample stays in place
 
 
 class WebDatasetLoader(ResumableLoader):
@@ -52,7 +56,7 @@ class WebDatasetLoader(ResumableLoader):
 
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
-        self._turns = _Turns(spec)
+        self._turns = _Turns(replace(spec, batch_transform=None))  # what is sent to the workers
         self._report_uneven(self._turns.samples)
         self._share = share_of(self._turns.samples, spec)
         self._loader = start_data_loader(self._turns, spec, batch_size=None, collate_fn=_unchanged)
@@ -117,6 +121,7 @@ class _Turns(IterableDataset[Answer]):
 
     def __init__(self, spec: LoaderSpec) -> None:
         self._spec = spec
+        self._transform = sample_transform_of(spec)
         directory = spec.root / SHARDS
         manifest = current_shards(spec.root)
         split = manifest.splits.get(spec.split)
@@ -174,7 +179,7 @@ class _Turns(IterableDataset[Answer]):
         rng = random.Random(int(key_of(spec.seed, epoch, places.start)))
         mixed = shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng) if spec.shuffle else None
         found = ranges_of(places, self._sizes, order)
-        return iter(DataPipeline(bind(self._read, found), mixed))
+        return iter(DataPipeline(partial(self._read, found), mixed))
 
     def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
         """Yield the samples of each range as the library groups them, each with its sample index."""
@@ -216,19 +221,27 @@ class _Turns(IterableDataset[Answer]):
         except (DatasetError, TarError, *UNREADABLE) as error:
             # webdataset adds the shard and the member to the error's arguments.
             return None, [DamagedSample(str(self._paths[0].parent), str(error.args[0] if error.args else error), None)]
-        size, places = self._spec.image_size, [sample["__index__"] for sample in samples]
-        images = torch.empty((count, size, size, 3), dtype=torch.uint8, device="cpu")
+        places = [sample["__index__"] for sample in samples]
         labels = torch.zeros(count, dtype=torch.int64, device="cpu")
-        failures: list[DamagedSample] = []
-        for row, draws in enumerate(draws_of(places, epoch, self._spec)):
+        filling = _Filling(count, self._spec, self._transform)
+        seeds = self._transform.seeds(np.array(places), epoch) if self._transform else repeat(0)
+        failures: list[DamagedSample | Raised] = []
+        for row, (draws, seed) in enumerate(zip(draws_of(places, epoch, self._spec), seeds, strict=False)):
             sample = samples[row]
+            name = partial("{0[__key__]} in {0[__url__]}".format, sample)
             try:
-                images[row] = torch.from_numpy(read_pixels(self._image(sample), draws, self._spec))
+                pixels = read_pixels(self._image(sample), draws, self._spec)
                 labels[row] = self._label(sample["__label__"])
             except UNREADABLE as error:
-                reason = str(error)
-                failures.append(DamagedSample(f"{sample['__key__']} in {sample['__url__']}", reason, places[row]))
-        return (images, labels, torch.tensor(places, device="cpu")), failures
+                failures.append(DamagedSample(name(), str(error), places[row]))
+                continue
+            try:
+                filling.put(row, pixels, seed, name)
+            except TransformError as error:
+                if get_worker_info() is None:
+                    raise
+                return None, [Raised(error)]
+        return (filling.images(), labels, torch.tensor(places, device="cpu")), failures
 
     def _image(self, sample: dict[str, Any]) -> bytes:
         if "__image__" not in sample:
@@ -242,6 +255,33 @@ class _Turns(IterableDataset[Answer]):
         if not 0 <= label < self._classes:
             raise ValueError(f"class {label} is not in 0..{self._classes - 1}")
         return label
+
+
+class _Filling:
+    """The images of a batch while they are read."""
+
+    def __init__(self, count: int, spec: LoaderSpec, transform: SampleTransform | None) -> None:
+        self._transform = transform
+        self._rows = transform.rows(count) if transform else None
+        self._images: Images | None = None
+        if transform is None and spec.image_size is None:
+            self._images = [torch.zeros((1, 1, 3), dtype=torch.uint8, device="cpu")] * count
+        elif transform is None:
+            self._images = torch.empty((count, spec.side, spec.side, 3), dtype=torch.uint8, device="cpu")
+
+    def put(self, row: int, pixels: Pixels, seed: int, name: Callable[[], str]) -> None:
+        """Add one sample, transformed. Raises TransformError."""
+        if self._transform and self._rows:
+            self._rows.put(row, self._transform(pixels, seed, name), name)
+        elif self._images is not None:
+            self._images[row] = torch.from_numpy(pixels)
+
+    def images(self) -> Images:
+        """Return the batch's images."""
+        if self._rows:
+            return self._rows.tensor()
+        assert self._images is not None
+        return self._images
 
 
 def _rebatch(items: Iterator[Item], batch_size: int) -> Iterator[Item]:
@@ -260,8 +300,9 @@ def _rebatch(items: Iterator[Item], batch_size: int) -> Iterator[Item]:
 def _joined(items: list[Item]) -> Item:
     if len(items) == 1:
         return items[0]
-    images, labels, indexes = zip(*items, strict=True)
-    return torch.cat(images), torch.cat(labels), torch.cat(indexes)
+    parts, labels, indexes = zip(*items, strict=True)
+    images = join(parts) if isinstance(parts[0], torch.Tensor) else list(chain.from_iterable(parts))
+    return images, torch.cat(labels), torch.cat(indexes)
 
 
 def _split(item: Item, count: int) -> tuple[Item, Item]:

@@ -12,6 +12,7 @@ from .base.errors import (
     SampleError,
     SourceError,
     TrainingError,
+    TransformError,
 )
 from .base.manifest import (
     MANIFEST,
@@ -70,6 +71,7 @@ __all__ = [
     "Split",
     "SyntheticSpec",
     "TrainingError",
+    "TransformError",
     "Verification",
     "class_names",
     "default_place",

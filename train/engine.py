@@ -17,37 +17,14 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..loaders import Batch, Loader
+from ..loaders import Batch, Loader, Normalise
 from .config import Precision, TrainConfig
 from .metrics import Sums
 from .ranks import Ranks
 
-# Mean and deviation of ImageNet's RGB values scaled to 0..1. Every published ResNet was trained with them.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 WARMUP_START = 0.01  # of the learning rate, as in torchvision's reference training
 
 DTYPES: dict[Precision, torch.dtype] = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Normalise(nn.Module):
-    """Convert uint8 (N, 3, H, W) to float32 of the same shape and memory format.
-
-    The result has zero mean and unit deviation on ImageNet. It is a separate module, so that the model's weights
-    stay those of a plain torchvision ResNet.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images.float().sub_(self.mean).div_(self.std)
 
 
 def autocast(device: str, amp: Precision) -> torch.autocast:

@@ -101,7 +101,7 @@ def decode_serially(samples: EncodedSamples, spec: LoaderSpec, images: int, *, w
     ``whole`` decodes without tiles, which the compiled decoder does not take. The seconds are CPU time of the thread,
     which a busy machine disturbs less.
     """
-    rows = np.empty((CHUNK, spec.image_size, spec.image_size, 3), np.uint8)
+    rows = np.empty((CHUNK, spec.side, spec.side, 3), np.uint8)
 
     def work(repeat: int) -> float:
         draws = draws_of(range(images), repeat, spec)
@@ -180,7 +180,7 @@ class TinyImages:
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
     """Return the share of scaled images, and the mean and the largest error in grey levels over all images."""
     scaled = replace(spec, dct_scaling=True)
-    rows = np.empty((2, spec.image_size, spec.image_size, 3), np.uint8)
+    rows = np.empty((2, spec.side, spec.side, 3), np.uint8)
     shrunk, total, largest = 0, 0.0, 0
     for index, draws in enumerate(draws_of(range(images), 0, spec)):
         image = samples.read(index)

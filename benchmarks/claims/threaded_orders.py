@@ -98,7 +98,7 @@ def measure_orders(root: Path, image_size: int, images: int, repeats: int) -> tu
 def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[np.int64]:
     """Return which of the first images the fused decoder takes."""
     indexes = np.arange(min(images, len(samples.labels)))
-    rows = np.empty((len(indexes), spec.image_size, spec.image_size, 3), np.uint8)
+    rows = np.empty((len(indexes), spec.side, spec.side, 3), np.uint8)
     located = samples.locate(indexes)
     left = decode_rows(plan_located(located), draw_crops(indexes, seed=0, epoch=0), rows, spec)
     return np.delete(indexes, left)

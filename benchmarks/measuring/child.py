@@ -53,7 +53,7 @@ def measure_job(job: MeasuringJob) -> Answer:
     expected = Expected(
         samples=describe(spec.root, spec.split).samples,
         classes=classes_of(spec.root, spec.split),
-        image_size=spec.image_size,
+        image_size=spec.side,
         replays=not LOADERS[job.loader].covers_epoch,
     )
     loader_versions(job.loader)  # imports its library, which is not part of opening data: torchvision takes 1.2 s

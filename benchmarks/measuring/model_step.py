@@ -75,7 +75,7 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
         out=spec.root,
         model=model,
         batch_size=spec.batch_size,
-        image_size=spec.image_size,
+        image_size=spec.side,
         device=spec.device,
     )
     config = resolved(config)

@@ -118,7 +118,7 @@ class _Timed:
 
 
 def _time_batch(stages: Stages, indexes: Sequence[int], spec: LoaderSpec) -> list[_Timed]:
-    size, sizes, seconds, samples = spec.image_size, list[int](), list[tuple[float, ...]](), list[Any]()
+    size, sizes, seconds, samples = spec.side, list[int](), list[tuple[float, ...]](), list[Any]()
     began = perf_counter()
     images = torch.empty((len(indexes), size, size, 3), dtype=torch.uint8)
     draws = draws_of(indexes, 0, spec)

@@ -35,7 +35,7 @@ def _run(job: MeasuringJob) -> Answer:
     expected = Expected(
         samples=describe(spec.root, spec.split).samples,
         classes=classes_of(spec.root, spec.split),
-        image_size=spec.image_size,
+        image_size=spec.side,
         replays=peer.repeats,
     )
     samples, module = images_of(spec.root, spec.split), peer_module(job.loader)

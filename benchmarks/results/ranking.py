@@ -182,7 +182,7 @@ def _table(machine: Machine, records: Sequence[Record]) -> Ranking:
         machine=machine,
         dataset=first.data.dataset,
         split=first.config.split,
-        image_size=first.config.image_size,
+        image_size=first.config.side,
         samples=first.data.samples,
         rows=tuple(rows),
         verdict=_verdict(rows),

@@ -20,10 +20,10 @@ from ...prep.images.opening import UNREADABLE
 from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage
 from . import ready
-from .cuts import Cut, cut_out
+from .cuts import Cut, cut_out, jpeg_size
 from .dct_scaling import resize_scaled
 from .fused_calls import fit
-from .reference import read_pixels
+from .reference import RESAMPLING, read_pixels
 
 U8 = npt.NDArray[np.uint8]
 
@@ -60,8 +60,17 @@ def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
         resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row)
         if cut.flip:
             mirror(row)
-    elif not (ready.usable() and fit(pixels, cut, row)):
+    elif cut.interpolation != "bilinear" or not (ready.usable() and fit(pixels, cut, row)):
         resize_by_pillow(pixels, cut, row)
+
+
+def decode_whole(image: EncodedImage, spec: LoaderSpec) -> U8:
+    """Return the image as it is decoded, uint8 (H, W, 3), in memory of its own. Raises SampleError."""
+    try:
+        jpeg_size(image.data)  # refuses a file that is too large
+        return simplejpeg.decode_jpeg(image.data, "RGB")
+    except ValueError:  # libjpeg-turbo rejects it
+        return decode_by_pillow(image, (), spec)
 
 
 def decode_by_pillow(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> U8:
@@ -85,14 +94,15 @@ def _decode(data: U8, width: int, height: int) -> U8:
 
 
 def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
-    """Do what ``fit`` does, bit for bit, without compiled functions.
+    """Do what ``fit`` does, bit for bit, without compiled functions; bicubic resizes are Pillow's own.
 
     Pillow chooses which direction it resizes first. Since Pillow 13 that is the vertical one if it shrinks most.
     """
     left, top, width, height = cut.box
     image = Image.fromarray(pixels).crop((left, top, left + width, top + height))
-    image = image.resize((cut.target[0], height), Image.Resampling.BILINEAR)
-    image = image.resize(cut.target, Image.Resampling.BILINEAR)
+    if cut.interpolation == "bilinear":
+        image = image.resize((cut.target[0], height), Image.Resampling.BILINEAR)
+    image = image.resize(cut.target, RESAMPLING[cut.interpolation])
     x, y = cut.offset
     resized = np.asarray(image)[y : y + len(row), x : x + len(row)]
     row[:] = resized[:, ::-1] if cut.flip else resized

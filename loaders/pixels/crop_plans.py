@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from .crops import eval_offset, eval_size, train_crop
+from .crops import EVAL, TRAIN, Framing, eval_offset, eval_size, train_crop
 from .fused.compiling import compiled, whole
 from .fused.plan import (
     BOX_HEIGHT,
@@ -27,21 +27,27 @@ _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size
 
 
 @compiled
-def plan_crops(plans: I64, draws: F64, size: int) -> None:
-    """Fill the box, target, offset and flip of images with tiles; ``draws`` is float64 (n, DRAWS), (n, 0) for eval."""
+def plan_crops(plans: I64, draws: F64, framing: Framing) -> None:
+    """Fill the box, target, offset and flip of images with tiles, as ``crops.frame`` does for one.
+
+    ``draws`` is float64 (n, DRAWS), or (n, 0) for other transforms than train.
+    """
+    size = framing.size
     for i in range(len(plans)):
         plan = plans[i]
         width, height = plan[WIDTH], plan[HEIGHT]
         if plan[INTERVAL] < 1 or width < 1 or height < 1:
             plan[INTERVAL] = 0
-        elif draws.shape[1] > 0:
-            left, top, box_width, box_height, flip = _train_crop(draws[i], width, height)
+            continue
+        plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = 0, 0, width, height
+        plan[TARGET_WIDTH], plan[TARGET_HEIGHT], plan[OFFSET_X], plan[OFFSET_Y] = size, size, 0, 0
+        plan[FLIP] = 0
+        if framing.kind == TRAIN:
+            scale, ratio = (framing.scale_low, framing.scale_high), (framing.ratio_low, framing.ratio_high)
+            left, top, box_width, box_height, flip = _train_crop(draws[i], width, height, scale, ratio, framing.flip)
             plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = left, top, box_width, box_height
-            plan[TARGET_WIDTH], plan[TARGET_HEIGHT], plan[OFFSET_X], plan[OFFSET_Y] = size, size, 0, 0
             plan[FLIP] = whole(flip)
-        else:
-            target_width, target_height = _eval_size(width, height, size)
-            plan[LEFT], plan[TOP], plan[BOX_WIDTH], plan[BOX_HEIGHT] = 0, 0, width, height
+        elif framing.kind == EVAL:
+            target_width, target_height = _eval_size(width, height, size, framing.short)
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
-            plan[FLIP] = 0

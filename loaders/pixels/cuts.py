@@ -15,9 +15,9 @@ from PIL import Image
 from ...prep import SampleError
 from ...prep.images.splice import splice_rows
 from ...prep.images.tiles import Box, Tiles
-from ..spec import LoaderSpec
+from ..spec import Interpolation, LoaderSpec
 from ..support.encoded import EncodedImage
-from .crops import eval_offset, eval_size, train_crop
+from .crops import frame, framing_of
 from .dct_scaling import dct_scale
 
 U8 = npt.NDArray[np.uint8]
@@ -38,6 +38,7 @@ class Cut(NamedTuple):
     offset: tuple[int, int]
     """Left and top of the sample within the resized box."""
     flip: bool
+    interpolation: Interpolation = "bilinear"
 
 
 def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
@@ -46,29 +47,14 @@ def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cu
     Raises ValueError for an image that libjpeg-turbo rejects and Pillow may accept, and SampleError for tiles that
     are not where the index says.
     """
-    if spec.transform == "train":
-        return _train(image, draws, spec)
-    width, height = jpeg_size(image.data)
-    box, target = (0, 0, width, height), eval_size(width, height, spec.image_size)
-    left, top = (eval_offset(length, spec.image_size) for length in target)
-    return Cut(image.data, (width, height), box, _scale(box, target, spec), target, (left, top), False)
-
-
-def _train(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cut:
-    data, tiles = image
-    target = spec.image_size, spec.image_size
-    if tiles is None:
+    data, tiles = image.data, image.tiles if spec.transform == "train" else None
+    width, height = jpeg_size(data) if tiles is None else (tiles.width, tiles.height)
+    box, target, offset, flip = frame(draws, width, height, framing_of(spec))
+    scale = dct_scale(box, target) if spec.dct_scaling else 1
+    if tiles is not None:
+        data, box = _splice(data, tiles, box, scale)
         width, height = jpeg_size(data)
-        *_, flip = crop = train_crop(draws, width, height)
-        return Cut(data, (width, height), crop[:4], _scale(crop[:4], target, spec), target, (0, 0), flip)
-    *_, flip = crop = train_crop(draws, tiles.width, tiles.height)
-    scale = _scale(crop[:4], target, spec)
-    data, box = _splice(data, tiles, crop[:4], scale)
-    return Cut(data, jpeg_size(data), box, scale, target, (0, 0), flip)
-
-
-def _scale(box: Box, target: tuple[int, int], spec: LoaderSpec) -> int:
-    return dct_scale(box, target) if spec.dct_scaling else 1
+    return Cut(data, (width, height), box, scale, target, offset, flip, spec.interpolation)
 
 
 def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:

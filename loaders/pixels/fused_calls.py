@@ -10,6 +10,7 @@ from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage, Located
 from . import ready
 from .crop_plans import plan_crops
+from .crops import framing_of
 from .cuts import Cut
 from .fused.decode import decode_many
 from .fused.fit import fit_pixels
@@ -53,7 +54,8 @@ _thread = threading.local()
 
 def decodes(spec: LoaderSpec) -> bool:
     """Return whether the compiled decoder decodes for this spec, now that it can be used."""
-    return spec.decode == "cpu" and not spec.dct_scaling and ready.usable()
+    plain = spec.decode == "cpu" and not spec.dct_scaling
+    return plain and spec.image_size is not None and spec.interpolation == "bilinear" and ready.usable()
 
 
 def plan_images(images: Sequence[EncodedImage]) -> I64:
@@ -84,7 +86,7 @@ def decode_rows(plans: I64, draws: F64, rows: U8, spec: LoaderSpec) -> list[int]
     """
     size = rows.shape[1]
     taken = np.empty(len(rows), np.uint8)
-    plan_crops(plans, draws, size)
+    plan_crops(plans, draws, framing_of(spec))
     planar = spec.pixels == "planar" and spec.transform == "train"
     decode_many(plans, planar, _scratch(size), rows.reshape(-1), taken)
     return np.flatnonzero(taken == 0).tolist()

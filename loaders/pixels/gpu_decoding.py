@@ -83,8 +83,12 @@ def _warn_once(reason: str) -> None:
 
 def _fit(image: torch.Tensor, cut: Cut, size: int) -> torch.Tensor:
     left, top, width, height = cut.box
-    box = image[None, :, top : top + height, left : left + width].float()
-    resized = interpolate(box, (cut.target[1], cut.target[0]), mode="bilinear", antialias=True)
+    resized = image[None, :, top : top + height, left : left + width].float()
+    steps = [(cut.target[1], cut.target[0])]
+    if cut.interpolation == "bicubic":  # it overshoots, and Pillow clips between the two directions
+        steps.insert(0, (height, cut.target[0]))
+    for step in steps:
+        resized = interpolate(resized, step, mode=cut.interpolation, antialias=True).clamp(0, 255)
     x, y = cut.offset
-    sample = resized[0, :, y : y + size, x : x + size].round().clamp(0, 255).byte()
+    sample = resized[0, :, y : y + size, x : x + size].round().byte()
     return (sample.flip(-1) if cut.flip else sample).permute(1, 2, 0)

@@ -18,8 +18,10 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+from ..spec import LoaderSpec
 from ..support.damage import log
 from .crop_plans import plan_crops
+from .crops import framing_of
 from .fused.compiling import CACHE
 from .fused.decode import decode_many
 from .fused.fit import fit_pixels
@@ -76,7 +78,7 @@ def _load() -> None:
     """Have numba compile, or load what it compiled, for the types of the arguments here, which are always the same."""
     scratch, plans, none = make_scratch(8), np.zeros((0, FIELDS), np.int64), np.zeros(0, np.uint8)
     decode_many(plans, False, scratch, none, none)
-    plan_crops(plans, np.zeros((0, 0)), 8)
+    plan_crops(plans, np.zeros((0, 0)), framing_of(LoaderSpec(root=Path(CACHE), image_size=8)))
     fit_pixels(none, 0, 0, np.zeros(FIELDS, np.int64), scratch, none)
     _loaded.set()
 

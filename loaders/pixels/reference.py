@@ -2,7 +2,7 @@
 
 Pillow (or its replacement Pillow-SIMD) decodes every file that ImageNet contains. CMYK and greyscale JPEGs, a PNG named
 .JPEG, files with broken EXIF and images of 16 bits become RGB as in ``prep.images.rgb``. Crop and resize are those of
-torchvision's transforms on PIL images: bilinear, antialiased.
+torchvision's transforms on PIL images, antialiased.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,26 @@ import numpy.typing as npt
 from PIL import Image
 
 from ...prep.images.rgb import read_rgb
-from ..spec import LoaderSpec
-from .crops import draw_crops, eval_offset, eval_size, train_crop
+from ..spec import Interpolation, LoaderSpec
+from .crops import draw_crops, frame, framing_of
 
 Pixels = npt.NDArray[np.uint8]
 
+RESAMPLING: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
 
 def draws_of(indexes: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
-    """Return the random numbers of the crop for each sample of a batch, 41 each, or none for eval."""
-    if spec.transform == "eval":
+    """Return the random numbers of the crop for each sample of a batch, 41 each, or none if nothing is drawn."""
+    if not spec.crops_at_random:
         return [[] for _ in indexes]
     return draw_crops(np.array(indexes, dtype=np.int64), seed=spec.seed, epoch=epoch).tolist()
 
 
 def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
-    """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size``.
+    """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size`` unless that is None.
 
     Raises one of UNREADABLE (``prep.images.opening``) for an image that Pillow cannot read, for one of more than 179
     megapixels, and for a file of a format that is not opened, such as EPS.
@@ -50,18 +55,10 @@ def without_exif(data: bytes) -> bytes:
 
 def fit(image: Image.Image, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
     """Return a decoded image cropped, resized and mirrored to one sample, as ``read_pixels`` does."""
-    image = _train(image, draws, spec.image_size) if spec.transform == "train" else _eval(image, spec.image_size)
-    return np.array(image)
-
-
-def _train(image: Image.Image, draws: Sequence[float], size: int) -> Image.Image:
-    left, top, width, height, flip = train_crop(draws, image.width, image.height)
-    image = image.crop((left, top, left + width, top + height))
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
-
-
-def _eval(image: Image.Image, size: int) -> Image.Image:
-    image = image.resize(eval_size(image.width, image.height, size), Image.Resampling.BILINEAR)
-    left, top = eval_offset(image.width, size), eval_offset(image.height, size)
-    return image.crop((left, top, left + size, top + size))
+    if spec.image_size is None:
+        return np.array(image)
+    (left, top, width, height), target, (x, y), flip = frame(draws, image.width, image.height, framing_of(spec))
+    image = image.crop((left, top, left + width, top + height))  # resize's own box would blend in pixels outside it
+    image = image.resize(target, RESAMPLING[spec.interpolation])
+    image = image.crop((x, y, x + spec.side, y + spec.side))
+    return np.array(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image)

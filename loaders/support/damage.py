@@ -13,6 +13,7 @@ import torch
 
 from ...prep import SampleError
 from ..spec import LoaderSpec
+from ..transforms.calls import Raised
 
 # Without any configuration, logging writes a warning's text to stderr only.
 log = logging.getLogger("feedline.loaders")
@@ -39,9 +40,14 @@ class Damage:
         self.skipped: dict[int, str] = {}
         """Name and reason by sample index; each sample is listed once, however many epochs are loaded."""
 
-    def admit(self, failures: Iterable[DamagedSample]) -> None:
-        """Store each failure and log it once. Raises SampleError for the first that must not be skipped."""
+    def admit(self, failures: Iterable[DamagedSample | Raised]) -> None:
+        """Store each failure and log it once. Raises SampleError for the first that must not be skipped.
+
+        Raises TransformError for what a transform raised, which is never skipped.
+        """
         for failure in failures:
+            if isinstance(failure, Raised):
+                raise failure.error()
             if failure.index is None or self._spec.on_error == "raise":
                 raise SampleError(
                     f"cannot decode {failure.name}: {failure.reason}; "
@@ -52,8 +58,8 @@ class Damage:
                 log.warning("skipped %s", self.skipped[failure.index])
 
     def without_skipped(
-        self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, images: torch.Tensor | list[torch.Tensor], labels: torch.Tensor, indexes: torch.Tensor
+    ) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Return the rows of a batch that were not skipped. Raises SampleError if none is left."""
         kept = [row for row, index in enumerate(indexes.tolist()) if index not in self.skipped]
         if not kept:
@@ -62,5 +68,6 @@ class Damage:
                 f"check the data with: feedline verify {self._spec.root} --decode"
             )
         if len(kept) < len(indexes):
-            images, labels, indexes = images[kept], labels[kept], indexes[kept]
+            images = [images[row] for row in kept] if isinstance(images, list) else images[kept]
+            labels, indexes = labels[kept], indexes[kept]
         return images, labels, indexes

@@ -13,10 +13,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..spec import LoaderSpec
+from ..transforms.calls import require_picklable
 
 
 def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -> DataLoader[Any]:
-    """Return torch's DataLoader with the spec's workers; ``options`` are DataLoader's own."""
+    """Return torch's DataLoader with the spec's workers; ``options`` are DataLoader's own.
+
+    Raises LoaderError for a sample transform that cannot be sent to the workers.
+    """
+    if spec.workers and spec.sample_transform is not None:
+        require_picklable("sample_transform", spec.sample_transform)
     with _no_advice():
         return DataLoader(
             dataset,

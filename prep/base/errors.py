@@ -6,7 +6,8 @@
     ├── DatasetError            a dataset root or shard set is unfinished, damaged or lacks what is requested
     ├── SampleError             one image cannot be decoded
     ├── LoaderError             a loader cannot do what its spec requests
-    │   └── LoaderUnavailable   the library that a loader needs is not installed
+    │   ├── LoaderUnavailable   the library that a loader needs is not installed
+    │   └── TransformError      a transform of the user raised; its exception is the cause
     ├── MeasurementError        a benchmark run, or a record of one, cannot be used
     └── TrainingError           a training run or its checkpoint cannot be used
 
@@ -41,6 +42,10 @@ class LoaderError(FeedlineError):
 
 class LoaderUnavailable(LoaderError):
     """The library that a loader needs is not installed."""
+
+
+class TransformError(LoaderError):
+    """A transform of the user raised, or returned what cannot be in a batch. What it raised is the ``__cause__``."""
 
 
 class MeasurementError(FeedlineError):

@@ -53,6 +53,6 @@ def _graph(spec: LoaderSpec, files: list[str]) -> tuple[Any, Any]:
     crops = fn.decoders.image_random_crop(
         images, output_type=types.RGB, random_area=[0.08, 1.0], random_aspect_ratio=[3 / 4, 4 / 3], num_attempts=100
     )
-    size = [spec.image_size, spec.image_size]
+    size = [spec.side, spec.image_size]
     resized = fn.resize(crops, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
     return fn.flip(resized, horizontal=fn.random.coin_flip()), indexes

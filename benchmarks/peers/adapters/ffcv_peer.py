@@ -63,7 +63,7 @@ def convert(samples: Sequence[Sample], place: Path) -> None:
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return FFCV's epochs over the converted file."""
-    size = (spec.image_size, spec.image_size)
+    size = (spec.side, spec.image_size)
     loader = Loader(
         str(place / FILE),
         spec.batch_size,

@@ -57,7 +57,7 @@ class _Crop:
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return Grain's epochs over the converted file."""
     source: Any = grain.sources.ArrayRecordDataSource([str(place / FILE)])
-    rows: Any = grain.MapDataset.source(source).seed(spec.seed).shuffle().random_map(_Crop(spec.image_size))
+    rows: Any = grain.MapDataset.source(source).seed(spec.seed).shuffle().random_map(_Crop(spec.side))
     # Repeated without end: worker processes then outlive an epoch, and each epoch has a new order and new crops.
     batches: Any = rows.batch(spec.batch_size, drop_remainder=False).repeat()
     reading = grain.ReadOptions(num_threads=min(spec.workers, 1), prefetch_buffer_size=min(spec.workers, 1) * AHEAD)

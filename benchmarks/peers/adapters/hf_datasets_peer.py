@@ -36,7 +36,7 @@ class _Crop:
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return the epochs of the converted table."""
     table: Any = load_from_disk(str(place))
-    table.set_transform(_Crop(spec.image_size))
+    table.set_transform(_Crop(spec.side))
     loader = DataLoader(
         table, spec.batch_size, shuffle=True, num_workers=spec.workers, persistent_workers=spec.workers > 0
     )

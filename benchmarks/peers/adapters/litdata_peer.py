@@ -40,7 +40,7 @@ class _Images(StreamingDataset):
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
         super().__init__(str(place), shuffle=True, drop_last=False, seed=spec.seed)
-        self._crop = crop_and_flip(spec.image_size)
+        self._crop = crop_and_flip(spec.side)
 
     def __getitem__(self, index: Any) -> Any:
         row: Any = super().__getitem__(index)

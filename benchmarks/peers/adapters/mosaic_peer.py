@@ -39,7 +39,7 @@ class _Images(StreamingDataset):
 
     def __init__(self, place: Path, spec: LoaderSpec) -> None:
         super().__init__(local=str(place), shuffle=True, shuffle_seed=spec.seed, batch_size=spec.batch_size)
-        self._crop = crop_and_flip(spec.image_size)
+        self._crop = crop_and_flip(spec.side)
 
     def __getitem__(self, at: Any) -> Any:
         row: Any = super().__getitem__(at)

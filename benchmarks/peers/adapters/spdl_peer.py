@@ -41,7 +41,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
             sample = samples[index]
             packets = spdl.io.demux_image(str(sample.path))
             crop = train_crop(draws[index].tolist(), packets.width, packets.height)
-            return _Decoded(spdl.io.decode_packets(packets, _graph(crop, spec.image_size)), sample.label, index)
+            return _Decoded(spdl.io.decode_packets(packets, _graph(crop, spec.side)), sample.label, index)
 
         pipeline = (
             PipelineBuilder()

@@ -27,7 +27,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, antialia
     def load(path: Any, label: Any, index: Any) -> Any:
         data = tf.io.read_file(path)
         image = tf.cond(tf.io.is_jpeg(data), lambda: _cropped_jpeg(data), lambda: _cropped(data))
-        image = tf.image.resize(image, [spec.image_size, spec.image_size], antialias=antialias)
+        image = tf.image.resize(image, [spec.side, spec.image_size], antialias=antialias)
         image = tf.image.random_flip_left_right(image)
         return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label, index
 

@@ -56,7 +56,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
     )
     loader: Any = create_loader(
         dataset,
-        input_size=(3, spec.image_size, spec.image_size),
+        input_size=(3, spec.side, spec.side),
         batch_size=spec.batch_size,
         is_training=True,
         scale=(0.08, 1.0),

@@ -37,7 +37,7 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerE
     """Return the epochs of the images' files."""
     sampler = SamplerWrapper(RandomSampler(range(len(samples))))
     batches = Batcher(sampler, spec.batch_size, drop_last=False)
-    load = _Load(samples, spec.image_size)
+    load = _Load(samples, spec.side)
     if spec.workers == 0:
         last = Mapper(batches, load)
     else:

@@ -48,7 +48,7 @@ def _load(path: str) -> Image.Image:
 
 def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
     """Return the epochs of the samples."""
-    folder = _Folder(spec.root, samples, spec.image_size)
+    folder = _Folder(spec.root, samples, spec.side)
     loader = DataLoader(
         folder, spec.batch_size, shuffle=True, num_workers=spec.workers, persistent_workers=spec.workers > 0
     )

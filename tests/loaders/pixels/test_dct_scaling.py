@@ -119,7 +119,7 @@ def test_scaled_pixels_are_near_those_of_the_full_decode(transform: str) -> None
     assert torch.stack(errors).max() <= 80
 
 
-@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if not entry.dct_scaling])
+@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "dct_scaling" not in entry.abilities])
 def test_loaders_that_cannot_scale_refuse(name: str, root: Path) -> None:
     """The message names the one that can."""
     with pytest.raises(LoaderError, match=f"{name} cannot do dct_scaling; choose one of: threaded"):

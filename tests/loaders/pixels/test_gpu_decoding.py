@@ -143,7 +143,7 @@ def test_an_image_that_nobody_can_decode_is_named(root: Path) -> None:
         assert list(loader.skipped) == [7]
 
 
-@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "gpu" not in entry.decoders])
+@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "decode 'gpu'" not in entry.abilities])
 def test_loaders_that_cannot_decode_on_the_gpu_so_refuse(name: str, root: Path) -> None:
     """The message names the one that can."""
     with pytest.raises(LoaderError, match=f"{name} cannot do decode 'gpu'; choose one of: threaded"):

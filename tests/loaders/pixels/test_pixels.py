@@ -124,7 +124,7 @@ def test_evaluation_is_exact_in_both_orders(root: Path) -> None:
             assert torch.equal(actual.images, expected.images)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "planar" not in entry.orders])
+@pytest.mark.parametrize("name", [name for name, entry in LOADERS.items() if "pixels 'planar'" not in entry.abilities])
 def test_loaders_without_the_planar_order_refuse_it(name: str, root: Path) -> None:
     """The message names the one that has it."""
     with pytest.raises(LoaderError, match=f"{name} cannot do pixels 'planar'; choose one of: threaded"):
