@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from timm.data.dataset_factory import create_dataset as make_dataset
@@ -77,9 +77,9 @@ def create_dataset(*args: Any, **options: Any) -> RootSplit:
         raise LoaderError(
             f"the data set {kind!r} is none of feedline's; leave --dataset out, or name feedline/threaded"
         )
-    root, split, seed = (cast(Any, given.pop(argument)) for argument in ("root", "split", "seed"))
+    root, split, seed = (given.pop(argument) for argument in ("root", "split", "seed"))
     _require_default("create_dataset", make_dataset, given, HINTS)
-    spec = LoaderSpec(root=root, split=SPLITS.get(split, split), seed=seed, rank=0, world_size=1)
+    spec = LoaderSpec(root=root, split=SPLITS.get(str(split), str(split)), seed=seed, rank=0, world_size=1)
     return RootSplit(loader or "threaded", spec)
 
 

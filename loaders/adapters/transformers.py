@@ -4,6 +4,7 @@ It numbers the epochs and, when it resumes in the middle of one, skips the batch
 loader, so that no batch is decoded to be dropped.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,10 +20,18 @@ class FeedlineTrainerMixin:
     """The part of a Trainer that takes loaders instead of data sets; put it before a Trainer class of your own."""
 
     def __init__(
-        self, *args: Any, train_loader: Loader | None = None, eval_loader: Loader | None = None, **options: Any
+        self,
+        *args: Any,
+        train_loader: Loader | None = None,
+        eval_loader: Loader | None = None,
+        form: Callable[[Batch], Any] | None = None,
+        **options: Any,
     ) -> None:
-        """Take ``train_loader`` and ``eval_loader``, which the caller closes, and pass on the rest."""
-        self._train_loader, self._eval_loader = train_loader, eval_loader
+        """Take ``train_loader`` and ``eval_loader``, which the caller closes, and pass on the rest.
+
+        ``form`` makes the model's inputs of a Batch, instead of ``pixel_values`` and ``labels``.
+        """
+        self._train_loader, self._eval_loader, self._form = train_loader, eval_loader, form or as_inputs
         if eval_loader is not None:
             options.setdefault("eval_dataset", eval_loader.dataset)  # a Trainer that evaluates requires one
         super().__init__(*args, **options)
@@ -46,12 +55,12 @@ class FeedlineTrainerMixin:
                 f"the batch size of the loader is {loader.batch_size}, that of the arguments is {expected}; "
                 f"set per_device_{kind}_batch_size={loader.batch_size}"
             )
-        return trainer.accelerator.prepare(AccelerateDataLoader(loader, form=_as_inputs))
+        return trainer.accelerator.prepare(AccelerateDataLoader(loader, form=self._form))
 
 
 class FeedlineTrainer(FeedlineTrainerMixin, Trainer):
     """A Trainer for image classification that takes loaders instead of data sets."""
 
 
-def _as_inputs(batch: Batch) -> dict[str, torch.Tensor]:
+def as_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     return {"pixel_values": batch.images, "labels": batch.labels}

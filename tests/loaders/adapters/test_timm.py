@@ -196,3 +196,52 @@ def test_a_loop_that_counts_batches_sees_every_epoch(loader_of: Any) -> None:
     loader = loader_of()
     first, second = ([images.sum().item() for images, _ in itertools.islice(loader, 8)] for _ in range(2))
     assert len(first) == 8 and first != second
+
+
+def test_crops_and_flips_are_fields_of_the_spec(loader_of: Any, root: Path) -> None:
+    """Another scale, ratio, flip and interpolation in training; another crop_pct and interpolation in evaluation."""
+    mean, std = (255 * torch.tensor(COMMON[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    train = loader_of(scale=[0.5, 0.9], ratio=[1.0, 1.5], hflip=0.0, interpolation="bicubic")
+    fields: dict[str, Any] = {"batch_size": 10, "image_size": 16, "interpolation": "bicubic"}
+    spec = LoaderSpec.train(root, seed=42, scale=(0.5, 0.9), ratio=(1.0, 1.5), flip=0.0, **fields)
+    val = loader_of(False, crop_pct=0.95, interpolation="bicubic")
+    for made, wanted in ((train, spec), (val, LoaderSpec.eval(root, resize_size=16, **fields))):
+        with open_loader("threaded", wanted) as loader:
+            for (images, _), batch in zip(made, loader, strict=True):
+                torch.testing.assert_close(images, (batch.images - mean) / std)
+    plain = loader_of(no_aug=True)
+    with open_loader("threaded", LoaderSpec.train(root, **TRAIN_PLAIN, transform="eval", resize_size=16)) as loader:
+        assert all(torch.equal(labels, batch.labels) for (_, labels), batch in zip(plain, loader, strict=True))
+
+
+TRAIN_PLAIN: dict[str, Any] = {"batch_size": 10, "image_size": 16, "seed": 42}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"color_jitter": 0.4},
+        {"color_jitter": 0.4, "color_jitter_prob": 1.0},
+        {"grayscale_prob": 1.0},
+        {"gaussian_blur_prob": 1.0, "input_size": (3, 32, 32)},
+        {"vflip": 1.0},
+        {"auto_augment": "rand-m5-mstd0.5-inc1"},
+        {"auto_augment": "augmix-m3-w3"},
+    ],
+    ids=str,
+)
+def test_what_timm_does_after_the_crop_is_timm_s_own(changed: dict[str, Any], loader_of: Any) -> None:
+    """On the same crops, in the loader's threads."""
+    size = {name: changed[name] for name in changed if name == "input_size"}
+    plain = [images for images, _ in loader_of(**size)]
+    found = [images for images, _ in loader_of(**changed)]
+    assert len(found) == len(plain) and not any(map(torch.equal, found, plain))
+    if "vflip" in changed:
+        assert all(torch.equal(one.flip(2), other) for one, other in zip(plain, found, strict=True))
+    if "grayscale_prob" in changed:
+        std, mean = (torch.tensor(COMMON[name]).view(1, 3, 1, 1) for name in ("std", "mean"))
+        pixels = [images * std + mean for images in found]
+        assert all((images[:, :1] - images).abs().max() < 1e-5 for images in pixels)
+    if set(changed) == {"color_jitter"}:  # torchvision's, which draws from torch's generator: each sample has its own
+        again = [images for images, _ in loader_of(**changed, num_workers=0)]
+        assert all(map(torch.equal, found, again))

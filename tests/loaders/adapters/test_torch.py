@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
 
 from feedline.loaders import Loader, LoaderSpec, open_loader
 from feedline.loaders.adapters.torch import IterableBatches, TorchDataLoader
@@ -171,6 +172,27 @@ def test_even_batches_of_chosen_samples(name: str, root: Path, opened: list[Load
         assert len(stand_in.dataset) == 7
     assert found == [[2, 1]] * 3
     assert [sum(len(batch.indexes) for batch in loader) for loader in opened] == [3, 2, 2]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_loop_of_an_imagenet_script(size: int, open_train: Open) -> None:
+    """As in pytorch/examples: floats, an epoch set for each, an evaluation that leaves no rest."""
+    normalize = transforms.Normalize((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    form = lambda batch: (normalize(batch.images / 255), batch.labels)  # noqa: E731
+    train_loader = TorchDataLoader(open_train(drop_last=True), form=form)
+    plain = open_train(drop_last=True)
+    for epoch in (3, 4):
+        train_loader.set_epoch(epoch)
+        plain.set_epoch(epoch)
+        for (images, target), batch in zip(train_loader, plain, strict=True):
+            assert torch.equal(images, normalize(batch.images / 255)) and torch.equal(target, batch.labels)
+    seen: list[int] = []
+    for rank in range(size):
+        fields = {"transform": "eval", "shuffle": False, "rank": rank, "world_size": size}
+        val_loader = TorchDataLoader(open_train(**fields), form=form)
+        assert len(val_loader.sampler) * size >= len(val_loader.dataset)
+        seen += [label for _, target in val_loader for label in target.tolist()]
+    assert sorted(seen) == sorted(plain.dataset[index][1] for index in range(84))
 
 
 def test_an_iterable_data_set_goes_into_a_data_loader(open_train: Open, images: list[list[torch.Tensor]]) -> None:
