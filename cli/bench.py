@@ -117,7 +117,7 @@ def bench(
     """
     from ..benchmarks import Plan, bench as measure
 
-    contest = _contest(envs, work) if peers else None
+    contest = _contest(envs, work, plan["root"]) if peers else None
     with progress_bars() as progress:
         result = measure(Plan(loaders=loaders, caches=STATES[cache], peers=contest, **plan), out, progress)
     if as_json:
@@ -130,16 +130,19 @@ def bench(
         raise MeasurementError(_failed(result))
 
 
-def _contest(envs: Path, work: Path) -> "Contest":
+def _contest(envs: Path, work: Path, root: Path) -> "Contest":
     """Return the installed peers, and print the names of the others. Raises MeasurementError if none is installed."""
-    from ..benchmarks.peers import Contest, find_peers, how_to_install
+    from ..benchmarks.peers import SMALL, Contest, find_peers, how_to_install, suited
 
     installed, missing = find_peers(envs)
     if not installed:
         raise MeasurementError(f"no peer is installed in {envs}; install all with: {how_to_install((), envs)}")
     if missing:
         say(f"Missing peers: {', '.join(missing)}; install them with: {how_to_install(missing, envs)}")
-    return Contest(names=installed, envs=envs, work=work)
+    names, left_out = suited(installed, root)
+    if left_out:
+        say(f"Left out, because they store pixels, and images here exceed {SMALL} pixels: {', '.join(left_out)}")
+    return Contest(names=names, envs=envs, work=work)
 
 
 def _show_peers(contest: "Contest", root: Path) -> None:

@@ -1,7 +1,11 @@
 """``feedline shard``: WebDataset shards from a prepared root, or from any source that ``feedline prep`` takes."""
 
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -134,7 +138,7 @@ def shard(
             manifest = index_shards(source, split_from=named, workers=workers, progress=progress, notice=say)
     else:
         place = out or default_place(source)
-        with progress_bars() as progress:
+        with progress_bars() as progress, _compiled_meanwhile():
             manifest = write_shards(
                 source,
                 _spec(**settings),
@@ -148,6 +152,37 @@ def shard(
     _report(place, manifest, as_json)
     if index_only and place.absolute().name != SHARDS:
         say(f"A root has its shards in ROOT/{SHARDS}: to load these, move {place} to ROOT/{SHARDS} and give ROOT")
+
+
+@contextmanager
+def _compiled_meanwhile() -> Generator[None]:
+    """Compile the decoder of ``threaded`` in a process of its own, which goes on after the shards are written.
+
+    It takes about a minute, once per version and processor. The shards never wait for it: a loader that opens before it
+    is compiled decodes in another way. If the shards fail or are interrupted, it ends too.
+    """
+    options: dict[str, Any] = {"creationflags": 0x4000} if sys.platform == "win32" else {"start_new_session": True}
+    process = subprocess.Popen(  # the flag: BELOW_NORMAL_PRIORITY_CLASS; a session: Ctrl-C goes to this process only
+        [sys.executable, "-P", "-m", "feedline.loaders.pixels.ready", "--ahead"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options,
+    )  # fmt: skip
+    lines: list[str] = []
+
+    def report() -> None:
+        with process:
+            for line in process.stdout or ():
+                lines.append(line)
+                say(line.strip())
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    if lines and process.poll() is None:
+        say("The decoder is still being compiled; loaders that open meanwhile decode with libjpeg-turbo")
 
 
 def _refuse_ignored(ctx: click.Context, settings: Mapping[str, Any]) -> None:

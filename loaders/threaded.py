@@ -1,11 +1,11 @@
 """The `threaded` loader: threads in one process fill one batch buffer and decode only the crop.
 
 It has no worker processes, so there is no start-up, nothing is pickled, /dev/shm is not used, and Windows works the
-same way. The threads work on chunks of a few batches ahead and write into the batches themselves. From shards with
-restart markers, a thread takes only the tiles that its crop touches, in one compiled call for the whole chunk
-(``pixels.fused``). From raw shards, it reads only the pixels of the crop in such a call. From other shards and from
-class folders, it decodes the whole image. Order and crops are pure functions of (seed, epoch, sample index), so
-threads, ranks and resumes cannot change them.
+same way. The threads work on chunks of a few batches ahead and write into the batches themselves, in one compiled call
+for the whole chunk (``pixels.fused``). From shards with restart markers, a thread takes only the tiles that its crop
+touches; from raw shards, only the pixels of the crop. From other shards and from class folders, it decodes the image
+down to the end of the crop. Order and crops are pure functions of (seed, epoch, sample index), so threads, ranks and
+resumes cannot change them.
 """
 
 from collections import deque
@@ -27,12 +27,12 @@ from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
 from .pixels.fused.plan import SIZE
-from .pixels.fused_calls import decode_rows, decodes, is_raw, plan_images, plan_located
+from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located, plan_read
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples, open_samples
 from .support.epochs import batch_count, epoch_order, epoch_share, share_length
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
@@ -98,6 +98,7 @@ class ThreadedLoader(ResumableLoader):
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
+        self._files = self._samples if isinstance(self._samples, FileSamples) else None
         self._count = len(self._samples.labels)
         self._report_uneven(self._count)
         self._pool = _start_threads(spec.workers) if spec.workers else None
@@ -167,13 +168,21 @@ class ThreadedLoader(ResumableLoader):
         filled, read = _Filled([], {}), dict[int, EncodedImage]()
         left, plans = list(range(len(chunk.samples))), chunk.plans
         if decodes(self._spec):
-            if plans is None:
+            files = self._files.read_many(chunk.samples) if self._files and plans is None else None
+            if files is not None:
+                failures = ((chunk.samples[row], error) for row, error in files.failures.items())
+                filled.failures.extend(self._damaged(index, error) for index, error in failures)
+                left = [row for row in left if row not in files.failures]
+                plans = plan_read(files)
+            elif plans is None:
                 left = [row for row in left if self._read(chunk, row, read, filled)]
                 plans = plan_images([read.get(row, NOTHING) for row in range(len(chunk.samples))])
             decoded = set(range(len(plans))).difference(decode_rows(plans, chunk.draws, chunk.rows, self._spec))
             if self._located and chunk.plans is not None:
                 self._located.count_touched(int(plans[:, SIZE].sum()))
             left = [row for row in left if row not in decoded]
+            if files is not None:
+                read = {row: files.image(row) for row in left}
         for row in left:
             if row in read or self._read(chunk, row, read, filled):
                 self._decode(chunk, row, read.pop(row), filled)
@@ -261,7 +270,7 @@ class ThreadedStages(Stages):
         return self._read(index)
 
     def decode(self, encoded: EncodedImage, draws: Sequence[float]) -> tuple[U8, Cut] | U8:
-        if (encoded.tiles is not None or is_raw(encoded)) and decodes(self._spec):
+        if decodes(self._spec):
             size = self._spec.image_size
             row, numbers = np.empty((1, size, size, 3), np.uint8), np.array([draws], np.float64)
             if not decode_rows(plan_images([encoded]), numbers, row, self._spec):

@@ -1,21 +1,24 @@
 """Damaged images for the fused decoder: python -m feedline.benchmarks.claims.fused_fuzz --images 1000000 --out FILE
 
-Every image is a small JPEG with tiles, of any sampling, with damage in its header, its scan, its length or its index.
+Every image is a small JPEG, with tiles or without, of any sampling, with damage in its header, its scan, its length or
+its index.
 Each is decoded between guard zones: every array of the decoder's memory, and the row of the batch, lies in a larger one
 whose other bytes must stay as they are. A decoder that leaves its arrays ends the process, or changes a guard zone.
 Where the decoder takes an image whose index is sound, the sample must be that of libjpeg-turbo and Pillow, or
 libjpeg-turbo must refuse the image. Those are counted: the fused decoder did not see that damage.
 
-The images follow from ``--seed`` and their numbers. FILE is written after every thousand images, and a second run goes
-on from there. With NUMBA_BOUNDSCHECK=1 all accesses are checked too, some hundred times more slowly.
+The images follow from ``--seed`` and their numbers. FILE is a record. It is written after every thousand images, and a
+second run goes on from there. With NUMBA_BOUNDSCHECK=1 all accesses are checked too, some hundred times more slowly.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import click
 import numpy as np
@@ -25,12 +28,28 @@ import simplejpeg
 from ...loaders.pixels.crop_decoding import resize_by_pillow
 from ...loaders.pixels.cuts import Cut
 from ...loaders.pixels.fused.decode import decode_many
-from ...loaders.pixels.fused.scratch import Scratch, make_scratch
+from ...loaders.pixels.fused.header import find_scan
+from ...loaders.pixels.fused.plan import (
+    ADDRESS,
+    BOX_HEIGHT,
+    FIELDS,
+    HEIGHT,
+    INTERVAL,
+    LEFT,
+    ROWS,
+    SCAN,
+    SIZE as ENCODED_SIZE,
+    TOP,
+    WIDTH,
+)  # fmt: skip
+from ...loaders.pixels.fused.scratch import OWN, Scratch, make_scratch, second_scratch
 from ...loaders.support.encoded import EncodedImage
-from ...prep import FeedlineError, MeasurementError
+from ...prep import FeedlineError, MeasurementError, read_document, write_document
 from ...prep.images.restart import add_restart_markers
 from ...prep.images.splice import splice_rows
 from ...prep.images.tiles import Tiles
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 U8 = npt.NDArray[np.uint8]
 Rng = np.random.Generator
@@ -63,6 +82,23 @@ class Outcome:
     """With a changed guard zone: an error."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FuzzRecord:
+    """The document of a run, finished or not."""
+
+    format: Literal["feedline-fuzz"] = "feedline-fuzz"
+    schema: Literal[1] = 1
+    date: str
+    """When it was written, ISO 8601, UTC."""
+    command: tuple[str, ...]
+    code: Code
+    """The code that decoded the last images; a run that goes on refuses another commit's counts."""
+    environment: Environment
+    checked: bool
+    """Whether numba checked every index (NUMBA_BOUNDSCHECK=1)."""
+    outcome: Outcome
+
+
 class Damaged(NamedTuple):
     """One damaged image, and what to decode of it."""
 
@@ -73,7 +109,7 @@ class Damaged(NamedTuple):
 
 
 def originals() -> list[EncodedImage]:
-    """Return small images with tiles, of every sampling and some qualities."""
+    """Return small images of every sampling and some qualities, each with tiles and without."""
     rng = np.random.default_rng(0)
     found: list[EncodedImage] = []
     for sampling in ("420", "422", "444", "440", "411", "gray"):
@@ -89,6 +125,7 @@ def originals() -> list[EncodedImage]:
             lengths = np.diff(tiles.offsets[:: tiles.columns // tiles.restart_interval]).astype(np.uint16)
             grid = (tiles.width, tiles.height, tiles.mcu_width, tiles.mcu_height, tiles.restart_interval)
             found.append(EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(tiles.offsets[0]), lengths, *grid)))
+            found.append(EncodedImage(np.frombuffer(jpeg, np.uint8), None))
     return found
 
 
@@ -96,22 +133,26 @@ def damaged(images: list[EncodedImage], seed: int, number: int) -> Damaged:
     """Return image ``number`` of a seed."""
     rng = np.random.default_rng((seed, number))
     data, tiles = images[rng.integers(len(images))]
-    assert tiles is not None
-    data, kind = data.copy(), rng.integers(6)
-    first, stop = (0, tiles.scan) if kind == 0 else (tiles.scan, len(data))
+    plan = whole_plan(data)
+    scan, size = plan.item(SCAN), (plan.item(WIDTH), plan.item(HEIGHT))
+    data, kind = data.copy(), rng.integers(5 if tiles is None else 6)
+    first, stop = (0, scan) if kind == 0 else (scan, len(data))
     if kind < 4:
         for _ in range(rng.choice([1, 1, 2, 8])):
             place = rng.integers(first, stop)
             value = (int(rng.integers(256)), 0, 0xFF, int(data[place]) ^ (1 << int(rng.integers(8))))[rng.integers(4)]
             data[place] = value
     elif kind == 4:  # bytes are gone or there twice, and the rows are as long as they were
-        place, length = rng.integers(tiles.scan, len(data)), rng.integers(1, 20)
+        place, length = rng.integers(scan, len(data)), rng.integers(1, 20)
         data[place:-length] = data[place + length :] if place + length < len(data) else 0
     index = kind == 5
-    if index:
+    if index and tiles is not None:
         tiles = _damaged_index(rng, tiles)
-    width, height = rng.integers(1, tiles.width + 1), rng.integers(1, tiles.height + 1)
-    left, top = rng.integers(0, tiles.width - width + 1), rng.integers(0, tiles.height - height + 1)
+        size = tiles.width, tiles.height
+    width, height = rng.integers(1, size[0] + 1), rng.integers(1, size[1] + 1)
+    left, top = rng.integers(0, size[0] - width + 1), rng.integers(0, size[1] - height + 1)
+    if tiles is None:  # down to the last row, so that all damage is seen
+        height = size[1] - top
     box = int(left), int(top), int(width), int(height)
     return Damaged(EncodedImage(data, tiles), box, index)
 
@@ -137,6 +178,9 @@ class Guarded:
             twin = name.removesuffix("64")
             views[name] = views[twin].view(np.uint64) if twin != name else self._copy(array)
         self.scratch = Scratch(**views)
+        second = second_scratch(self.scratch)._asdict()
+        own = {name: self._copy(second[name]) for name in OWN}
+        self.second = self.scratch._replace(**own, planes64=own["planes"].view(np.uint64))
         self.row = self._copy(np.zeros(SIZE * SIZE * 3, np.uint8))
         self.taken = self._copy(np.zeros(1, np.uint8))
 
@@ -155,20 +199,35 @@ class Guarded:
 def decode(image: Damaged, guarded: Guarded, planar: bool) -> bool:
     """Decode to ``guarded.row``; return whether the decoder takes the image."""
     data, tiles = image.image
-    assert tiles is not None
     exact = np.array(data)  # with nothing behind it that could hide a read beyond its end
-    lengths = tiles.row_lengths
-    where = [exact.ctypes.data, len(exact), tiles.scan, lengths.ctypes.data, len(lengths), *tiles.grid]
-    plan = np.array([[*where, *image.box, SIZE, SIZE, 0, 0, 0]], np.int64)
-    decode_many(plan, planar, guarded.scratch, guarded.row, guarded.taken)
+    plan = whole_plan(exact)
+    if tiles is not None:
+        lengths = tiles.row_lengths
+        plan[SCAN : ROWS + 1] = tiles.scan, lengths.ctypes.data, len(lengths)
+        plan[WIDTH : INTERVAL + 1] = tiles.grid
+    plan[LEFT:] = *image.box, SIZE, SIZE, 0, 0, 0
+    if tiles is None:
+        plan[BOX_HEIGHT] = plan[HEIGHT] - plan[TOP]
+    decode_many(plan[None], planar, guarded.scratch, guarded.second, guarded.row, guarded.taken)
     return bool(guarded.taken[0])
 
 
+def whole_plan(data: U8) -> npt.NDArray[np.int64]:
+    """Return the plan of a JPEG without tiles and without a crop."""
+    plan = np.zeros(FIELDS, np.int64)
+    plan[ADDRESS], plan[ENCODED_SIZE] = data.ctypes.data, len(data)
+    if not find_scan(data, plan):
+        plan[INTERVAL] = 0
+    return plan
+
+
 def reference(image: Damaged) -> U8 | None:
-    """Return the sample of libjpeg-turbo and Pillow, or None if libjpeg-turbo refuses the tiles."""
+    """Return the sample of libjpeg-turbo and Pillow, or None if libjpeg-turbo refuses the image or its tiles."""
     data, tiles = image.image
-    assert tiles is not None
-    cut, x, y = splice_rows(data, tiles.scan, tiles.row_lengths, tiles.grid, image.box)
+    if tiles is None:
+        cut, x, y = data, *image.box[:2]
+    else:
+        cut, x, y = splice_rows(data, tiles.scan, tiles.row_lengths, tiles.grid, image.box)
     if not len(cut):
         return None
     try:
@@ -176,7 +235,7 @@ def reference(image: Damaged) -> U8 | None:
     except ValueError:
         return None
     row = np.empty((SIZE, SIZE, 3), np.uint8)
-    box = (x, y, *image.box[2:])
+    box = (x, y, image.box[2], image.box[3] if tiles is not None else pixels.shape[0] - y)
     resize_by_pillow(pixels, Cut(cut, pixels.shape[1::-1], box, 1, (SIZE, SIZE), (0, 0), False), row)
     return row
 
@@ -211,22 +270,71 @@ def _judge(outcome: Outcome, row: U8, image: Damaged) -> None:
         outcome.other += 1
 
 
+def table(record: FuzzRecord) -> str:
+    """Return what became of the images, in Markdown."""
+    outcome = record.outcome
+    rows = {
+        "changed a guard zone": outcome.touched,
+        "taken, with other pixels than the old way's": outcome.other,
+        "taken, with the old way's pixels": outcome.equal,
+        "taken in the planar order, which is not compared": outcome.planar,
+        "taken, with a damaged index": outcome.index,
+        "taken, and refused by the old way": outcome.unseen,
+        "refused": outcome.refused,
+    }
+    lines = [f"| {what} | {count:,} | {count / outcome.images:.2%} |" for what, count in rows.items()]
+    head = f"| of {outcome.images:,} damaged images, seed {outcome.seed} | images | share |"
+    return "\n".join([head, "|---|---:|---:|", *lines])
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--images", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The counts; a second run goes on from them."
+    "--out", type=click.Path(path_type=Path), required=True, help="The record; a second run goes on from its counts."
 )
 def main(images: int, seed: int, out: Path) -> None:
     """Decode damaged images, and count what becomes of them."""
-    outcome = Outcome(**json.loads(out.read_text("utf-8"))) if out.exists() else Outcome(seed=seed)
+    code, environment = running_code(), capture()
+    outcome = _counted(out, seed, code) if out.exists() else Outcome(seed=seed)
+    command = ("python", "-m", "feedline.benchmarks.claims.fused_fuzz", "--images", str(images), "--seed", str(seed))
+
+    def write() -> FuzzRecord:
+        record = FuzzRecord(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=(*command, "--out", str(out)),
+            code=code,
+            environment=environment,
+            checked=os.environ.get("NUMBA_BOUNDSCHECK") == "1",
+            outcome=outcome,
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_document(out, record)
+        return record
+
     for _ in run(outcome, images):
         if outcome.images % KEPT_EVERY == 0:
-            out.write_text(json.dumps(asdict(outcome)), "utf-8")
-    out.write_text(json.dumps(asdict(outcome)), "utf-8")
+            write()
+    record = write()
+    click.echo(table(record), err=True)
     click.echo(json.dumps(asdict(outcome)))
     if outcome.other or outcome.touched:
         raise MeasurementError(f"{outcome.other} samples differ and {outcome.touched} guard zones changed; see {out}")
+
+
+def _counted(out: Path, seed: int, code: Code) -> Outcome:
+    """Return the counts of an earlier run. Raises MeasurementError if they are of other images or of other code."""
+    record = read_document(out, FuzzRecord)
+    if record.outcome.seed != seed:
+        raise MeasurementError(
+            f"{out} counts images of seed {record.outcome.seed}; choose that --seed, or another --out"
+        )
+    if record.code != code:
+        raise MeasurementError(
+            f"{out} counts images that commit {record.code.commit} decoded, and this is {code.commit}; "
+            "choose another file with --out"
+        )
+    return record.outcome
 
 
 if __name__ == "__main__":

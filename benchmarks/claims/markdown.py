@@ -19,12 +19,14 @@ from ..bench.training_speed import SpeedRecord
 from ..machine.environment import Environment
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
-from .loader_markdown import cold, loaders, machine_name, peers
+from .fused_fuzz import FuzzRecord, table as fuzz_table
+from .loader_markdown import cold, loaders, machine_name, peers, small_peers
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .progressive import ProgressiveRecord, table as progressive_table
 from .sharding import ShardingRecord, table as sharding_table
 from .threaded import ThreadedRecord, findings, table as threaded_table
+from .threaded_orders import OrdersRecord, table as orders_table
 
 
 class _Dated(Protocol):
@@ -78,6 +80,19 @@ def threaded(records: Path) -> str:
     return "\n\n".join(f"{_where(record)}:\n\n{threaded_table(record)}" for record in found)
 
 
+def orders(records: Path) -> str:
+    """Return times and errors of the fused decoder's orders, in one table for each image size."""
+    found = _newest(records, "orders/*.json", OrdersRecord, lambda record: record.image_size)
+    found.sort(key=lambda record: -record.image_size)
+    return "\n\n".join(f"{_decoded_from(record)}; {_where(record)}:\n\n{orders_table(record)}" for record in found)
+
+
+def fuzz(records: Path) -> str:
+    """Return what the fused decoder does with damaged images."""
+    found = _newest(records, "fuzz/*.json", FuzzRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{fuzz_table(record)}" for record in found)
+
+
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
     found = _newest(records, "what-if/*.json", Check)
@@ -105,6 +120,8 @@ def measured(records: Path) -> str:
         *(_preparing(record) for record in _newest(records, "preparation/*.json", PreparationRecord)),
         *(_sharding(record) for record in _newest(records, "sharding/*.json", ShardingRecord)),
         *(_promised(record) for record in _newest(records, "threaded/*.json", ThreadedRecord)),
+        *(_decoded(record) for record in _newest(records, "orders/*.json", OrdersRecord, lambda one: one.image_size)),
+        *(_damaged(record) for record in _newest(records, "fuzz/*.json", FuzzRecord)),
         *(_foreseen(record) for record in _newest(records, "what-if/*.json", Check)),
         *(_agreeing(data, record) for data, record in _accuracies(records)),
         *(row for record in _newest(records, "**/training-speed.json", SpeedRecord) for row in _training(record)),
@@ -117,12 +134,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "loaders": loaders,
     "cold": cold,
     "peers": peers,
+    "small-peers": small_peers,
     "preparation": preparation,
     "sharding": sharding,
     "progressive": progressive,
     "accuracy": accuracy,
     "training-speed": training_speed,
     "threaded": threaded,
+    "orders": orders,
+    "fuzz": fuzz,
     "what-if": what_if,
     "learning": learning,
     "measured": measured,
@@ -174,6 +194,32 @@ def _promised(record: ThreadedRecord) -> str:
         record,
         f"{len(judged) - len(missed)} of {len(judged)} kept{'; missed: ' if missed else ''}{'; '.join(missed)}",
         "`python -m feedline.benchmarks.claims.threaded ROOT --out FILE`, [docs/results.md](docs/results.md)",
+    )
+
+
+def _decoded_from(record: OrdersRecord) -> str:
+    size = record.data.bytes / record.data.samples / 1000
+    return f"{record.image_size} pixels, {record.images:,} images of {size:.1f} kB on average"
+
+
+def _decoded(record: OrdersRecord) -> str:
+    first, *others = record.orders
+    times = [f"{order.name} {first.microseconds / order.microseconds:.2f}" for order in others]
+    return _row(
+        f"decoding to {record.image_size} px, times {first.name}, one core",
+        record,
+        ", ".join(times),
+        "`python -m feedline.benchmarks.claims.threaded_orders ROOT --out FILE`, [docs/loaders.md](docs/loaders.md)",
+    )
+
+
+def _damaged(record: FuzzRecord) -> str:
+    outcome = record.outcome
+    return _row(
+        f"{outcome.images:,} damaged images for the fused decoder",
+        record,
+        f"{outcome.touched} changed a guard zone, {outcome.other} had other pixels than the old way's",
+        "`python -m feedline.benchmarks.claims.fused_fuzz --out FILE`, [docs/loaders.md](docs/loaders.md)",
     )
 
 
@@ -242,10 +288,10 @@ def _accuracies(records: Path) -> list[tuple[str, AccuracyRecord]]:
     return [(path.stem.removeprefix("accuracy-"), read_document(path, AccuracyRecord)) for path in paths]
 
 
-def _newest(records: Path, pattern: str, kind: type[D]) -> list[D]:
-    """Return the newest document of each machine, newest machine last."""
+def _newest(records: Path, pattern: str, kind: type[D], what: Callable[[D], object] = lambda record: None) -> list[D]:
+    """Return the newest document of each machine, and of each ``what`` there, newest last."""
     found = sorted((read_document(path, kind) for path in records.glob(pattern)), key=lambda record: record.date)
-    return list({record.environment.machine: record for record in found}.values())
+    return list({(record.environment.machine, what(record)): record for record in found}.values())
 
 
 def _where(record: _Dated) -> str:

@@ -1,9 +1,11 @@
-"""The fused decoder against libjpeg-turbo: python -m feedline.benchmarks.claims.threaded_orders ROOT --image-size PX
+"""The fused decoder against libjpeg-turbo: python -m feedline.benchmarks.claims.threaded_orders ROOT --out FILE
 
 ROOT has shards with restart markers. The same crops are decoded in three ways, by one thread and without a loader:
 libjpeg-turbo's (the images that the fused decoder does not take go that way), the fused decoder's exact order, and its
 planar order. They take turns by 25 images, and each 25 count with their least CPU time, so that a busy machine disturbs
-the ratios little. Then all are compared with Pillow. It takes about half a minute, and prints a table.
+the ratios little. Then all are compared with Pillow. It takes about half a minute, writes a record, and prints a
+table. The tables of the documentation have 224 pixels from images of ImageNet's size, and ``--image-size 64`` from
+images of Tiny-ImageNet's.
 """
 
 import sys
@@ -11,7 +13,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -24,7 +28,10 @@ from ...loaders.pixels.crops import draw_crops
 from ...loaders.pixels.fused_calls import decode_rows, plan_located
 from ...loaders.pixels.reference import read_pixels
 from ...loaders.support.encoded import ShardSamples
-from ...prep import FeedlineError, MeasurementError
+from ...prep import FeedlineError, MeasurementError, OutputError, write_document
+from ..machine.environment import Environment, capture
+from ..measuring.dataset import MeasuredData, describe
+from ..measuring.record import Code, running_code
 
 U8 = npt.NDArray[np.uint8]
 
@@ -45,9 +52,56 @@ class Order:
     """Share of the values that differ by more than 4 levels."""
 
 
-def measure_orders(root: Path, image_size: int, images: int, repeats: int) -> tuple[Order, ...]:
-    """Return the three ways. Raises MeasurementError if the shards have too few images with tiles."""
+@dataclass(frozen=True, kw_only=True)
+class OrdersRecord:
+    """The document of one measurement."""
+
+    format: Literal["feedline-orders"] = "feedline-orders"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    data: MeasuredData
+    image_size: int
+    images: int
+    """How many were decoded, of those that the fused decoder takes."""
+    repeats: int
+    orders: tuple[Order, ...]
+
+
+def measure_orders(root: Path, out: Path, image_size: int, images: int, repeats: int) -> OrdersRecord:
+    """Measure the three ways, write the record to ``out`` and return it.
+
+    Raises MeasurementError if the shards have too few images with tiles.
+    """
     ready.prepare()
+    environment = capture()
+    orders, decoded = _measure(root, image_size, images, repeats)
+    words = (root, "--out", out, "--image-size", image_size, "--images", images, "--repeats", repeats)
+    record = OrdersRecord(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=(
+            "python",
+            "-m",
+            "feedline.benchmarks.claims.threaded_orders",
+            *map(str, words),
+        ),
+        code=running_code(),
+        environment=environment,
+        data=describe(root, "train"),
+        image_size=image_size,
+        images=decoded,
+        repeats=repeats,
+        orders=orders,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_document(out, record)
+    return record
+
+
+def _measure(root: Path, image_size: int, images: int, repeats: int) -> tuple[tuple[Order, ...], int]:
+    """Return the three ways, and how many images each of them decoded."""
     exact = LoaderSpec(root=root, image_size=image_size)
     planar = LoaderSpec(root=root, image_size=image_size, pixels="planar")
     with closing(ShardSamples(root, exact.split)) as samples:
@@ -92,7 +146,7 @@ def measure_orders(root: Path, image_size: int, images: int, repeats: int) -> tu
                     above_4=float((errors > 4).mean()),
                 )
             )
-    return tuple(found)
+    return tuple(found), len(chosen)
 
 
 def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[np.int64]:
@@ -118,15 +172,16 @@ def _take_turns(ways: dict[str, Callable[[slice], None]], images: int, repeats: 
     return {name: float(values.mean()) / TURN for name, values in least.items()}
 
 
-def table(orders: tuple[Order, ...]) -> str:
+def table(record: OrdersRecord) -> str:
     """Return the ways as Markdown."""
+    first = record.orders[0]
     rows = [
-        f"| {order.name} | {order.microseconds:.0f} | {orders[0].microseconds / order.microseconds:.2f} "
+        f"| {order.name} | {order.microseconds:.0f} | {first.microseconds / order.microseconds:.2f} "
         f"| {order.mean_error:.3f} | {order.largest_error} | {order.above_4:.2%} |"
-        for order in orders
+        for order in record.orders
     ]
     head = [
-        "| | us per image | times libjpeg-turbo | mean error | largest | above 4 |",
+        "| | us per image | times libjpeg-turbo | mean error | largest | above 4 levels |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     return "\n".join([*head, *rows])
@@ -134,12 +189,15 @@ def table(orders: tuple[Order, ...]) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("root", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The record to write.")
 @click.option("--image-size", type=click.IntRange(min=8), default=224, show_default=True, help="Pixels.")
 @click.option("--images", type=click.IntRange(min=25), default=400, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True)
-def main(root: Path, image_size: int, images: int, repeats: int) -> None:
+def main(root: Path, out: Path, image_size: int, images: int, repeats: int) -> None:
     """Compare the fused decoder's two orders with libjpeg-turbo, on ROOT's shards of split train."""
-    click.echo(table(measure_orders(root, image_size, images, repeats)))
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another name with --out")
+    click.echo(table(measure_orders(root, out, image_size, images, repeats)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Code that runs, installs or checks a peer belongs here. The module that opens on
 ``adapters``. ``bench`` measures feedline's own loaders.
 """
 
-from .contest import Contest, find_peers
+from .contest import SMALL, Contest, find_peers, suited
 from .environments import how_to_install, install
 from .table import PEERS, Peer
 
-__all__ = ["PEERS", "Contest", "Peer", "find_peers", "how_to_install", "install"]
+__all__ = ["PEERS", "SMALL", "Contest", "Peer", "find_peers", "how_to_install", "install", "suited"]

@@ -40,7 +40,8 @@ def _run(job: MeasuringJob) -> Answer:
     )
     samples, module = images_of(spec.root, spec.split), peer_module(job.loader)
     started = time.perf_counter()
-    epochs = module.open_peer(spec, samples, place_of(job.loader, spec.root, spec.split, Path(sys.argv[1])))
+    place = place_of(job.loader, spec.root, spec.split, Path(sys.argv[1]))
+    epochs = module.open_peer(spec, samples, place, **peer.options)
     opened = time.perf_counter()
     measurement = measure(
         epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read

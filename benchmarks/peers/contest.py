@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...prep import MeasurementError
+from ...prep.images.opening import UNREADABLE, open_image
+from ...prep.roots.samples import Sample
 from ..measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
-from .conversions import Conversion, conversion_at, ensure_converted, files_of, place_of
+from .conversions import Conversion, conversion_at, ensure_converted, files_of, images_of, place_of
 from .environments import python_of, receipt_of
 from .table import PEERS
 
 SPLIT = "train"
 """The split that peers are measured on, because their documented training input is compared."""
+SMALL = 128
+"""Pixels of the longer side up to which images count as small; peers that store pixels do not store larger ones."""
+LOOKED_AT = 64  # images of a data set whose sizes are read
 CHILD = ("-P", "-X", "utf8", "-m", "feedline.benchmarks.peers.child")
 
 
@@ -52,3 +58,23 @@ def find_peers(envs: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the peers that are installed in ``envs``, and of those that are missing."""
     installed = tuple(name for name in PEERS if receipt_of(name, envs))
     return installed, tuple(name for name in PEERS if name not in installed)
+
+
+def suited(names: Sequence[str], root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return those of ``names`` that can be measured on ``root``, and those whose pixels would be too many.
+
+    Raises MeasurementError if the root has no images that peers can read.
+    """
+    kept = tuple(name for name in names if not PEERS[name].stores_pixels)
+    if len(kept) < len(names):
+        images = images_of(root, SPLIT)
+        if all(_side(image) <= SMALL for image in images[:: max(1, len(images) // LOOKED_AT)]):
+            kept = tuple(names)
+    return kept, tuple(name for name in names if name not in kept)
+
+
+def _side(image: Sample) -> int:
+    try:
+        return max(open_image(image.path.read_bytes()).size)
+    except UNREADABLE as error:
+        raise MeasurementError(f"{image} cannot be read: {error}; check the data with: feedline verify ROOT") from error

@@ -80,7 +80,8 @@ def images_of(root: Path, split: str) -> Sequence[Sample]:
 
 def peer_module(name: str) -> PeerModule:
     """Import a peer's module, in its own environment."""
-    return cast(PeerModule, import_module(f".adapters.{name.replace('-', '_')}_peer", __package__))
+    module = (PEERS[name].variant_of or name).replace("-", "_")
+    return cast(PeerModule, import_module(f".adapters.{module}_peer", __package__))
 
 
 def _convert(name: str, root: Path, split: str, place: Path) -> None:
@@ -91,7 +92,7 @@ def _convert(name: str, root: Path, split: str, place: Path) -> None:
     partial.mkdir(parents=True)
     module = peer_module(name)
     began = time.perf_counter()
-    module.convert(samples, partial)
+    module.convert(samples, partial, **PEERS[name].options)
     seconds = time.perf_counter() - began
     size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     write_document(partial / NOTE, Conversion(peer=name, seconds=seconds, bytes=size))

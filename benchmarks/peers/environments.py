@@ -1,7 +1,7 @@
 """A virtual environment for each peer, so that the libraries' requirements cannot conflict.
 
 An environment has first the packages that pip installed into it. A .pth file then adds all packages of the running
-interpreter's environment, so torch and feedline itself are installed once and not twelve times. Unlike a plain line in
+interpreter's environment, so torch and feedline itself are installed once and not for each peer. Unlike a plain line in
 a .pth file, ``site.addsitedir`` also finds packages that are installed there in editable mode. It runs when the
 interpreter starts, so worker processes have the same packages, however they are started.
 
@@ -77,7 +77,7 @@ def how_to_install(names: Iterable[str], envs: Path) -> str:
 
 
 def _place(name: str, envs: Path) -> Path:
-    return envs.resolve() / (PEERS[name].environment or name)
+    return envs.resolve() / (PEERS[name].variant_of or name)
 
 
 def _own_packages(place: Path) -> Path:

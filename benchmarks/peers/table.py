@@ -3,10 +3,14 @@
 A peer is another project's way of loading ImageNet for a trainer, written as that project documents it. The name of
 its module is the peer's name with "_" for "-". The module is imported in the peer's own environment only, so this
 table needs none of the libraries. Pins are exact, because each figure must name the version that it was measured with.
+
+Some peers store decoded pixels, which suits small images only. A tensor in memory is among them: no project's loader,
+but what a user of small images would write.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +28,16 @@ class Peer:
     """1 if the library cannot load in the caller's own thread."""
     debian: tuple[str, ...] = ()
     """Packages of Debian and Ubuntu that it needs and pip cannot install."""
-    environment: str | None = None
-    """The name of another peer whose environment this one uses, or None."""
+    variant_of: str | None = None
+    """The name of another peer whose environment and module this one uses, or None."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments for the functions of its module, by which a variant differs."""
     converts: bool = False
     """Whether it reads its own format, converted once from the class folders."""
     repeats: bool = False
     """Whether it fills the last batches of an epoch with repeated samples, so that a sample may come more than once."""
+    stores_pixels: bool = False
+    """Whether its format holds decoded pixels, so that it is measured on small images only."""
 
 
 PEERS: dict[str, Peer] = {
@@ -55,6 +63,18 @@ PEERS: dict[str, Peer] = {
         debian=("g++", "pkg-config", "libopencv-dev", "libturbojpeg0-dev"),
         converts=True,
     ),
+    "ffcv-raw": Peer(
+        summary="ffcv with the decoded pixels in its file, its raw mode",
+        reads=".beton of pixels",
+        requirements=("ffcv==1.0.2", "opencv-python==5.0.0.93"),
+        workers="threads",
+        least_workers=1,
+        debian=("g++", "pkg-config", "libopencv-dev", "libturbojpeg0-dev"),
+        variant_of="ffcv",
+        options={"mode": "raw"},
+        converts=True,
+        stores_pixels=True,
+    ),
     "tfdata": Peer(
         summary="tf.data with decode_and_crop_jpeg and antialiased resize",
         reads="class folders",
@@ -68,7 +88,8 @@ PEERS: dict[str, Peer] = {
         requirements=("tensorflow-cpu==2.21.0",),
         workers="threads",
         least_workers=1,
-        environment="tfdata",
+        variant_of="tfdata",
+        options={"antialias": False},
     ),
     "spdl": Peer(
         summary="SPDL: threads over FFmpeg's decoder and scaler",
@@ -119,5 +140,25 @@ PEERS: dict[str, Peer] = {
         workers="processes",
         converts=True,
         repeats=True,
+    ),
+    "tensor": Peer(
+        summary="a uint8 tensor of all images in memory; threads crop and resize image by image with torch",
+        reads="one array of pixels",
+        requirements=("torchvision>=0.19",),
+        workers="threads",
+        least_workers=1,
+        converts=True,
+        stores_pixels=True,
+    ),
+    "tensor-batched": Peer(
+        summary="tensor with one grid_sample for the crops and flips of a batch",
+        reads="one array of pixels",
+        requirements=("torchvision>=0.19",),
+        workers="threads",
+        least_workers=1,
+        variant_of="tensor",
+        options={"batched": True},
+        converts=True,
+        stores_pixels=True,
     ),
 }

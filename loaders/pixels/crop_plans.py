@@ -1,11 +1,16 @@
 """The crops of a batch, from its random numbers and the sizes of its images, by the functions of ``crops``."""
 
+from typing import Any
+
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from .crops import eval_offset, eval_size, train_crop
-from .fused.compiling import compiled, whole
+from .fused.compiling import compiled, counted, whole
+from .fused.header import find_scan
 from .fused.plan import (
+    ADDRESS,
     BOX_HEIGHT,
     BOX_WIDTH,
     FLIP,
@@ -14,29 +19,44 @@ from .fused.plan import (
     LEFT,
     OFFSET_X,
     OFFSET_Y,
-    SCAN,
+    RAW,
+    ROWS,
+    SIZE,
     TARGET_HEIGHT,
     TARGET_WIDTH,
     TOP,
+    UNREAD,
     WIDTH,
 )  # fmt: skip
+from .fused.raw import find_pixels
+from .fused.words import memory_at
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
+MOST_WHOLE = 1 << 21
+"""Pixels of the largest part that is decoded from an image without tiles; libjpeg-turbo is faster from there on."""
+
 _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size), compiled(eval_offset)
 
 
-@compiled
-def plan_crops(plans: I64, draws: F64, size: int) -> None:
-    """Fill the box, target, offset and flip of images with tiles, and of raw ones, which have a scan and no tiles.
+carray: Any = getattr(numba, "carray")  # noqa: B009 - not among the names that numba exports
 
-    ``draws`` is float64 (n, DRAWS), (n, 0) for eval.
+
+@counted
+def plan_crops(plans: I64, draws: F64, size: int) -> None:
+    """Fill the box, target, offset and flip of images; ``draws`` is float64 (n, DRAWS), or (n, 0) for eval.
+
+    Of images without tiles, the headers are read, of raw ones too.
     """
     for i in range(len(plans)):
         plan = plans[i]
+        if plan[INTERVAL] == UNREAD:
+            data = carray(memory_at(plan[ADDRESS]), (max(plan[SIZE], 0),), np.uint8)
+            if plan[SIZE] < 4 or not find_scan(data, plan):
+                plan[INTERVAL] = RAW if find_pixels(data, plan) else 0
         width, height = plan[WIDTH], plan[HEIGHT]
-        if (plan[INTERVAL] < 1 and plan[SCAN] < 1) or width < 1 or height < 1:
+        if (plan[INTERVAL] < 1 and plan[INTERVAL] != RAW) or width < 1 or height < 1:
             plan[INTERVAL] = 0
         elif draws.shape[1] > 0:
             left, top, box_width, box_height, flip = _train_crop(draws[i], width, height)
@@ -49,3 +69,5 @@ def plan_crops(plans: I64, draws: F64, size: int) -> None:
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
             plan[FLIP] = 0
+        if plan[ROWS] == 0 and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
+            plan[INTERVAL] = 0

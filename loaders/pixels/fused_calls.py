@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...prep.archives import npy
 from ..spec import LoaderSpec
-from ..support.encoded import EncodedImage, Located
+from ..support.encoded import EncodedImage, Located, ReadImages
 from . import ready
 from .crop_plans import plan_crops
 from .cuts import Cut
@@ -25,14 +24,16 @@ from .fused.plan import (
     MCU_HEIGHT,
     MCU_WIDTH,
     OFFSET_X,
+    RAW,
     ROWS,
     ROWS_ADDRESS,
     SCAN,
     SIZE,
+    UNREAD,
     WIDTH,
 )  # fmt: skip
 from .fused.raw import fit_many
-from .fused.scratch import Scratch, make_scratch
+from .fused.scratch import Scratch, make_scratch, second_scratch
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -58,22 +59,23 @@ def decodes(spec: LoaderSpec) -> bool:
     return spec.decode == "cpu" and not spec.dct_scaling and ready.usable()
 
 
-def is_raw(image: EncodedImage) -> bool:
-    """Return whether an image is pixels as they are, by its header."""
-    return image.tiles is None and npy.read_header(image.data[: npy.HEADER].tobytes()) is not None
-
-
 def plan_images(images: Sequence[EncodedImage]) -> I64:
     """Return plans of images without their crops, int64 (n, FIELDS). The images must outlive them."""
     plans = np.zeros((len(images), FIELDS), np.int64)
     for plan, (data, tiles) in zip(plans, images, strict=True):
-        if tiles is None and (raw := npy.read_header(data[: npy.HEADER].tobytes())) is not None:
-            plan[ADDRESS : SCAN + 1] = data.ctypes.data, len(data), raw.start
-            plan[WIDTH], plan[HEIGHT] = raw.width, raw.height
-        if tiles is not None and tiles.row_lengths.flags.c_contiguous:
+        if tiles is None:
+            plan[ADDRESS], plan[SIZE], plan[INTERVAL] = data.ctypes.data, len(data), UNREAD
+        elif tiles.row_lengths.flags.c_contiguous:
             lengths = tiles.row_lengths
             plan[ADDRESS : ROWS + 1] = data.ctypes.data, len(data), tiles.scan, lengths.ctypes.data, len(lengths)
             plan[WIDTH : INTERVAL + 1] = tiles.grid
+    return plans
+
+
+def plan_read(read: ReadImages) -> I64:
+    """Return plans of images without their crops, int64 (n, FIELDS). ``read.data`` must outlive them."""
+    plans = np.zeros((len(read.starts), FIELDS), np.int64)
+    plans[:, ADDRESS], plans[:, SIZE], plans[:, INTERVAL] = read.data.ctypes.data + read.starts, read.sizes, UNREAD
     return plans
 
 
@@ -84,6 +86,7 @@ def plan_located(located: Located) -> I64:
     plans[:, ADDRESS], plans[:, ROWS_ADDRESS] = located.data, located.lengths
     for column, name in _NAMES.items():
         plans[:, column] = rows[name]
+    plans[plans[:, INTERVAL] == 0, INTERVAL] = UNREAD
     return plans
 
 
@@ -96,9 +99,10 @@ def decode_rows(plans: I64, draws: F64, rows: U8, spec: LoaderSpec) -> list[int]
     taken = np.empty(len(rows), np.uint8)
     plan_crops(plans, draws, size)
     planar = spec.pixels == "planar" and spec.transform == "train"
-    decode_many(plans, planar, _scratch(size), rows.reshape(-1), taken)
-    if ((plans[:, INTERVAL] == 0) & (plans[:, SCAN] > 0)).any():
-        fit_many(plans, _scratch(size), rows.reshape(-1), taken)
+    scratch = _scratch(size)
+    decode_many(plans, planar, *scratch, rows.reshape(-1), taken)
+    if (plans[:, INTERVAL] == RAW).any():
+        fit_many(plans, scratch[0], rows.reshape(-1), taken)
     return np.flatnonzero(taken == 0).tolist()
 
 
@@ -113,12 +117,13 @@ def fit(pixels: U8, cut: Cut, row: U8) -> bool:
     plan[OFFSET_X:FLIP] = cut.offset
     plan[FLIP] = cut.flip
     height, width, _ = pixels.shape
-    return fit_pixels(pixels.reshape(-1), width, height, plan, _scratch(len(row)), row.reshape(-1))
+    return fit_pixels(pixels.reshape(-1), width, height, plan, _scratch(len(row))[0], row.reshape(-1))
 
 
-def _scratch(size: int) -> Scratch:
-    """Return this thread's memory for samples of this size."""
-    scratch: Scratch | None = getattr(_thread, "scratch", None)
-    if scratch is None or scratch.axes.shape[1] != size:
-        scratch = _thread.scratch = make_scratch(size)
+def _scratch(size: int) -> tuple[Scratch, Scratch]:
+    """Return this thread's memory for samples of this size, and that of a second image at the same time."""
+    scratch: tuple[Scratch, Scratch] | None = getattr(_thread, "scratch", None)
+    if scratch is None or scratch[0].axes.shape[1] != size:
+        first = make_scratch(size)
+        scratch = _thread.scratch = first, second_scratch(first)
     return scratch

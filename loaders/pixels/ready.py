@@ -1,18 +1,24 @@
-"""When the compiled decoder may be used: compiling takes about half a minute on a processor that is new to it.
+"""When the compiled decoder may be used: compiling takes about a minute on a processor that is new to it.
 
 Another process compiles, so that a loader opens at once and its threads keep the GIL. What it made is kept on disk, and
-loading that takes a second. Until then images are decoded without the compiled functions, with the same pixels.
+loading that takes a second. Until then images are decoded without the compiled functions, with the same pixels. Of all
+processes of a user, such as the ranks of a training, one compiles: it holds a lock on a file next to the result.
 
     python -m feedline.loaders.pixels.ready          compiles now
 """
 
 import atexit
+import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 import llvmlite.binding as llvm
 import numba
@@ -25,28 +31,34 @@ from .fused.decode import decode_many
 from .fused.fit import fit_pixels
 from .fused.plan import FIELDS
 from .fused.raw import fit_many
-from .fused.scratch import make_scratch
+from .fused.scratch import make_scratch, second_scratch
+
+_WHAT = "the decoder for this processor, which takes about a minute, once"
+_MEANWHILE = "libjpeg-turbo and Pillow decode, more slowly, to the same pixels"
+_NICE = 10  # of a process that compiles while others have work to do
 
 _lock = threading.Lock()
 _loaded = threading.Event()
 _compiling: subprocess.Popen[bytes] | None = None
+_reported = False
 
 
 def begin() -> None:
-    """Compile in another process, unless it was done before for this version and this processor."""
-    global _compiling
+    """Compile in another process, unless it was done before for this version and this processor, or is under way."""
+    global _compiling, _reported
     with _lock:
         if _loaded.is_set() or _compiling is not None or _marker().is_file():
             return
-        log.warning(
-            "compiling the decoder for this processor, which takes about a minute, once; "
-            "until then libjpeg-turbo and Pillow decode, more slowly, to the same pixels"
-        )
-        command = [sys.executable, "-P", "-m", __name__]
-        _compiling = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        atexit.register(_compiling.kill)
+        said, text = _reported, _cannot_keep()
+        if is_kept():
+            with _locked(wait=False) as held:
+                text = f"{'another process is ' if held is None else ''}compiling {_WHAT}; until then {_MEANWHILE}"
+                if held is not None:
+                    _compiling = _start(held)
+                    atexit.register(_compiling.kill)
+        if not said:
+            log.warning("%s", text)
+        _reported = True
 
 
 def usable() -> bool:
@@ -68,27 +80,100 @@ def prepare() -> None:
     if _compiling is not None:
         _compiling.wait()
     with _lock:
-        if not _loaded.is_set():
+        if _loaded.is_set():
+            return
+        if _marker().is_file() or not is_kept():
             _load()
-            _remember()
+            return
+        with _locked(wait=True):
+            _load()
+            _marker().touch()
+
+
+def compile_ahead() -> None:
+    """Compile now, for other processes, unless one of them does; print what happens, a line each."""
+    if _marker().is_file():
+        return
+    if not is_kept():
+        print(_cannot_keep(), flush=True)
+        return
+    with _locked(wait=False) as held:
+        if held is not None:
+            print(f"compiling {_WHAT}, in the background", flush=True)
+            with suppress(AttributeError, OSError):  # Windows has no such call
+                os.nice(_NICE)
+            _load()
+            _marker().touch()
+
+
+def is_kept() -> bool:
+    """Return whether what is compiled can be kept for other processes."""
+    try:
+        Path(CACHE).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=CACHE).close()
+    except OSError:
+        return False
+    return True
+
+
+def _cannot_keep() -> str:
+    return (
+        f"the decoder is not compiled, because {CACHE} cannot be written, and every process would compile it again; "
+        f"{_MEANWHILE}; set NUMBA_CACHE_DIR to a folder that can be written"
+    )
 
 
 def _load() -> None:
     """Have numba compile, or load what it compiled, for the types of the arguments here, which are always the same."""
     scratch, plans, none = make_scratch(8), np.zeros((0, FIELDS), np.int64), np.zeros(0, np.uint8)
-    decode_many(plans, False, scratch, none, none)
+    decode_many(plans, False, scratch, second_scratch(scratch), none, none)
     plan_crops(plans, np.zeros((0, 0)), 8)
     fit_many(plans, scratch, none, none)
     fit_pixels(none, 0, 0, np.zeros(FIELDS, np.int64), scratch, none)
     _loaded.set()
 
 
-def _remember() -> None:
-    """Note that this version is compiled for this processor."""
+def _start(held: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the process that compiles. It takes the lock over where a process can; on Windows it takes its own."""
+    command, null = [sys.executable, "-P", "-m", __name__], subprocess.DEVNULL
+    if sys.platform == "win32":
+        return subprocess.Popen(command, stdin=null, stdout=null, stderr=null)
+    return subprocess.Popen([*command, "--locked"], stdin=null, stdout=null, stderr=null, pass_fds=(held.fileno(),))
+
+
+@contextmanager
+def _locked(*, wait: bool) -> Generator[IO[bytes] | None]:
+    """Hold the lock of the process that compiles; without ``wait``, yield None if another process has it."""
+    with (Path(CACHE) / "compiling.lock").open("ab") as file:
+        yield file if _take(file, wait) else None
+
+
+def _take(file: IO[bytes], wait: bool) -> bool:
+    """Lock a file until it is closed; return False if another process has locked it.
+
+    A file system without locks counts as free: then two processes may compile the same, which does no harm.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            except OSError:  # LK_LOCK gives up after ten seconds
+                if not wait:
+                    return False
+            else:
+                return True
+    import fcntl
+
     try:
-        _marker().touch()
-    except OSError:  # no writable home, and nothing was kept
-        log.info("what was compiled cannot be kept in %s", CACHE)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -97,5 +182,16 @@ def _marker() -> Path:
     return Path(CACHE) / f"{sha256(processor.encode()).hexdigest()[:16]}.compiled"
 
 
+def main(words: list[str]) -> None:
+    """Compile, as ``compile_ahead`` with ``--ahead``, or with ``--locked`` in a process that has the lock."""
+    if words == ["--ahead"]:
+        compile_ahead()
+    elif words == ["--locked"]:
+        _load()
+        _marker().touch()
+    else:
+        prepare()
+
+
 if __name__ == "__main__":
-    prepare()
+    main(sys.argv[1:])

@@ -55,6 +55,8 @@ class Damage:
         self, images: torch.Tensor, labels: torch.Tensor, indexes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the rows of a batch that were not skipped. Raises SampleError if none is left."""
+        if not self.skipped:
+            return images, labels, indexes
         kept = [row for row, index in enumerate(indexes.tolist()) if index not in self.skipped]
         if not kept:
             raise SampleError(

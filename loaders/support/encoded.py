@@ -8,7 +8,9 @@ repeatedly. Mapping a page again that is still in the page cache costs almost no
 """
 
 import mmap
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -36,6 +38,8 @@ I64 = npt.NDArray[np.int64]
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
+# Bytes of the buffer that a thread reads files into. Memory that is never touched costs nothing.
+READ_ROOM = 1 << 24
 
 
 class EncodedImage(NamedTuple):
@@ -56,6 +60,23 @@ class Located(NamedTuple):
     """The rows of the index (``prep.shards.index.sample_dtype``)."""
     holds: list[Any]
     """What must live as long as the addresses are used."""
+
+
+class ReadImages(NamedTuple):
+    """Encoded images that were read into one buffer of this thread, which the next call overwrites."""
+
+    data: U8
+    starts: I64
+    """Where each image begins."""
+    sizes: I64
+    """In bytes; 0 for an image that could not be read."""
+    failures: dict[int, OSError]
+    """Why an image could not be read, by its place in the call."""
+
+    def image(self, place: int) -> EncodedImage:
+        """Return one of the images."""
+        start = self.starts.item(place)
+        return EncodedImage(self.data[start : start + self.sizes.item(place)], None)
 
 
 class EncodedSamples(Protocol):
@@ -100,6 +121,15 @@ class LocatedSamples(EncodedSamples, Protocol):
         ...
 
 
+@runtime_checkable
+class FileSamples(EncodedSamples, Protocol):
+    """EncodedSamples that must be read, of which many can be read at once."""
+
+    def read_many(self, indexes: Sequence[int]) -> ReadImages:
+        """Return many images."""
+        ...
+
+
 class FolderSamples:
     """The image files of a root, which have no tiles and are decoded whole."""
 
@@ -110,23 +140,45 @@ class FolderSamples:
             names = ", ".join(name for name, held in manifest.splits.items() if held.per_class)
             raise LoaderError(f"{root} has no labelled split {split!r}; choose one of: {names or 'none'}")
         samples = list_samples(root, manifest, split)
-        self._paths = [sample.path for sample in samples]
+        self._paths = [str(sample.path) for sample in samples]
+        self._buffers = threading.local()
         self.labels = np.array([sample.label for sample in samples], dtype=np.int64)
 
     def windows(self) -> list[npt.NDArray[np.int64]]:
         return [np.arange(len(self._paths), dtype=np.int64)]
 
     def read(self, index: int) -> EncodedImage:
-        return EncodedImage(np.frombuffer(self._paths[index].read_bytes(), np.uint8), None)
+        return EncodedImage(np.fromfile(self._paths[index], np.uint8), None)
+
+    def read_many(self, indexes: Sequence[int]) -> ReadImages:
+        """Return many images, in 4 instead of 12 us of each: no objects of Python's files, and no new memory."""
+        buffer: U8 | None = getattr(self._buffers, "buffer", None)
+        if buffer is None:
+            buffer = self._buffers.buffer = np.empty(READ_ROOM, np.uint8)
+        starts, sizes = np.zeros(len(indexes), np.int64), np.zeros(len(indexes), np.int64)
+        failures, end = dict[int, OSError](), 0
+        for place, index in enumerate(indexes):
+            try:
+                size = _read_into(buffer.data[end:], self._paths[index])
+                if size is None:  # the buffer is too small
+                    needed = end + 2 * Path(self._paths[index]).stat().st_size
+                    buffer = np.concatenate([buffer[:end], np.empty(max(needed, 2 * len(buffer)) - end, np.uint8)])
+                    self._buffers.buffer = buffer
+                    size = _read_into(buffer.data[end:], self._paths[index]) or 0
+            except OSError as error:
+                failures[place], size = error, 0
+            starts[place], sizes[place] = end, size
+            end += size
+        return ReadImages(buffer, starts, sizes, failures)
 
     def name(self, index: int) -> str:
-        return str(self._paths[index])
+        return self._paths[index]
 
     def key(self, index: int) -> str:
-        return self._paths[index].stem
+        return Path(self._paths[index]).stem
 
     def close(self) -> None:
-        pass
+        self._buffers = threading.local()
 
 
 class ShardSamples:
@@ -227,6 +279,29 @@ def open_samples(root: Path, split: str) -> EncodedSamples:
         if only or split in read_shard_manifest(root / SHARDS).splits:
             return ShardSamples(root, split)
     return FolderSamples(root, split)
+
+
+def _read_into(room: memoryview, path: str) -> int | None:
+    """Read a file to the beginning of ``room``; return its size, or None if the room is full."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        end = 0
+        while end < len(room):
+            count = _read_some(handle, room[end:])
+            if not count:
+                return end
+            end += count
+    finally:
+        os.close(handle)
+    return None
+
+
+def _read_some(handle: int, room: memoryview) -> int:
+    if sys.platform != "win32":
+        return os.readv(handle, [room])
+    data = os.read(handle, len(room))
+    room[: len(data)] = data
+    return len(data)
 
 
 class _Mapped:

@@ -38,12 +38,15 @@ def each_epoch(loader: Any) -> PeerEpochs:
 
 
 class PeerModule(Protocol):
-    """A peer's module. ``samples`` are the split's images by sample index; ``place`` holds its converted data."""
+    """A peer's module. ``samples`` are the split's images by sample index; ``place`` holds its converted data.
 
-    def convert(self, samples: Sequence[Sample], place: Path) -> None:
+    ``options`` are those of the peer in the table.
+    """
+
+    def convert(self, samples: Sequence[Sample], place: Path, **options: Any) -> None:
         """Write the images into the empty directory ``place``; only for peers that convert, by the table."""
         ...
 
-    def open_peer(self, spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
+    def open_peer(self, spec: LoaderSpec, samples: Sequence[Sample], place: Path, **options: Any) -> PeerEpochs:
         """Return the train split's epochs: random crop, flip, shuffled."""
         ...

@@ -1,7 +1,7 @@
 """FFCV as its ImageNet recipe uses it: random order, memory mapped, random crop, flip, no Python per sample.
 
 Its writer can only re-encode images (quality 90) or store pixels. ``_AsItIs`` stores the file's own bytes in the
-same "jpg" mode, at full size, so that FFCV decodes the same bytes as the other peers.
+same "jpg" mode, at full size, so that FFCV decodes the same bytes as the other peers. ``ffcv-raw`` stores pixels.
 """
 
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
@@ -9,7 +9,7 @@ same "jpg" mode, at full size, so that FFCV decodes the same bytes as the other 
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -27,12 +27,14 @@ from .epochs import Item, PeerEpochs
 
 FILE = "images.beton"
 JPEG = 0  # of RGBImageField's two modes
+Mode = Literal["jpg", "raw"]
 
 
 class _AsItIs(RGBImageField):
     def encode(self, destination: Any, image: Path, malloc: Any) -> None:
         with Image.open(image, formats=FORMATS) as opened:
-            if opened.format != "JPEG" or opened.mode == "CMYK":  # 24 files of ImageNet, which FFCV cannot decode
+            foreign = opened.format != "JPEG" or opened.mode == "CMYK"  # 24 files of ImageNet, which FFCV cannot decode
+            if foreign or self.write_mode == "raw":
                 return super().encode(destination, np.asarray(opened.convert("RGB")), malloc)
             destination["width"], destination["height"] = opened.size
         data = np.frombuffer(image.read_bytes(), np.uint8)
@@ -55,14 +57,14 @@ class _Rows:
         return self._samples[index].path, self._samples[index].label, index
 
 
-def convert(samples: Sequence[Sample], place: Path) -> None:
+def convert(samples: Sequence[Sample], place: Path, mode: Mode = "jpg") -> None:
     """Write ``place/images.beton``."""
-    fields = {"image": _AsItIs(write_mode="jpg"), "label": IntField(), "index": IntField()}
+    fields = {"image": _AsItIs(write_mode=mode), "label": IntField(), "index": IntField()}
     DatasetWriter(str(place / FILE), fields, num_workers=1).from_indexed_dataset(_Rows(samples))
 
 
-def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path) -> PeerEpochs:
-    """Return FFCV's epochs over the converted file."""
+def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, mode: Mode = "jpg") -> PeerEpochs:
+    """Return FFCV's epochs over the converted file, which says of each image how it is stored."""
     size = (spec.image_size, spec.image_size)
     loader = Loader(
         str(place / FILE),

@@ -1,7 +1,7 @@
 """Tables for decoding the Huffman codes of a tile: from the next bits to a symbol, from a place to the next table.
 
 ``codes`` has 2^10 entries for each of eight tables: DC and AC of each component, then two that hold a stream that has
-ended or failed. An entry is 32 bits:
+ended or failed. Behind them are the eight of a second image. An entry is 32 bits:
 
     0 to 7     bits of the code
     8 to 15    bits of the code and of the value behind it
@@ -29,10 +29,14 @@ U = np.uint64
 
 BITS = 10
 """Of the look-up. From 9 to 13 it makes no difference in speed; a table of 2^10 takes 0.6 us to build."""
+KEPT = 16 + 256
+"""Bytes of a table in a file, at most."""
 BLOCK = 128
 """Places of a block."""
 DC_STEP = 65
 """Places from the last coefficient of a block to the DC coefficient of the next."""
+TABLES = 8
+"""Tables of one image."""
 ENDED, LOST = 6, 7
 """The tables of a stream that has ended, and of one that failed."""
 PLAIN, LONG, FAILED = U(1 << 31), U(1 << 31 | 1 << 23), U(1 << 31 | 1 << 22)
@@ -43,9 +47,9 @@ _SINK = 16
 
 
 def empty_codes() -> U32:
-    """Return ``codes`` without any component's tables, uint32 (8 << BITS,)."""
-    codes = np.full(8 << BITS, FAILED, np.uint32)
-    codes[ENDED << BITS : (ENDED + 1) << BITS] = PLAIN
+    """Return ``codes`` of two images without any component's tables, uint32 (2 * TABLES << BITS,)."""
+    codes = np.full(2 * TABLES << BITS, FAILED, np.uint32)
+    codes.reshape(2, TABLES, -1)[:, ENDED] = PLAIN
     return codes
 
 
@@ -64,15 +68,29 @@ def _entry(length: int, symbol: int, is_dc: bool) -> int:
 
 
 @compiled
-def fill_codes(data: U8, table: int, slot: int, codes: U32) -> None:
-    """Write the table whose BITS begin at ``table`` to its slot."""
+def fill_codes(data: U8, table: int, slot: int, codes: U32, kept: U8) -> None:
+    """Write the table whose BITS begin at ``table`` to its slot, unless the slot has it: ``kept`` says which it has.
+
+    Most images that one program wrote have the same four tables, and at 64 pixels they cost a tenth of the decoding.
+    """
+    length, first, same = 16, KEPT * slot, True
+    for i in range(16):
+        length += data[table + i]
+    for i in range(length):
+        if kept[first + i] != data[table + i]:
+            same = False
+            break
+    if same:
+        return
+    for i in range(length):
+        kept[first + i] = data[table + i]
     place, end = slot << BITS, (slot + 1) << BITS
     symbol = table + 16
-    for length in range(1, BITS + 1):
-        for _ in range(data[table + length - 1]):
-            entry = np.uint32(_entry(length, whole(data[symbol]), slot & 1 == 0))
+    for bits in range(1, BITS + 1):
+        for _ in range(data[table + bits - 1]):
+            entry = np.uint32(_entry(bits, whole(data[symbol]), slot & 1 == 0))
             symbol += 1
-            for _ in range(min(1 << (BITS - length), end - place)):
+            for _ in range(min(1 << (BITS - bits), end - place)):
                 codes[place] = entry
                 place += 1
     while place < end:
@@ -94,33 +112,38 @@ def long_code(data: U8, table: int, bits: np.uint64, is_dc: bool) -> np.uint64:
 
 
 @compiled
-def fill_all_codes(data: U8, head: I64, codes: U32) -> bool:
-    """Write the tables of all components; return whether the third has those of the second, which stay its own."""
+def fill_all_codes(data: U8, head: I64, codes: U32, kept: U8, stream: int) -> bool:
+    """Write the tables of all components; return whether the third has those of the second, which stay its own.
+
+    ``stream`` is 0, or 1 for the second of two images.
+    """
     count = head[COMPONENTS]
     shared = count == 3 and head[DC_CODES + 1] == head[DC_CODES + 2] and head[AC_CODES + 1] == head[AC_CODES + 2]
     for i in range(min(count, 2) if shared else count):
-        fill_codes(data, head[DC_CODES + i], 2 * i, codes)
-        fill_codes(data, head[AC_CODES + i], 2 * i + 1, codes)
+        fill_codes(data, head[DC_CODES + i], TABLES * stream + 2 * i, codes, kept)
+        fill_codes(data, head[AC_CODES + i], TABLES * stream + 2 * i + 1, codes, kept)
     return shared
 
 
 @compiled
-def fill_places(head: I64, shared: bool, interval: int, places: U32) -> None:
-    """Write the places of a tile of ``interval`` MCUs: 64 * block + row by row place, and the next table << 26."""
+def fill_places(head: I64, shared: bool, interval: int, places: U32, start: int, stream: int) -> None:
+    """Write the places of a tile of ``interval`` MCUs from ``start`` on: 64 * block + row by row place, and the next
+    table << 26, which is one of image ``stream``.
+    """
     luma = head[ACROSS] * head[DOWN]
     per_mcu = luma + head[COMPONENTS] - 1
-    blocks = per_mcu * interval
+    blocks, tables = per_mcu * interval, TABLES * stream
     for block in range(blocks):
-        slot = _slot(block % per_mcu, luma, shared)
-        after = ENDED if block == blocks - 1 else _slot((block + 1) % per_mcu, luma, shared)
-        first = block * BLOCK
+        slot = tables + _slot(block % per_mcu, luma, shared)
+        after = tables + (ENDED if block == blocks - 1 else _slot((block + 1) % per_mcu, luma, shared))
+        first = start + block * BLOCK
         for i in range(63):
             places[first + i] = np.uint32((block * 64 + ZIGZAG[i]) | (slot + 1) << 26)
         places[first + 63] = np.uint32((block * 64 + 63) | after << 26)
         for i in range(64, 64 + _SINK):
-            places[first + i] = np.uint32((block * 64 + 63) | LOST << 26)
+            places[first + i] = np.uint32((block * 64 + 63) | (tables + LOST) << 26)
     for i in range(64):  # where a failed stream stays
-        places[blocks * BLOCK + i] = np.uint32(ENDED << 26)
+        places[start + blocks * BLOCK + i] = np.uint32((tables + ENDED) << 26)
 
 
 @inlined

@@ -7,25 +7,97 @@ weighted 3 to 1, and rounds up and down in turn.
 """
 
 # pyright: basic
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
-from .compiling import compiled, inlined
+from .compiling import compiled
 from .header import ACROSS, COMPONENTS, DOWN
 from .idct import LANES
 from .plan import FIRST_ROW, GROUPS, LAST_ROW, TILES_X, WIDTH, X0, X1
 from .scratch import BAND, Scratch
+from .vectors.lanes import Lanes, same, word_lanes
+from .vectors.memory import Memory, after, body, intrinsic
+from .words import load_word
 
 U8 = npt.NDArray[np.uint8]
 I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
 U = np.uint64
-I = np.int32  # noqa: E741
 
 # Multiples of 2^16. 1.402 is 1 + _RED, 1.772 is 2 - _BLUE, and -0.71414 is _GREEN_CR - 1, so that each has 16 bits.
-_RED, _BLUE, _GREEN_CR, _GREEN_CB = I(26345), I(14942), I(18734), I(22554)
-_16, _HALF, _128, _BLACK, _WHITE = I(16), I(1 << 15), I(128), I(0), I(255)
-_1, _3 = I(1), I(3)
+_RED, _BLUE, _GREEN_CR, _GREEN_CB = 26345, 14942, 18734, 22554
+_AT_ONCE = 32  # pixels
+_RED_SUMS = 1024  # behind the sums of blue differences
+_0, _1, _8, _56, _255 = U(0), U(1), U(8), U(56), U(255)
+
+
+@intrinsic
+def _add_neighbours(
+    typing: Any, plane: Any, first: Any, above: Any, below: Any, odd: Any, sums: Any, place: Any
+) -> Any:  # fmt: skip
+    """Write 64 samples, three times and once their upper neighbours', and the same with the lower ones'.
+
+    ``above`` and ``below`` are the eight neighbours that are not among the samples. ``odd`` is added to the lower sums.
+    """
+
+    @body
+    def generate(b: Any, plane: Memory, first: Any, above: Any, below: Any, odd: Any, sums: Memory, place: Any) -> None:
+        here = plane.load(first, 64)
+        outside = word_lanes(b, above).then(word_lanes(b, below))
+        padded = outside.picked(outside, [i % 16 for i in range(64)])
+        upper = padded.picked(here, [*range(8), *range(64, 120)]).unsigned(16)
+        lower = here.picked(padded, [*range(8, 64), *range(72, 80)]).unsigned(16)
+        thrice = here.unsigned(16) * 3
+        sums.store(place, thrice + upper)
+        sums.store(after(b, place, 64), thrice + lower + same(b, odd, 64, 16))
+
+    return types.void(plane, first, above, below, odd, sums, place), generate
+
+
+@intrinsic
+def _widen(typing: Any, plane: Any, first: Any, sums: Any, place: Any) -> Any:
+    """Write 64 samples in 16 bits."""
+
+    @body
+    def generate(b: Any, plane: Memory, first: Any, sums: Memory, place: Any) -> None:
+        sums.store(place, plane.load(first, 64).unsigned(16))
+
+    return types.void(plane, first, sums, place), generate
+
+
+@intrinsic
+def _convert(
+    typing: Any, luma: Any, light: Any, sums: Any, here: Any, near: Any, half: Any, shift: Any,
+    out: Any, red: Any, green: Any, blue: Any,
+) -> Any:  # fmt: skip
+    """Write the RGB of some pixels, whose chroma is (3 here + near + half) >> shift, as ``_convert_column`` says."""
+
+    @body
+    def generate(
+        b: Any, luma: Memory, light: Any, sums: Memory, here: Any, near: Any, half: Any, shift: Any,
+        out: Memory, red: Any, green: Any, blue: Any,
+    ) -> None:  # fmt: skip
+        rounding, bits = same(b, half, _AT_ONCE, 16), same(b, shift, _AT_ONCE, 16)
+
+        def difference(behind: int) -> Lanes:
+            chroma = sums.load(after(b, here, behind), _AT_ONCE)
+            weighted = chroma + chroma + chroma + sums.load(after(b, near, behind), _AT_ONCE)
+            return (weighted + rounding >> bits) - 128
+
+        def scaled(lanes: Lanes, factor: int) -> Lanes:
+            """Return the product over 2^16, rounded: the upper half of twice it is one instruction."""
+            return (((lanes + lanes).signed(32) * factor >> 16).narrow(16) + 1) >> 1
+
+        y, cb, cr = luma.load(light, _AT_ONCE).unsigned(16), difference(0), difference(_RED_SUMS)
+        both = cr.signed(32) * _GREEN_CR - cb.signed(32) * _GREEN_CB + (1 << 15)
+        out.store(red, (y + cr + scaled(cr, _RED)).clipped(0, 255).narrow(8))
+        out.store(green, (y - cr + (both >> 16).narrow(16)).clipped(0, 255).narrow(8))
+        out.store(blue, (y + cb + cb + scaled(cb, -_BLUE)).clipped(0, 255).narrow(8))
+
+    return types.void(luma, light, sums, here, near, half, shift, out, red, green, blue), generate
 
 
 @compiled
@@ -36,62 +108,29 @@ def _sum_rows(plane, column, group, groups, last_lane, down, wide, sums, place):
     If ``down`` is 2, 128 sums, 3 + 1 times a sample (and 1 more in odd rows if ``wide`` is 1, for rounding); else 64
     samples.
     """
-    first, p = U(column + group * 64), U(place)
+    first = column + group * 64
     if down == 1:
-        for x in range(64):
-            sums[p + U(x)] = np.int16(plane[first + U(x)])
+        _widen(plane, first, sums, place)
         return
-    round_odd = I(1 if wide == 1 else 0)
-    for x in range(56):
-        i = U(x)
-        here = I(I(plane[first + i]) * _3)
-        below = I(I(plane[first + i + U(8)]) * _3)
-        sums[p + i + U(8)] = np.int16(below + I(plane[first + i]))
-        sums[p + i + U(64)] = np.int16(I(here + I(plane[first + i + U(8)])) + round_odd)
-    for lane in range(8):
-        top, bottom = first + U(lane), first + U(56 + lane)
-        above, below = top, bottom
-        if lane > 0:
-            above = bottom - U(1)
-        elif group > 0:
-            above = top - U(1)
-        if lane < 7 and lane != last_lane:
-            below = top + U(1)
-        elif lane == 7 and group + 1 < groups:
-            below = first + U(64)
-        sums[p + U(lane)] = np.int16(I(I(plane[top]) * _3) + I(plane[above]))
-        sums[p + U(120 + lane)] = np.int16(I(I(I(plane[bottom]) * _3) + I(plane[below])) + round_odd)
-
-
-@inlined
-def _high(value, factor):
-    """Return the upper half of twice a product, which is one instruction for 16-bit numbers."""
-    return np.int16(I(I(np.int16(value + value)) * factor) >> _16)
+    top, bottom = load_word(plane, first), load_word(plane, first + 56)  # a byte for each MCU row
+    before = U(plane[first - 1]) if group > 0 else top & _255
+    behind = U(plane[first + 64]) if group + 1 < groups else bottom >> _56
+    above, below = bottom << _8 | before, top >> _8 | behind << _56
+    if last_lane < LANES:
+        own = _255 << U(8 * last_lane)
+        below = below & ~own | bottom & own
+    _add_neighbours(plane, first, above, below, 1 if wide == 1 else 0, sums, place)
 
 
 @compiled
-def _convert_column(plane, luma, sums, here, near, weight, rounding, shift, length, out, red, green, blue):
+def _convert_column(plane, luma, sums, here, near, half, shift, length, out, red, green, blue):
     """Write ``length`` RGB samples of a luma column, from the sums of its chroma column and the neighbour's.
 
-    Blue-difference sums are at ``here`` and ``near``, red-difference sums 1024 behind them. Chroma is
-    (3 here + near + rounding) >> shift if ``weight`` is 3, (here + rounding) >> shift if it is 1.
+    Blue-difference sums are at ``here`` and ``near``, red-difference sums _RED_SUMS behind them. Chroma is
+    (3 here + near + half) >> shift.
     """
-    y, h, n = U(luma), U(here), U(near)
-    r, g, b = U(red), U(green), U(blue)
-    h2, n2 = h + U(1024), n + U(1024)
-    w, v, half, s = I(weight), I(weight >> 1), I(rounding), I(shift)
-    for x in range(length):
-        i = U(x)
-        blueness = I(I(I(I(I(sums[h + i]) * w) + I(I(sums[n + i]) * v)) + half) >> s)
-        redness = I(I(I(I(I(sums[h2 + i]) * w) + I(I(sums[n2 + i]) * v)) + half) >> s)
-        b16, r16 = np.int16(blueness - _128), np.int16(redness - _128)
-        light = I(plane[y + i])
-        red_more = I(I(r16) + I(I(I(_high(r16, _RED)) + _1) >> _1))
-        green_more = I(I(I(I(I(r16) * _GREEN_CR) - I(I(b16) * _GREEN_CB)) + _HALF) >> _16) - I(r16)
-        blue_more = I(I(I(b16) + I(b16)) + I(I(I(_high(b16, -_BLUE)) + _1) >> _1))
-        out[r + i] = np.uint8(min(max(I(light + red_more), _BLACK), _WHITE))
-        out[g + i] = np.uint8(min(max(I(light + green_more), _BLACK), _WHITE))
-        out[b + i] = np.uint8(min(max(I(light + blue_more), _BLACK), _WHITE))
+    for i in range(0, length, _AT_ONCE):
+        _convert(plane, luma + i, sums, here + i, near + i, half, shift, out, red + i, green + i, blue + i)
 
 
 @compiled
@@ -110,8 +149,7 @@ def convert_band(plan: I64, scratch: Scratch, group: int) -> None:
     last_lane = (region[LAST_ROW] - region[FIRST_ROW]) % LANES if group == groups - 1 else LANES
     last_chroma = (plan[WIDTH] + across - 1) // across - 1 - region[TILES_X] // across
     interpolated = across == 2
-    weight = 3 if interpolated else 1
-    shift = 2 * np.int64(interpolated) + 2 * np.int64(down == 2)
+    shift = 4 if down == 2 else 2  # a column that is its own neighbour has four times its sum
     # ``sums`` holds four chroma columns, each in the place of its number modulo 4
     ready = max(left // across - 1, 0)
     for column in range(left, right):
@@ -123,18 +161,18 @@ def convert_band(plan: I64, scratch: Scratch, group: int) -> None:
             for component in range(1, 3):
                 _sum_rows(
                     planes[component], ready * 64 * groups, group, groups, last_lane, down, across,
-                    sums, (component - 1) * 1024 + (ready & 3) * 128,
+                    sums, (component - 1) * _RED_SUMS + (ready & 3) * 128,
                 )  # fmt: skip
             ready += 1
-        rounding = 0
+        half = 0
         if interpolated and down == 2:
-            rounding = 7 if column & 1 else 8
+            half = 7 if column & 1 else 8
         elif interpolated:
-            rounding = 2 if column & 1 else 1
+            half = 2 if column & 1 else 1
         elif down == 2:
-            rounding = 1
+            half = 4
         place = (column - left) * length
         _convert_column(
             planes[0], (column * groups + group) * length, sums, (here & 3) * 128, (near & 3) * 128,
-            weight, rounding, shift, length, band, place, BAND + place, 2 * BAND + place,
+            half, shift, length, band, place, BAND + place, 2 * BAND + place,
         )  # fmt: skip

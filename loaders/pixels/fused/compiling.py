@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from platformdirs import user_cache_dir
 
+from .vectors.memory import CHECKED
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _config: Any = getattr(numba, "config")  # noqa: B009 - not among the names that numba exports
@@ -25,9 +27,6 @@ _njit = cast(Callable[..., Any], numba.njit)  # pyright: ignore[reportUnknownMem
 
 whole = cast(Callable[[Any], int], np.int64)
 """Make a number int64, which is what int means to numba."""
-
-CHECKED = bool(_config.BOUNDSCHECK)
-"""Whether every access to an array is checked (NUMBA_BOUNDSCHECK=1), for tests."""
 
 
 def compiled(function: F) -> F:
@@ -58,7 +57,7 @@ def _compile(function: F, **options: bool) -> F:
 
 def _cache_of_version() -> str:
     room = Path(__file__).parent
-    sources = [*sorted(room.glob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
+    sources = [*sorted(room.rglob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     kind = "checked" if CHECKED else "fused"
     return os.path.join(_config.CACHE_DIR or user_cache_dir("feedline", appauthor=False), f"{kind}-{digest}")  # noqa: PTH118

@@ -42,7 +42,7 @@ def _symbol(codes, places, coefficients, data, head, end, buffer, place, table, 
     entry = U(codes[table + (buffer >> _SHIFT)])
     if entry >= _FLAG:
         if entry == LONG:
-            slot = np.int64(table >> _BITS)
+            slot = np.int64(table >> _BITS) & 7
             first = DC_CODES if slot & 1 == 0 else AC_CODES
             entry = long_code(data, head[first + (slot >> 1)], buffer, slot & 1 == 0)
         if entry >= _FLAG:

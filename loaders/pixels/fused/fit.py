@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from .compiling import compiled
 from .plan import BAND_ROWS, HEIGHT, WIDTH, X0, X1, Y0, Y1, weigh
-from .resize import shrink_band, shrink_rows, transpose
+from .resize import shrink_band, shrink_rows, stride_of, transpose
 from .scratch import BAND, Scratch
 
 U8 = npt.NDArray[np.uint8]
@@ -34,9 +34,9 @@ def fit_pixels(pixels: U8, width: int, height: int, plan: I64, scratch: Scratch,
     ):
         return False
     region[BAND_ROWS] = _ROWS
-    stride = (scratch.axes.shape[1] + 7) & ~7
-    for row in range(groups * _ROWS + 4):
-        scratch.lines[row] = row * stride if row < groups * _ROWS else 0
+    stride = stride_of(scratch.axes.shape[1])
+    for row in range(groups * _ROWS):
+        scratch.lines[row] = row * stride
     for group in range(groups):
         for row in range(min(_ROWS, rows - group * _ROWS)):
             _separate(pixels, 3 * ((first + group * _ROWS + row) * width + left), columns, scratch.planes, row * padded)

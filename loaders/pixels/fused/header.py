@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .compiling import compiled, inlined, whole
+from .plan import HEIGHT, INTERVAL, MCU_HEIGHT, MCU_WIDTH, SCAN, WIDTH
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
-I32 = npt.NDArray[np.int32]
+U16 = npt.NDArray[np.uint16]
 
 # Where each thing stands in ``head``, int64 (HEAD,).
 COMPONENTS, ACROSS, DOWN = 0, 1, 2
@@ -86,6 +87,39 @@ def read_header(data: U8, scan: int, width: int, height: int, interval: int, hea
                 return False
             return _read_components(data, frame, start, end, tables, head) and _is_ycc(data, frame, jfif, adobe)
         elif (marker < 0xE1 or marker > 0xEF) and marker != 0xFE:
+            return False
+        position = end
+    return False
+
+
+@compiled
+def find_scan(data: U8, plan: I64) -> bool:
+    """Note the size, the MCUs and the scan of a JPEG without tiles in its plan; return False if there is no such scan.
+
+    ``read_header`` checks the rest.
+    """
+    if len(data) < 4 or data[0] != 0xFF or data[1] != 0xD8:
+        return False
+    position, columns = 2, 0
+    while position + 4 <= len(data):
+        marker, end = _byte(data, position + 1), position + 2 + _word(data, position + 2)
+        start = position + 4
+        if data[position] != 0xFF or end < start or end > len(data):
+            return False
+        if marker == 0xC0 or marker == 0xC1:
+            if end < start + 9:
+                return False
+            grey, sampling = data[start + 5] == 1, _byte(data, start + 7)
+            plan[HEIGHT], plan[WIDTH] = _word(data, start + 1), _word(data, start + 3)
+            plan[MCU_WIDTH] = 8 if grey else 8 * (sampling >> 4)
+            plan[MCU_HEIGHT] = 8 if grey else 8 * (sampling & 15)
+            if min(plan[MCU_WIDTH], plan[MCU_HEIGHT], plan[WIDTH], plan[HEIGHT]) < 1:
+                return False
+            columns = (plan[WIDTH] + plan[MCU_WIDTH] - 1) // plan[MCU_WIDTH]
+        elif marker == 0xDA:
+            plan[SCAN], plan[INTERVAL] = end, columns
+            return columns > 0
+        elif (marker < 0xE1 or marker > 0xEF) and marker not in (0xDB, 0xC4, 0xDD, 0xE0, 0xFE):
             return False
         position = end
     return False
@@ -181,8 +215,10 @@ def _is_ycc(data: U8, frame: int, jfif: bool, adobe: int) -> bool:
 
 
 @compiled
-def read_divisors(data: U8, table: int, divisors: I32) -> None:
-    """Write a quantisation table to ``divisors``, int32 (64,), row by row."""
+def read_divisors(data: U8, table: int, divisors: U16, place: int) -> None:
+    """Write a quantisation table to ``divisors``, uint16, from ``place`` on, row by row, each eight times."""
     wide = data[table] >= 16
     for i in range(64):
-        divisors[ZIGZAG[i]] = _word(data, table + 1 + 2 * i) if wide else _byte(data, table + 1 + i)
+        step = _word(data, table + 1 + 2 * i) if wide else _byte(data, table + 1 + i)
+        for lane in range(8):
+            divisors[place + 8 * ZIGZAG[i] + lane] = step

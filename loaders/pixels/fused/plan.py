@@ -12,14 +12,17 @@ F64 = npt.NDArray[np.float64]
 
 # Columns of a plan, int64 (images, FIELDS).
 ADDRESS, SIZE, SCAN, ROWS_ADDRESS, ROWS = 0, 1, 2, 3, 4
-"""Where the encoded image and the uint16 lengths of its MCU rows lie in memory; SCAN is where its first row starts."""
+"""Where the encoded image and the uint16 lengths of its MCU rows lie in memory; SCAN is where its first row starts.
+Without tiles there are no lengths, and ROWS is 0."""
 WIDTH, HEIGHT, MCU_WIDTH, MCU_HEIGHT, INTERVAL = 5, 6, 7, 8, 9
-"""As in ``Tiles``. An interval of 0 says that there are no tiles."""
+"""As in ``Tiles``. Without tiles, an interval of UNREAD says that the header must be read first; INTERVAL is then the
+number of MCUs in a row, or RAW for pixels as they are. An interval of 0 says that the image is not taken."""
 LEFT, TOP, BOX_WIDTH, BOX_HEIGHT = 10, 11, 12, 13
 """The part that is resized."""
 TARGET_WIDTH, TARGET_HEIGHT, OFFSET_X, OFFSET_Y, FLIP = 14, 15, 16, 17, 18
 """The size that the part is resized to, where the sample lies in it, and whether the sample is mirrored."""
 FIELDS = 19
+UNREAD, RAW = -1, -2
 
 # Places of a region, int64 (REGION,).
 X0, X1, Y0, Y1 = 0, 1, 2, 3

@@ -5,8 +5,11 @@ weight for everything that is side by side. Between the passes, 8 x 8 bytes at a
 """
 
 # pyright: basic
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
 from .compiling import compiled, inlined
 from .plan import (
@@ -21,6 +24,8 @@ from .plan import (
     X1,
 )  # fmt: skip
 from .scratch import BAND, Scratch
+from .vectors.lanes import constant, interleaved, same
+from .vectors.memory import Memory, Variable, body, each, intrinsic
 from .weights import PRECISION
 
 U8 = npt.NDArray[np.uint8]
@@ -28,47 +33,52 @@ U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U = np.uint64
-I = np.int32  # noqa: E741
 
 
-@inlined
-def _two(source, a, b, v, w, i):
-    return I(I(v * I(source[a + i])) + I(w * I(source[b + i])))
+def _blending(count: int) -> Any:
+    """Return the intrinsic that blends ``count`` pixels; see ``blend``."""
+
+    def blend_some(
+        typing: Any, source: Any, lines: Any, first: Any, offset: Any, weights: Any, at: Any, taps: Any,
+        out: Any, place: Any,
+    ) -> Any:  # fmt: skip
+        @body
+        def generate(
+            b: Any, source: Memory, lines: Memory, first: Any, offset: Any, weights: Memory, at: Any, taps: Any,
+            out: Memory, place: Any,
+        ) -> None:  # fmt: skip
+            total = Variable(b, constant(b, 1 << (PRECISION - 1), count, 32))
+            with each(b, taps) as tap:
+                line = b.add(lines.number(b.add(first, tap)), offset)
+                weight = same(b, weights.number(b.add(at, tap)), count, 32)
+                total.set(total.get() + source.load(line, count).unsigned(32) * weight)
+            out.store(place, (total.get() >> PRECISION).narrow(8))
+
+        return types.void(source, lines, first, offset, weights, at, taps, out, place), generate
+
+    return intrinsic(blend_some)
+
+
+_blend_64, _blend_32 = _blending(64), _blending(32)
 
 
 @compiled
-def blend(source, lines, first, weights, at, count, length, out, place, sums, fraction):
-    """Write a weighted sum of ``count`` lines of ``source`` to ``out``, uint8 or int16, from ``place`` on.
+def blend(source, lines, first, weights, at, count, length, out, place):
+    """Write a weighted sum of ``count`` lines of ``source`` to ``out``, uint8, from ``place`` on.
 
-    The line of tap t begins at ``lines[first + t]`` and has ``length`` bytes; its weight is ``weights[at + t]``. The
-    line and the weight of one more tap must exist. ``sums`` is int32 (length,). The sums have ``fraction`` bits behind
-    the point.
+    The line of tap t begins at ``lines[first + t]``; its weight is ``weights[at + t]``, int32. ``length`` is a multiple
+    of 32.
     """
-    shift = I(PRECISION - fraction)
-    half = I(1 << (PRECISION - fraction - 1))
-    o = U(place)
-    a, b, v, w = U(lines[first]), U(lines[first + 1]), weights[at], weights[at + 1]
-    if count <= 2:
-        for x in range(length):
-            i = U(x)
-            out[o + i] = I(_two(source, a, b, v, w, i) + half) >> shift
-        return
-    c, d, y, z = U(lines[first + 2]), U(lines[first + 3]), weights[at + 2], weights[at + 3]
-    if count <= 4:
-        for x in range(length):
-            i = U(x)
-            out[o + i] = I(I(_two(source, a, b, v, w, i) + _two(source, c, d, y, z, i)) + half) >> shift
-        return
-    for x in range(length):
-        i = U(x)
-        sums[i] = I(I(_two(source, a, b, v, w, i) + _two(source, c, d, y, z, i)) + half)
-    for t in range(4, count, 2):
-        a, b, v, w = U(lines[first + t]), U(lines[first + t + 1]), weights[at + t], weights[at + t + 1]
-        for x in range(length):
-            i = U(x)
-            sums[i] = I(sums[i] + _two(source, a, b, v, w, i))
-    for x in range(length):
-        out[o + U(x)] = I(sums[U(x)] >> shift)
+    for i in range(0, length - 32, 64):
+        _blend_64(source, lines, first, i, weights, at, count, out, place + i)
+    if length & 32:
+        _blend_32(source, lines, first, length - 32, weights, at, count, out, place + length - 32)
+
+
+@inlined
+def stride_of(size: int) -> int:
+    """Return the length of a line of ``size`` pixels in memory, which vectors read and write as a whole."""
+    return (size + 31) & ~31
 
 
 _A8, _A16, _A32 = U(0x00FF00FF00FF00FF), U(0x0000FFFF0000FFFF), U(0x00000000FFFFFFFF)
@@ -115,11 +125,25 @@ def transpose(source, columns, lines, out, words, turned):
                     out[U((group * 64 + k * 8 + j) * words + block)] = turned[U(j * 8 + k)]
 
 
+@intrinsic
+def _interleave_32(typing: Any, rows: Any, red: Any, green: Any, blue: Any, out: Any, place: Any) -> Any:
+    """Write 32 red, green and blue numbers, which lie apart, pixel by pixel."""
+
+    @body
+    def generate(b: Any, rows: Memory, red: Any, green: Any, blue: Any, out: Memory, place: Any) -> None:
+        out.store(place, interleaved(rows.load(red, 32), rows.load(green, 32), rows.load(blue, 32)))
+
+    return types.void(rows, red, green, blue, out, place), generate
+
+
 @compiled
 def _interleave(rows, size, out, place):
-    """Write the red, green and blue of one line, each uint8 and ``size`` of them in ``rows``, pixel by pixel."""
-    o, green, blue = U(place), U(size), U(2 * size)
-    for x in range(size):
+    """Write the red, green and blue of one line, each uint8, one stride behind the other, pixel by pixel."""
+    stride = stride_of(size)
+    for x in range(0, size - 31, 32):
+        _interleave_32(rows, x, stride + x, 2 * stride + x, out, place + 3 * x)
+    o, green, blue = U(place), U(stride), U(2 * stride)
+    for x in range(size & ~31, size):
         i = U(x)
         out[o + U(3) * i] = rows[i]
         out[o + U(3) * i + U(1)] = rows[green + i]
@@ -131,20 +155,18 @@ def shrink_band(scratch: Scratch, channels: int, group: int) -> None:
     """Resize the columns of ``scratch.band`` along the image's rows, and write them to ``scratch.rows`` by rows."""
     region, axes, columns = scratch.region, scratch.axes, scratch.columns
     size, length, count = axes.shape[1], region[BAND_ROWS], region[X1] - region[X0]
-    words = (size + 7) >> 3
+    words = stride_of(size) >> 3
     for i in range(count):
         columns[i] = i * length
-    for i in range(count, count + 4):
-        columns[i] = 0  # of taps with a weight of 0
     for channel in range(channels):
         band = scratch.band[channel * BAND : (channel + 1) * BAND]
         for x in range(size):
             blend(
                 band, columns, axes[ACROSS_FIRST, x] - region[X0], scratch.weights[0], x * region[TAPS_ACROSS],
-                axes[ACROSS_COUNT, x], length, scratch.narrow, x * length, scratch.accumulated, 0,
+                axes[ACROSS_COUNT, x], length, scratch.narrow, x * length,
             )  # fmt: skip
         rows = scratch.rows64[channel]
-        transpose(scratch.narrow64, 8 * words, length, rows[group * length * words :], words, scratch.turned)
+        transpose(scratch.narrow64, (size + 7) & ~7, length, rows[group * length * words :], words, scratch.turned)
 
 
 @compiled
@@ -155,14 +177,15 @@ def shrink_rows(scratch: Scratch, channels: int, first: int, out: U8, place: int
     """
     region, axes, line = scratch.region, scratch.axes, scratch.line
     size = axes.shape[1]
+    stride = stride_of(size)
     for y in range(size):
         for channel in range(channels):
             blend(
                 scratch.rows[channel], scratch.lines, axes[DOWN_FIRST, y] - first, scratch.weights[1],
-                y * region[TAPS_DOWN], axes[DOWN_COUNT, y], size, line, channel * size, scratch.accumulated, 0,
+                y * region[TAPS_DOWN], axes[DOWN_COUNT, y], stride, line, channel * stride,
             )  # fmt: skip
         if channels == 1:
             for x in range(size):
-                line[U(size + x)] = line[U(x)]
-                line[U(2 * size + x)] = line[U(x)]
+                line[U(stride + x)] = line[U(x)]
+                line[U(2 * stride + x)] = line[U(x)]
         _interleave(line, size, out, place + 3 * size * y)

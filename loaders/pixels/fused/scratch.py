@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .codes import BLOCK, empty_codes
+from .codes import BLOCK, KEPT, TABLES, empty_codes
 from .entropy import MOST_BLOCKS, SLACK
 from .plan import REGION
 from .weights import MOST_TAPS
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -30,10 +31,17 @@ TILES = 1 << 13
 """Tiles in eight MCU rows."""
 BAND = 1 << 21
 """Pixels of the columns of eight MCU rows."""
+PLACES = (MOST_BLOCKS + 1) * BLOCK
+COEFFICIENTS = (MOST_BLOCKS + 4) * 512
+ENTROPY = (1 << 22) + SLACK
+"""Of each of two images that are decoded at the same time: places, coefficients, and bytes without stuffed zeros."""
 
 
 class Scratch(NamedTuple):
-    """Arrays for ``decode_many``, by what they hold while an image is decoded."""
+    """Arrays for ``decode_many``, by what they hold while an image is decoded.
+
+    Of ``codes``, ``places``, ``entropy`` and ``coefficients``, the second half is for a second image: see ``scans``.
+    """
 
     head: I64
     tables: I64
@@ -41,9 +49,11 @@ class Scratch(NamedTuple):
     layout: I64
     """(1,): which layout ``places`` is of."""
     codes: U32
+    kept: U8
+    """The bytes that each of them was made of."""
     places: U32
-    divisors: I32
-    """(3, 64)."""
+    divisors: U16
+    """(3 * 512,): each eight times."""
     entropy: U8
     """Tiles without stuffed zeros."""
     starts: U64
@@ -52,8 +62,11 @@ class Scratch(NamedTuple):
     coefficients: I16
     work: I16
     extreme: I32
-    """(8,): negative once a block of the lane had extreme values."""
-    block: U8
+    """(16,): negative once a block of the lane had extreme values, in its even columns and in its odd ones."""
+    stream: U64
+    """(8,): where decoding stands: see ``scans``."""
+    reach: I64
+    """(8,): what is left to decode, and the last DC coefficients."""
     planes: U8
     """(3, PLANE): luma and chroma, by columns."""
     planes64: U64
@@ -73,7 +86,6 @@ class Scratch(NamedTuple):
     rows64: U64
     """The same memory."""
     line: U8
-    accumulated: I32
     wide_line: I16
     axes: I64
     """(4, size)."""
@@ -81,6 +93,8 @@ class Scratch(NamedTuple):
     """(2, ...)."""
     chroma_axes: I64
     chroma_weights: I32
+    short_weights: U16
+    """(4, ...): those of luma and of chroma in 16 bits."""
     chroma_lines: I64
     """The same for chroma that is resized as it is."""
     taps: F64
@@ -90,9 +104,32 @@ class Scratch(NamedTuple):
     """Where each row of ``rows`` begins."""
 
 
+OWN = (
+    "head",
+    "tables",
+    "region",
+    "layout",
+    "divisors",
+    "extreme",
+    "stream",
+    "reach",
+    "planes",
+    "axes",
+    "weights",
+    "lines",
+)
+"""What a second image that is decoded at the same time needs for itself."""
+
+
+def second_scratch(first: Scratch) -> Scratch:
+    """Return the memory for a second image, which shares all but ``OWN`` with the first."""
+    own = {name: np.zeros_like(array) for name, array in first._asdict().items() if name in OWN}
+    return first._replace(**own, planes64=own["planes"].view(np.uint64))
+
+
 def make_scratch(size: int) -> Scratch:
     """Return the memory for samples of ``size`` x ``size`` pixels."""
-    padded = -(-size // 8) * 8
+    padded = -(-size // 32) * 32
     narrow, rows = np.zeros(padded * 128, np.uint8), np.zeros((3, LINES * padded), np.uint8)
     planes, band = np.zeros((3, PLANE), np.uint8), np.zeros(3 * BAND, np.uint8)
     return Scratch(
@@ -101,16 +138,18 @@ def make_scratch(size: int) -> Scratch:
         region=np.zeros(REGION, np.int64),
         layout=np.zeros(1, np.int64),
         codes=empty_codes(),
-        places=np.zeros((MOST_BLOCKS + 1) * BLOCK, np.uint32),
-        divisors=np.zeros((3, 64), np.int32),
-        entropy=np.zeros((1 << 20) + SLACK, np.uint8),
+        kept=np.zeros(2 * TABLES * KEPT, np.uint8),
+        places=np.zeros(2 * PLACES, np.uint32),
+        divisors=np.zeros(3 * 512, np.uint16),
+        entropy=np.zeros(2 * ENTROPY, np.uint8),
         starts=np.zeros(TILES, np.uint64),
         stops=np.zeros(TILES, np.uint64),
         bases=np.zeros(TILES, np.uint64),
-        coefficients=np.zeros((MOST_BLOCKS + 4) * 512, np.int16),
+        coefficients=np.zeros(2 * COEFFICIENTS, np.int16),
         work=np.zeros(512, np.int16),
-        extreme=np.zeros(8, np.int32),
-        block=np.zeros(512, np.uint8),
+        extreme=np.zeros(16, np.int32),
+        stream=np.zeros(8, np.uint64),
+        reach=np.zeros(8, np.int64),
         planes=planes,
         planes64=planes.view(np.uint64),
         sums=np.zeros(2048, np.int16),
@@ -121,13 +160,13 @@ def make_scratch(size: int) -> Scratch:
         turned=np.zeros(64, np.uint64),
         rows=rows,
         rows64=rows.view(np.uint64),
-        line=np.zeros(3 * size, np.uint8),
-        accumulated=np.zeros(max(size, 128), np.int32),
-        wide_line=np.zeros(3 * size, np.int16),
+        line=np.zeros(3 * padded, np.uint8),
+        wide_line=np.zeros(3 * padded, np.int16),
         axes=np.zeros((4, size), np.int64),
         weights=np.zeros((2, 64 * size + MOST_TAPS), np.int32),
         chroma_axes=np.zeros((4, size), np.int64),
         chroma_weights=np.zeros((2, 64 * size + MOST_TAPS), np.int32),
+        short_weights=np.zeros((4, 64 * size + MOST_TAPS), np.uint16),
         chroma_lines=np.zeros(LINES + 8, np.int64),
         taps=np.zeros(MOST_TAPS, np.float64),
         columns=np.zeros(LINES + 8, np.int64),

@@ -25,9 +25,8 @@ from .plan import (
     X0,
     X1,
 )  # fmt: skip
-from .scratch import Scratch
+from .scratch import PLACES, Scratch
 from .unstuff import unstuff_row
-from .words import load_word, store_word
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -49,14 +48,22 @@ def blocks_of(head: I64, interval: int) -> int:
 
 
 @compiled
-def enter(data: U8, plan: I64, scratch: Scratch) -> bool:
-    """Read the header and prepare the tables; return False for an image that is not taken."""
+def enter(data: U8, plan: I64, scratch: Scratch, stream: int) -> bool:
+    """Read the header and prepare the tables; return False for an image that is not taken.
+
+    ``stream`` is 0, or 1 for the second of two images that are decoded at the same time.
+    """
     head, interval = scratch.head, plan[INTERVAL]
     width, height = plan[WIDTH], plan[HEIGHT]
-    if not read_header(data, plan[SCAN], width, height, interval, head, scratch.tables):
+    whole_scan = plan[ROWS] == 0
+    if not read_header(data, plan[SCAN], width, height, 0 if whole_scan else interval, head, scratch.tables):
         return False
     across, down = head[ACROSS], head[DOWN]
-    if plan[MCU_WIDTH] != 8 * across or plan[MCU_HEIGHT] != 8 * down or plan[ROWS] != _up(height, 8 * down):
+    if plan[MCU_WIDTH] != 8 * across or plan[MCU_HEIGHT] != 8 * down:
+        return False
+    if whole_scan and interval != _up(width, 8 * across):
+        return False
+    if not whole_scan and plan[ROWS] != _up(height, 8 * down):
         return False
     if interval < 1 or interval > MOST_BLOCKS or blocks_of(head, interval) > MOST_BLOCKS:
         return False
@@ -64,13 +71,13 @@ def enter(data: U8, plan: I64, scratch: Scratch) -> bool:
     if _up(width, 8 * across) % interval or (across == 2 and width < 5):
         return False
     scratch.extreme[:] = 0
-    shared = fill_all_codes(data, head, scratch.codes)
+    shared = fill_all_codes(data, head, scratch.codes, scratch.kept, stream)
     layout = (((interval * 8 + across) * 8 + down) * 8 + head[COMPONENTS]) * 2 + whole(shared)
     if scratch.layout[0] != layout:
-        fill_places(head, shared, interval, scratch.places)
+        fill_places(head, shared, interval, scratch.places, stream * PLACES, stream)
         scratch.layout[0] = layout
     for i in range(head[COMPONENTS]):
-        read_divisors(data, head[QUANTISATION + i], scratch.divisors[i])
+        read_divisors(data, head[QUANTISATION + i], scratch.divisors, i * BLOCK)
     return True
 
 
@@ -119,17 +126,17 @@ def clear_columns(scratch: Scratch, interval: int, first: int, columns: int, row
 
 
 @compiled
-def invert_column(scratch: Scratch, interval: int, column: int, tile: int, group: int) -> bool:
+def invert_column(scratch: Scratch, interval: int, start: int, tile: int, group: int) -> bool:
     """Transform the blocks of one column of tiles that the sample needs; return False if one has extreme values.
 
-    Behind the blocks is one of zeros, which stands before the first block of each component.
+    They begin at ``start``. Behind them is a block of zeros, which stands before the first of each component.
     """
     head, region, coefficients = scratch.head, scratch.region, scratch.coefficients
     across, down, groups = head[ACROSS], head[DOWN], region[GROUPS]
     left, right = region[X0] - region[TILES_X], region[X1] - region[TILES_X]
     luma = across * down
     per_mcu = luma + head[COMPONENTS] - 1
-    at = column * (interval * per_mcu + 1) * BLOCK
+    at = start
     before_luma = before_blue = before_red = at + interval * per_mcu * BLOCK
     for mcu in range(interval):
         x = (tile * interval + mcu) * 8
@@ -155,17 +162,13 @@ def invert_column(scratch: Scratch, interval: int, column: int, tile: int, group
     return min(scratch.extreme) >= 0
 
 
-@compiled
+@inlined
 def _put(scratch: Scratch, at: int, component: int, place: int, height: int, halves: bool) -> None:
     """Transform eight blocks and write their columns to a plane; with ``halves``, odd rows go 64 behind even rows."""
-    block, plane = scratch.block, scratch.planes[component]
-    invert(scratch.coefficients, at, scratch.divisors[component], scratch.work, scratch.extreme, block, halves)
-    second = 64 if halves else 32
-    for x in range(8):
-        target = place + x * height
-        for i in range(0, 32, 8):
-            store_word(plane, target + i, load_word(block, x * 64 + i))
-            store_word(plane, target + second + i, load_word(block, x * 64 + 32 + i))
+    invert(
+        scratch.coefficients, at, scratch.divisors, component * BLOCK, scratch.work, scratch.extreme,
+        scratch.planes[component], place, height, halves,
+    )  # fmt: skip
 
 
 @compiled

@@ -1,22 +1,49 @@
 """The tiles of MCU rows, copied without stuffed zeros and markers (T.81 B.1.1.5)."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
 
-from .compiling import compiled, inlined, whole
-from .words import first_ff, load_word, store_word
+from .compiling import compiled
+from .vectors.lanes import Lanes
+from .vectors.memory import I64, Memory, intrinsic
+from .words import store_word
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
+AT_ONCE = 64  # bytes
 
-@inlined
-def _up_to_ff(data: U8, position: int, stop: int) -> tuple[int, bool]:
-    """Return how many bytes to take, and whether the last of them is 0xFF: up to eight, of which no other is."""
-    if position + 8 <= stop:
-        place = whole(first_ff(load_word(data, position)))
-        return min(place + 1, 8), place < 8
-    return 1, data[position] == 0xFF
+
+def _first_ff(builder: Any, lanes: Lanes) -> Any:
+    """Return which of 64 bytes is the first 0xFF, or 64."""
+    found = builder.icmp_unsigned("==", lanes.value, ir.Constant(lanes.value.type, [0xFF] * AT_ONCE))
+    return builder.cttz(builder.bitcast(found, I64), ir.Constant(ir.IntType(1), 0))
+
+
+@intrinsic
+def find_ff(typing: Any, data: Any, position: Any) -> Any:
+    """Return which byte from ``position`` on is the first 0xFF, 0 to 63, or 64."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _first_ff(builder, Memory(context, builder, signature.args[0], values[0]).load(values[1], AT_ONCE))
+
+    return types.int64(data, position), generate
+
+
+@intrinsic
+def copy_to_ff(typing: Any, data: Any, position: Any, out: Any, end: Any) -> Any:
+    """Do the same, and copy the 64 bytes."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        lanes = Memory(context, builder, signature.args[0], values[0]).load(values[1], AT_ONCE)
+        Memory(context, builder, signature.args[2], values[2]).store(values[3], lanes)
+        return _first_ff(builder, lanes)
+
+    return types.int64(data, position, out, end), generate
 
 
 @compiled
@@ -25,7 +52,11 @@ def _skip_tiles(data: U8, position: int, stop: int, tiles: int) -> int:
     while tiles > 0:
         if position >= stop:
             return -1
-        count, found = _up_to_ff(data, position, stop)
+        if position + AT_ONCE <= len(data):
+            place = find_ff(data, position)
+            count, found = min(place + 1, AT_ONCE), place < AT_ONCE
+        else:
+            count, found = 1, data[position] == 0xFF
         position += count
         if found:
             if position >= stop:
@@ -44,8 +75,8 @@ def unstuff_row(
     """Copy tiles ``first`` to ``last`` of an MCU row to ``out`` from ``end`` on; return the end, or -1 if damaged.
 
     The row lies from ``position`` to ``stop``. The places of its tiles in ``out`` go to ``starts`` and ``stops``, at
-    ``at``, ``at + step`` and so on. ``out`` needs stop - position bytes and 8 for each tile. Every marker must be the
-    one that stands at its place.
+    ``at``, ``at + step`` and so on. ``out`` needs stop - position bytes, 8 for each tile, and 64. Every marker must be
+    the one that stands at its place.
     """
     position = _skip_tiles(data, position, stop, first)
     if position < 0:
@@ -55,11 +86,9 @@ def unstuff_row(
         while True:
             if position >= stop:
                 return -1
-            if position + 8 <= stop:
-                word = load_word(data, position)
-                store_word(out, end, word)
-                place = whole(first_ff(word))
-                count, found = min(place + 1, 8), place < 8
+            if position + AT_ONCE <= len(data):
+                place = copy_to_ff(data, position, out, end)
+                count, found = min(place + 1, AT_ONCE), place < AT_ONCE
             else:
                 out[end] = data[position]
                 count, found = 1, data[position] == 0xFF

@@ -11,16 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 
-from .compiling import CHECKED, compiled, inlined
+from .compiling import compiled, inlined
+from .vectors.memory import CHECKED, intrinsic
 
 U8 = npt.NDArray[np.uint8]
 U = np.uint64
-
-intrinsic: Any = extending.intrinsic  # its type is that of the function which is called, without the first argument
-
-_LOW, _HIGH = U(0x0101010101010101), U(0x8080808080808080)
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -52,14 +49,6 @@ def _store(typing: Any, array: Any, index: Any, word: Any) -> Any:
 def _swap(typing: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic("llvm.bswap", [ir.IntType(64)]), values)
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _trailing_zeros(typing: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
 
@@ -115,13 +104,3 @@ if CHECKED:
         for i in range(8):
             word = (word << U(8)) | U(array[np.int64(index) + i])
         return word
-
-
-@inlined
-def first_ff(word: np.uint64) -> np.uint64:
-    """Return which of eight bytes is the first 0xFF, 0 to 7, or 8: the classic test for a zero, on the complement.
-
-    Of ``load_word``, on little-endian processors, the only ones that numba supports with wheels.
-    """
-    zeros = ~word
-    return _trailing_zeros((zeros - _LOW) & word & _HIGH) >> U(3)

@@ -224,3 +224,32 @@ def test_a_missed_promise_is_named(tmp_path: Path) -> None:
 def test_without_records_there_is_nothing_to_show(tmp_path: Path) -> None:
     """There are no empty tables and no headings without a table."""
     assert {name: make(tmp_path) for name, make in TABLES.items()} == dict.fromkeys(TABLES, "")
+
+
+def test_a_goal_stands_next_to_its_ratio_reached_or_missed(tmp_path: Path) -> None:
+    """Each of the project's two loaders has its own ratios, against the peers that it is measured with."""
+    one = read_records([RECORDS / "loaders"])[0]
+    place = tmp_path / "peers-small"
+    place.mkdir()
+    rates = {"threaded": 700, "threaded-raw": 900, "torchvision": 100, "dali-reader": 250, "ffcv-raw": 300}
+    for loader, rate in rates.items():
+        write_record(place, measured(one, loader, 0, rate))
+    table = TABLES["small-peers"](tmp_path)
+
+    assert "| `threaded` is faster by | goal | `threaded-raw` is faster by | goal |" in table
+    assert "| 7.00 | 6.5, reached | 9.00 | - |" in table
+    assert "| 2.80 | 3, missed | 3.60 | 4, missed |" in table
+    assert "| 2.33 | - | 3.00 | 3, reached |" in table
+
+
+def test_a_table_without_the_second_loader_has_no_column_for_it(tmp_path: Path) -> None:
+    """A goal without a measured ratio is neither reached nor missed."""
+    one = read_records([RECORDS / "loaders"])[0]
+    place = tmp_path / "peers-small"
+    place.mkdir()
+    for loader, repeat in (("threaded", 0), ("torchvision", 1)):
+        write_record(place, measured(one, loader, repeat, 100))
+    table = TABLES["small-peers"](tmp_path)
+
+    assert "threaded-raw" not in table
+    assert "| - | 6.5 |" in table

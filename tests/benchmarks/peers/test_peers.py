@@ -11,21 +11,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from feedline.benchmarks import Expected, Plan, bench, measure
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun
-from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install
+from feedline.benchmarks.peers import PEERS, Contest, find_peers, how_to_install, install, suited
 from feedline.benchmarks.peers.adapters.epochs import Item, PeerEpochs
-from feedline.benchmarks.peers.conversions import images_of
+from feedline.benchmarks.peers.conversions import images_of, peer_module
 from feedline.benchmarks.peers.environments import RECEIPT, receipt_of
 from feedline.benchmarks.peers.pixel_check import check_images
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec, open_loader
-from feedline.prep import MeasurementError, write_document
+from feedline.prep import (
+    MeasurementError,
+    SyntheticSpec,
+    prepare_tiny_imagenet,
+    write_document,
+    write_shards,
+    write_synthetic,
+)
 
 from ..runs import run_at
 
 Change = Callable[[Item], Item]
+
+
+@pytest.fixture(scope="module")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a root of 64 images of 64 pixels, with shards."""
+    place = tmp_path_factory.mktemp("tiny")
+    write_synthetic(place, SyntheticSpec(layout="tiny-imagenet", classes=8, images_per_class=8))
+    prepare_tiny_imagenet(place / "tiny-imagenet-200.zip", place / "data")
+    write_shards(place / "data")
+    return place / "data"
 
 
 def is_installed_here(name: str) -> bool:
@@ -162,6 +180,39 @@ def test_a_root_without_class_folders_is_refused(root: Path, tmp_path: Path) -> 
         images_of(tmp_path, "train")
 
 
+def test_pixels_of_large_images_are_not_stored(root: Path, tiny_root: Path) -> None:
+    """A data set of photographs would be a hundred times its size; the others are measured on it all the same."""
+    names = ("torchvision", "ffcv-raw", "tensor")
+
+    assert suited(names, root) == (("torchvision",), ("ffcv-raw", "tensor"))
+    assert suited(names, tiny_root) == (names, ())
+
+
+def test_a_tensor_refuses_images_of_several_sizes(root: Path, tmp_path: Path) -> None:
+    """The message names two of them."""
+    with pytest.raises(MeasurementError, match=r"images of one size, and \S+ and \S+ have \d+ x \d+"):
+        peer_module("tensor").convert(images_of(root, "train"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tensor", "tensor-batched"])
+def test_a_tensor_crops_as_the_reference_does(name: str, tiny_root: Path, tmp_path: Path) -> None:
+    """All samples come once with their label and their image, and another epoch has other crops."""
+    samples, options = images_of(tiny_root, "train"), PEERS[name].options
+    peer_module(name).convert(samples, tmp_path, **options)
+    spec = replace(spec_of(tiny_root, workers=2), batch_size=7)
+    threads = torch.get_num_threads()
+    try:
+        epochs = peer_module(name).open_peer(spec, samples, tmp_path, **options)
+        classes = np.array([sample.label for sample in samples])
+        measure(epochs, Expected(samples=len(samples), classes=classes, image_size=64), 0.2)
+        check_images(epochs, samples)
+        first, second = (torch.cat([batch.images for batch in epochs]) for _ in range(2))
+    finally:
+        torch.set_num_threads(threads)
+
+    assert first.shape == (len(samples), 3, 64, 64) and not torch.equal(first, second)
+
+
 @pytest.mark.slow
 def test_an_environment_for_other_pins_counts_as_missing(tmp_path: Path) -> None:
     """Its figures would be those of another version than in the table."""
@@ -177,8 +228,11 @@ def test_an_environment_for_other_pins_counts_as_missing(tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
-def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path, tmp_path: Path) -> None:
+def test_a_peer_that_can_be_installed_offline_is_measured(
+    name: str, root: Path, tiny_root: Path, tmp_path: Path
+) -> None:
     """Installed, converted, run in its own interpreter with 1 worker: every sample, its label and its image."""
+    root = tiny_root if PEERS[name].stores_pixels else root
     if not is_installed_here(name):
         pytest.skip(f"{name} is not here; see it with: {how_to_install([name], Path('peers'))}")
     install(name, tmp_path / "envs")
@@ -187,7 +241,7 @@ def test_a_peer_that_can_be_installed_offline_is_measured(name: str, root: Path,
     found = peers.run(MeasuringJob(loader=name, spec=spec_of(root, workers=1), seconds=0.5), 120)
     cost = peers.conversion(name, root)
 
-    assert found.measurement.samples_seen >= 84
+    assert found.measurement.samples_seen >= len(images_of(root, "train"))
     assert found.measurement.images_per_second > 0
     assert (cost is not None) == PEERS[name].converts
     assert sum(path.stat().st_size for path in read) >= sum(sample.size for sample in images_of(root, "train"))

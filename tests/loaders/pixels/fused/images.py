@@ -1,4 +1,4 @@
-"""Images with tiles, plans for them, and calls of the compiled decoder, for the tests of it."""
+"""Images with and without tiles, plans for them, and calls of the compiled decoder, for the tests of it."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from feedline.loaders.pixels.fused.decode import decode_many
-from feedline.loaders.pixels.fused.scratch import Scratch, make_scratch
+from feedline.loaders.pixels.fused.header import find_scan
+from feedline.loaders.pixels.fused.plan import ADDRESS, FIELDS, INTERVAL, LEFT, ROWS, SCAN, SIZE as SIZE_OF_FILE, WIDTH
+from feedline.loaders.pixels.fused.scratch import make_scratch, second_scratch
 from feedline.loaders.support.encoded import EncodedImage
 from feedline.prep.images.restart import add_restart_markers
 from feedline.prep.images.tiles import Tiles
@@ -19,6 +21,7 @@ CHINA = np.asarray(load_sample_image("china.jpg"))
 SAMPLINGS = ["420", "422", "444", "440", "411", "gray"]
 SIZE = 32
 SCRATCH = make_scratch(SIZE)
+SECOND = second_scratch(SCRATCH)
 
 
 class Part(NamedTuple):
@@ -45,18 +48,30 @@ def with_tiles(jpeg: bytes) -> EncodedImage:
     return EncodedImage(np.frombuffer(data, np.uint8), Tiles(int(geometry.offsets[0]), lengths, *grid))
 
 
+def as_it_is(jpeg: bytes) -> EncodedImage:
+    """Return the image without tiles."""
+    return EncodedImage(np.frombuffer(jpeg, np.uint8), None)
+
+
 def plan_of(image: EncodedImage, part: Part) -> npt.NDArray[np.int64]:
     data, tiles = image
-    assert tiles is not None
-    lengths = tiles.row_lengths
-    where = [data.ctypes.data, len(data), tiles.scan, lengths.ctypes.data, len(lengths), *tiles.grid]
-    return np.array([[*where, *part.box, *part.target, *part.offset, int(part.flip)]], np.int64)
+    plans = np.zeros((1, FIELDS), np.int64)
+    plan = plans[0]
+    plan[ADDRESS], plan[SIZE_OF_FILE] = data.ctypes.data, len(data)
+    if tiles is None:
+        find_scan(data, plan)
+    else:
+        lengths = tiles.row_lengths
+        plan[SCAN : ROWS + 1] = tiles.scan, lengths.ctypes.data, len(lengths)
+        plan[WIDTH : INTERVAL + 1] = tiles.grid
+    plan[LEFT:] = *part.box, *part.target, *part.offset, int(part.flip)
+    return plans
 
 
-def decoded(image: EncodedImage, part: Part, *, planar: bool = False, scratch: Scratch = SCRATCH) -> U8 | None:
+def decoded(image: EncodedImage, part: Part, *, planar: bool = False) -> U8 | None:
     """Return the sample that the compiled decoder makes, or None if it does not take the image."""
     row, taken = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros(1, np.uint8)
-    decode_many(plan_of(image, part), planar, scratch, row.reshape(-1), taken)
+    decode_many(plan_of(image, part), planar, SCRATCH, SECOND, row.reshape(-1), taken)
     return row if taken[0] else None
 
 

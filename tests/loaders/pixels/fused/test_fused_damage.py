@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from feedline.benchmarks.claims.fused_fuzz import Damaged, Guarded, Outcome, decode, originals, reference, run
+from feedline.benchmarks.claims.fused_fuzz import (
+    Damaged,
+    Guarded,
+    Outcome,
+    decode,
+    originals,
+    reference,
+    run,
+    whole_plan,
+)
+from feedline.loaders.pixels.fused.plan import HEIGHT, WIDTH
 
 GUARDED, ORIGINALS = Guarded(), originals()
 
@@ -29,12 +39,14 @@ def test_damaged_images_change_no_guard_zone_and_no_pixel() -> None:
 def test_any_bytes_in_a_header_or_a_scan(number: int, data: st.DataObject) -> None:
     """Bytes that hypothesis chooses, and shrinks where it finds an error."""
     source, tiles = ORIGINALS[number]
-    assert tiles is not None
+    plan = whole_plan(source)
+    size = plan.item(WIDTH), plan.item(HEIGHT)
     changed = source.copy()
     for place in data.draw(st.lists(st.integers(0, len(source) - 1), max_size=6)):
         changed[place] = data.draw(st.integers(0, 255))
-    left, top = data.draw(st.integers(0, tiles.width - 1)), data.draw(st.integers(0, tiles.height - 1))
-    box = left, top, data.draw(st.integers(1, tiles.width - left)), data.draw(st.integers(1, tiles.height - top))
+    left, top = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
+    height = size[1] - top if tiles is None else data.draw(st.integers(1, size[1] - top))
+    box = left, top, data.draw(st.integers(1, size[0] - left)), height
     image = Damaged(ORIGINALS[number]._replace(data=changed), box, False)
 
     if decode(image, GUARDED, planar=False):

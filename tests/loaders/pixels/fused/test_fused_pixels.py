@@ -1,6 +1,7 @@
 """The fused decoder's pixels: libjpeg-turbo's and Pillow's, bit for bit, for every sampling and every place."""
 
 import platform
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,10 +11,24 @@ from hypothesis import given, settings, strategies as st
 from feedline.loaders.pixels.cuts import Cut
 from feedline.loaders.pixels.fused.decode import decode_many
 from feedline.loaders.pixels.fused.idct import invert
+from feedline.loaders.pixels.fused.plan import FIELDS
 from feedline.loaders.pixels.fused_calls import fit
 from feedline.loaders.support.encoded import EncodedImage
 
-from .images import CHINA, SAMPLINGS, SCRATCH, SIZE, Part, decoded, encoded, expected, plan_of, with_tiles
+from .images import (
+    CHINA,
+    SAMPLINGS,
+    SCRATCH,
+    SECOND,
+    SIZE,
+    Part,
+    as_it_is,
+    decoded,
+    encoded,
+    expected,
+    plan_of,
+    with_tiles,
+)
 
 FIRST_ROW = {0, 1, 5, 6, 14, 15, 27, 28}  # of a block, in zigzag order
 
@@ -27,10 +42,13 @@ def boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("size", [(427, 640), (173, 90), (161, 41), (40, 129)])
-def test_pixels_are_those_of_libjpeg_and_pillow(sampling: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("encode", [with_tiles, as_it_is])
+def test_pixels_are_those_of_libjpeg_and_pillow(
+    encode: Callable[[bytes], EncodedImage], sampling: str, size: tuple[int, int]
+) -> None:
     """At image edges too, where MCUs are padded and chroma has no neighbour."""
     height, width = size
-    image = with_tiles(encoded(CHINA[-height:, -width:], sampling))
+    image = encode(encoded(CHINA[-height:, -width:], sampling))
     for box in boxes(width, height):
         for flip in (False, True):
             part = Part(box, flip=flip)
@@ -41,7 +59,8 @@ def test_pixels_are_those_of_libjpeg_and_pillow(sampling: str, size: tuple[int, 
 @given(st.sampled_from(SAMPLINGS), st.integers(5, 300), st.integers(1, 300), st.integers(40, 99), st.data())
 def test_pixels_of_any_size(sampling: str, width: int, height: int, quality: int, data: st.DataObject) -> None:
     """An image of any size, any part of it, resized to any size of which the sample is a part."""
-    image = with_tiles(encoded(CHINA[:height, :width], sampling, quality))
+    encode = data.draw(st.sampled_from([with_tiles, as_it_is]))
+    image = encode(encoded(CHINA[:height, :width], sampling, quality))
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     box = left, top, data.draw(st.integers(1, width - left)), data.draw(st.integers(1, height - top))
     target = data.draw(st.integers(SIZE, 90)), data.draw(st.integers(SIZE, 90))
@@ -49,6 +68,48 @@ def test_pixels_of_any_size(sampling: str, width: int, height: int, quality: int
     part = Part(box, target, offset, data.draw(st.booleans()))
 
     np.testing.assert_array_equal(decoded(image, part), expected(image, part))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(5, 200), st.integers(1, 200)), max_size=7))
+@settings(max_examples=40)
+def test_images_that_are_decoded_at_the_same_time(kinds: list[tuple[int, bool, int, int]]) -> None:
+    """Images without tiles are decoded two at a time: each has the pixels that it has alone."""
+    images: list[EncodedImage] = []
+    parts: list[Part] = []
+    for sampling, tiled, width, height in kinds:
+        jpeg = encoded(CHINA[:height, :width], SAMPLINGS[sampling])
+        images.append(with_tiles(jpeg) if tiled else as_it_is(jpeg))
+        parts.append(Part((width // 3, height // 4, width - width // 3, (height + 2) // 3)))
+    plans = np.zeros((len(images), FIELDS), np.int64)
+    for plan, image, part in zip(plans, images, parts, strict=True):
+        plan[:] = plan_of(image, part)
+    rows, taken = np.zeros((len(images), SIZE, SIZE, 3), np.uint8), np.zeros(len(images), np.uint8)
+    decode_many(plans, False, SCRATCH, SECOND, rows.reshape(-1), taken)
+
+    assert taken.all()
+    for row, image, part in zip(rows, images, parts, strict=True):
+        np.testing.assert_array_equal(row, expected(image, part))
+
+
+def test_a_damaged_image_leaves_the_others_as_they_are() -> None:
+    """Of images without tiles, which share their memory: cut short, with a marker too many, and with bits changed."""
+    good = encoded(CHINA[:200, :300], "420")
+    scan = good.index(b"\xff\xda") + 14
+    bad = [
+        good[:-500],
+        good[:-500] + good[-2:],
+        good[:scan] + b"\xff\xd0" + good[scan:],
+        good[: scan + 900] + bytes(50) + good[scan + 950 :],
+    ]
+    images = [as_it_is(jpeg) for other in bad for jpeg in (good, other)]
+    part = Part((10, 20, 200, 180))
+    plans = np.concatenate([plan_of(image, part) for image in images])
+    rows, taken = np.zeros((len(images), SIZE, SIZE, 3), np.uint8), np.zeros(len(images), np.uint8)
+    decode_many(plans, False, SCRATCH, SECOND, rows.reshape(-1), taken)
+
+    assert taken.tolist() == [1, 0] * len(bad)
+    for row in rows[::2]:
+        np.testing.assert_array_equal(row, expected(images[0], part))
 
 
 def test_noise_has_the_same_pixels() -> None:
@@ -85,7 +146,7 @@ def test_images_that_the_decoder_does_not_take() -> None:
             plan = good.copy()
             plan[column] = value
             row, taken = np.zeros(SIZE * SIZE * 3, np.uint8), np.zeros(1, np.uint8)
-            decode_many(plan[None], False, SCRATCH, row, taken)
+            decode_many(plan[None], False, SCRATCH, SECOND, row, taken)
 
 
 def test_pixels_that_another_decoder_made_are_resized_alike() -> None:
@@ -106,9 +167,9 @@ def test_extreme_blocks_saturate() -> None:
         coefficients = np.zeros((64, 8), np.int16)
         coefficients[0] = value
         coefficients[1] = 1
-        extreme = np.zeros(8, np.int32)
-        invert(coefficients.reshape(-1), 0, np.full(64, 16, np.int32), work, extreme, out, False)
-        assert (extreme < 0).all()
+        extreme = np.zeros(16, np.int32)
+        invert(coefficients.reshape(-1), 0, np.full(512, 16, np.uint16), 0, work, extreme, out, 0, 64, False)
+        assert (extreme[:8] < 0).all()  # of the even columns
         assert (out == level).all()
 
 
