@@ -28,6 +28,7 @@ from .fused.plan import (
     UNREAD,
     WIDTH,
 )  # fmt: skip
+from .fused.raw import find_pixels
 from .fused.words import memory_at
 
 F64 = npt.NDArray[np.float64]
@@ -47,7 +48,7 @@ def plan_crops(plans: I64, draws: F64, framing: Framing) -> None:
     """Fill the box, target, offset and flip of images, as ``crops.frame`` does for one.
 
     ``draws`` is float64 (n, DRAWS), or (n, 0) for other transforms than train. Of images without tiles, the headers are
-    read, unless they are raw.
+    read, of raw ones too.
     """
     size = framing.size
     for i in range(len(plans)):
@@ -55,7 +56,7 @@ def plan_crops(plans: I64, draws: F64, framing: Framing) -> None:
         if plan[INTERVAL] == UNREAD:
             data = carray(memory_at(plan[ADDRESS]), (max(plan[SIZE], 0),), np.uint8)
             if plan[SIZE] < 4 or not find_scan(data, plan):
-                plan[INTERVAL] = 0
+                plan[INTERVAL] = RAW if find_pixels(data, plan) else 0
         width, height = plan[WIDTH], plan[HEIGHT]
         if (plan[INTERVAL] < 1 and plan[INTERVAL] != RAW) or width < 1 or height < 1:
             plan[INTERVAL] = 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...prep.archives import npy
 from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage, Located, ReadImages
 from . import ready
@@ -68,9 +67,6 @@ def plan_images(images: Sequence[EncodedImage]) -> I64:
     for plan, (data, tiles) in zip(plans, images, strict=True):
         if tiles is None:
             plan[ADDRESS], plan[SIZE], plan[INTERVAL] = data.ctypes.data, len(data), UNREAD
-            if (raw := npy.read_header(data[: npy.HEADER].tobytes())) is not None:
-                plan[SCAN], plan[INTERVAL] = raw.start, RAW
-                plan[WIDTH], plan[HEIGHT] = raw.width, raw.height
         elif tiles.row_lengths.flags.c_contiguous:
             lengths = tiles.row_lengths
             plan[ADDRESS : ROWS + 1] = data.ctypes.data, len(data), tiles.scan, lengths.ctypes.data, len(lengths)
@@ -92,8 +88,7 @@ def plan_located(located: Located) -> I64:
     plans[:, ADDRESS], plans[:, ROWS_ADDRESS] = located.data, located.lengths
     for column, name in _NAMES.items():
         plans[:, column] = rows[name]
-    without = plans[:, INTERVAL] == 0
-    plans[without, INTERVAL] = np.where(plans[without, SCAN] > 0, RAW, UNREAD)
+    plans[plans[:, INTERVAL] == 0, INTERVAL] = UNREAD
     return plans
 
 
@@ -106,9 +101,10 @@ def decode_rows(plans: I64, draws: F64, rows: U8, spec: LoaderSpec) -> list[int]
     taken = np.empty(len(rows), np.uint8)
     plan_crops(plans, draws, framing_of(spec))
     planar = spec.pixels == "planar" and spec.transform == "train"
-    decode_many(plans, planar, *_scratch(size), rows.reshape(-1), taken)
+    scratch = _scratch(size)
+    decode_many(plans, planar, *scratch, rows.reshape(-1), taken)
     if (plans[:, INTERVAL] == RAW).any():
-        fit_many(plans, _scratch(size)[0], rows.reshape(-1), taken)
+        fit_many(plans, scratch[0], rows.reshape(-1), taken)
     return np.flatnonzero(taken == 0).tolist()
 
 

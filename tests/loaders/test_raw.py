@@ -1,6 +1,5 @@
 """Raw shards: every loader that reads shards yields the samples of the encoded images, and damage is damage."""
 
-import json
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from feedline.cli.main import run
 from feedline.loaders import Loader, LoaderSpec, open_loader, open_stages, readable_loaders
 from feedline.loaders.pixels import ready
 from feedline.prep import SHARDS, DatasetError, SampleError, ShardSpec, write_shards
@@ -166,21 +164,3 @@ def test_a_view_of_one_sample(root: Path) -> None:
     assert image.shape == (3, 32, 32)
     assert isinstance(label, int)
     assert np.asarray(image).any()
-
-
-@pytest.mark.slow
-def test_training_comparing_and_bench_on_raw_shards(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The commands that read a root take one of raw shards."""
-    raw = str(raw_root(root))
-    train = ["train", raw, "--model", "resnet18", "--image-size", "32", "--epochs", "1", "--device", "cpu", "--json"]
-    assert run([*train, "--loader", "threaded", "--out", str(tmp_path / "run")]) == 0
-    assert json.loads(capsys.readouterr().out)["loader"] == "threaded"
-    checkpoint = str(tmp_path / "run" / "checkpoints" / "last.pt")
-    assert run(["compare", checkpoint, checkpoint, raw, "--out", str(tmp_path / "compare"), "--json"]) == 0
-    capsys.readouterr()
-    assert run(["evaluate", checkpoint, raw, "--json"]) == 0
-    capsys.readouterr()
-    assert run(["doctor", raw, "--json"]) in (0, 1)
-    assert "Traceback" not in capsys.readouterr().err

@@ -8,6 +8,7 @@ that they share. The calls from Python, and what decodes with a library, belong 
     idct, tiles                        coefficients to planes of luma and chroma
     colour, weights, resize            planes to the sample: exact
     planar                             the same with the resize before the colours
+    raw                                pixels as they are to the sample
     plan, scratch, decode              which part of which image, the memory, the loop over images
     vectors                            what the innermost loops are written with
 

@@ -16,7 +16,7 @@ ADDRESS, SIZE, SCAN, ROWS_ADDRESS, ROWS = 0, 1, 2, 3, 4
 Without tiles there are no lengths, and ROWS is 0."""
 WIDTH, HEIGHT, MCU_WIDTH, MCU_HEIGHT, INTERVAL = 5, 6, 7, 8, 9
 """As in ``Tiles``. Without tiles, an interval of UNREAD says that the header must be read first; INTERVAL is then the
-number of MCUs in a row. An interval of RAW says that pixels lie at SCAN, and one of 0 that the image is not taken."""
+number of MCUs in a row, or RAW for pixels as they are. An interval of 0 says that the image is not taken."""
 LEFT, TOP, BOX_WIDTH, BOX_HEIGHT = 10, 11, 12, 13
 """The part that is resized."""
 TARGET_WIDTH, TARGET_HEIGHT, OFFSET_X, OFFSET_Y, FLIP = 14, 15, 16, 17, 18

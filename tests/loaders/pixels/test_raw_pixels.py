@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from feedline.loaders import LoaderSpec
 from feedline.loaders.pixels.crops import draw_crops
+from feedline.loaders.pixels.fused.plan import SIZE
 from feedline.loaders.pixels.fused_calls import decode_rows, plan_images
 from feedline.loaders.pixels.reference import read_pixels
 from feedline.loaders.support.encoded import EncodedImage
@@ -33,7 +34,7 @@ def taken(images: list[bytes], spec: LoaderSpec, draws: npt.NDArray[np.float64])
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 40), st.booleans(), st.integers(0, 99))
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(2, 40), st.booleans(), st.integers(0, 99))
 def test_every_size_and_crop_is_pillows(width: int, height: int, size: int, train: bool, seed: int) -> None:
     """Within one level, as for JPEGs: Pillow chooses which direction it resizes first."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -59,13 +60,13 @@ def test_one_other_byte_in_the_header_is_not_taken(place: int, value: int) -> No
     assert (rows[[0, 4]] == 7).all()
 
 
-@pytest.mark.parametrize("field", ["width", "height", "size"])
-def test_an_index_of_another_size_is_not_taken(field: str) -> None:
-    """The plan of an image comes from the index, and the header has to agree with it."""
-    from feedline.loaders.pixels.fused.plan import HEIGHT, SIZE, WIDTH
-
-    image, spec = encoded(npy.to_npy(np.zeros((20, 30, 3), np.uint8))), LoaderSpec(root=Path(), image_size=8)
-    plans, draws = plan_images([image]), draw_crops(np.zeros(1, np.int64), seed=1, epoch=0)
-    plans[0, {"width": WIDTH, "height": HEIGHT, "size": SIZE}[field]] -= 1
+@pytest.mark.parametrize("change", [-1, 1, 300, -1790])
+def test_an_index_with_another_size_is_not_taken(change: int) -> None:
+    """The place of an image comes from the index, and its header has to agree with it."""
+    data = npy.to_npy(np.zeros((20, 30, 3), np.uint8))
+    plans = plan_images([EncodedImage(np.frombuffer(data + bytes(300), np.uint8)[: len(data)], None)])
+    plans[0, SIZE] += change
+    draws = draw_crops(np.zeros(1, np.int64), seed=1, epoch=0)
+    spec = LoaderSpec(root=Path(), image_size=8)
 
     assert decode_rows(plans, draws, np.empty((1, 8, 8, 3), np.uint8), spec) == [0]
