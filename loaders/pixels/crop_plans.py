@@ -32,8 +32,9 @@ from .fused.words import memory_at
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-MOST_WHOLE = 1 << 21
-"""Pixels of the largest part that is decoded from an image without tiles; libjpeg-turbo is faster from there on."""
+MOST_WHOLE = 3 << 19
+"""Pixels of the largest part that is decoded from an image without tiles. Whole images of more are faster with
+libjpeg-turbo; benchmarks.claims.whole_images measures it."""
 
 _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size), compiled(eval_offset)
 
