@@ -68,5 +68,5 @@ def plan_crops(plans: I64, draws: F64, size: int) -> None:
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
             plan[FLIP] = 0
-        if plan[ROWS] == 0 and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
+        if plan[INTERVAL] > 0 and plan[ROWS] == 0 and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
             plan[INTERVAL] = 0
