@@ -34,8 +34,9 @@ from .fused.words import memory_at
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-MOST_WHOLE = 1 << 21
-"""Pixels of the largest part that is decoded from an image without tiles; libjpeg-turbo is faster from there on."""
+MOST_WHOLE = 3 << 19
+"""Pixels of the largest part that is decoded from an image without tiles. Whole images of more are faster with
+libjpeg-turbo; benchmarks.claims.whole_images measures it."""
 
 _train_crop, _eval_size, _eval_offset = compiled(train_crop), compiled(eval_size), compiled(eval_offset)
 
@@ -73,5 +74,5 @@ def plan_crops(plans: I64, draws: F64, framing: Framing) -> None:
             target_width, target_height = _eval_size(width, height, size, framing.short)
             plan[TARGET_WIDTH], plan[TARGET_HEIGHT] = target_width, target_height
             plan[OFFSET_X], plan[OFFSET_Y] = _eval_offset(target_width, size), _eval_offset(target_height, size)
-        if plan[ROWS] == 0 and plan[INTERVAL] != RAW and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
+        if plan[INTERVAL] > 0 and plan[ROWS] == 0 and plan[BOX_WIDTH] * plan[BOX_HEIGHT] > MOST_WHOLE:
             plan[INTERVAL] = 0

@@ -89,7 +89,7 @@ def prepare() -> None:
             return
         with _locked(wait=True):
             _load()
-            _marker().touch()
+            _remember()
 
 
 def compile_ahead() -> None:
@@ -105,7 +105,7 @@ def compile_ahead() -> None:
             with suppress(AttributeError, OSError):  # Windows has no such call
                 os.nice(_NICE)
             _load()
-            _marker().touch()
+            _remember()
 
 
 def is_kept() -> bool:
@@ -135,6 +135,12 @@ def _load() -> None:
     _loaded.set()
 
 
+def _remember() -> None:
+    """Note that this version is compiled for this processor."""
+    with suppress(OSError):  # a full disk: what was compiled serves this process only
+        _marker().touch()
+
+
 def _start(held: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the process that compiles. It takes the lock over where a process can; on Windows it takes its own."""
     command, null = [sys.executable, "-P", "-m", __name__], subprocess.DEVNULL
@@ -146,8 +152,15 @@ def _start(held: IO[bytes]) -> subprocess.Popen[bytes]:
 @contextmanager
 def _locked(*, wait: bool) -> Generator[IO[bytes] | None]:
     """Hold the lock of the process that compiles; without ``wait``, yield None if another process has it."""
-    with (Path(CACHE) / "compiling.lock").open("ab") as file:
+    with _lock_file() as file:
         yield file if _take(file, wait) else None
+
+
+def _lock_file() -> IO[bytes]:
+    try:
+        return (Path(CACHE) / "compiling.lock").open("ab")
+    except OSError:  # another user's, in a folder for all: then each user may compile
+        return tempfile.TemporaryFile(dir=CACHE)
 
 
 def _take(file: IO[bytes], wait: bool) -> bool:
@@ -190,7 +203,7 @@ def main(words: list[str]) -> None:
         compile_ahead()
     elif words == ["--locked"]:
         _load()
-        _marker().touch()
+        _remember()
     else:
         prepare()
 
