@@ -113,7 +113,7 @@ def _like(fill: Callable[..., Any]) -> Draw:
 
 def _refuse(generators: Generators, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Refuse what draws from the global generator and takes no other, such as dropout in training."""
-    training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
+    training = kwargs.get("training", kwargs.get("train", args[2] if len(args) == 3 else True))
     if not training:
         return func(*args, **kwargs)
     raise LoaderError(
@@ -146,7 +146,13 @@ def _table() -> dict[Any, Draw]:
     table[torch.rand_like] = _like(tensor.uniform_)
     table[torch.randn_like] = _like(tensor.normal_)
     table[torch.randint_like] = _like(_integers)
-    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"):
+    # Functions in Python that call others which draw: a mode does not apply within what it calls.
+    for name in ("uniform_", "normal_", "kaiming_uniform_"):
+        table[getattr(torch.nn.init, name)] = _fill
+    for name in (
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu"),
+        *("gumbel_softmax", "fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices"),
+    ):
         table[getattr(functional, name)] = _refuse
     for name in ("dropout", "dropout_", "alpha_dropout", "feature_dropout", "rrelu", "native_dropout"):
         table[getattr(torch, name)] = _refuse

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from feedline.loaders import Loader
 from feedline.loaders.transforms.seeding import Generators, Seeded, batch_seed, sample_seeds
+from feedline.prep import LoaderError
 
 from ..contract import open_named, spec_of
 
@@ -77,8 +78,10 @@ DRAWS: dict[str, Callable[[], Any]] = {
     "Beta": lambda: torch.distributions.Beta(0.4, 0.4).sample((3,)),
     "Normal": lambda: torch.distributions.Normal(0.0, 1.0).sample((3,)),
     "Categorical": lambda: torch.distributions.Categorical(torch.ones(50)).sample((9,)),
-    "gumbel": lambda: torch.nn.functional.gumbel_softmax(torch.zeros(9)),
-    "init": lambda: torch.nn.init.kaiming_uniform_(torch.empty(3, 3)),
+    "kaiming_uniform_": lambda: torch.nn.init.kaiming_uniform_(torch.empty(3, 3)),
+    "kaiming_normal_": lambda: torch.nn.init.kaiming_normal_(torch.empty(3, 3)),
+    "xavier_uniform_": lambda: torch.nn.init.xavier_uniform_(torch.empty(3, 3)),
+    "trunc_normal_": lambda: torch.nn.init.trunc_normal_(torch.empty(3, 3)),
 }
 
 
@@ -98,6 +101,17 @@ def test_functions_that_draw_use_the_generator(draw: Callable[[], Any]) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("name", ["dropout", "alpha_dropout", "gumbel_softmax"])
+def test_functions_that_take_no_generator_are_refused(name: str) -> None:
+    """Instead of numbers that change with the threads; without training, dropout draws nothing."""
+    function = getattr(torch.nn.functional, name)
+    with Seeded(Generators(1)):
+        with pytest.raises(LoaderError, match=f"{name} draws from torch's global generator"):
+            function(torch.ones(3), **({"training": True} if "dropout" in name else {}))
+        if "dropout" in name:
+            assert torch.equal(function(torch.ones(3), training=False), torch.ones(3))
+
+
 def test_threads_do_not_disturb_one_another() -> None:
     """Each has its own generator, while another draws from the global one."""
 
@@ -110,6 +124,7 @@ def test_threads_do_not_disturb_one_another() -> None:
     assert together == [numbers(seed) for seed in range(40)]
 
 
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")  # of v2.JPEG
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_transforms_of_torchvision_do_not_depend_on_threads(transform: Any, root: Path, opened: list[Loader]) -> None:
     """Bit for bit, and the global generator stays where it is."""
