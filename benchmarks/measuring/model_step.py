@@ -80,7 +80,7 @@ def _training(model: str, spec: LoaderSpec) -> Callable[[Batch], None]:
     )
     config = resolved(config)
     classes = len(read_contents(spec.root, default_loader(spec.root)).classes)
-    network = build_model(model, classes, stem=config.stem, seed=spec.seed, image_size=spec.image_size)
+    network = build_model(model, classes, stem=config.stem, seed=spec.seed, image_size=spec.side)
     assert config.lr is not None
     rate = WARMUP_START * config.lr  # the start of the warm-up: no loss diverges
     learner, tally, steps = (

@@ -224,6 +224,21 @@ def test_each_appearance_of_a_sample_has_a_crop_of_its_own(
     assert len(seen) == 4 and {index for index, _ in seen} == {7}
 
 
+def with_noise(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return image.float() + torch.rand(image.shape, generator=generator)
+
+
+def test_each_appearance_of_a_sample_has_a_sample_transform_of_its_own(
+    in_any_order: str, root: Path, opened: list[Loader]
+) -> None:
+    """Its generator is seeded by the appearance, also if nothing is cropped; the first is that of the sample alone."""
+    fields = {"transform": "eval", "shuffle": False, "sample_transform": with_noise}
+    opened += [open_named(in_any_order, spec_of(root, indices=indices, **fields)) for indices in ([7] * 4, [7])]
+    found, alone = rows_of(opened[0]), rows_of(opened[1])
+    assert len(appearances(iter(found))) == 4
+    assert torch.equal(found[0][1], alone[0][1])
+
+
 def test_repeated_samples_are_spread_over_epochs_and_ranks(root: Path, opened: list[Loader]) -> None:
     """Three epochs together have each sample three times; the copies of one go to different ranks."""
     seen = [list[list[int]]() for _ in range(3)]

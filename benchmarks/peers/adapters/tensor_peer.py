@@ -58,9 +58,9 @@ def open_peer(spec: LoaderSpec, samples: Sequence[Sample], place: Path, batched:
             for indexes in torch.randperm(len(pixels), generator=generator).split(spec.batch_size):
                 boxes, flips = _draw(len(indexes), pixels.shape[2], pixels.shape[3], generator)
                 if batched:
-                    images = _sample_batch(pixels[indexes], boxes, flips, spec.image_size)
+                    images = _sample_batch(pixels[indexes], boxes, flips, spec.side)
                 else:
-                    images = _sample_each(pixels, indexes, boxes, flips, spec.image_size, threads, spec.workers)
+                    images = _sample_each(pixels, indexes, boxes, flips, spec.side, threads, spec.workers)
                 yield images.permute(0, 2, 3, 1), labels[indexes], indexes
 
     return PeerEpochs(begin)
