@@ -19,12 +19,12 @@ from ..prep import LoaderError
 from .batch import Batch
 from .sampling.chosen import Chosen, batch_count
 from .spec import LoaderSpec
+from .support.batch_ahead import BatchTransform
 from .support.columns import open_columns
 from .support.damage import Damage, log
 from .support.encoded import EncodedSamples
 from .support.epochs import Cursor
 from .support.transfer import Transfer
-from .transforms.batches import BatchTransform
 from .transforms.samples import sample_transform_of
 from .view import SplitView, class_ids
 

@@ -32,6 +32,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 Decode = Literal["cpu", "gpu"]
 """Where JPEGs are decoded: the values of ``LoaderSpec.decode``."""
 OnError = Literal["raise", "skip"]
+"""What a sample that cannot be decoded does: the values of ``LoaderSpec.on_error``."""
 PixelOrder = Literal["exact", "planar"]
 """The order of resize and colour conversion: the values of ``LoaderSpec.pixels``."""
 Values = Sequence[int] | Sequence[float] | npt.NDArray[Any] | torch.Tensor

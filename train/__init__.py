@@ -19,9 +19,9 @@ from .evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
 from .evaluation.gallery import write_gallery
 from .metrics import Metrics
 from .models import MODELS
+from .models.summary import Summary, summarise_model
 from .result import TrainResult
 from .run import resumed_config, train
-from .summary import Summary, summarise_model
 
 __all__ = [
     "AUTO",

@@ -29,11 +29,11 @@ from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
 from .models import build_model
+from .models.weights import load_weights
 from .ranks import LostRank, Ranks
 from .result import TrainResult, summarise_run
 from .schedule import learning_rate
 from .tally import StepClock, Tally
-from .weights import load_weights
 
 LOG_STEPS = 20
 

@@ -52,7 +52,7 @@ from ...prep import (
 from ...train import TrainConfig, train
 from ..machine.environment import Environment, capture
 from ..measuring.record import Code, running_code
-from .paired import MARGIN, Difference, difference, seeds_for
+from ..results.paired import MARGIN, Difference, difference, seeds_for
 
 SIDE = 64
 VAL_EVERY = 2  # every second digit: val has 899, so one image is 0.1 points

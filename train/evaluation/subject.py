@@ -10,7 +10,7 @@ from ..checkpoint import load_model, read_checkpoint
 from ..config import Precision, Stem, chosen_stem
 from ..data import Contents
 from ..models import build_model
-from ..weights import load_weights
+from ..models.weights import load_weights
 
 IMAGE_SIZE = 224  # of weights without a checkpoint's settings, in pixels
 

@@ -8,8 +8,8 @@ import pytest
 
 from feedline.benchmarks import capture
 from feedline.benchmarks.claims.accuracy import AccuracyRecord, TrainedRun, agreement, compare, measure, ways_of
-from feedline.benchmarks.claims.paired import MARGIN, POWER, Difference, difference, seeds_for, t_quantile
 from feedline.benchmarks.measuring.record import running_code
+from feedline.benchmarks.results.paired import MARGIN, POWER, Difference, difference, seeds_for, t_quantile
 from feedline.prep import SyntheticSpec, prepare_tiny_imagenet, read_document, write_shards, write_synthetic
 from feedline.train import TrainConfig
 

@@ -15,8 +15,8 @@ import torchvision
 from torch import nn
 from torchvision.models import ResNet, get_model, list_models
 
-from ..prep import TrainingError
-from .config import SMALL_STEM_MODELS, Stem
+from ...prep import TrainingError
+from ..config import SMALL_STEM_MODELS, Stem
 
 MODELS = SMALL_STEM_MODELS
 """The models whose speed and learning this project measures. Every other name of torchvision or timm works too."""

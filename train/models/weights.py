@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..prep import TrainingError
+from ...prep import TrainingError
 
 # In this order: timm's and torchvision's moving averages, then the names under which they and Lightning keep weights.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict")

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .config import Stem, chosen_stem
-from .models import build_model
+from ..config import Stem, chosen_stem
+from .build import build_model
 
 FLOAT32 = 4  # bytes a value
 

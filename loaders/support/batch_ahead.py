@@ -14,9 +14,9 @@ import torch
 
 from ..batch import Batch
 from ..spec import LoaderSpec
-from ..support.transfer import Transfer
-from .calls import Call
-from .seeding import batch_seed
+from ..transforms.calls import Call
+from ..transforms.seeding import batch_seed
+from .transfer import Transfer
 
 
 class BatchTransform:
