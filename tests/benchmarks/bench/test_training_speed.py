@@ -18,7 +18,7 @@ from feedline.train import TrainConfig
 
 
 def test_the_digits_are_a_tiny_imagenet(tmp_path: Path) -> None:
-    """The archive is prepared like the official one: 10 classes, half of the images for each split, readable and of 64 px."""
+    """The archive is prepared like the official one: 10 classes, half of the images in each split, all of 64 px."""
     manifest = prepare_tiny_imagenet(write_digits(tmp_path), tmp_path / "data")
     assert [entry.name for entry in manifest.classes] == [str(digit) for digit in range(10)]
     assert (manifest.splits["train"].images, manifest.splits["val"].images) == (898, 899)
