@@ -137,7 +137,7 @@ def test_the_script_in_the_docs_runs(loader: str, root: Path, tmp_path: Path) ->
     (tmp_path / "script.py").write_text(script, encoding="utf-8")
     printed: set[str] = set()
     most = 4 if loader != "webdataset" else 1
-    for workers, stop in (("0", "0"), ("1", "3"), (str(most), "4"))  # an epoch has 5 batches:
+    for workers, stop in (("0", "0"), ("1", "3"), (str(most), "4")):  # an epoch has 5 batches
         command = [sys.executable, "-W", "ignore", "script.py", str(root), loader, workers, stop]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
