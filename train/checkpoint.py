@@ -126,7 +126,7 @@ def check_fit(path: Path, saved: About, now: About) -> None:
     if saved.classes != now.classes or not as_large:
         raise TrainingError(
             f"{path} was trained on {_size_of(saved)}, and {now.config.root} has {_size_of(now)}"
-            f"{'' if saved.classes == now.classes else ' and other classes'}; "
+            f"{' of other classes' * (saved.classes != now.classes and len(saved.classes) == len(now.classes))}; "
             f"resume with the data set that the run began with: {saved.config.root}"
         )
     if now.config.epochs < len(saved.history):

@@ -271,7 +271,7 @@ def test_a_forked_child_gets_an_error(name: str, loader: Loader, epochs: list[li
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"transform": "Train"}, "transform must be one of 'train', 'eval', got 'Train'"),
+        ({"transform": "Train"}, "transform must be one of 'train', 'eval', 'resize', got 'Train'"),
         ({"transform": None}, "transform must be one of"),
         ({"transform": lambda image: image}, "transform must be one of"),
         ({"on_error": "Raise"}, "on_error must be one of 'raise', 'skip', got 'Raise'"),

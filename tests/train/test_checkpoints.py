@@ -147,8 +147,9 @@ def test_a_damaged_checkpoint_is_refused_or_reads_as_before(
     ("change", "message"),
     [
         ({"model": "resnet34"}, "with model resnet18, not resnet34"),
-        ({"lr": 0.5}, r"with lr 0\.00625, not 0\.5"),
-        ({"epochs": 3}, "with epochs 2, not 3"),
+        ({"momentum": 0.5}, r"with momentum 0\.9, not 0\.5"),
+        ({"image_size": 40}, "with image_size 32, not 40"),
+        ({"epochs": 1}, "has 2 finished epochs, more than 1; use a larger --epochs"),
     ],
 )
 def test_resuming_with_other_settings_is_refused(finished: TrainConfig, change: dict, message: str) -> None:
@@ -161,8 +162,8 @@ def test_resuming_with_other_settings_is_refused(finished: TrainConfig, change: 
 @pytest.mark.parametrize(
     ("classes", "per_class", "message"),
     [
-        (4, 12, "6 classes in 3 steps an epoch, and .* has 4 other classes in 3 steps"),
-        (6, 16, "has 6 classes in 6 steps"),
+        (4, 12, "on 6 classes and 48 images, and .* has 4 classes and 48 images; resume with"),
+        (6, 16, "on 6 classes and 48 images, and .* has 6 classes and 96 images; resume with"),
     ],
 )
 def test_resuming_on_other_data_is_refused(
