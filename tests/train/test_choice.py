@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from feedline.benchmarks import Plan, bench, read_records, write_record
-from feedline.cli.train import train as train_command
+from feedline.cli.main import cli
 from feedline.loaders import Loader, LoaderSpec, open_loader
 from feedline.prep import TrainingError, read_document
 from feedline.train import TrainConfig, choose, data, result, train
@@ -105,7 +105,7 @@ def test_records_of_this_machine_and_data_decide(config: TrainConfig, tmp_path: 
     bench(plan, place)
     words = [str(config.root), "--out", str(config.out), "--epochs", "1", "--batch-size", "28", "--image-size", "32"]
     words += ["--stem", "imagenet", "--device", "cpu", "--json", "--records", str(place)]
-    done = CliRunner().invoke(train_command, words, catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["train", *words], catch_exceptions=False)
     printed = json.loads(done.stdout)
     assert (printed["loader"], printed["workers"]) == ("webdataset", 1)
     assert f"bench records in {place}: webdataset with 1 worker reaches" in done.stderr
@@ -117,7 +117,7 @@ def test_records_of_this_machine_and_data_decide(config: TrainConfig, tmp_path: 
     write_record(foreign, replace(record, environment=replace(record.environment, machine=machine)))
     words[2] = str(tmp_path / "other")
     words[-1] = str(foreign)
-    done = CliRunner().invoke(train_command, [*words, "--workers", "0"], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["train", *words, "--workers", "0"], catch_exceptions=False)
     assert "has no records of this machine, data set and image size" in done.stderr
     assert "the fastest in a trial" in done.stderr
 

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from click.testing import CliRunner
 
-from feedline.cli.summary import summary as summary_command
+from feedline.cli.main import cli
 from feedline.prep import TrainingError
 from feedline.train import MODELS, summarise_model
 
@@ -55,7 +55,7 @@ def test_nothing_random_is_touched() -> None:
 
 def test_the_command_prints_json_and_a_table() -> None:
     """Programs read stdout: one object; people read stderr."""
-    result = CliRunner().invoke(summary_command, ["--model", "resnet50", "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["summary", "--model", "resnet50", "--json"], catch_exceptions=False)
     printed = json.loads(result.stdout)
     assert printed["parameters"] == 25_557_032
     assert {"name", "kind", "output", "parameters", "macs", "activation_bytes"} == printed["layers"][0].keys()

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
-from feedline.cli.train import train as train_command
+from feedline.cli.main import cli
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.prep import (
     DatasetError,
@@ -206,7 +206,7 @@ def test_json_is_one_object_on_stdout(config: TrainConfig) -> None:
     """Programs read stdout: the documented keys, and nothing else there."""
     arguments = [str(config.root), "--out", str(config.out), "--epochs", "1", "--batch-size", "16"]
     arguments += ["--image-size", "32", "--loader", "imagefolder", "--workers", "0", "--device", "cpu", "--json"]
-    result = CliRunner().invoke(train_command, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["train", *arguments], catch_exceptions=False)
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
     assert set(printed["train"]) == set(printed["val"]) == {"loss", "top1", "top5"}

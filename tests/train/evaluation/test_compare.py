@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from feedline.cli.compare import compare as compare_command
+from feedline.cli.main import cli
 from feedline.prep import ClassEntry, OutputError, TrainingError, list_samples, read_document, read_manifest
 from feedline.train import Comparison, EvaluateConfig, TrainConfig, compare, train, write_gallery
 from feedline.train.evaluation.evaluate import predict
@@ -81,7 +81,7 @@ def test_shards_alone_give_the_same_images(pair: tuple[Path, Path], root: Path, 
 def test_the_command_writes_page_sheet_and_json(pair: tuple[Path, Path], root: Path, tmp_path: Path) -> None:
     """Ten images are listed; the page carries them inside and needs no network; the JSON is the same table."""
     arguments = [*map(str, pair), str(root), "--out", str(tmp_path / "out"), "--split", "train", "--workers", "0"]
-    result = CliRunner().invoke(compare_command, [*arguments, "--device", "cpu", "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["compare", *arguments, "--device", "cpu", "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
     assert {"images", "disagreements", "listed"} <= printed.keys()

@@ -13,8 +13,7 @@ from PIL import Image
 from torch.nn import functional
 from torchvision.transforms.v2.functional import center_crop, normalize, resize, to_dtype, to_image
 
-from feedline.cli.evaluate import evaluate as evaluate_command
-from feedline.cli.main import run as feedline
+from feedline.cli.main import cli, run as feedline
 from feedline.loaders import LoaderSpec, readable_loaders
 from feedline.prep import OutputError, TrainingError, list_samples, read_manifest, write_document
 from feedline.train import EvaluateConfig, TrainConfig, evaluate, export_weights, train
@@ -121,7 +120,7 @@ def test_every_loader_finds_the_same(checkpoint: Path, root: Path) -> None:
 def test_json_has_the_documented_keys(checkpoint: Path, root: Path) -> None:
     """Programs read stdout: one object; people read stderr."""
     arguments = [str(checkpoint), str(root), "--workers", "0", "--device", "cpu", "--split", "train", "--json"]
-    result = CliRunner().invoke(evaluate_command, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["evaluate", *arguments], catch_exceptions=False)
     printed = json.loads(result.stdout)
     assert result.exit_code == 0
     assert {"loss", "top1", "top5", "images", "images_per_second", "classes", "confusions"} <= printed.keys()
@@ -137,7 +136,7 @@ def test_hostile_class_names_reach_the_console_as_text(checkpoint: Path, root: P
     shutil.copytree(root / "val", tmp_path / "data" / "val")
     write_document(tmp_path / "data" / "manifest.json", replace(manifest, classes=named))
     arguments = [str(checkpoint), str(tmp_path / "data"), "--workers", "0", "--device", "cpu"]
-    result = CliRunner().invoke(evaluate_command, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(cli, ["evaluate", *arguments], catch_exceptions=False)
     assert "\x1b[2J" not in result.stderr
     assert "[/bold]?[2J" in result.stderr
 
@@ -146,7 +145,7 @@ def test_exported_weights_load_into_plain_torchvision(checkpoint: Path, root: Pa
     """--weights-out writes a state dict that torchvision's own model takes as it is."""
     out = tmp_path / "weights.pt"
     arguments = [str(checkpoint), str(root), "--workers", "0", "--device", "cpu", "--weights-out", str(out)]
-    assert CliRunner().invoke(evaluate_command, arguments, catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(cli, ["evaluate", *arguments], catch_exceptions=False).exit_code == 0
     exported = torch.load(out, weights_only=True)
     torchvision.models.resnet18(num_classes=4).load_state_dict(exported)
     trained = torch.load(checkpoint, weights_only=True)["model"]
