@@ -185,6 +185,8 @@ def slow(*arguments, **options):
     time.sleep(0.004)
     return decode(*arguments, **options)
 simplejpeg.decode_jpeg = slow
+from feedline.loaders.pixels import ready
+ready.usable = lambda: False  # so that simplejpeg decodes, and not the compiled decoder
 from feedline.benchmarks.measuring.child import main
 main()
 """
