@@ -66,7 +66,7 @@ def _with_saved_rates(config: TrainConfig, ranks: Ranks, notice: Callable[[str],
         return config
     about = read_checkpoint(config.resume).about
     saved = about.config
-    kept = config.lr is None
+    kept = config.lr in (None, saved.lr)
     config = replace(
         config,
         lr=saved.lr if kept else config.lr,

@@ -118,7 +118,7 @@ def test_records_of_this_machine_and_data_decide(config: TrainConfig, tmp_path: 
     words[2] = str(tmp_path / "other")
     words[-1] = str(foreign)
     done = CliRunner().invoke(cli, ["train", *words, "--workers", "0"], catch_exceptions=False)
-    assert "has no records of this machine, data set and image size" in done.stderr
+    assert f"no record of this machine, data set and image size is in {foreign}" in done.stderr
     assert "the fastest in a trial" in done.stderr
 
 

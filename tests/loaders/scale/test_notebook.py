@@ -56,7 +56,7 @@ def printed(client: Any, cell: str) -> list[str]:
 
 def interrupt_when_begun(manager: Any, client: Any) -> str:
     """Run the endless cell, interrupt it, and return the error that ends it."""
-    number = client.execute(ENDLESS)
+    number = client.execute(ENDLESS, stop_on_error=False)  # else the kernel drops what comes soon after
     while True:
         message = client.get_iopub_msg(timeout=SECONDS)
         if message["parent_header"].get("msg_id") == number and "begun" in str(message["content"]):
