@@ -22,6 +22,7 @@ from .accuracy import AccuracyRecord, agreement
 from .columns_cost import ColumnsRecord, table as columns_table
 from .fused_fuzz import FuzzRecord, table as fuzz_table
 from .loader_markdown import cold, loaders, machine_name, peers, small_peers
+from .loops import LoopsRecord, table as loops_table
 from .prediction_check import Check, tabulate_check
 from .preparation import PreparationRecord, Split, table as preparation_table
 from .progressive import ProgressiveRecord, table as progressive_table
@@ -88,6 +89,12 @@ def columns(records: Path) -> str:
     return "\n\n".join(f"{head}:\n\n{columns_table(record)}" for head, record in zip(heads, found, strict=True))
 
 
+def loops(records: Path) -> str:
+    """Return images/s of each project's loop with its own data loading and with ours."""
+    found = _newest(records, "loops/*.json", LoopsRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{loops_table(record)}" for record in found)
+
+
 def orders(records: Path) -> str:
     """Return times and errors of the fused decoder's orders, in one table for each image size."""
     found = _newest(records, "orders/*.json", OrdersRecord, lambda record: record.image_size)
@@ -150,6 +157,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "training-speed": training_speed,
     "threaded": threaded,
     "columns": columns,
+    "loops": loops,
     "orders": orders,
     "fuzz": fuzz,
     "what-if": what_if,
