@@ -4,7 +4,6 @@ Under torchrun every rank runs this command. Only rank 0 prints, except for the 
 """
 
 import os
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +176,7 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
     feedline train --resume RUN/checkpoints/last.pt. More --epochs, another --batch-size and another number of ranks
     are allowed then.
     """
-    from ..train import train as run_training
+    from ..train import resume_command, train as run_training
 
     is_rank_0 = os.environ.get("RANK", "0") == "0"
     config = _config(ctx, device, settings)
@@ -189,7 +188,7 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
             result = run_training(config, progress if is_rank_0 else silent, say)
     except (KeyboardInterrupt, Exception):
         if is_rank_0 and _version(saved) != before:
-            say(f"the run is saved; continue with: {_resume_command(saved)}")
+            say(f"the run is saved; continue with: {resume_command(saved)}")
         raise
     if is_rank_0:
         _show(result, config.out)
@@ -218,12 +217,6 @@ def _version(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino
-
-
-def _resume_command(checkpoint: Path) -> str:
-    ranks = os.environ.get("WORLD_SIZE")
-    program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
-    return f"{program} --resume {shlex.quote(str(checkpoint))}"
 
 
 def _with_recorded_loader(config: "TrainConfig", records: Path | None, is_rank_0: bool) -> "TrainConfig":

@@ -176,14 +176,12 @@ class ThreadedLoader(ResumableLoader):
                 return _Pending(images, own, indexes, draws, [self._fill(chunk) for chunk in chunks], [])
         return _Pending(images, own, indexes, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks])
 
-    def _own(self, indexes: npt.NDArray[np.int64], epoch: int) -> _Own:
-        whole = (
-            None if self._spec.image_size else [torch.empty((1, 1, 3), dtype=torch.uint8, device="cpu")] * len(indexes)
-        )
+    def _own(self, keys: npt.NDArray[np.int64], epoch: int) -> _Own:
+        whole = None if self._spec.image_size else [torch.empty((1, 1, 3), dtype=torch.uint8, device="cpu")] * len(keys)
         if self._sample_transform is None:
             return _Own(whole, None, [])
         transform = self._sample_transform
-        return _Own(whole, transform.rows(len(indexes)), transform.seeds(indexes, epoch))
+        return _Own(whole, transform.rows(len(keys)), transform.seeds(keys, epoch))
 
     def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
         """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""

@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .checkpoint import export_weights
+from .checkpoint import export_weights, resume_command
 from .choose import Choice
 from .config import AUTO, TrainConfig, default_device
 from .data import default_loader, default_workers
@@ -42,6 +42,7 @@ __all__ = [
     "default_workers",
     "evaluate",
     "export_weights",
+    "resume_command",
     "resumed_config",
     "summarise_model",
     "train",

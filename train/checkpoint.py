@@ -9,8 +9,10 @@ stays undetected.
 """
 
 import io
+import os
 import shlex
-import zipfile
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +28,7 @@ from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, UnfinishedEpoch
 from .models import build_model
-
-# A ResNet-101 with its momentum is 0.4 GB.
-MAX_BYTES = 4 * 1024**3
+from .models.weights import check_archive
 
 # Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
@@ -84,7 +84,7 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at ``path``, on the CPU. Raises TrainingError if it is missing, damaged or foreign."""
-    _check_archive(path)
+    check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return TypeAdapter(Checkpoint).validate_python(content)
@@ -101,23 +101,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Raise TrainingError unless ``path`` is an undamaged zip archive of stored members, as torch writes it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > min(MAX_BYTES, path.stat().st_size):
-                raise TrainingError(
-                    f"{path} is not a checkpoint: its members have {size} bytes, more than the file or more than "
-                    f"{MAX_BYTES}; use another checkpoint"
-                )
-            damaged = archive.testzip()
-    except OSError as error:
-        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}; use another checkpoint") from error
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
-        raise TrainingError(f"{path} is damaged or not a checkpoint: {error}; use another checkpoint") from error
-    if damaged is not None:
-        raise TrainingError(f"{path} is damaged: its member {damaged} has a wrong CRC; use another checkpoint")
+def resume_command(path: Path) -> str:
+    """Return the command that continues the run of the checkpoint at ``path``, with as many ranks as this process."""
+    ranks = os.environ.get("WORLD_SIZE")
+    program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
+    word = subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
+    return f"{program} --resume {word}"
 
 
 def check_fit(path: Path, saved: About, now: About) -> None:
@@ -138,7 +127,7 @@ def check_fit(path: Path, saved: About, now: About) -> None:
         if before[name] != after[name]:
             raise TrainingError(
                 f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own "
-                f"settings: feedline train --resume {shlex.quote(str(path))}"
+                f"settings: {resume_command(path)}"
             )
 
 

@@ -76,7 +76,8 @@ class Learner:
 
     def backward(self, batch: Batch) -> torch.Tensor:
         """Add the gradients of the batch's mean loss, averaged over the ranks; return this rank's sums."""
-        parts = self.config.accumulate
+        # A batch that damaged images were left out of may be too small for as many parts.
+        parts = max(1, min(self.config.accumulate, len(batch.labels) // 2))
         sums: list[torch.Tensor] = []
         pairs = zip(batch.images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True)
         for number, (images, labels) in enumerate(pairs, start=1):

@@ -12,7 +12,6 @@ RUN/tensorboard/                 the same as metrics.jsonl, loss and learning ra
 import copy
 import io
 import json
-import shlex
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ..loaders import Batch
 from ..prep import OutputError, to_json, write_atomically, write_document
 from ..prep.base.lock import LOCK_FILES
+from .checkpoint import resume_command
 from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics, Sums
@@ -57,7 +57,7 @@ class RunDirectory:
     def next_command(self) -> str:
         """What the user does after a run ended early: continue it, if a checkpoint is there."""
         if self.last.is_file():
-            return f"continue the run with: feedline train --resume {shlex.quote(str(self.last))}"
+            return f"continue the run with: {resume_command(self.last)}"
         return "start the run again, as it has no checkpoint yet"
 
     def write(self, path: Path, data: bytes) -> None:

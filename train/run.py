@@ -26,7 +26,7 @@ def train(
 ) -> TrainResult:
     """Train, and write the run directory ``config.out``. Under torchrun, train together with the other ranks.
 
-    ``notice`` is called with a sentence on the chosen loader, before the first step.
+    ``notice`` is called with a sentence on the chosen loader and on what else was decided, before the first step.
 
     Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
     directory, DatasetError and LoaderError for the data. Before it raises an error or KeyboardInterrupt (Ctrl-C and
@@ -37,13 +37,17 @@ def train(
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)
         with open_data(config, ranks) as data, _torch_errors_explained(config), _gpu_arithmetic(config):
-            return _run_trainer(config, data, ranks, progress if ranks.rank == 0 else silent)
+            if ranks.rank != 0:
+                progress, notice = silent, lambda _: None
+            return _run_trainer(config, data, ranks, progress, notice)
 
 
-def _run_trainer(config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> TrainResult:
+def _run_trainer(
+    config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress, notice: Callable[[str], None]
+) -> TrainResult:
     """Train to the end. Only this function holds the model, which must be freed before the ranks disconnect."""
     with claimed(config.out, "train") if ranks.rank == 0 else nullcontext():
-        trainer = Trainer(config, data, ranks, progress)
+        trainer = Trainer(config, data, ranks, progress, notice)
         try:
             trainer.train()
         finally:

@@ -19,7 +19,7 @@ from typing import Any
 from torch import nn
 
 from ..loaders import Batch
-from ..prep import FeedlineError, OutputError, Progress, TrainingError
+from ..prep import OutputError, Progress, TrainingError
 from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
 from .config import TrainConfig
 from .data import OpenData
@@ -43,13 +43,15 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 class Trainer:
     """The state of one run on this rank. Rank 0 also writes the run directory."""
 
-    def __init__(self, config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress) -> None:
+    def __init__(
+        self, config: TrainConfig, data: OpenData, ranks: Ranks, progress: Progress, notice: Callable[[str], None]
+    ) -> None:
         self._config = config
         self._data = data
         self._ranks = ranks
         self._progress = progress
         self._length = len(data.train)
-        model = _fresh_model(config, len(data.class_ids))
+        model = _fresh_model(config, len(data.class_ids), notice)
         _require_batch_statistics(model, config)
         self._learner: Learner = build_learner(model, config, ranks)
         self._running = UnfinishedEpoch()
@@ -123,7 +125,7 @@ class Trainer:
         """
         if isinstance(error, (NotFinite, OutputError)):
             return
-        with suppress(FeedlineError):  # the first error is the one to report
+        with suppress(Exception):  # the first error is the one to report
             if self._ranks.size == 1 or not (self._in_step or isinstance(error, LostRank)):
                 self._log()
             self._write(self._directory.last)
@@ -149,7 +151,6 @@ class Trainer:
         for batch in self._ranks.in_lockstep(loader, stopping):
             with interrupts_deferred():
                 self._train_step(batch)
-                self._loader_state = loader.state_dict()
                 self._in_step = False
                 due = self._config.save_steps and self._step % self._config.save_steps == 0
                 if due or len(self._unlogged) == LOG_STEPS:
@@ -168,12 +169,13 @@ class Trainer:
         self._clock.begin_step()
         sums = self._learner.step(batch, lr)
         self._clock.end_step()
-        self._running = self._running.with_step(lr)
+        # The weights, the place in the data and the steps to be logged change together, before anything can fail.
+        self._running, self._loader_state = self._running.with_step(lr), self._data.train.state_dict()
         self._unlogged.append(lr)
-        if self._journal is not None and self._step == 1:
-            self._journal.add_model(self._learner.model, batch)
         with self._stop_at():
             self._tally.add(self._step, sums)
+        if self._journal is not None and self._step == 1:
+            self._journal.add_model(self._learner.model, batch)
 
     def _log(self) -> None:
         """Add up the sums since the last log point over the ranks, and write them to the journal."""
@@ -284,8 +286,10 @@ def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
         )
 
 
-def _fresh_model(config: TrainConfig, classes: int) -> nn.Module:
+def _fresh_model(config: TrainConfig, classes: int, notice: Callable[[str], None]) -> nn.Module:
     model = build_model(config.model, classes, stem=config.stem, seed=config.seed, image_size=config.image_size)
     if config.init is not None and config.resume is None:
-        load_weights(model, config.init, any_head=True)
+        head = load_weights(model, config.init, any_head=True)
+        new = "" if head is None else f"; the layer {head} is new, because it has other classes there"
+        notice(f"the weights are those of {config.init}{new}")
     return model

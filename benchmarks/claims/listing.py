@@ -10,7 +10,6 @@ opening of such a data set are predicted: CPU time per file, times the images. A
 it.
 """
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -18,9 +17,10 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import psutil
@@ -29,6 +29,8 @@ from ...prep import MANIFEST, ClassEntry, Manifest, Split, read_manifest, write_
 from ...prep.roots import kept_listings
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.listing import Listing, Run, listing_of
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 PER_CLASS = 650
 
@@ -42,6 +44,51 @@ class Opened:
     cpu_seconds: float
     private_bytes: int
     """Memory that the process alone has, more than before; the pages of a kept listing are shared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListingRecord:
+    """The document of one measurement."""
+
+    format: Literal["feedline-listing"] = "feedline-listing"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    classes: int
+    first: Opened
+    """The first opening of files that exist, which lists them."""
+    again: Opened
+    making_bytes: int
+    """The most memory of the process that lists as many names as ``ranks`` open."""
+    listing_bytes: int
+    """Size of that listing on the disk."""
+    ranks: tuple[Opened, ...]
+    """Processes that open it at the same time."""
+
+
+def table(record: ListingRecord) -> str:
+    """Return the measurement as Markdown."""
+    first, rank = record.first, max(record.ranks, key=lambda opened: opened.cpu_seconds)
+    each = first.cpu_seconds / first.images
+    private = max(opened.private_bytes for opened in record.ranks)
+    rows = (
+        (f"listing {first.images:,} files, the first time", f"{1e6 * each:.1f} us of CPU time per file"),
+        (f"the same for {rank.images:,} files, predicted", f"{each * rank.images:.0f} s"),
+        (
+            f"a listing of {rank.images:,} names on the disk, which all processes share",
+            _megabytes(record.listing_bytes),
+        ),
+        ("memory of the process that makes it, at most", _megabytes(record.making_bytes)),
+        (f"opening it again, in {len(record.ranks)} processes at once", f"{rank.cpu_seconds:.2f} s of CPU time each"),
+        ("memory of each process of its own", _megabytes(private)),
+    )
+    return "\n".join(["| | |", "|---|---:|", *(f"| {what} | {value} |" for what, value in rows)])
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
 
 
 @click.command()
@@ -62,14 +109,21 @@ def main(folder: Path, files: int, images: int, ranks: int, out: Path) -> None:
         made = _made_in_a_process(root, images)
         opened = _in_processes(root, ranks)
         size = sum(file.stat().st_size for file in cache.rglob("*.listing"))
-    record: dict[str, Any] = {
-        "files": {"classes": classes, "first": asdict(first), "again": asdict(again)},
-        "names": {"bytes": size, "peak_bytes_of_making": made, "ranks": [asdict(rank) for rank in opened]},
-        "predicted_first_seconds": first.cpu_seconds / first.images * opened[0].images,
-        "predicted_node_bytes": size + sum(rank.private_bytes for rank in opened),
-    }
-    out.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    print(json.dumps(record, indent=1))
+    record = ListingRecord(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=("python", "-m", "feedline.benchmarks.claims.listing", "--files", str(files), "--out", str(out)),
+        code=running_code(),
+        environment=capture(),
+        classes=classes,
+        first=first,
+        again=again,
+        making_bytes=made,
+        listing_bytes=size,
+        ranks=tuple(opened),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_document(out, record)
+    click.echo(table(record))
 
 
 def _make_root(root: Path, files: int) -> int:

@@ -21,6 +21,7 @@ from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
 from .columns_cost import ColumnsRecord, table as columns_table
 from .fused_fuzz import FuzzRecord, table as fuzz_table
+from .listing import ListingRecord, table as listing_table
 from .loader_markdown import cold, loaders, machine_name, peers, small_peers
 from .loops import LoopsRecord, table as loops_table
 from .prediction_check import Check, tabulate_check
@@ -29,6 +30,7 @@ from .progressive import ProgressiveRecord, table as progressive_table
 from .sharding import ShardingRecord, table as sharding_table
 from .threaded import ThreadedRecord, findings, table as threaded_table
 from .threaded_orders import OrdersRecord, table as orders_table
+from .whole_images import WholeImagesRecord, table as whole_table
 
 
 class _Dated(Protocol):
@@ -95,6 +97,19 @@ def loops(records: Path) -> str:
     return "\n\n".join(f"{_where(record)}:\n\n{loops_table(record)}" for record in found)
 
 
+def whole_images(records: Path) -> str:
+    """Return the times of both decoders on images without tiles, by size."""
+    found = _newest(records, "whole-images/*.json", WholeImagesRecord)
+    heads = [f"{r.images} photographs of each size at quality {r.quality}; {_where(r)}" for r in found]
+    return "\n\n".join(f"{head}:\n\n{whole_table(r.rows)}" for head, r in zip(heads, found, strict=True))
+
+
+def listing(records: Path) -> str:
+    """Return what listing many files takes, in time and memory."""
+    found = _newest(records, "listing/*.json", ListingRecord)
+    return "\n\n".join(f"{_where(record)}:\n\n{listing_table(record)}" for record in found)
+
+
 def orders(records: Path) -> str:
     """Return times and errors of the fused decoder's orders, in one table for each image size."""
     found = _newest(records, "orders/*.json", OrdersRecord, lambda record: record.image_size)
@@ -158,6 +173,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "threaded": threaded,
     "columns": columns,
     "loops": loops,
+    "whole-images": whole_images,
+    "listing": listing,
     "orders": orders,
     "fuzz": fuzz,
     "what-if": what_if,

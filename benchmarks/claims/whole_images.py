@@ -1,14 +1,18 @@
-"""Images without tiles, by size: python -m feedline.benchmarks.claims.whole_images
+"""Images without tiles, by size: python -m feedline.benchmarks.claims.whole_images --out FILE
 
 The compiled decoder against libjpeg-turbo, on photographs of several sizes without restart markers, in memory: what
 class folders and shards without markers cost. The two take turns, and the least CPU time counts, so that a busy machine
 disturbs the ratios little. ``MOST_WHOLE`` (in ``loaders/pixels/crop_plans``) follows from the table: images of which
-larger parts are needed go to libjpeg-turbo. It takes about half a minute, and prints a table.
+larger parts are needed go to libjpeg-turbo. It takes about half a minute, prints a table and writes a record.
 """
 
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -23,7 +27,10 @@ from ...loaders.pixels.crops import draw_crops
 from ...loaders.pixels.fused_calls import decode_rows, plan_images
 from ...loaders.spec import Transform
 from ...loaders.support.encoded import EncodedImage
+from ...prep import FeedlineError, OutputError, write_document
 from ...prep.synthetic.photographs import photographs
+from ..machine.environment import Environment, capture
+from ..measuring.record import Code, running_code
 
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
@@ -45,6 +52,22 @@ class Compared:
     compiled: float
     taken: int
     """Images that the compiled decoder takes; the others go to libjpeg-turbo in both ways."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeImagesRecord:
+    """The document of one comparison."""
+
+    format: Literal["feedline-whole-images"] = "feedline-whole-images"
+    schema: Literal[1] = 1
+    date: str
+    command: tuple[str, ...]
+    code: Code
+    environment: Environment
+    images: int
+    """Photographs of each size."""
+    quality: int
+    rows: tuple[Compared, ...]
 
 
 def compare(size: tuple[int, int], transform: Transform, repeats: int) -> Compared:
@@ -81,7 +104,7 @@ def _images(size: tuple[int, int]) -> list[EncodedImage]:
     return found
 
 
-def table(found: list[Compared]) -> str:
+def table(found: Sequence[Compared]) -> str:
     """Return the comparison as Markdown."""
     rows = [
         f"| {one.size[0]} x {one.size[1]} | {one.transform} | {one.libjpeg:,.0f} "
@@ -92,13 +115,30 @@ def table(found: list[Compared]) -> str:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The record to write.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
-def main(repeats: int) -> None:
+def main(out: Path, repeats: int) -> None:
     """Compare the compiled decoder with libjpeg-turbo on images without tiles, by size."""
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another name with --out")
     ready.prepare()
     transforms: tuple[Transform, ...] = ("train", "eval")
-    click.echo(table([compare(size, transform, repeats) for size in SIZES for transform in transforms]))
+    record = WholeImagesRecord(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=("python", "-m", "feedline.benchmarks.claims.whole_images", "--out", str(out)),
+        code=running_code(),
+        environment=capture(),
+        images=IMAGES,
+        quality=QUALITY,
+        rows=tuple(compare(size, transform, repeats) for size in SIZES for transform in transforms),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_document(out, record)
+    click.echo(table(record.rows))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

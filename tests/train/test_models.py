@@ -1,5 +1,6 @@
 """Any classification model of torchvision or timm trains, and weights of both are read."""
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,10 @@ def test_weights_that_do_not_fit_are_refused(finished: TrainConfig, tmp_path: Pa
     torch.save({"epoch": 3}, path)
     with pytest.raises(TrainingError, match="holds no state dict"):
         evaluate(path, settings)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # which would expand in memory
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    with pytest.raises(TrainingError, match=r"weights\.pth is not a checkpoint: its members have 10000000 bytes"):
+        evaluate(path, settings)
     torch.save(nn.Linear(2, 2), path)  # a pickled module
     with pytest.raises(TrainingError, match="no weights that torch reads without running code"):
         evaluate(path, settings)
@@ -112,11 +117,16 @@ def test_a_run_begins_with_the_weights_of_another_data_set(config: TrainConfig, 
     """--init: all layers but the head are those of the file; a head of the same classes is kept too."""
     source = torchvision.models.resnet18(num_classes=1000)
     torch.save(source.state_dict(), tmp_path / "weights.pth")
-    train(replace(config, epochs=1, lr=1e-12, init=tmp_path / "weights.pth"))
+    said: list[str] = []
+    train(replace(config, epochs=1, lr=1e-12, init=tmp_path / "weights.pth"), notice=said.append)
+    assert said[1:] == [
+        f"the weights are those of {tmp_path / 'weights.pth'}; the layer fc is new, because it has other classes there"
+    ]
     trained = torch.load(last(config), weights_only=True)["model"]
     torch.testing.assert_close(trained["layer4.1.conv2.weight"], source.layer4[1].conv2.weight.detach())
     assert trained["fc.weight"].shape == (CLASSES, 512)
     torch.save({"state_dict": trained}, tmp_path / "same.pth")
     again = replace(config, epochs=1, lr=1e-12, init=tmp_path / "same.pth", out=config.out.with_name("again"))
-    train(again)
+    train(again, notice=said.append)
+    assert said[-1] == f"the weights are those of {tmp_path / 'same.pth'}"
     torch.testing.assert_close(torch.load(last(again), weights_only=True)["model"]["fc.weight"], trained["fc.weight"])

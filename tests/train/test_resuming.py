@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from feedline.prep import OutputError, SampleError, TrainingError, read_document
 from feedline.prep.base.lock import claimed
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
+from feedline.train.journal import Journal
 from feedline.train.ranks import Ranks
 
 from .runs import CLASSES, PER_CLASS, last, records, same, weights
@@ -77,6 +79,37 @@ def test_an_error_saves_the_place(config: TrainConfig, tmp_path: Path) -> None:
     about = read_checkpoint(last(config)).about
     assert about.history == ()
     assert about.running.sums.images == 4 * about.running.batches
+
+
+def test_an_error_behind_a_step_saves_that_step_with_its_place(
+    finished: TrainConfig, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and place in the data are saved together: the resumed run takes no step twice."""
+
+    def fail(self: Journal, *arguments: object) -> None:
+        raise RuntimeError("no graph of this model")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add_model", fail)
+        with pytest.raises(RuntimeError, match="no graph of this model"):
+            train(config)
+    assert read_checkpoint(last(config)).about.running.batches == 1
+    train(replace(config, resume=last(config)))
+    assert same(weights(config), weights(finished))
+
+
+def test_left_out_images_may_leave_fewer_than_the_parts(config: TrainConfig, tmp_path: Path) -> None:
+    """A batch of 8 in 4 parts that loses half of its images is computed in fewer parts, and counted."""
+    root = tmp_path / "broken"
+    shutil.copytree(config.root, root)
+    for image in sorted((root / "train").rglob("*.JPEG"))[::2]:
+        image.write_bytes(image.read_bytes()[:100])
+    broken = replace(config, root=root, batch_size=8, accumulate=4, epochs=1, on_error="skip")
+    result = train(broken)
+    assert result.skipped == CLASSES * PER_CLASS // 2
+    assert math.isfinite(result.train.loss)
+    (line,) = records(config)
+    assert line["images"] == CLASSES * PER_CLASS // 2
 
 
 def test_more_epochs_continue_a_finished_run(config: TrainConfig) -> None:

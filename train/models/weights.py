@@ -2,9 +2,11 @@
 
 A state dict is found by its content. Training scripts wrap it in a dict with other entries, and in prefixes of the
 module that held the model: ``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile. The weights of a
-moving average are preferred, as in the scripts themselves. No pickled code runs (``weights_only``).
+moving average are preferred, as in the scripts themselves. No pickled code runs (``weights_only``), and an archive
+cannot expand in memory.
 """
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,9 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 Weights = dict[str, torch.Tensor]
 
+# A ResNet-101 with its momentum is 0.4 GB.
+MAX_BYTES = 4 * 1024**3
+
 
 def read_weights(path: Path) -> Weights:
     """Return the state dict in the file at ``path``, on the CPU, without wrappers and prefixes.
@@ -27,6 +32,8 @@ def read_weights(path: Path) -> Weights:
     Checkpoints of feedline, torchvision's references and timm are read, and plain state dicts. Raises TrainingError for
     a file that holds none.
     """
+    if zipfile.is_zipfile(path):  # torch's own form since 1.6; before, it wrote no archive
+        check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -60,6 +67,25 @@ def load_weights(model: nn.Module, path: Path, *, any_head: bool) -> str | None:
         raise TrainingError(f"the weights in {path} are not those of the model: {_difference(own, weights)}")
     model.load_state_dict(weights)
     return last if kept else None
+
+
+def check_archive(path: Path) -> None:
+    """Raise TrainingError unless ``path`` is an undamaged zip archive of stored members, as torch writes it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > min(MAX_BYTES, path.stat().st_size):
+                raise TrainingError(
+                    f"{path} is not a checkpoint: its members have {size} bytes, more than the file or more than "
+                    f"{MAX_BYTES}; use another checkpoint"
+                )
+            damaged = archive.testzip()
+    except OSError as error:
+        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}; use another checkpoint") from error
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path} is damaged or not a checkpoint: {error}; use another checkpoint") from error
+    if damaged is not None:
+        raise TrainingError(f"{path} is damaged: its member {damaged} has a wrong CRC; use another checkpoint")
 
 
 def _unwrapped(content: Any) -> Weights | None:

@@ -77,8 +77,8 @@ def _is_whole(place, end, bit, stop):
 
 
 @compiled
-def _decode_rest(codes, places, coefficients, data, head, source, end, bit, place, table, base, stop):
-    """Decode one tile, or what is left of it; return whether it is whole."""
+def decode_to(codes, places, coefficients, data, head, source, end, bit, place, table, base):
+    """Decode one stream to ``end``; return the bit and the place where it ended."""
     while np.int64(place + _STEP) < np.int64(end):
         buffer = load_bits(source, bit >> _3) << (bit & _7)
         buffer, place, table, used = _symbol(
@@ -88,6 +88,13 @@ def _decode_rest(codes, places, coefficients, data, head, source, end, bit, plac
             codes, places, coefficients, data, head, end, buffer, place, table, base, used
         )
         bit += used & _63
+    return bit, place
+
+
+@compiled
+def _decode_rest(codes, places, coefficients, data, head, source, end, bit, place, table, base, stop):
+    """Decode one tile, or what is left of it; return whether it is whole."""
+    bit, place = decode_to(codes, places, coefficients, data, head, source, end, bit, place, table, base)
     return _is_whole(place, end, bit, stop)
 
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from .codes import BITS, BLOCK as PLACES_OF_BLOCK, DC_STEP, TABLES
 from .compiling import compiled, whole
-from .entropy import SLACK, _symbol
+from .entropy import SLACK, _symbol, decode_to
 from .header import ACROSS, COMPONENTS, DOWN
 from .idct import LANES
 from .plan import FIRST_ROW, HEIGHT, INTERVAL, LAST_ROW, MCU_HEIGHT, SCAN
 from .scratch import COEFFICIENTS, ENTROPY, PLACES, Scratch
 from .tiles import BLOCK, blocks_of, invert_column, repeat_last_row
-from .unstuff import AT_ONCE, copy_to_ff
+from .unstuff import AT_ONCE, copy_to_marker
 from .words import load_bits, store_word
 
 U8 = npt.NDArray[np.uint8]
@@ -44,23 +44,11 @@ def _unstuff(data: U8, position: int, out: U8, end: int) -> int:
     stop = len(data)
     if stop - position + AT_ONCE > ENTROPY - SLACK:
         return -1
-    while position < stop:
-        if position + AT_ONCE <= stop:
-            place = copy_to_ff(data, position, out, end)
-            count, found = min(place + 1, AT_ONCE), place < AT_ONCE
-        else:
-            out[end] = data[position]
-            count, found = 1, data[position] == 0xFF
-        position += count
-        end += count
-        if found:
-            if position >= stop:
-                return -1
-            if data[position] != 0:
-                store_word(out, end - 1, U(0))
-                return end - 1 if data[position] == 0xD9 else -1
-            position += 1
-    return -1
+    position, end = copy_to_marker(data, position, stop, out, end)
+    if position < 0 or data[position] != 0xD9:
+        return -1
+    store_word(out, end - 1, U(0))
+    return end - 1
 
 
 @compiled
@@ -142,17 +130,10 @@ def _add_up(coefficients: I16, base: np.uint64, head: I64, interval: int, reach:
 @compiled
 def decode_row(codes, places, coefficients, source, data, head, state):
     """Decode one row, or what is left of it."""
-    bit, place, table, base, end = state[BIT], state[PLACE], state[TABLE], state[BASE], state[END]
-    while np.int64(place + _STEP) < np.int64(end):
-        buffer = load_bits(source, bit >> _3) << (bit & _7)
-        buffer, place, table, used = _symbol(
-            codes, places, coefficients, data, head, end, buffer, place, table, base, _0
-        )
-        buffer, place, table, used = _symbol(
-            codes, places, coefficients, data, head, end, buffer, place, table, base, used
-        )
-        bit += used & _63
-    state[BIT], state[PLACE] = bit, place
+    state[BIT], state[PLACE] = decode_to(
+        codes, places, coefficients, data, head, source,
+        state[END], state[BIT], state[PLACE], state[TABLE], state[BASE],
+    )  # fmt: skip
 
 
 @compiled

@@ -68,6 +68,30 @@ def _skip_tiles(data: U8, position: int, stop: int, tiles: int) -> int:
 
 
 @compiled
+def copy_to_marker(data: U8, position: int, stop: int, out: U8, end: int) -> tuple[int, int]:
+    """Copy to ``out`` from ``end`` on, without stuffed zeros, up to the 0xFF of a marker and with it.
+
+    Returns the place behind that 0xFF in ``data`` and in ``out``, or -1 and the end if no marker comes before ``stop``.
+    """
+    while position < stop:
+        if position + AT_ONCE <= len(data):
+            place = copy_to_ff(data, position, out, end)
+            count, found = min(place + 1, AT_ONCE), place < AT_ONCE
+        else:
+            out[end] = data[position]
+            count, found = 1, data[position] == 0xFF
+        position += count
+        end += count
+        if found:
+            if position >= stop:
+                return -1, end
+            if data[position] != 0:
+                return position, end
+            position += 1
+    return -1, end
+
+
+@compiled
 def unstuff_row(
     data: U8, position: int, stop: int, row: int, per_row: int, first: int, last: int, is_last_row: bool,
     out: U8, end: int, starts: U64, stops: U64, at: int, step: int,
@@ -83,23 +107,9 @@ def unstuff_row(
         return -1
     for tile in range(first, last + 1):
         starts[at] = end
-        while True:
-            if position >= stop:
-                return -1
-            if position + AT_ONCE <= len(data):
-                place = copy_to_ff(data, position, out, end)
-                count, found = min(place + 1, AT_ONCE), place < AT_ONCE
-            else:
-                out[end] = data[position]
-                count, found = 1, data[position] == 0xFF
-            position += count
-            end += count
-            if found:
-                if position >= stop:
-                    return -1
-                if data[position] != 0:
-                    break
-                position += 1
+        position, end = copy_to_marker(data, position, stop, out, end)
+        if position < 0:
+            return -1
         expected = 0xD0 + (row * per_row + tile) % 8
         if is_last_row and tile == per_row - 1:
             expected = 0xD9
