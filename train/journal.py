@@ -88,7 +88,7 @@ class RunDirectory:
     def _require_empty(self) -> None:
         if self.last.is_file():
             raise OutputError(
-                f"{self.path} already holds a training run; continue it with --resume {self.last}, "
+                f"{self.path} already holds a training run; continue it with: {resume_command(self.last)}; "
                 "or choose another --out"
             )
         if self.path.exists() and any(path.name not in LOCK_FILES for path in self.path.iterdir()):

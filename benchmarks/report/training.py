@@ -27,7 +27,7 @@ class TrainingRun:
 
 def read_run(run: Path) -> TrainingRun:
     """Return the training run in directory ``run``; raise MeasurementError if it has no finished epoch."""
-    from ...train import TrainConfig
+    from ...train import TrainConfig, resume_command
 
     metrics = run / "metrics.jsonl"
     try:
@@ -44,7 +44,8 @@ def read_run(run: Path) -> TrainingRun:
         )
     epochs = tuple(_epoch(metrics, number, line) for number, line in enumerate(data.splitlines(), 1))
     if not epochs:
-        raise MeasurementError(f"{metrics} has no finished epoch; continue the run with: feedline train --resume")
+        command = resume_command(run / "checkpoints" / "last.pt")
+        raise MeasurementError(f"{metrics} has no finished epoch; continue the run with: {command}")
     return TrainingRun(config=config, epochs=epochs)
 
 

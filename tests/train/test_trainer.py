@@ -189,7 +189,9 @@ def test_settings_that_make_no_sense_are_refused(config: TrainConfig, wrong: dic
 
 def test_an_output_directory_with_something_else_is_refused(config: TrainConfig, finished: TrainConfig) -> None:
     """A run never writes among foreign files, over another run, or over a file."""
-    with pytest.raises(OutputError, match=r"already holds a training run.*--resume .*last\.pt"):
+    with pytest.raises(
+        OutputError, match=r"already holds a training run; continue it with: feedline train --resume .*last\.pt;"
+    ):
         train(replace(config, out=finished.out))
     with pytest.raises(OutputError, match="continues the run in"):
         train(replace(config, resume=last(finished)))
