@@ -115,11 +115,11 @@ class TrainConfig:
     """The probability of CutMix if both are on."""
     mix_mode: MixMode = "batch"
     """Whether the share and the rectangle are drawn once per ``batch``, as the sources do, or for each ``sample``."""
-    drop_path: float = 0.0
+    drop_path: float | None = None
     """Stochastic depth (Huang et al., 2016): the probability that the last residual block is left out for a sample;
-    it grows linearly over the blocks."""
+    it grows linearly over the blocks. None means that of the model: 0 for ResNets, 0.1 for ``convnext_tiny``."""
     blurpool: bool = False
-    """Blur in front of each strided convolution of a ResNet (Zhang, 2019), except in the stem, as FFCV does."""
+    """Blur the input of each strided convolution of 16 or more channels (Zhang, 2019), as FFCV does."""
     loss: LossName = "ce"
     """``ce``: cross-entropy. ``bce``: binary cross-entropy for each class, the mean over the classes."""
     bce_threshold: float | None = None

@@ -79,14 +79,13 @@ MODEL = (
         "--blurpool/--no-blurpool",
         default=False,
         show_default=True,
-        help="Blur in front of each strided convolution of a ResNet, except in the stem.",
+        help="Blur the input of strided convolutions, except that of the stem.",
     ),
     click.option(
         "--drop-path",
         type=SHARE,
-        default=0.0,
-        show_default=True,
         metavar="SHARE",
+        show_default="that of the model, 0 for ResNets",
         help="Stochastic depth: probability that the last residual block is left out for a sample.",
     ),
 )
