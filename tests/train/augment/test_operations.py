@@ -9,8 +9,8 @@ from torchvision.transforms.v2 import InterpolationMode, RandAugment, TrivialAug
 from feedline.prep import TrainingError
 from feedline.train.augment.apply import KERNELS, apply_operation, apply_policy, strengths_of
 from feedline.train.augment.changes import JITTERED, erase, jitter_colours
-from feedline.train.augment.policy import Policy, parse_policy
 from feedline.train.augment.spaces import Entry, space_of
+from feedline.train.settings.policy import Policy, parse_policy
 
 HEIGHT, WIDTH, COUNT = 48, 40, 8
 THEIRS = {
