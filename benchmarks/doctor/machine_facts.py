@@ -21,7 +21,7 @@ from ...loaders import LOADERS, loader_versions
 from ...prep import FeedlineError, LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
 from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
-from ...prep.base.mapping import max_mappings, open_file_limits
+from ...prep.limits.files import max_mappings, open_file_limits
 from ...prep.shards.current import stale_shards
 from ..machine.environment import Environment, capture
 from ..machine.registry import registry_value

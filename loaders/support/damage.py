@@ -13,7 +13,7 @@ from typing import Self
 import torch
 
 from ...prep import LoaderError, SampleError
-from ...prep.base.mapping import limit_reached
+from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
 from ..transforms.calls import Raised
 

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import DatasetError
-from ..base.mapping import MappedFile, limit_reached
+from ..base.mapping import MappedFile
 from ..images.geometry import Geometry
+from ..limits.reached import limit_reached
 
 SUFFIX = ".index"
 LONGEST_ROW = 2**16 - 1  # bytes; an image with a longer MCU row is decoded whole
