@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from ..prep import silent, to_json
+from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
@@ -250,7 +251,7 @@ def _show(result: "TrainResult", out: Path) -> None:
     if result.skipped:
         say(f"{result.skipped} images could not be decoded and were left out; see which: feedline verify ROOT --decode")
     say(f"best checkpoint: {result.best}")
-    say(f"curves: {out / 'curves.png'}; TensorBoard: tensorboard --logdir {out / 'tensorboard'}")
+    say(f"curves: {out / 'curves.png'}; TensorBoard: tensorboard --logdir {shell_word(out / 'tensorboard')}")
 
 
 def _cells(metrics: "Metrics") -> tuple[str, str, str]:

@@ -10,9 +10,6 @@ stays undetected.
 
 import io
 import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from ..prep import OutputError, TrainingError, to_json, write_atomically
+from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, UnfinishedEpoch
@@ -105,8 +103,7 @@ def resume_command(path: Path) -> str:
     """Return the command that continues the run of the checkpoint at ``path``, with as many ranks as this process."""
     ranks = os.environ.get("WORLD_SIZE")
     program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
-    word = subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
-    return f"{program} --resume {word}"
+    return f"{program} --resume {shell_word(path)}"
 
 
 def check_fit(path: Path, saved: About, now: About) -> None:

@@ -5,6 +5,7 @@ system.
 """
 
 from ...loaders.support.encoded import MOST_MAPPED
+from ...prep.base.shell import shell_word
 from .finding import Finding
 from .machine_facts import MachineFacts
 
@@ -187,7 +188,7 @@ def storage(facts: MachineFacts) -> Finding | None:
         level="warning",
         found=found,
         consequence="each file costs a seek or a round trip, so class folders load slowly; shards do not",
-        mend=f"feedline shard {path}",
+        mend=f"feedline shard {shell_word(path)}",
     )
 
 
