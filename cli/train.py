@@ -3,7 +3,6 @@
 Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,9 +176,10 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
     feedline train --resume RUN/checkpoints/last.pt. More --epochs, another --batch-size and another number of ranks
     are allowed then.
     """
+    from ..loaders.launch import is_first
     from ..train import resume_command, train as run_training
 
-    is_rank_0 = os.environ.get("RANK", "0") == "0"
+    is_rank_0 = is_first()
     config = _config(ctx, device, settings)
     config = _with_recorded_loader(config, records, is_rank_0)
     saved = config.out / "checkpoints" / "last.pt"
