@@ -49,7 +49,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__)
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Prepare, shard, load and measure labelled images, so that a training run never waits for them.
 
     \b
@@ -62,6 +63,10 @@ def cli(debug: bool) -> None:
 
     Help for one command: feedline COMMAND -h
     """
+    # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.processes.stop_signals import stops_interrupt
+
+    ctx.with_resource(stops_interrupt())
 
 
 def main() -> None:
@@ -93,9 +98,13 @@ def _explain(error: Exception, arguments: list[str]) -> str:
 
     # Not at the top: this imports numpy and pydantic, which help does not need.
     from ..prep.base.errors import FeedlineError
+    from ..prep.limits.memory import failed_allocation, memory_ran_out
 
     if isinstance(error, FeedlineError):
         return str(error)
+    if failed_allocation(error):
+        smaller = "end other programs, or use fewer --workers or a smaller --batch-size if the command has them"
+        return memory_ran_out(error, smaller)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; no unfinished file is left in place"

@@ -26,14 +26,18 @@ from pydantic import TypeAdapter, ValidationError
 from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
+from ...prep.limits.memory import Memory, memory_now
+from ...prep.processes.endings import how_it_ended
 from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
 from .stacks import dump_time, innermost_frames, stacks_in
+from .trees import end_processes
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SAMPLE_SECONDS = 0.2
+WAY_OUT = "use fewer --workers or a smaller --batch-size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class MeasuringJob:
     """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
     dump_stacks_at: float | None = None
     """When the process writes the stacks of its threads, by ``time.time``, if it has not ended by then."""
+    parent: int | None = None
+    """The process that waits for the answer: the measuring process ends soon after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
     a timeout the message names the places where it hung, and a note of the error has every thread's stack. Every
     process of the run is ended in all cases.
     """
-    job = replace(job, dump_stacks_at=dump_time(timeout))
+    job, memory = replace(job, dump_stacks_at=dump_time(timeout), parent=os.getpid()), memory_now()
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -123,7 +129,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
             raise _timeout_error(timeout, _stderr_of(process)) from error
         finally:
             tree.end()
-    return _parsed_answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
+    return _parsed_answer(stdout, stderr, process.returncode, memory), tree.peak_rss_bytes
 
 
 def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
@@ -143,11 +149,16 @@ def _timeout_error(timeout: float, stderr: str) -> MeasurementError:
     return error
 
 
-def _parsed_answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
-    """Return the answer. Raises MeasurementError with the last line of stderr if the process wrote none."""
+def _parsed_answer(stdout: bytes, stderr: bytes, code: int, memory: Memory) -> Answer:
+    """Return the answer. If the process wrote none, raises MeasurementError with its signal or last line of stderr.
+
+    ``memory`` is that before the run.
+    """
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
+        if code < 0:
+            raise MeasurementError(f"the measuring process {how_it_ended(code, WAY_OUT, memory)}") from error
         words = stderr.decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(words) if line.strip()), "it wrote no message")
         raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
@@ -180,9 +191,7 @@ class _ProcessTree:
         self._stop.set()
         self._thread.join()
         self._find_descendants()
-        for process in self._known:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        end_processes(next(iter(self._roots), None), self._known.difference(self._roots))
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
