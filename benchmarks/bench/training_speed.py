@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,7 @@ from ...train.schedule import WARMUP_START
 from ...train.tally import StepClock, Tally
 from ..machine.environment import Environment, capture
 from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
+from ..measuring.stops import measured_again, watched
 from ..results.ranking import CEILING
 
 WARM_UP = 3  # steps, in which memory is allocated, kernels are chosen and workers start
@@ -146,6 +148,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
     """Return the speed of a job on ``ranks`` ranks, each in a process of its own.
 
     Raises MeasurementError if a rank fails, and if the ranks take more than ``timeout`` seconds. All ranks are ended.
+    Raises RunStopped if one of them was stopped in the meantime.
     """
     name = f"{job.config.loader} on {ranks} x {job.config.device}"
     with tempfile.TemporaryDirectory() as place:
@@ -155,7 +158,10 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
         if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
             words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
         command = [sys.executable, *words]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with (
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,
+            watched(process.pid) as stops,
+        ):
             try:
                 stderr = process.communicate(timeout=timeout)[1].decode("utf-8", "replace")
             except subprocess.TimeoutExpired as error:
@@ -164,6 +170,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
                 ) from error
             finally:
                 _end(process.pid)
+        stops.check()
         if process.returncode != 0:
             sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
             raise MeasurementError(f"{name} could not be measured: {sentences[0].strip()}")
@@ -211,8 +218,9 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
         alone = Ranks(size=ranks, local_size=ranks)
         workers = 0 if name == CEILING else default_workers(config.root, name, alone)
         used = replace(config, loader=name, workers=workers, device=device)
+        progress("train", number, len(rows))
         try:
-            speed = run_ranks(SpeedJob(config=used, classes=classes, steps=plan.steps), ranks)
+            speed = measured_again(partial(run_ranks, SpeedJob(config=used, classes=classes, steps=plan.steps), ranks))
         except MeasurementError as error:
             failures.append(str(error))
         else:

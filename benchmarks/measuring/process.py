@@ -30,6 +30,7 @@ from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
 from .stacks import dump_time, innermost_frames, stacks_in
+from .stops import StopWatch
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -52,7 +53,7 @@ class MeasuringJob:
     one_epoch: bool = False
     """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
     dump_stacks_at: float | None = None
-    """When the process writes the stacks of its threads, by ``time.time``, if it has not ended by then."""
+    """When the process writes the stacks of its threads, by ``time.monotonic``, if it has not ended by then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
 
     Raises MeasurementError if the process ends without an answer, or if it takes more than ``timeout`` seconds. After
     a timeout the message names the places where it hung, and a note of the error has every thread's stack. Every
-    process of the run is ended in all cases.
+    process of the run is ended in all cases. Raises RunStopped if one of them was stopped in the meantime.
     """
     job = replace(job, dump_stacks_at=dump_time(timeout))
     process = subprocess.Popen(
@@ -120,9 +121,10 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
             stdout, stderr = process.communicate(TypeAdapter(MeasuringJob).dump_json(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
-            raise _timeout_error(timeout, _stderr_of(process)) from error
+            raise _timeout_error(timeout, _stderr_of(process), tree.stops.seconds) from error
         finally:
             tree.end()
+    tree.stops.check()
     return _parsed_answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
 
 
@@ -134,8 +136,13 @@ def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
         return ""
 
 
-def _timeout_error(timeout: float, stderr: str) -> MeasurementError:
+def _timeout_error(timeout: float, stderr: str, stopped: float) -> MeasurementError:
     dump = stacks_in(stderr)
+    if stopped and not dump:  # a stopped process writes no stacks
+        return MeasurementError(
+            f"the run took more than {timeout:g} s and was ended; a process of it was stopped for {stopped:.1f} s of "
+            f"them, by SIGSTOP, Ctrl-Z or a machine that slept; measure again without stopping it"
+        )
     where = f" in {innermost_frames(dump)}" if dump else ", before it had opened the loader"
     error = MeasurementError(f"the run took more than {timeout:g} s and was ended{where}")
     if dump:
@@ -161,6 +168,7 @@ class _ProcessTree:
 
     def __init__(self, pid: int) -> None:
         self.peak_rss_bytes: int | None = None
+        self.stops = StopWatch()
         self._known: set[psutil.Process] = set()
         with contextlib.suppress(psutil.Error):
             self._known.add(psutil.Process(pid))
@@ -187,6 +195,7 @@ class _ProcessTree:
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self._find_descendants()
+            self.stops.look(self._known)
             sizes = [size for process in self._known if (size := _resident(process))]
             if sizes:
                 self.peak_rss_bytes = max(self.peak_rss_bytes or 0, sum(sizes))
