@@ -1,8 +1,10 @@
 """Output of all commands: messages, tables and progress bars on stderr, one JSON object on stdout.
 
 stdout holds nothing but the object of ``--json``. Rich draws tables and bars, and uses plain characters on consoles
-that cannot show others. Where stderr is no terminal, as in a file, a pipe or the log of a batch system, lines of text
-replace the bars: one at the start of each step and one every half minute.
+that cannot show others. It reads no markup in them: "[red]" and ":smile:" may stand in the name of a class. Where
+stderr is no terminal, as in a file, a pipe or the log of a batch system, lines of text replace the bars: one at the
+start of each step and one every half minute. Messages whose reader has ended are dropped, and the command goes on; an
+object that cannot be printed is an error.
 """
 
 import contextlib
@@ -30,8 +32,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..prep import Progress
+from ..prep import OutputError, Progress
 from ..prep.base.names import printable, shortened
+from .streams import silence
 
 CLASS_NAME = 60  # characters in a table
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
@@ -39,19 +42,46 @@ LINE_SECONDS = 30.0
 """Time between two lines of progress where there is no terminal."""
 
 
-def say(message: str) -> None:
-    """Print a message on stderr; names in it may hold escape sequences, which a terminal would obey."""
-    click.echo("\n".join(map(printable, message.split("\n"))), err=True)
+class _Console(Console):
+    """A Rich console that drops what its reader does not read. Rich's own would close stdout and end the command."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence(sys.stderr)
+
+
+def say(message: str, *, label: str = "", colour: str | None = None) -> None:
+    """Print a message on stderr; names in it may hold escape sequences, which a terminal would obey.
+
+    ``label`` is printed before it, in ``colour`` if stderr takes colours (a terminal; NO_COLOR, FORCE_COLOR and TERM).
+    """
+    console = stderr_console()
+    if label and colour and console.color_system and not console.no_color:
+        label = click.style(label, fg=colour)
+    try:
+        click.echo(label + "\n".join(map(printable, message.split("\n"))), err=True, color=True)
+    except BrokenPipeError:
+        silence(sys.stderr)
 
 
 def echo_json(value: object) -> None:
-    """Print the one JSON object of ``--json``, in ASCII so that every console code page can carry it."""
-    click.echo(json.dumps(value, ensure_ascii=True))
+    """Print the one JSON object of ``--json``, in ASCII so that every console code page can carry it.
+
+    Raises OutputError if stdout cannot be written, and BrokenPipeError if its reader has ended.
+    """
+    try:
+        click.echo(json.dumps(value, ensure_ascii=True))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot print the JSON object on stdout: {reason}; redirect it to another file") from error
 
 
 def stderr_console() -> Console:
     """Return a Rich console on stderr, for tables."""
-    return Console(file=sys.stderr, highlight=False)
+    return _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
 def plain_cell(name: str) -> Text:
@@ -91,7 +121,7 @@ def _has_terminal() -> bool:
 @contextmanager
 def _bars() -> Generator[Progress, None, None]:
     bars = Bars(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Speed(),
@@ -105,7 +135,7 @@ def _bars() -> Generator[Progress, None, None]:
     def advance(step: str, done: int, total: int) -> None:
         if step not in tasks:
             complete()
-            tasks[step] = bars.add_task(step, total=total)
+            tasks[step] = bars.add_task(printable(step), total=total)
         now = time.monotonic()
         if done >= total or now - drawn.get(step, 0.0) >= REDRAW_SECONDS:
             drawn[step] = now

@@ -182,7 +182,7 @@ def _failure(configuration: Configuration, error: MeasurementError, out: Path) -
     if stacks:
         path = out / f"{STACKS}{configuration}.txt"
         with contextlib.suppress(OSError):
-            write_atomically(path, f"{problem}\n\n{stacks}\n".encode())
+            write_atomically(path, f"{problem}\n\n{stacks}\n".encode("utf-8", "replace"))
             problem += f"; the stack of every thread is in {path}"
     return FailedConfiguration(**vars(configuration), problem=problem)
 

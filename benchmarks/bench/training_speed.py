@@ -38,6 +38,7 @@ from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_
 from ..measuring.stops import measured_again, watched
 from ..results.ranking import CEILING
 
+LOCAL = "--local-addr=127.0.0.1"  # else the ranks look for each other at the name of the machine, which may not resolve
 WARM_UP = 3  # steps, in which memory is allocated, kernels are chosen and workers start
 
 
@@ -156,7 +157,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
         write_document(job_path, job)
         words = ["-m", "feedline.benchmarks.bench.training_speed", str(job_path), str(speed_path)]
         if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
-            words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
+            words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", LOCAL, *words]
         command = [sys.executable, *words]
         with (
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,

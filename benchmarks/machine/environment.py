@@ -21,6 +21,7 @@ import psutil
 from PIL import features
 
 from ...prep import usable_cpus
+from ...prep.limits.cgroups import memory_limit
 from .registry import registry_value
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
@@ -81,13 +82,10 @@ def capture() -> Environment:
 
 
 def granted_memory() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its cgroup's limit (v2, v1)."""
-    limits = [psutil.virtual_memory().total]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _text(Path(path))
-        if text is not None and text.isdecimal():
-            limits.append(int(text))
-    return min(limits)
+    """Return the bytes of memory that this process may use: the machine's, or the least limit of its cgroups."""
+    limit = memory_limit()
+    total = psutil.virtual_memory().total
+    return total if limit is None else min(total, int(limit.limit))
 
 
 def free_memory() -> int:

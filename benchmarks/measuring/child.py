@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from ...loaders import LOADERS, Loader, loader_versions, open_loader, prepare_loader
 from ...prep import FeedlineError
+from ...prep.base.documents import from_json
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
@@ -33,7 +34,7 @@ def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
     """Read a job from stdin, ``run`` it, and write its answer to stdout. A FeedlineError becomes an answer too."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
+    job = from_json(sys.stdin.buffer.read(), MeasuringJob)
     if job.dump_stacks_at is not None:
         dump_stacks_at(job.dump_stacks_at)
     try:

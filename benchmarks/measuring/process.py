@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
+from ...prep.base.documents import json_bytes
 from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
@@ -118,7 +119,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
     )
     with process, _ProcessTree(process.pid) as tree:
         try:
-            stdout, stderr = process.communicate(TypeAdapter(MeasuringJob).dump_json(job), timeout)
+            stdout, stderr = process.communicate(json_bytes(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
             raise _timeout_error(timeout, _stderr_of(process), tree.stops.seconds) from error

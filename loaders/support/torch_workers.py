@@ -4,9 +4,7 @@ Workers persist between epochs, because starting one imports torch, which takes 
 So all data that change with the epoch must be sent with the requests, never in the pickled data set.
 """
 
-import errno
 import multiprocessing
-import os
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ...prep import LoaderError
-from ...prep.base.mapping import limit_reached
+from ...prep.limits.reached import limit_reached
+from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
 
@@ -24,10 +23,12 @@ from ..transforms.calls import require_picklable
 def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -> DataLoader[Any]:
     """Return torch's DataLoader with the spec's workers; ``options`` are DataLoader's own.
 
-    Raises LoaderError for a sample transform that cannot be sent to the workers.
+    Raises LoaderError for a sample transform that cannot be sent to the workers, and if they can have no sockets.
     """
     if spec.workers and spec.sample_transform is not None:
         require_picklable("sample_transform", spec.sample_transform)
+    if spec.workers and (problem := prepare_sockets()):
+        raise LoaderError(problem)
     with _no_advice():
         return DataLoader(
             dataset,
@@ -45,8 +46,9 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the items that the workers return.
 
     An exception in the middle, such as KeyboardInterrupt, ends the workers, because torch's queues can then hold
-    answers that belong to no request. The next call starts others. Raises LoaderError if the process may not
-    open as many files as the workers pass it (each tensor is one), and if a script has no main guard.
+    answers that belong to no request. The next call starts others. Raises LoaderError if a limit of the system is
+    reached (open files, of which each tensor that a worker passes is one; shared memory; processes), and if a script
+    has no main guard.
     """
     began = False
     try:
@@ -59,9 +61,7 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         raise
     except BaseException as error:
         end_data_loader(loader)
-        # torch replaces the error by one of its own.
-        few = isinstance(error, RuntimeError) and "Too many open files" in str(error)
-        if limit := limit_reached(OSError(errno.EMFILE, os.strerror(errno.EMFILE)) if few else error):
+        if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         if _not_started(error, began):
             raise LoaderError(
