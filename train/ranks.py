@@ -23,7 +23,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from ..prep import TrainingError
+from ..loaders.launch import Launch, check_master, read_launch
+from ..prep import LoaderError, TrainingError
 from ..prep.limits.memory import failed_allocation
 
 T = TypeVar("T")
@@ -197,13 +198,19 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
 
     ``cuda`` becomes the GPU of this rank. Raises TrainingError if the ranks cannot connect to each other.
     """
-    if "WORLD_SIZE" not in os.environ:
+    try:
+        launch = read_launch()
+        if launch.size > 1:
+            check_master(launch.size)
+    except LoaderError as error:
+        raise TrainingError(str(error)) from error
+    if device == "cuda" and (launch.size > 1 or launch.local_rank is not None):
+        device = f"cuda:{launch.local_rank or 0}"
+        torch.cuda.set_device(device)
+    if launch.size == 1:  # no connection, which a cluster's MASTER_ADDR could only break
         yield Ranks(device=device)
         return
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(device)
-    ranks = _connect(device)
+    ranks = _connect(device, launch)
     try:
         yield ranks
     except BaseException as error:
@@ -215,7 +222,7 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
     dist.destroy_process_group()
 
 
-def _connect(device: str) -> Ranks:
+def _connect(device: str, launch: Launch) -> Ranks:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
@@ -223,9 +230,11 @@ def _connect(device: str) -> Ranks:
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         reason = str(error).partition("\n")[0]
-        raise TrainingError(
-            f"the ranks cannot connect at {place}: {reason}; choose another port with torchrun --master-port"
-        ) from error
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        taken = "in use" in str(error) or "EADDRINUSE" in str(error)
+        step = "choose another port with torchrun --master-port"
+        if not taken:
+            step = f"check that all {launch.size} ranks run, and that rank 0 can be reached there"
+        raise TrainingError(f"the ranks cannot connect at {place}: {reason}; {step}") from error
+    local_size = launch.local_size
     group = dist.new_group(backend="gloo", timeout=TIMEOUT) if backend == "nccl" else None
     return Ranks(rank=rank, size=size, local_size=local_size, device=device, store=store, group=group)

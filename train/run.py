@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..loaders.launch import alone_among_tasks
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
 from ..prep.limits.memory import failed_allocation, memory_ran_out
@@ -91,6 +92,8 @@ def _with_chosen_loader(
     choice = Choice(**json.loads(chosen))
     if ranks.rank == 0:
         notice(choice.sentence)
+        if alone := alone_among_tasks():
+            notice(alone)
     return replace(config, loader=choice.loader, workers=choice.workers)
 
 

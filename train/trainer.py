@@ -151,6 +151,7 @@ class Trainer:
             loader.load_state_dict(self._loader_state)
         self._loader_state = loader.state_dict()
         total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
+        self._progress(name, self._running.batches, total)
         self._clock.start()
         for batch in self._ranks.in_lockstep(loader, stopping):
             with interrupts_deferred():
@@ -203,11 +204,12 @@ class Trainer:
         loader, epoch = self._data.val, len(self._history) + 1
         if loader is None:
             return None
-        tally = Tally(self._ranks.device)
+        name, tally = f"val epoch {epoch}/{self._config.epochs}", Tally(self._ranks.device)
+        self._progress(name, 0, len(loader))
         with self._stop_at(f"in the evaluation of epoch {epoch}"):
             for done, sums in enumerate(self._learner.evaluate(loader), start=1):
                 tally.add(self._step, sums)
-                self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
+                self._progress(name, done, len(loader))
                 if stopping():
                     break
             found = sum(tally.take(), Sums())

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ import torch
 from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
 from ...prep import MeasurementError, Progress, read_document, silent, write_document
 from ...prep.limits.memory import Memory, memory_now
+from ...prep.limits.reached import limit_in
 from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.temporary import temporary_folder
@@ -38,9 +40,11 @@ from ...train.tally import StepClock, Tally
 from ..machine.environment import Environment, capture
 from ..measuring.process import WAY_OUT
 from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
+from ..measuring.stops import measured_again, watched
 from ..measuring.trees import end_tree
 from ..results.ranking import CEILING
 
+LOCAL = "--local-addr=127.0.0.1"  # else the ranks look for each other at the name of the machine, which may not resolve
 WARM_UP = 3  # steps, in which memory is allocated, kernels are chosen and workers start
 
 
@@ -153,6 +157,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
     """Return the speed of a job on ``ranks`` ranks, each in a process of its own.
 
     Raises MeasurementError if a rank fails, and if the ranks take more than ``timeout`` seconds. All ranks are ended.
+    Raises RunStopped if one of them was stopped in the meantime.
     """
     name = f"{job.config.loader} on {ranks} x {job.config.device}"
     memory = memory_now()
@@ -161,9 +166,12 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
         write_document(job_path, replace(job, parent=os.getpid()))
         words = ["-m", "feedline.benchmarks.bench.training_speed", str(job_path), str(speed_path)]
         if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
-            words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", *words]
+            words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", LOCAL, *words]
         command = [sys.executable, *words]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with (
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,
+            watched(process.pid) as stops,
+        ):
             try:
                 stderr = process.communicate(timeout=timeout)[1].decode("utf-8", "replace")
             except subprocess.TimeoutExpired as error:
@@ -172,8 +180,10 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
                 ) from error
             finally:
                 end_tree(process.pid)
+        stops.check()
         if process.returncode != 0:
-            raise MeasurementError(f"{name} could not be measured: {_problem(process.returncode, stderr, memory)}")
+            problem = limit_in(stderr) or _problem(process.returncode, stderr, memory)
+            raise MeasurementError(f"{name} could not be measured: {problem}")
         return read_document(speed_path, Speed)
 
 
@@ -220,8 +230,9 @@ def measure_speeds(plan: SpeedPlan, progress: Progress = silent) -> tuple[SpeedR
         alone = Ranks(size=ranks, local_size=ranks)
         workers = 0 if name == CEILING else default_workers(config.root, name, alone)
         used = replace(config, loader=name, workers=workers, device=device)
+        progress("train", number, len(rows))
         try:
-            speed = run_ranks(SpeedJob(config=used, classes=classes, steps=plan.steps), ranks)
+            speed = measured_again(partial(run_ranks, SpeedJob(config=used, classes=classes, steps=plan.steps), ranks))
         except MeasurementError as error:
             failures.append(str(error))
         else:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from ...loaders import LOADERS, Loader, loader_versions, open_loader, prepare_loader
 from ...prep import FeedlineError
+from ...prep.base.documents import from_json
 from ...prep.limits.memory import failed_allocation, memory_ran_out
 from ...prep.processes.parent import end_with
 from ..machine.process_usage import bytes_read, cpu_seconds
@@ -39,7 +40,7 @@ def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
     """
     answers = os.dup(1)
     os.dup2(2, 1)
-    job = TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read())
+    job = from_json(sys.stdin.buffer.read(), MeasuringJob)
     if job.parent is not None:
         end_with(job.parent)
     if job.dump_stacks_at is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
+from ...prep.base.shell import shell_word
 from ...prep.images.opening import foreign_format
 from ...prep.processes.parent import end_with
 from ...prep.roots.samples import Sample
@@ -80,7 +81,8 @@ def images_of(root: Path, split: str) -> Sequence[Sample]:
     if not (root / MANIFEST).is_file():
         raise MeasurementError(
             f"{root} has no image files, which peers read or convert; make them with: "
-            f"feedline prep imagefolder FOLDER --out {root}, or feedline prep imagenet ARCHIVES --out {root}"
+            f"feedline prep imagefolder FOLDER --out {shell_word(root)}, or "
+            f"feedline prep imagenet ARCHIVES --out {shell_word(root)}"
         )
     return find_samples(root, [split]).splits[split]
 
@@ -112,7 +114,7 @@ def _require_images(root: Path, samples: Sequence[Sample]) -> None:
         with sample.path.open("rb") as file:
             found = foreign_format(file.read(HEAD))
         if found:
-            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {root}")
+            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {shell_word(root)}")
 
 
 if __name__ == "__main__":

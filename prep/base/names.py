@@ -33,6 +33,14 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character in JOINERS else "?" for character in text)
 
 
+def not_text(name: str) -> str:
+    """Return what to do about a name of a file that cannot be written as text: its bytes are not UTF-8."""
+    return (
+        f"the name {name!a} holds bytes that are not UTF-8, which cannot be written here; rename it, or run with "
+        f"PYTHONUTF8=1 if only the locale cannot spell it (LC_ALL=C)"
+    )
+
+
 def shortened(text: str, length: int) -> str:
     """Return a text of at most ``length`` characters, with an ellipsis at the end of one that was cut."""
     return text if len(text) <= length else text[: length - 1] + "…"

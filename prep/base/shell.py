@@ -14,7 +14,7 @@ from pathlib import PurePath
 CMD_SPECIAL = re.compile(r"""[\s&|<>^()%!;,=`'@~\[\]{}]""")  # of cmd.exe and PowerShell
 
 
-def shell_word(value: object) -> str:
+def shell_word(value: object, *, windows: bool = sys.platform == "win32") -> str:
     """Return a value as one word for the user's shell: sh, or cmd.exe on Windows.
 
     A path that begins with a dash gets "./" before it, so that no command takes it for an option. What cannot be
@@ -23,13 +23,13 @@ def shell_word(value: object) -> str:
     text = str(value)
     if isinstance(value, PurePath) and text.startswith("-"):
         text = os.path.join(os.curdir, text)  # noqa: PTH118 - pathlib drops the dot
-    if sys.platform == "win32":
-        return for_cmd(text)
+    if windows:
+        return _for_cmd(text)
     return shlex.quote(text) if text.isprintable() else _escaped(text)
 
 
-def for_cmd(text: str) -> str:
-    """Return a text as one word for Windows' cmd.exe, as the C library of the program splits it again."""
+def _for_cmd(text: str) -> str:
+    """Return a text as one word for cmd.exe, and for the C library of the program, which splits the line again."""
     word = subprocess.list2cmdline([text])
     return f'"{word}"' if word == text and CMD_SPECIAL.search(text) else word
 

@@ -7,6 +7,8 @@ from .shortage import Shortage
 
 MOST_MAPPINGS = Path("/proc/sys/vm/max_map_count")
 ENOUGH_FILES = 65536
+# torch's workers pass each tensor as an open file, and soon reach the default of macOS, 256.
+FEW_FILES = 1024
 
 
 def open_file_limits() -> tuple[int | None, int | None]:
@@ -34,9 +36,15 @@ def too_few_files(soft: int | None, hard: int | None) -> Shortage:
     step = f"raise the limit before it starts, with: {higher}" if higher else "ask the administrator to raise it"
     return Shortage(
         found=f"this process may open {soft} files" if soft else "this process may open no further file",
-        consequence='loaders with many workers or open shards end with "too many open files"',
+        consequence='worker processes end with "too many open files"',
         remedy=f"close some, or {step}",
     )
+
+
+def more_files(soft: int, hard: int | None) -> str:
+    """Return the command that raises a low limit on open files as far as feedline needs it."""
+    target = FEW_FILES * 4 if hard is None else min(hard, FEW_FILES * 4)
+    return f"ulimit -n {target}" if target > soft else "sudo prlimit --nofile=4096 --pid $$"
 
 
 def too_few_mappings() -> str:
