@@ -1,15 +1,21 @@
 """Output of all commands: messages, tables and progress bars on stderr, one JSON object on stdout.
 
 stdout holds nothing but the object of ``--json``. Rich draws tables and bars, and uses plain characters on consoles
-that cannot show others. It reads no markup in them: "[red]" and ":smile:" may stand in the name of a class. Messages
-whose reader has ended are dropped, and the command goes on; an object that cannot be printed is an error.
+that cannot show others. It reads no markup in them: "[red]" and ":smile:" may stand in the name of a class. Where
+stderr is no terminal, as in a file, a pipe or the log of a batch system, lines of text replace the bars: one at the
+start of each step and one every half minute. Messages whose reader has ended are dropped, and the command goes on; an
+object that cannot be printed is an error.
 """
 
+import contextlib
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 from rich.console import Console
@@ -32,6 +38,8 @@ from .streams import silence
 
 CLASS_NAME = 60  # characters in a table
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
+LINE_SECONDS = 30.0
+"""Time between two lines of progress where there is no terminal."""
 
 
 class _Console(Console):
@@ -96,8 +104,22 @@ class _Speed(ProgressColumn):
 
 @contextmanager
 def progress_bars() -> Generator[Progress, None, None]:
-    """Yield a progress function that draws one bar per step on stderr, or one line per step without a terminal."""
-    console = stderr_console()
+    """Yield a progress function that draws one bar per step on stderr, or prints lines without a terminal."""
+    with _bars() if _has_terminal() else _lines() as progress:
+        yield progress
+
+
+def _has_terminal() -> bool:
+    """Return whether bars can be drawn. Rich alone is not asked: FORCE_COLOR makes it draw into files."""
+    try:
+        attached = sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is no stderr, or it is closed
+        return False
+    return attached and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+@contextmanager
+def _bars() -> Generator[Progress, None, None]:
     bars = Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -105,7 +127,7 @@ def progress_bars() -> Generator[Progress, None, None]:
         _Speed(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=stderr_console(),
     )
     tasks: dict[str, TaskID] = {}
     drawn: dict[str, float] = {}
@@ -127,3 +149,89 @@ def progress_bars() -> Generator[Progress, None, None]:
     with bars:
         yield advance
         complete()
+
+
+@contextmanager
+def _lines() -> Generator[Progress, None, None]:
+    lines = _Lines()
+    try:
+        yield lines.report
+    finally:
+        lines.close()
+
+
+@dataclass
+class _Step:
+    """What was reported of one step, and when by the monotonic clock: the time of day may jump."""
+
+    name: str
+    began: float
+    first: int
+    expected: int
+    done: int
+    total: int
+
+    def start(self) -> str:
+        return f"{self.name}: {self.done:,} of {self.total:,}"
+
+    def line(self) -> str:
+        """Return the state: count, total, rate and time left, without what is not known yet."""
+        seconds, advanced = time.monotonic() - self.began, self.done - self.first
+        if advanced <= 0:
+            return f"{self.start()}, {_duration(seconds)} after its start"
+        if self.total != self.expected:  # a listing: the total only grows with the count
+            return f"{self.name}: {self.done:,}, {_rate(advanced / seconds)}"
+        if self.done >= self.total:
+            return self.end()
+        left = _duration((self.total - self.done) * seconds / advanced)
+        return f"{self.start()} ({self.done / self.total:.0%}), {_rate(advanced / seconds)}, {left} left"
+
+    def end(self) -> str:
+        return f"{self.start()} in {_duration(time.monotonic() - self.began)}"
+
+
+class _Lines:
+    """Prints the progress of steps as lines. A thread prints one every half minute, even if no report comes."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, _Step] = {}
+        self._last: _Step | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, daemon=True)
+        self._thread.start()
+
+    def report(self, step: str, done: int, total: int) -> None:
+        with self._lock:
+            found = self._steps.get(step)
+            if found is None:
+                found = _Step(step, time.monotonic(), done, total, done, total)
+                self._steps[step] = found
+                say(found.start())
+            was_complete = found.done >= found.total
+            self._last, found.done, found.total = found, done, total
+            is_long = time.monotonic() - found.began >= LINE_SECONDS
+            if done >= total and not was_complete and is_long:
+                say(found.end())
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _repeat(self) -> None:
+        while not self._over.wait(LINE_SECONDS):
+            with self._lock, contextlib.suppress(OSError, ValueError):  # nobody reads stderr any more
+                if self._last is not None and self._last.done < self._last.total:
+                    say(self._last.line())
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= 1 else f"{60 * per_second:.1f}/min"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes_left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
