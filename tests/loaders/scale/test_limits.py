@@ -76,7 +76,6 @@ def test_shared_memory_that_is_too_small_is_named_with_the_way_out(root: Path) -
     told = load("unshare", "-m", "sh", "-c", small, "sh", name="imagefolder", root=root, size=224)
     assert told.startswith("LoaderError: cannot receive batches from 2 workers: /dev/shm has 4 MB, which")
     assert "use --loader threaded, which does not use it, fewer --workers, a smaller --batch-size" in told
-    assert load("unshare", "-m", "sh", "-c", small, "sh", name="threaded", root=root, size=224) == "84\n"
 
 
 @pytest.fixture
