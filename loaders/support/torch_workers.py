@@ -62,20 +62,25 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
     if a limit of the system is reached (open files, of which each tensor that a worker passes is one; shared memory;
     memory; processes), and if a script has no main guard.
     """
-    began = False
+    began, watch = False, None
     try:
         starting = loader.num_workers > 0 and loader._iterator is None  # pyright: ignore[reportPrivateUsage]
         # torch.device: DataLoader's own tensors, whatever torch.set_default_device says
         with _no_advice(), torch.device("cpu"), signals_held() if starting else nullcontext():
             iterator = iter(loader)
-            _workers.update(watch_workers(iterator))
+            watch = watch_workers(iterator)
+            _workers.update(watch.workers)
         for item in iterator:
             began = True
             yield item
     except GeneratorExit:  # the caller left early; torch drops what is under way when it begins again
         raise
     except BaseException as error:
-        end_data_loader(loader)
+        try:
+            if watch is not None and isinstance(error, (OSError, EOFError, RuntimeError)):
+                watch.raise_if_lost(error)  # whose sockets are gone, before the loop waited for it
+        finally:
+            end_data_loader(loader)
         if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         if loader.num_workers and failed_allocation(error):

@@ -41,6 +41,8 @@ SIGNAL_SECONDS = 1.0
 
 WAY_OUT = "use fewer workers (--workers), a smaller --batch-size, or --loader threaded, which starts no process"
 
+_watches: "weakref.WeakKeyDictionary[Any, Watch]" = weakref.WeakKeyDictionary()
+
 
 def begin_worker(_: int) -> None:
     """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it."""
@@ -71,18 +73,18 @@ def signals_held() -> Generator[None, None, None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def watch_workers(iterator: Any) -> list[Any]:
+def watch_workers(iterator: Any) -> "Watch":
     """Have an iterator of torch's DataLoader raise WorkerLost if one of its workers has died, or stays stopped.
 
-    Returns the workers. An iterator that is watched since an earlier epoch stays as it is.
+    Returns what watches, which is that of an earlier epoch if the workers are.
     """
     workers: list[Any] = getattr(iterator, "_workers", [])
-    if not workers or "_try_get_data" in vars(iterator):
-        return workers
+    if iterator in _watches or not workers:
+        return _watches.get(iterator) or Watch(workers)
     with suppress(AttributeError, ValueError):  # a torch of other internals raises its own error, as said above
         getattr(signal_handling, "_remove_worker_pids")(id(iterator))  # noqa: B009 - there is no public name
         iterator._worker_pids_set = False
-    watch, held = _Watch(workers), weakref.ref(iterator)
+    watch, held = Watch(workers), weakref.ref(iterator)
 
     def try_get_data(timeout: float = LOOK_SECONDS) -> tuple[bool, Any]:
         watched: Any = held()
@@ -95,15 +97,16 @@ def watch_workers(iterator: Any) -> list[Any]:
         return found
 
     iterator._try_get_data = try_get_data
-    return workers
+    _watches[iterator] = watch
+    return watch
 
 
-class _Watch:
+class Watch:
     """Looks at the workers while no batch comes."""
 
     def __init__(self, workers: list[Any]) -> None:
-        self._workers = workers
-        self._memory = memory_now()
+        self.workers = workers
+        self._memory = memory_now() if workers else None
         self._stopped = 0.0
 
     def look(self, *, works: bool) -> None:
@@ -112,7 +115,7 @@ class _Watch:
             self._stopped = 0.0
             return
         self.raise_if_lost(None)
-        stopped = next((worker for worker in self._workers if is_stopped(worker)), None)
+        stopped = next((worker for worker in self.workers if is_stopped(worker)), None)
         # Looks are counted, not seconds: a whole job that was stopped and continued finds its workers stopped no more.
         before, self._stopped = self._stopped, 0.0 if stopped is None else self._stopped + LOOK_SECONDS
         if stopped is None:
@@ -126,7 +129,7 @@ class _Watch:
 
     def raise_if_lost(self, error: BaseException | None) -> None:
         """Raise WorkerLost if a worker has died; a signal that arrives in the meantime is raised instead."""
-        lost = next((worker for worker in self._workers if _is_dead(worker, error)), None)
+        lost = next((worker for worker in self.workers if _is_dead(worker, error)), None)
         if lost is None:
             return
         time.sleep(SIGNAL_SECONDS)
@@ -136,7 +139,7 @@ class _Watch:
         raise found from error
 
     def _name(self, worker: Any) -> str:
-        return f"worker {self._workers.index(worker) + 1} of {len(self._workers)} (process {worker.pid})"
+        return f"worker {self.workers.index(worker) + 1} of {len(self.workers)} (process {worker.pid})"
 
 
 def _is_dead(worker: Any, error: BaseException | None) -> bool:
