@@ -22,7 +22,7 @@ from ...prep.limits.reached import limit_reached
 from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
-from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_workers
+from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_of, watch_workers
 
 _loaders: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -105,7 +105,10 @@ def end_data_loader(loader: DataLoader[Any]) -> None:
     """End the worker processes now, and not when the garbage collector runs."""
     # torch has no public call for this; a test checks that no process is left.
     iterator: Any = loader._iterator  # pyright: ignore[reportPrivateUsage]
-    workers = getattr(iterator, "_workers", [])
+    workers: list[Any] = getattr(iterator, "_workers", [])
+    watch = watch_of(iterator)
+    if watch is not None:
+        watch.join()
     kill_workers([worker for worker in workers if is_stopped(worker)])  # torch waits five seconds for each
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()
