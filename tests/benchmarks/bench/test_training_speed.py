@@ -63,7 +63,7 @@ def test_loaders_are_measured_on_one_and_two_ranks(root: Path, tmp_path: Path) -
     program = [sys.executable, "-c", "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"]
     words = ["bench", str(root), "--train", "--out", str(tmp_path), "--json", *TINY, "--ranks", "1", "--ranks", "2"]
     command = [*nameless(), *program, *words, "--loader", "imagefolder", "--loader", "cached"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     record = read_document(tmp_path / "training-speed.json", SpeedRecord)
     rows = [(speed.ranks, speed.loader) for speed in record.speeds]
