@@ -7,6 +7,7 @@ import click
 from rich.table import Table as RichTable
 
 from ..prep import MeasurementError, to_json
+from ..prep.base.shell import shell_word
 from .bench_train import or_train
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
@@ -123,7 +124,10 @@ def bench(
     if as_json:
         echo_json(_summary(result))
     _show(result)
-    say(f"The records are in {out}; make an HTML page from them with: feedline report {out} --out report.html")
+    say(
+        f"The records are in {out}; make an HTML page from them with: "
+        f"feedline report {shell_word(out)} --out report.html"
+    )
     if contest is not None:
         _show_peers(contest, plan["root"])
     if result.failures:

@@ -49,8 +49,8 @@ def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
 def _show(found: "tuple[Finding, ...]") -> None:
     """Print the findings without wrapping, so that a command can be copied."""
     for finding in found:
-        level = click.style(f"{finding.level:8}", fg=COLOURS[finding.level])
-        say(f"{level} {finding.subject:12} {printable(finding.found)}")
+        subject = f" {finding.subject:12} {printable(finding.found)}"  # a line break in a name is no new line
+        say(subject, label=f"{finding.level:8}", colour=COLOURS[finding.level])
         for line in (finding.consequence, finding.mend and f"> {finding.mend}"):
             if line:
                 say(f"{'':21} {printable(line)}")

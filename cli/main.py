@@ -4,12 +4,14 @@ Exit codes: 0 done, 1 a problem with the data or the environment, 2 wrong usage,
 command is imported when the command is used, so that ``feedline -h`` and completion stay instant.
 """
 
+import os
 import sys
 from importlib import import_module
 
 import click
 
 from .. import __version__
+from .streams import is_broken, open_closed_streams, silence
 
 COMMANDS = {
     "demo": "Run every step, from archives to a report, on synthetic images.",
@@ -49,7 +51,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__)
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Prepare, shard, load and measure labelled images, so that a training run never waits for them.
 
     \b
@@ -62,6 +65,10 @@ def cli(debug: bool) -> None:
 
     Help for one command: feedline COMMAND -h
     """
+    # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.processes.stop_signals import stops_interrupt
+
+    ctx.with_resource(stops_interrupt())
 
 
 def main() -> None:
@@ -71,6 +78,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; print an error on stderr as one sentence."""
+    open_closed_streams()
     try:
         code = cli.main(arguments, prog_name="feedline", standalone_mode=False)  # returns the code of click's Exit
     except click.ClickException as error:
@@ -80,6 +88,9 @@ def run(arguments: list[str]) -> int:
         _print_error("interrupted; what was finished is kept")
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_broken(sys.stdout):  # by "| head -1": no one reads the message
+            silence(sys.stdout)
+            return 1
         if "--debug" in arguments:
             raise
         _print_error(_explain(error, arguments))
@@ -93,13 +104,24 @@ def _explain(error: Exception, arguments: list[str]) -> str:
 
     # Not at the top: this imports numpy and pydantic, which help does not need.
     from ..prep.base.errors import FeedlineError
+    from ..prep.base.names import not_text
+    from ..prep.base.shell import shell_word
+    from ..prep.limits.memory import failed_allocation, memory_ran_out
+    from ..prep.limits.reached import limit_reached
 
     if isinstance(error, FeedlineError):
         return str(error)
+    if limit := limit_reached(error):
+        return f"{limit}; no unfinished file is left in place"
+    if failed_allocation(error):
+        smaller = "end other programs, or use fewer --workers or a smaller --batch-size if the command has them"
+        return memory_ran_out(error, smaller)
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
-    repeat = f"feedline --debug {' '.join(arguments)}"
+    if isinstance(error, UnicodeEncodeError):
+        return not_text(error.object)
+    repeat = f"feedline --debug {' '.join(map(shell_word, arguments))}"
     return f"feedline has a bug ({type(error).__name__}: {error}); show the traceback with: {repeat}"
 
 
@@ -108,4 +130,7 @@ def _print_error(message: str) -> None:
     # repeats names.printable, because importing names loads pydantic.
     safe = "".join(character if character.isprintable() else "?" for character in message)
     encoding = sys.stderr.encoding or "ascii"
-    click.echo("feedline: " + safe.encode(encoding, "replace").decode(encoding), err=True)
+    try:
+        click.echo("feedline: " + safe.encode(encoding, "replace").decode(encoding), err=True)
+    except BrokenPipeError:
+        silence(sys.stderr)

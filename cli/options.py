@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..prep import usable_cpus
+from .streams import STDOUT, is_closed
 
 if TYPE_CHECKING:
     from ..train import EvaluateConfig
@@ -38,7 +39,16 @@ SHARE = Share()
 STEMS = ("auto", "imagenet", "small")
 PRECISIONS = ("none", "bf16", "fp16")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+def _needs_stdout(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    if value and is_closed(STDOUT):  # before hours of work, not after them
+        raise click.UsageError("--json prints on stdout, which is closed; redirect stdout to a file or a pipe")
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_needs_stdout, help="Print one JSON object on stdout."
+)
 seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 dct_scaling_option = click.option(
     "--dct-scaling",

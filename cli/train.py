@@ -3,7 +3,6 @@
 Under torchrun every rank runs this command. Only rank 0 prints, except for the errors of the others.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from ..prep import silent, to_json
+from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import json_option
 from .training.options import training_options
@@ -40,9 +40,10 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
     feedline train --resume RUN/checkpoints/last.pt. More --epochs, another --batch-size and another number of ranks
     are allowed then.
     """
+    from ..loaders.launch import is_first
     from ..train import resume_command, train as run_training
 
-    is_rank_0 = os.environ.get("RANK", "0") == "0"
+    is_rank_0 = is_first()
     config = _config(ctx, device, settings)
     config = _with_recorded_loader(config, records, is_rank_0)
     saved = config.out / "checkpoints" / "last.pt"
@@ -114,7 +115,9 @@ def _show(result: "TrainResult", out: Path) -> None:
     if result.skipped:
         say(f"{result.skipped} images could not be decoded and were left out; see which: feedline verify ROOT --decode")
     say(f"best checkpoint: {result.best}")
-    say(f"curves: {out / 'curves.png'}; TensorBoard: tensorboard --logdir {out / 'tensorboard'}")
+    events = out / "tensorboard"
+    shown = f"; TensorBoard: tensorboard --logdir {shell_word(events)}" if events.is_dir() else ""
+    say(f"curves: {out / 'curves.png'}{shown}")
 
 
 def _cells(metrics: "Metrics") -> tuple[str, str, str]:

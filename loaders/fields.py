@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 
 from ..prep import LoaderError
+from .launch import read_launch
 
 OF_PROCESS = -1
 """The value of ``rank`` and ``world_size`` that stands for those of this process."""
@@ -100,7 +101,8 @@ def _ranks_of_process() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     if "TORCHELASTIC_RUN_ID" in os.environ:  # under torchrun, before init_process_group
-        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        launch = read_launch()
+        return launch.rank, launch.size
     return 0, 1
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
+from ..prep.base.shell import shell_word
 from ..prep.shards.current import current_shards, stale_shards
 from .abilities import Ability, needed
 from .base import Loader, Stages
@@ -194,10 +195,14 @@ def readable_loaders(root: Path) -> list[str]:
     names = [name for name, entry in LOADERS.items() if found[entry.needs] and _is_installed(name)]
     if not names:
         tars = next((place for place in (root / SHARDS, root) if any(place.glob("*.tar"))), None)
-        indexed = f"if {tars} holds shards, index them: feedline shard --index-only {tars}; otherwise " if tars else ""
+        indexed = (
+            f"if {tars} holds shards, index them: feedline shard --index-only {shell_word(tars)}; otherwise "
+            if tars
+            else ""
+        )
         raise DatasetError(
             f"{root} holds neither finished class folders nor finished shards; {indexed}"
-            f"make it with: {MAKE.format(root=root)}"
+            f"make it with: {MAKE.format(root=shell_word(root))}"
         )
     return names
 

@@ -13,14 +13,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..prep import SampleError, permutation
+from ..prep import LoaderError, SampleError, permutation
+from ..prep.limits.reached import limit_reached
 from .base import Stages
 from .batch import Batch
 from .pixels import ready
@@ -364,12 +365,20 @@ def _one_core() -> Generator[None, None, None]:
 
 
 def _start_threads(count: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads are running, each with one core for torch; the caller's number stays unchanged."""
+    """Return a pool whose threads are running, each with one core for torch; the caller's number stays unchanged.
+
+    Raises LoaderError if the system does not start so many threads.
+    """
     before = torch.get_num_threads()
     started = Barrier(count + 1)
     pool = ThreadPoolExecutor(count, "feedline", _use_one_core, (started,))
-    for _ in range(count):
-        pool.submit(started.wait)
+    try:
+        for _ in range(count):
+            pool.submit(started.wait)
+    except RuntimeError as error:
+        started.abort()  # ends the threads that wait for the others, which never come
+        pool.shutdown(cancel_futures=True)
+        raise LoaderError(f"threaded cannot start {count} threads: {limit_reached(error) or error}") from error
     started.wait()
     started.wait()
     # torch uses the last number set for threads that have not read theirs yet, such as the trainer's own.
@@ -380,4 +389,5 @@ def _start_threads(count: int) -> ThreadPoolExecutor:
 def _use_one_core(started: Barrier) -> None:
     torch.set_num_threads(1)
     torch.get_num_threads()  # from here on torch does not change this thread's number
-    started.wait()
+    with suppress(BrokenBarrierError):
+        started.wait()

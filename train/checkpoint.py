@@ -9,10 +9,6 @@ stays undetected.
 """
 
 import io
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +19,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from ..loaders.launch import TORCHRUN, world_size
 from ..prep import OutputError, TrainingError, to_json, write_atomically
+from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, UnfinishedEpoch
@@ -105,10 +103,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def resume_command(path: Path) -> str:
     """Return the command that continues the run of the checkpoint at ``path``, with as many ranks as this process."""
-    ranks = os.environ.get("WORLD_SIZE")
-    program = "feedline train" if ranks is None else f"torchrun --nproc-per-node={ranks} -m feedline.train"
-    word = subprocess.list2cmdline([str(path)]) if sys.platform == "win32" else shlex.quote(str(path))
-    return f"{program} --resume {word}"
+    ranks = world_size()
+    program = "feedline train" if ranks == 1 else TORCHRUN.format(ranks)
+    return f"{program} --resume {shell_word(path)}"
 
 
 def check_fit(path: Path, saved: About, now: About) -> None:

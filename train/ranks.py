@@ -16,13 +16,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from ..prep import TrainingError
+from ..loaders.launch import Launch, check_master, read_launch
+from ..prep import LoaderError, TrainingError
+from ..prep.limits.memory import failed_allocation
 
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ T = TypeVar("T")
 # respond. The longest legitimate wait is for rank 0 to write a checkpoint to a slow disk.
 TIMEOUT = timedelta(minutes=10)
 SIGNAL_SECONDS = 1.0
+EXCHANGING = ("torch/distributed/", "torch/nn/parallel/", "torch/autograd/")
+"""The code that exchanges tensors with other ranks."""
 CHECK_IN_SECONDS = 10.0  # time for every live rank to check in before the others count as dead
 
 
@@ -117,11 +122,14 @@ class Ranks:
 
     @contextmanager
     def lost_rank_named(self) -> Generator[None, None, None]:
-        """Turn the error of a broken connection into a TrainingError that names the rank that ended or died."""
+        """Turn the error of a broken connection into a TrainingError that names the rank that ended or died.
+
+        An error of this rank's own stays what it is: the others wait for it, and would count as dead.
+        """
         try:
             yield
         except RuntimeError as error:
-            lost = self._describe_lost_rank() if self.size > 1 else None
+            lost = self._describe_lost_rank() if self.size > 1 and not _is_own(error) else None
             if lost is None:
                 raise
             raise LostRank(lost) from error
@@ -163,6 +171,20 @@ def _stops_soon(stopping: Callable[[], bool]) -> bool:
     return stopping()
 
 
+def _is_own(error: RuntimeError) -> bool:
+    """Return whether an error comes from this rank's computing, and not from the exchange with the other ranks.
+
+    Gradients are exchanged inside the backward pass, whose errors have no place of their own in a traceback.
+    """
+    if failed_allocation(error) or str(error).startswith("CUDA error"):
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    file = "" if place is None else place.tb_frame.f_code.co_filename
+    return file != __file__ and not any(folder in Path(file).as_posix() for folder in EXCHANGING)
+
+
 def _describe_death(dead: int, rank: int) -> str:
     return (
         f"rank {dead} died without an error message (killed, or out of memory?), so rank {rank} ends too; "
@@ -176,13 +198,19 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
 
     ``cuda`` becomes the GPU of this rank. Raises TrainingError if the ranks cannot connect to each other.
     """
-    if "WORLD_SIZE" not in os.environ:
+    try:
+        launch = read_launch()
+        if launch.size > 1:
+            check_master(launch.size)
+    except LoaderError as error:
+        raise TrainingError(str(error)) from error
+    if device == "cuda" and (launch.size > 1 or launch.local_rank is not None):
+        device = f"cuda:{launch.local_rank or 0}"
+        torch.cuda.set_device(device)
+    if launch.size == 1:  # no connection, which a cluster's MASTER_ADDR could only break
         yield Ranks(device=device)
         return
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(device)
-    ranks = _connect(device)
+    ranks = _connect(device, launch)
     try:
         yield ranks
     except BaseException as error:
@@ -194,7 +222,7 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
     dist.destroy_process_group()
 
 
-def _connect(device: str) -> Ranks:
+def _connect(device: str, launch: Launch) -> Ranks:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
@@ -202,9 +230,11 @@ def _connect(device: str) -> Ranks:
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         reason = str(error).partition("\n")[0]
-        raise TrainingError(
-            f"the ranks cannot connect at {place}: {reason}; choose another port with torchrun --master-port"
-        ) from error
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        taken = "in use" in str(error) or "EADDRINUSE" in str(error)
+        step = "choose another port with torchrun --master-port"
+        if not taken:
+            step = f"check that all {launch.size} ranks run, and that rank 0 can be reached there"
+        raise TrainingError(f"the ranks cannot connect at {place}: {reason}; {step}") from error
+    local_size = launch.local_size
     group = dist.new_group(backend="gloo", timeout=TIMEOUT) if backend == "nccl" else None
     return Ranks(rank=rank, size=size, local_size=local_size, device=device, store=store, group=group)

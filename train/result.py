@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..loaders import LOADERS
 from ..prep import SHARDS
+from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .history import EpochRecord
 from .metrics import Metrics
@@ -93,5 +94,6 @@ def input_verdict(config: TrainConfig, images_per_second: float, data_wait: floa
 def _advice(config: TrainConfig) -> str:
     if config.workers == 0 and LOADERS[config.loader].uses_workers:
         return "use --workers, so that batches are loaded while the model computes"
-    sharded = "" if (config.root / SHARDS).is_dir() else f" after: feedline shard {config.root}"
-    return f"measure which loader and how many --workers are fastest with: feedline bench {config.root}{sharded}"
+    sharded = "" if (config.root / SHARDS).is_dir() else f" after: feedline shard {shell_word(config.root)}"
+    command = f"feedline bench {shell_word(config.root)}{sharded}"
+    return f"measure which loader and how many --workers are fastest with: {command}"

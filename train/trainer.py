@@ -10,6 +10,7 @@ of an epoch, and before a checkpoint.
 """
 
 import math
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 
 from ..loaders import Batch
 from ..prep import OutputError, Progress
+from ..prep.limits.memory import failed_allocation
 from .beginning import fresh_model, teacher_of
 from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
 from .config import TrainConfig
@@ -62,6 +64,8 @@ class Trainer:
         if ranks.rank == 0:
             self._directory.claim(config)
             self._journal = Journal(config.out, first_step=self._step + 1)
+            if not self._journal.has_events:
+                notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
             if self._history:
                 self._journal.write_files(self._history)
 
@@ -117,8 +121,10 @@ class Trainer:
         The ranks add up the sums of the last steps if all of them are here. Else these steps are not in the epoch's
         figures; the weights have them.
         """
-        if isinstance(error, (NotFinite, OutputError)):
+        if isinstance(error, (NotFinite, OutputError)) or _in_update(error):
             return
+        if failed_allocation(error):
+            traceback.clear_frames(error.__traceback__)  # they hold the step's tensors, and saving needs memory
         with suppress(Exception):  # the first error is the one to report
             if self._ranks.size == 1 or not (self._in_step or isinstance(error, LostRank)):
                 self._log()
@@ -142,6 +148,7 @@ class Trainer:
             loader.load_state_dict(self._loader_state)
         self._loader_state = loader.state_dict()
         total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
+        self._progress(name, self._running.batches, total)
         self._clock.start()
         for batch in self._ranks.in_lockstep(loader, stopping):
             with interrupts_deferred():
@@ -156,7 +163,8 @@ class Trainer:
         if not self._is_trained:  # another rank had no batch left
             loader.set_epoch(epoch + 1)
             self._loader_state = loader.state_dict()
-        self._log()
+        with interrupts_deferred():
+            self._log()
 
     def _train_step(self, batch: Batch) -> None:
         self._in_step = True
@@ -195,11 +203,12 @@ class Trainer:
         loader, epoch = self._data.val, len(self._history) + 1
         if loader is None:
             return None
-        tally = Tally(self._ranks.device)
+        name, tally = f"val epoch {epoch}/{self._config.epochs}", Tally(self._ranks.device)
+        self._progress(name, 0, len(loader))
         with self._stop_at(f"in the evaluation of epoch {epoch}"):
             for done, sums in enumerate(self._learner.evaluate(loader), start=1):
                 tally.add(self._step, sums)
-                self._progress(f"val epoch {epoch}/{self._config.epochs}", done, len(loader))
+                self._progress(name, done, len(loader))
                 if stopping():
                     break
             found = sum(tally.take(), Sums())
@@ -273,3 +282,9 @@ class Trainer:
     def _skipped(self) -> int:
         of_val = 0 if self._data.val is None else len(self._data.val.skipped)
         return int(self._ranks.total([float(self._data.train.skipped + of_val)])[0])
+
+
+def _in_update(error: Exception) -> bool:
+    """Return whether an error came while the optimiser changed the weights, so that only some are changed."""
+    places = traceback.walk_tb(error.__traceback__)
+    return any("/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)  # torch's or timm's

@@ -7,8 +7,10 @@ is written as soon as its run has ended, so a failed run, a full disk or an inte
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ...loaders import LoaderSpec, honours, readable_loaders
@@ -16,8 +18,9 @@ from ...prep import MeasurementError, OutputError, Progress, silent, write_atomi
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
-from ..measuring.process import MeasuringJob, Runner, run_in_fresh_process
+from ..measuring.process import MeasuringJob, MeasuringRun, Runner, run_in_fresh_process
 from ..measuring.record import OTHER_DOCUMENTS, Code, Record, read_record, read_records, running_code, write_record
+from ..measuring.stops import measured_again
 from ..results.plot import PLOT, write_plot
 from ..results.ranking import Ranking, tabulate
 from ..results.spreadsheet import SPREADSHEET, write_spreadsheet
@@ -72,8 +75,9 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     order = list(ordered_runs(plan))
     for number, (repeat, configuration) in enumerate(order):
         if configuration not in failures:
+            measured = _announced(run, partial(progress, "measure", number, len(order)))
             try:
-                records.append(session.measure(repeat, configuration, progress, run))
+                records.append(measured_again(partial(session.measure, repeat, configuration, progress, measured)))
             except MeasurementError as error:
                 failures[configuration] = _failure(configuration, error, out)
             else:
@@ -85,6 +89,16 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     write_spreadsheet(out / SPREADSHEET, read_records([out]))
     write_plot(out / PLOT, table)
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
+
+
+def _announced(run: Runner, announce: Callable[[], None]) -> Runner:
+    """Return ``run`` with a report before it: the first run takes long, and the step must show before its end."""
+
+    def announced(job: MeasuringJob, timeout: float) -> MeasuringRun:
+        announce()
+        return run(job, timeout)
+
+    return announced
 
 
 def _default_loaders(plan: Plan) -> tuple[str, ...]:
@@ -168,7 +182,7 @@ def _failure(configuration: Configuration, error: MeasurementError, out: Path) -
     if stacks:
         path = out / f"{STACKS}{configuration}.txt"
         with contextlib.suppress(OSError):
-            write_atomically(path, f"{problem}\n\n{stacks}\n".encode())
+            write_atomically(path, f"{problem}\n\n{stacks}\n".encode("utf-8", "replace"))
             problem += f"; the stack of every thread is in {path}"
     return FailedConfiguration(**vars(configuration), problem=problem)
 

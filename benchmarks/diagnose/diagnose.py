@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...prep import SHARDS, FeedlineError, MeasurementError, Progress, read_document, silent
+from ...prep.base.shell import shell_word
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
 from ..measuring.record import DIAGNOSIS, Code, running_code, write_beside_records
@@ -169,7 +170,8 @@ def read_diagnosis(path: Path) -> Diagnosis:
         return read_document(path, Diagnosis)
     except FeedlineError as error:
         raise MeasurementError(
-            f"not a diagnosis of this feedline: {error}; make one with: feedline diagnose ROOT --out {path.parent}"
+            f"not a diagnosis of this feedline: {error}; make one with: "
+            f"feedline diagnose ROOT --out {shell_word(path.parent)}"
         ) from error
 
 
@@ -206,11 +208,16 @@ def advice(found: Diagnosis) -> list[str]:
         "balanced": [
             "Make both the loader and the model faster; they limit the training equally.",
         ],
-        "inconclusive": [f"Close other programs, then run: feedline diagnose {root} --seconds 5 --repeats 5"],
+        "inconclusive": [
+            f"Close other programs, then run: feedline diagnose {shell_word(root)} --seconds 5 --repeats 5"
+        ],
     }[found.verdict.name]
     if found.enough_workers is not None and found.enough_workers < found.workers:
         steps.append(f"{found.loader} with --workers {found.enough_workers} is already fast enough for this model.")
-    return [*steps, f"Train with: feedline train {root} --loader {found.loader} --workers {found.workers} --out RUN"]
+    return [
+        *steps,
+        f"Train with: feedline train {shell_word(root)} --loader {found.loader} --workers {found.workers} --out RUN",
+    ]
 
 
 def _faster_encodings(found: Diagnosis) -> list[str]:
@@ -223,7 +230,7 @@ def _faster_encodings(found: Diagnosis) -> list[str]:
     return [
         f"Make decoding {ratio:.2f} times cheaper "
         + ("with smaller images, and check the accuracy" if name == "resize" else "without losing a pixel")
-        + f": feedline shard {found.plan.root} --encode {name}"
+        + f": feedline shard {shell_word(found.plan.root)} --encode {name}"
         for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
         if ratio > 1.1 and name not in ("copy", "raw")
     ]
@@ -234,7 +241,7 @@ def _pixels(found: Diagnosis) -> list[str]:
     raw = found.raw_pixels
     if raw is None or not raw.pays:
         return []
-    return [f"{raw.sentence[:-1]}: feedline shard {found.plan.root} --encode raw --out OTHER/{SHARDS}"]
+    return [f"{raw.sentence[:-1]}: feedline shard {shell_word(found.plan.root)} --encode raw --out OTHER/{SHARDS}"]
 
 
 def _smaller_images(found: Diagnosis) -> list[str]:
@@ -244,5 +251,5 @@ def _smaller_images(found: Diagnosis) -> list[str]:
         return []
     return [
         f"Make images {here.bytes_per_image / resized.bytes_per_image:.1f} times smaller, and check the accuracy: "
-        f"feedline shard {found.plan.root} --encode resize"
+        f"feedline shard {shell_word(found.plan.root)} --encode resize"
     ]

@@ -22,6 +22,7 @@ from ..measuring.interleaving import interleaved
 from ..measuring.measure import Measurement
 from ..measuring.model_step import ModelStep
 from ..measuring.process import MeasuringJob, Profiler, Runner, profile_in_fresh_process, run_in_fresh_process
+from ..measuring.stops import measured_again
 from ..results.ranking import CEILING
 from .recommend import CurvePoint, recommend
 from .verdict import Rate, State, rate_of, state_that_counts
@@ -148,6 +149,7 @@ class _DiagnosisSession:
         """Measure every loader with every worker count."""
         settings = [(name, count) for name in self._plan.loaders for count in _worker_counts(self._plan, name)]
         found: dict[tuple[str, int], list[Measurement]] = {setting: [] for setting in settings}
+        self._progress("loaders alone", 0, len(settings) * self._plan.repeats)
         for done, (repeat, (loader, workers)) in enumerate(interleaved(settings, self._plan.repeats), 1):
             if (loader, workers) in found:
                 try:
@@ -170,6 +172,7 @@ class _DiagnosisSession:
             "together": replace(alone, step=self._plan.step, one_epoch=state == "cold"),
         }
         found: dict[str, list[Measurement]] = {}
+        self._progress("loader and model", 0, len(jobs) * self._plan.repeats)
         for done, (repeat, name) in enumerate(interleaved(list(jobs), self._plan.repeats), 1):
             if name == "cold":
                 self._measure_cold(jobs[name], repeat, files, found)
@@ -178,7 +181,7 @@ class _DiagnosisSession:
                     evict(files)
                 elif state == "warm":
                     warm(files)
-                found.setdefault(name, []).append(self._measure(name, jobs[name], repeat))
+                found.setdefault(name, []).append(self._measure(name, jobs[name], repeat, files))
             self._progress("loader and model", done, len(jobs) * self._plan.repeats)
         return {name: _rate(runs, whole=jobs[name].one_epoch) for name, runs in found.items()}
 
@@ -188,7 +191,7 @@ class _DiagnosisSession:
         problem = "the page cache cannot be emptied or checked on this machine"
         if evict(files) == "cold":
             try:
-                found.setdefault("cold", []).append(self._measure("cold", job, repeat))
+                found.setdefault("cold", []).append(self._measure("cold", job, repeat, files))
                 return
             except MeasurementError as error:
                 problem = str(error)
@@ -197,8 +200,10 @@ class _DiagnosisSession:
         if sentence not in self.problems:
             self.problems.append(sentence)
 
-    def _measure(self, name: str, job: MeasuringJob, repeat: int) -> Measurement:
-        found = self._run(job, self._plan.timeout).measurement
+    def _measure(self, name: str, job: MeasuringJob, repeat: int, files: Sequence[Path] = ()) -> Measurement:
+        """Measure a job; if its run was stopped, measure it again, a cold one after dropping ``files`` again."""
+        prepare = (lambda: evict(files)) if job.one_epoch else lambda: None
+        found = measured_again(lambda: self._run(job, self._plan.timeout).measurement, prepare)
         spec = job.spec
         self.runs.append(
             DiagnosisRun(name=name, loader=job.loader, workers=spec.workers, repeat=repeat, measurement=found)

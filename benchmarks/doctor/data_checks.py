@@ -3,6 +3,7 @@
 Every check is a pure function from facts to a finding. It returns None for a folder that is no data set.
 """
 
+from ...prep.base.shell import shell_word
 from .finding import Finding
 from .machine_facts import MachineFacts
 
@@ -26,7 +27,7 @@ def formats(facts: MachineFacts) -> Finding | None:
         level="note" if gains else "ok",
         found=found,
         consequence="; ".join(said) or None,
-        mend=f"feedline shard {facts.place.path}" if gains else None,
+        mend=f"feedline shard {shell_word(facts.place.path)}" if gains else None,
     )
 
 
@@ -40,5 +41,5 @@ def orientation(facts: MachineFacts) -> Finding | None:
         level="note",
         found=f"EXIF turns {data.rotated} of {data.examined} images that were examined",
         consequence="training loaders ignore it, and load these images as the camera stored them",
-        mend=f"feedline shard {facts.place.path} --apply-orientation",
+        mend=f"feedline shard {shell_word(facts.place.path)} --apply-orientation",
     )

@@ -5,7 +5,7 @@ The checks are pure functions, so that other machines can be tested with invente
 
 from collections.abc import Callable, Sequence
 
-from . import data_checks as data, machine_checks as machine, software_checks as software
+from . import data_checks as data, limit_checks as limits, machine_checks as machine, software_checks as software
 from .finding import Finding
 from .machine_facts import MachineFacts
 
@@ -16,9 +16,13 @@ CHECKS: tuple[Callable[[MachineFacts], Finding | None], ...] = (
     machine.load,
     machine.governor,
     machine.memory,
-    machine.shm,
-    machine.open_files,
-    machine.mappings,
+    limits.shm,
+    limits.open_files,
+    limits.mappings,
+    limits.tasks,
+    limits.sockets,
+    limits.host_name,
+    limits.cache,
     machine.space,
     machine.storage,
     machine.shards,

@@ -1,19 +1,15 @@
-"""Checks of the hardware and of the operating system's limits.
+"""Checks of the hardware, the memory and the disk.
 
 Every check is a pure function from facts to a finding. It returns None if its facts are unknown or do not exist on the
 system.
 """
 
-from ...loaders.support.encoded import MOST_MAPPED
+from ...prep.base.shell import shell_word
+from ...prep.limits.shortage import size_text
 from .finding import Finding
 from .machine_facts import MachineFacts
 
-BATCH_BYTES = 256 * 3 * 224 * 224  # a large batch of uint8 images, as a worker passes it
-PREFETCH = 2  # batches that each of DataLoader's workers keeps ready
-# torch's workers pass each tensor as an open file, and soon reach the default of macOS, 256.
-FEW_FILES = 1024
 IMAGENET_BYTES = 155 * 10**9  # class folders of train and val; shards take the same again
-MAPPED_ELSEWHERE = 4096  # mappings of a process with torch that are none of a shard
 LITTLE_SPACE, NO_SPACE = 10 * 10**9, 10**9
 LITTLE_MEMORY_GIB = 4
 
@@ -99,66 +95,12 @@ def memory(facts: MachineFacts) -> Finding:
     )
 
 
-def shm(facts: MachineFacts) -> Finding | None:
-    """Compare shared memory with the batches that DataLoader's workers pass through it."""
-    size, workers = facts.environment.shm_bytes, facts.environment.machine.cpus
-    if size is None:
-        return None
-    need = workers * PREFETCH * BATCH_BYTES
-    if size >= need:
-        return Finding(subject="/dev/shm", level="ok", found=f"{_size(size)}, {workers} workers need {_size(need)}")
-    return Finding(
-        subject="/dev/shm",
-        level="warning",
-        found=f"{_size(size)}, but {workers} worker processes with batches of 256 need {_size(need)}",
-        consequence='workers of imagefolder and webdataset end with "bus error"; threaded does not use shared memory',
-        mend=f"docker run --shm-size={_gib_up(need)}g ... (or sudo mount -o remount,size={_gib_up(need)}G /dev/shm)",
-    )
-
-
-def open_files(facts: MachineFacts) -> Finding | None:
-    """Check the limit on open files."""
-    limit, hard = facts.open_files, facts.open_files_hard
-    if limit is None:
-        return None
-    if limit >= FEW_FILES:
-        shards = facts.place.shards
-        found = f"{limit} per process" + (f"; {shards:,} shards need none while they are mapped" if shards else "")
-        return Finding(subject="open files", level="ok", found=found)
-    target = FEW_FILES * 4 if hard is None else min(hard, FEW_FILES * 4)
-    raised = f"ulimit -n {target}" if target > limit else "sudo prlimit --nofile=4096 --pid $$"
-    return Finding(
-        subject="open files",
-        level="warning",
-        found=f"{limit} per process",
-        consequence='worker processes end with "too many open files"',
-        mend=raised,
-    )
-
-
-def mappings(facts: MachineFacts) -> Finding | None:
-    """Compare the shards of the folder with Linux's limit on mappings."""
-    limit, shards = facts.mappings, facts.place.shards
-    if limit is None or shards is None:
-        return None
-    need = shards + min(shards, MOST_MAPPED) + MAPPED_ELSEWHERE  # each index, and the shards that stay mapped
-    if need <= limit:
-        return Finding(subject="mappings", level="ok", found=f"{limit:,} per process, {shards:,} shards need {need:,}")
-    return Finding(
-        subject="mappings",
-        level="warning",
-        found=f"{limit:,} per process, but {shards:,} shards need {need:,}",
-        consequence="threaded, dali and cached cannot open all indexes",
-        mend=f"sudo sysctl -w vm.max_map_count={2 * need}  (or shard with a larger --shard-size)",
-    )
-
-
 def space(facts: MachineFacts) -> Finding | None:
     """Check the free space for a data set."""
     free, path = facts.place.free_bytes, facts.place.path
     if free is None:
         return None
-    found = f"{_size(free)} free in {path}"
+    found = f"{size_text(free)} free in {path}"
     mend = "feedline prep imagefolder FOLDER --out FOLDER_ON_ANOTHER_DISK"
     if free < NO_SPACE:
         consequence = "no data set, checkpoint or report can be written"
@@ -167,7 +109,7 @@ def space(facts: MachineFacts) -> Finding | None:
         consequence = "the space is enough for Tiny-ImageNet and checkpoints, but not for ImageNet"
         return Finding(subject="space", level="warning", found=found, consequence=consequence, mend=mend)
     if free < IMAGENET_BYTES:
-        consequence = f"ImageNet's class folders take {_size(IMAGENET_BYTES)}; you can write only shards instead"
+        consequence = f"ImageNet's class folders take {size_text(IMAGENET_BYTES)}; you can write only shards instead"
         mend = "feedline shard ARCHIVES --out FOLDER"
         return Finding(subject="space", level="note", found=found, consequence=consequence, mend=mend)
     return Finding(subject="space", level="ok", found=found)
@@ -187,7 +129,7 @@ def storage(facts: MachineFacts) -> Finding | None:
         level="warning",
         found=found,
         consequence="each file costs a seek or a round trip, so class folders load slowly; shards do not",
-        mend=f"feedline shard {path}",
+        mend=f"feedline shard {shell_word(path)}",
     )
 
 
@@ -204,11 +146,3 @@ def shards(facts: MachineFacts) -> Finding | None:
         consequence="the loaders reject these shards, because an index may mean another class or image in them",
         mend=mend,
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 10**9:,.1f} GB" if count >= 10**9 else f"{count / 10**6:,.0f} MB"
-
-
-def _gib_up(count: int) -> int:
-    return -(-count // 2**30)

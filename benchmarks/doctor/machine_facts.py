@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,14 @@ import torch
 from PIL import features
 
 from ...loaders import LOADERS, loader_versions
+from ...loaders.launch import own_name_is_unresolved
+from ...loaders.pixels.fused.compiling import CACHE
+from ...loaders.pixels.ready import is_kept
 from ...prep import FeedlineError, LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota
 from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
-from ...prep.base.mapping import max_mappings, open_file_limits
+from ...prep.limits.files import max_mappings, open_file_limits
+from ...prep.limits.tasks import TaskLimit, task_limits
 from ...prep.shards.current import stale_shards
 from ..machine.environment import Environment, capture
 from ..machine.registry import registry_value
@@ -93,6 +98,14 @@ class MachineFacts:
     """The encoding of stderr, to which messages are written."""
     long_paths: bool | None
     """Whether Windows allows all programs paths longer than 260 characters."""
+    tasks: TaskLimit | None = None
+    """The limit that leaves the fewest threads and processes."""
+    temporary: str | None = None
+    """The folder for temporary files."""
+    unresolved_name: str | None = None
+    """The name of this machine, if it has no address; else None."""
+    unwritable_cache: str | None = None
+    """The folder for compiled code, if it cannot be written; else None."""
 
     @property
     def windows(self) -> bool:
@@ -121,7 +134,18 @@ def collect_facts(place: Path) -> MachineFacts:
         missing_loaders=_missing_loaders(),
         console=sys.stderr.encoding or "ascii",
         long_paths=_long_paths(),
+        tasks=task_limits(),
+        temporary=_temporary(),
+        unresolved_name=own_name_is_unresolved(),
+        unwritable_cache=None if is_kept() else str(CACHE),
     )
+
+
+def _temporary() -> str | None:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # no folder of the usual ones can be written
+        return None
 
 
 def _torch() -> TorchBuild:

@@ -21,6 +21,8 @@ import psutil
 from PIL import features
 
 from ...prep import usable_cpus
+from ...prep.limits.cgroups import memory_limit
+from ...prep.limits.shared_memory import shared_memory
 from .registry import registry_value
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
@@ -73,7 +75,7 @@ def capture() -> Environment:
         python=platform.python_version(),
         start_method=multiprocessing.get_start_method(),
         driver=driver,
-        shm_bytes=_shm(),
+        shm_bytes=shared_memory(),
         governor=_text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         load_average=_load_average(),
         libraries=_libraries(),
@@ -81,13 +83,10 @@ def capture() -> Environment:
 
 
 def granted_memory() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its cgroup's limit (v2, v1)."""
-    limits = [psutil.virtual_memory().total]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _text(Path(path))
-        if text is not None and text.isdecimal():
-            limits.append(int(text))
-    return min(limits)
+    """Return the bytes of memory that this process may use: the machine's, or the least limit of its cgroups."""
+    limit = memory_limit()
+    total = psutil.virtual_memory().total
+    return total if limit is None else min(total, int(limit.limit))
 
 
 def free_memory() -> int:
@@ -120,13 +119,6 @@ def _gpu() -> tuple[str | None, str | None]:
     names = [name.strip() for name, _, _ in rows]
     counted = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
     return ", ".join(counted) or None, rows[0][2].strip() if rows else None
-
-
-def _shm() -> int | None:
-    try:
-        return shutil.disk_usage("/dev/shm").total
-    except OSError:
-        return None
 
 
 def _load_average() -> float | None:

@@ -26,14 +26,21 @@ from pydantic import TypeAdapter, ValidationError
 from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
+from ...prep.base.documents import json_bytes
+from ...prep.limits.memory import Memory, memory_now
+from ...prep.limits.reached import limit_in
+from ...prep.processes.endings import how_it_ended
 from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
 from .stacks import dump_time, innermost_frames, stacks_in
+from .stops import StopWatch
+from .trees import end_processes
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SAMPLE_SECONDS = 0.2
+WAY_OUT = "use fewer --workers or a smaller --batch-size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,9 @@ class MeasuringJob:
     one_epoch: bool = False
     """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
     dump_stacks_at: float | None = None
-    """When the process writes the stacks of its threads, by ``time.time``, if it has not ended by then."""
+    """When the process writes the stacks of its threads, by ``time.monotonic``, if it has not ended by then."""
+    parent: int | None = None
+    """The process that waits for the answer: the measuring process ends soon after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +114,9 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
 
     Raises MeasurementError if the process ends without an answer, or if it takes more than ``timeout`` seconds. After
     a timeout the message names the places where it hung, and a note of the error has every thread's stack. Every
-    process of the run is ended in all cases.
+    process of the run is ended in all cases. Raises RunStopped if one of them was stopped in the meantime.
     """
-    job = replace(job, dump_stacks_at=dump_time(timeout))
+    job, memory = replace(job, dump_stacks_at=dump_time(timeout), parent=os.getpid()), memory_now()
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -117,13 +126,14 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
     )
     with process, _ProcessTree(process.pid) as tree:
         try:
-            stdout, stderr = process.communicate(TypeAdapter(MeasuringJob).dump_json(job), timeout)
+            stdout, stderr = process.communicate(json_bytes(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
-            raise _timeout_error(timeout, _stderr_of(process)) from error
+            raise _timeout_error(timeout, _stderr_of(process), tree.stops.seconds) from error
         finally:
             tree.end()
-    return _parsed_answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
+    tree.stops.check()
+    return _parsed_answer(stdout, stderr, process.returncode, memory), tree.peak_rss_bytes
 
 
 def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
@@ -134,8 +144,13 @@ def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
         return ""
 
 
-def _timeout_error(timeout: float, stderr: str) -> MeasurementError:
+def _timeout_error(timeout: float, stderr: str, stopped: float) -> MeasurementError:
     dump = stacks_in(stderr)
+    if stopped and not dump:  # a stopped process writes no stacks
+        return MeasurementError(
+            f"the run took more than {timeout:g} s and was ended; a process of it was stopped for {stopped:.1f} s of "
+            f"them, by SIGSTOP, Ctrl-Z or a machine that slept; measure again without stopping it"
+        )
     where = f" in {innermost_frames(dump)}" if dump else ", before it had opened the loader"
     error = MeasurementError(f"the run took more than {timeout:g} s and was ended{where}")
     if dump:
@@ -143,13 +158,20 @@ def _timeout_error(timeout: float, stderr: str) -> MeasurementError:
     return error
 
 
-def _parsed_answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
-    """Return the answer. Raises MeasurementError with the last line of stderr if the process wrote none."""
+def _parsed_answer(stdout: bytes, stderr: bytes, code: int, memory: Memory) -> Answer:
+    """Return the answer. If the process wrote none, raises MeasurementError with its signal or last line of stderr.
+
+    ``memory`` is that before the run.
+    """
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
-        words = stderr.decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(words) if line.strip()), "it wrote no message")
+        text = stderr.decode("utf-8", "replace")
+        limit = limit_in(text)
+        if code < 0 and limit is None:
+            raise MeasurementError(f"the measuring process {how_it_ended(code, WAY_OUT, memory)}") from error
+        last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
+        last = limit or last
         raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
 
 
@@ -161,6 +183,7 @@ class _ProcessTree:
 
     def __init__(self, pid: int) -> None:
         self.peak_rss_bytes: int | None = None
+        self.stops = StopWatch()
         self._known: set[psutil.Process] = set()
         with contextlib.suppress(psutil.Error):
             self._known.add(psutil.Process(pid))
@@ -180,13 +203,12 @@ class _ProcessTree:
         self._stop.set()
         self._thread.join()
         self._find_descendants()
-        for process in self._known:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        end_processes(next(iter(self._roots), None), self._known.difference(self._roots))
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self._find_descendants()
+            self.stops.look(self._known)
             sizes = [size for process in self._known if (size := _resident(process))]
             if sizes:
                 self.peak_rss_bytes = max(self.peak_rss_bytes or 0, sum(sizes))

@@ -21,6 +21,7 @@ from ... import __version__
 from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
 from ...prep.base.names import require_name
+from ...prep.base.shell import shell_word
 from ..machine.cache import AskedCache, CacheState
 from ..machine.environment import Environment, Machine
 from .dataset import MeasuredData
@@ -168,7 +169,9 @@ def running_code() -> Code:
 
 def _files(place: Path) -> list[Path]:
     if not place.exists():
-        raise MeasurementError(f"{place} does not exist; make records with: feedline bench ROOT --out {place}")
+        raise MeasurementError(
+            f"{place} does not exist; make records with: feedline bench ROOT --out {shell_word(place)}"
+        )
     if not place.is_dir():
         return [] if place.name in OTHER_DOCUMENTS else [place]
     return sorted(path for path in place.glob("*.json") if path.name not in OTHER_DOCUMENTS)

@@ -24,13 +24,16 @@ _FEEDLINE = tuple(_TOP / folder for folder in ("prep", "loaders", "benchmarks"))
 
 
 def dump_time(timeout: float) -> float:
-    """Return the time, by ``time.time``, at which a run that starts now with ``timeout`` seconds writes its stacks."""
-    return time.time() + timeout - min(HEADSTART, timeout / 5)
+    """Return the time at which a run that starts now with ``timeout`` seconds writes its stacks.
+
+    The time is that of ``time.monotonic``, which all processes of a machine share and no clock adjustment moves.
+    """
+    return time.monotonic() + timeout - min(HEADSTART, timeout / 5)
 
 
 def dump_stacks_at(moment: float) -> None:
-    """Write every thread's stack to stderr at ``moment`` (by ``time.time``), unless ``cancel_dump`` is called first."""
-    faulthandler.dump_traceback_later(max(0.05, moment - time.time()), file=sys.stderr)
+    """Write every thread's stack to stderr at ``moment`` of ``time.monotonic``, unless ``cancel_dump`` comes first."""
+    faulthandler.dump_traceback_later(max(0.05, moment - time.monotonic()), file=sys.stderr)
 
 
 def cancel_dump() -> None:

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import cast
 
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
+from ...prep.base.shell import shell_word
 from ...prep.images.opening import foreign_format
+from ...prep.processes.parent import end_with
 from ...prep.roots.samples import Sample
 from ..measuring.dataset import describe
 from ..measuring.process import ONE_THREAD
+from ..measuring.trees import end_tree
 from .adapters.epochs import PeerModule
 from .environments import python_of
 from .table import PEERS
@@ -55,9 +58,14 @@ def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) 
     if not PEERS[name].converts or conversion_at(place):
         return
     command = [str(python_of(name, envs)), *OPTIONS, name, str(root.resolve()), split, str(place)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
-    if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+    environment = {**os.environ, **ONE_THREAD}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            stderr = process.communicate()[1]
+        finally:
+            end_tree(process.pid)
+    if process.returncode != 0:
+        words = stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
         raise MeasurementError(f"{name} cannot convert {root}: {words[-1].strip()}")
 
 
@@ -73,7 +81,8 @@ def images_of(root: Path, split: str) -> Sequence[Sample]:
     if not (root / MANIFEST).is_file():
         raise MeasurementError(
             f"{root} has no image files, which peers read or convert; make them with: "
-            f"feedline prep imagefolder FOLDER --out {root}, or feedline prep imagenet ARCHIVES --out {root}"
+            f"feedline prep imagefolder FOLDER --out {shell_word(root)}, or "
+            f"feedline prep imagenet ARCHIVES --out {shell_word(root)}"
         )
     return find_samples(root, [split]).splits[split]
 
@@ -105,10 +114,11 @@ def _require_images(root: Path, samples: Sequence[Sample]) -> None:
         with sample.path.open("rb") as file:
             found = foreign_format(file.read(HEAD))
         if found:
-            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {root}")
+            raise MeasurementError(f"{sample} is {found}; check the data with: feedline verify {shell_word(root)}")
 
 
 if __name__ == "__main__":
+    end_with(os.getppid())
     try:
         _convert(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
     except FeedlineError as error:

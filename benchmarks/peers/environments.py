@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ...prep import FeedlineError, LoaderUnavailable, read_document, write_document
+from ...prep.base.shell import shell_word
 from .table import PEERS, Peer
 
 RECEIPT = "feedline-peer.json"
@@ -73,7 +74,7 @@ def python_of(name: str, envs: Path) -> Path:
 
 def how_to_install(names: Iterable[str], envs: Path) -> str:
     """Return the command that installs ``names``, or all peers if ``names`` is empty."""
-    return " ".join(["python -m feedline.benchmarks.peers install", *names, "--envs", str(envs)])
+    return " ".join(["python -m feedline.benchmarks.peers install", *names, "--envs", shell_word(envs)])
 
 
 def _place(name: str, envs: Path) -> Path:

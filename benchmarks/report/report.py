@@ -4,14 +4,13 @@ The page is a pure function of its records. ``results`` decides its content, and
 name in a record may come from a stranger, so the template escapes all of them.
 """
 
-import shlex
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...prep import MeasurementError, OutputError, write_atomically
+from ...prep.base.shell import shell_word
 from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
 from ..measuring.record import Record
@@ -88,7 +87,7 @@ def write_report(
     page = render_report(records, run, speed, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page.encode())
+        write_atomically(path, page.encode("utf-8", "replace"))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
     write_spreadsheet(path.with_name(SPREADSHEET), records)
@@ -143,6 +142,5 @@ def _facts(environment: Environment) -> list[tuple[str, str]]:
 
 def _command_line(record: Record) -> str:
     """Return the record's command, quoted for the shell of the system that it ran on."""
-    if record.environment.machine.system.startswith("Windows"):
-        return subprocess.list2cmdline(record.command)
-    return shlex.join(record.command)
+    windows = record.environment.machine.system.startswith("Windows")
+    return " ".join(shell_word(word, windows=windows) for word in record.command)

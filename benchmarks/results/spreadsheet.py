@@ -26,7 +26,7 @@ def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     try:
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode("utf-8", "replace"))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; make room there and try again") from error
 

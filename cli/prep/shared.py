@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ...prep.base.shell import shell_word
 from ..console import echo_json, say
 from ..options import threads_option
 
@@ -51,7 +52,7 @@ def report(out: Path, as_json: bool) -> None:
     for name, split in manifest.splits.items():
         place = f"{name}.jsonl" if split.listed else split.folder or name
         say(f"{out / place}: {split.images} images, {split.bytes / 1e6:.1f} MB")
-    say(f"{len(manifest.classes)} classes; next: feedline shard {out}")
+    say(f"{len(manifest.classes)} classes; next: feedline shard {shell_word(out)}")
     if as_json:
         splits = {
             name: {"classes": sum(count > 0 for count in split.per_class), "images": split.images}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ...prep.base.shell import shell_word
 from ..console import echo_json, progress_bars, say
 from ..options import json_option, threads_option
 from .shared import OUT, SPLIT_FROM
@@ -66,7 +67,7 @@ def webdataset(
         size = sum(shard.bytes for shard in split.shards) / 1e6
         without = "" if split.labelled else " without classes"
         say(f"{name}: {split.samples} samples{without} in {len(split.shards)} shards, {size:.1f} MB")
-    say(f"{len(manifest.classes)} classes in {out / SHARDS}; next: feedline bench {out} --out bench")
+    say(f"{len(manifest.classes)} classes in {out / SHARDS}; next: feedline bench {shell_word(out)} --out bench")
     if as_json:
         echo_json(
             {

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import SHARDS, LoaderError, ShardManifest, sample_order
+from ...prep.base.shell import shell_word
 from ...prep.roots.places import shard_path
 from ...prep.shards.index import read_index
 from ..spec import LoaderSpec
@@ -68,7 +69,8 @@ def _labels(spec: LoaderSpec, manifest: ShardManifest) -> I64:
     for shard, index in zip(split.shards, indexes, strict=True):
         if len(index) != shard.samples:
             raise LoaderError(
-                f"the index of {shard.name} is stale; rebuild it with: feedline shard --index-only {directory}"
+                f"the index of {shard.name} is stale; rebuild it with: "
+                f"feedline shard --index-only {shell_word(directory)}"
             )
     found = np.empty(split.samples, np.int64)
     found[sample_order(split.samples, manifest.order, manifest.seed)] = np.concatenate([i["label"] for i in indexes])

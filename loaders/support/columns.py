@@ -8,6 +8,7 @@ of each shard. Sample indexes mean the same in both.
 import numpy as np
 
 from ...prep import MANIFEST, SHARDS, LoaderError, read_manifest, sample_order
+from ...prep.base.shell import shell_word
 from ...prep.roots.columns import Columns, JsonLines
 from ...prep.roots.lists import list_path
 from ...prep.shards.columns import columns_path
@@ -37,7 +38,7 @@ def open_columns(spec: LoaderSpec) -> Columns | None:
         in_shards = held.columns if held else ()
         if held and set(spec.columns) <= set(in_shards):
             directory = spec.root / SHARDS
-            remedy = f"rebuild it with: feedline shard --index-only {directory}"
+            remedy = f"rebuild it with: feedline shard --index-only {shell_word(directory)}"
             paths = [columns_path(directory / shard.name) for shard in held.shards]
             lines = JsonLines(paths, [shard.samples for shard in held.shards], remedy)
             places = np.empty(held.samples, np.int64)

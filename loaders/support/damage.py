@@ -13,7 +13,8 @@ from typing import Self
 import torch
 
 from ...prep import LoaderError, SampleError
-from ...prep.base.mapping import limit_reached
+from ...prep.base.shell import shell_word
+from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
 from ..transforms.calls import Raised
 
@@ -66,7 +67,7 @@ class Damage:
             if failure.index is None or self._spec.on_error == "raise":
                 raise SampleError(
                     f"cannot decode {failure.name}: {failure.reason}; "
-                    f"check the data with: feedline verify {self._spec.root} --decode"
+                    f"check the data with: feedline verify {shell_word(self._spec.root)} --decode"
                 )
             if failure.index not in self.skipped:
                 self.skipped[failure.index] = f"{failure.name}: {failure.reason}"
@@ -82,7 +83,7 @@ class Damage:
         if not kept:
             raise SampleError(
                 f"all {len(indexes)} samples of a batch are damaged, and none is left to load; "
-                f"check the data with: feedline verify {self._spec.root} --decode"
+                f"check the data with: feedline verify {shell_word(self._spec.root)} --decode"
             )
         if len(kept) < len(indexes):
             images = [images[row] for row in kept] if isinstance(images, list) else images[kept]

@@ -27,6 +27,7 @@ from ...prep import (
     sample_order,
 )
 from ...prep.base.mapping import MappedFile
+from ...prep.base.shell import shell_word
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
@@ -201,7 +202,8 @@ class ShardSamples:
         for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
             if len(index.samples) != shard.samples:
                 raise LoaderError(
-                    f"the index of {path} is stale; rebuild it with: feedline shard --index-only {directory}"
+                    f"the index of {path} is stale; rebuild it with: "
+                    f"feedline shard --index-only {shell_word(directory)}"
                 )
         counts = [shard.samples for shard in held.shards]
         # A copy: one array for all shards.

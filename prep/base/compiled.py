@@ -10,7 +10,8 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_dir
+
+from .cache import cache_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +36,7 @@ def _cache_of_the_user() -> Generator[None, None, None]:
     an editable installation of feedline.
     """
     before = _config.CACHE_DIR
-    _config.CACHE_DIR = before or user_cache_dir("feedline", appauthor=False)
+    _config.CACHE_DIR = before or str(cache_folder())
     try:
         yield
     finally:

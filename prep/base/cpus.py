@@ -1,12 +1,15 @@
 """The number of CPUs that this process may use.
 
 ``os.cpu_count()`` returns the number of CPUs of the machine. A container or a batch system usually grants fewer, by
-affinity or by a cgroup quota. One worker per physical CPU then only makes the workers wait for each other.
+affinity or by a cgroup quota. One worker per physical CPU then only makes the workers wait for each other. The affinity
+that Linux reports is already within the cpuset of the cgroup.
 """
 
 import math
 import os
 from pathlib import Path
+
+from ..limits.cgroups import MOUNT, OWN, cpu_quota
 
 
 def usable_cpus() -> int:
@@ -16,16 +19,7 @@ def usable_cpus() -> int:
     return max(1, min(granted, math.ceil(cgroup_quota() or granted)))
 
 
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return the cgroup quota in CPUs, or None if there is no quota or it cannot be read."""
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if quota in ("max", "-1"):
-        return None
-    return int(quota) / int(period)
+def cgroup_quota(mount: Path = MOUNT, own: Path = OWN) -> float | None:
+    """Return the least CPU quota of this process's cgroup and those above it, in CPUs; None if there is none."""
+    quota = cpu_quota(mount, own)
+    return None if quota is None else quota.limit

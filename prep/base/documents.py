@@ -34,13 +34,37 @@ def read_document(path: Path, kind: type[T]) -> T:
     if len(data) > MAX_BYTES:
         raise DatasetError(f"{path} has more than {MAX_BYTES} bytes, so it is not a feedline document; check the path")
     try:
-        return TypeAdapter(kind).validate_json(data)
+        return from_json(data, kind)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise DatasetError(
             f"{path} is not a {kind.__name__} document: {first['msg']} at {field}; check the path or restore the file"
         ) from error
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """Return the ``kind`` that ``data`` holds as JSON. Raises pydantic's ValidationError."""
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_json(data)
+    except ValidationError:
+        if b"\\ud" not in data:
+            raise
+    try:  # a path whose bytes are not UTF-8, as ``json_bytes`` writes it: pydantic's own parser rejects it
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return adapter.validate_json(data)  # raises the error of the first try
+    return adapter.validate_python(value)
+
+
+def json_bytes(value: object, indent: int | None = None) -> bytes:
+    """Return a dataclass instance as JSON in UTF-8.
+
+    A path that is not UTF-8 on disk has half a surrogate pair for each such byte, which UTF-8 does not have either. It
+    is written as JSON's escape, such as "\\udcff"; Python's form for such characters is the same.
+    """
+    return json.dumps(to_json(value), indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def to_json(value: object) -> Any:
@@ -50,8 +74,7 @@ def to_json(value: object) -> Any:
 
 def write_document(path: Path, value: object) -> None:
     """Write a dataclass instance to ``path`` as JSON with ``write_atomically``."""
-    text = json.dumps(to_json(value), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, json_bytes(value, indent=1) + b"\n")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field
 from .documents import read_document
 from .errors import DatasetError
 from .names import ClassId, PathBelow, Place, PlainName, PlainPath
+from .shell import shell_word
 
 MANIFEST = "manifest.json"
 """The name of a manifest, in a root and in a set of shards."""
@@ -157,9 +158,10 @@ def read_manifest(root: Path) -> Manifest:
     above = root.absolute().parent
     if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
         raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")
-    command = MAKE.format(root=root)
+    word = shell_word(root)
+    command = MAKE.format(root=word)
     if root.is_dir() and not (root / ".partial").exists():
-        command = f"feedline prep imagefolder {root} --out {root}, which copies nothing, if {root} holds class folders"
+        command = f"feedline prep imagefolder {word} --out {word}, which copies nothing, if {root} holds class folders"
     _require(root, "no finished data set", command)
     return read_document(root / MANIFEST, Manifest)
 
@@ -169,7 +171,7 @@ def read_shard_manifest(shards: Path) -> ShardManifest:
     root = shards.parent if shards.name == SHARDS else "ROOT"
     if shards.name == SHARDS and not is_shard_set(shards):
         refuse_shards(shards.parent)
-    _require(shards, "no finished shards", f"feedline shard {root}")
+    _require(shards, "no finished shards", f"feedline shard {shell_word(root)}")
     return read_document(shards / MANIFEST, ShardManifest)
 
 
@@ -206,7 +208,7 @@ def _require(directory: Path, problem: str, command: str) -> None:
     if tars is not None and not (directory / ".partial").exists():
         raise DatasetError(
             f"{directory} has no {MANIFEST}, but {tars.name}; if it holds shards, index them: "
-            f"feedline shard --index-only {directory}; otherwise run: {command}"
+            f"feedline shard --index-only {shell_word(directory)}; otherwise run: {command}"
         )
     run = "run again" if (directory / ".partial").exists() else "run"
     raise DatasetError(f"{directory} has {problem} (it has no {MANIFEST}); {run}: {command}")

@@ -7,7 +7,6 @@ default. Windows has no such limit on files, and Python's own ``mmap`` serves th
 """
 
 import ctypes
-import errno
 import mmap
 import os
 import sys
@@ -22,7 +21,6 @@ import numpy.typing as npt
 # The same numbers on Linux, macOS and the BSDs.
 PROT_READ, MAP_SHARED, MADV_DONTNEED = 1, 1, 4
 FAILED = ctypes.c_void_p(-1).value
-MOST_MAPPINGS = Path("/proc/sys/vm/max_map_count")
 
 
 class MappedFile:
@@ -90,42 +88,3 @@ def _calls() -> Any:
 
 def _nothing() -> None:
     pass
-
-
-def limit_reached(error: BaseException) -> str | None:
-    """Return which limit of the system an error is, with the next step; None for an error of the file itself."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EMFILE:
-        soft, hard = open_file_limits()
-        limit = f"may open {soft} files" if soft else "may open no further file"
-        higher = f"ulimit -n {min(hard or 65536, 65536)}" if soft and (hard is None or hard > soft) else None
-        step = f"raise the limit before it starts, with: {higher}" if higher else "ask the administrator to raise it"
-        return f"this process {limit}, and has them open; close some, or {step}"
-    if number == errno.ENFILE:
-        return "this machine has as many open files as it allows; end other programs, or raise fs.file-max"
-    if number == errno.ENOMEM and sys.platform == "linux":
-        most = max_mappings()
-        return (
-            f"the system has no memory for another mapping, or this process has {most or 'the most'} mappings; "
-            f"raise the limit with: sudo sysctl -w vm.max_map_count={4 * (most or 65530)}"
-        )
-    return None
-
-
-def open_file_limits() -> tuple[int | None, int | None]:
-    """Return the soft and the hard limit on open files; None if unlimited, and on Windows, which has no such limit."""
-    if sys.platform == "win32":
-        return None, None
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    return None if soft == unlimited else soft, None if hard == unlimited else hard
-
-
-def max_mappings() -> int | None:
-    """Return how many mappings Linux allows a process; None on other systems."""
-    try:
-        return int(MOST_MAPPINGS.read_text("ascii"))
-    except (OSError, ValueError):
-        return None

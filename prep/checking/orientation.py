@@ -5,6 +5,7 @@ from pathlib import Path
 from ..base.errors import FeedlineError
 from ..base.manifest import Manifest
 from ..base.progress import Notice
+from ..base.shell import shell_word
 from ..images.orientation import orientation
 from ..roots.samples import SampleReader, list_samples
 
@@ -26,5 +27,5 @@ def note_orientation(root: Path, manifest: Manifest, notice: Notice) -> None:
     if turned:
         notice(
             f"EXIF turns {turned} of {examined} images that were examined, and training loaders ignore it; "
-            f"to turn them: feedline shard {root} --apply-orientation"
+            f"to turn them: feedline shard {shell_word(root)} --apply-orientation"
         )

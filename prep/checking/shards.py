@@ -19,6 +19,7 @@ from ..base.errors import DatasetError, FeedlineError, SourceError
 from ..base.manifest import MANIFEST, Shard, ShardManifest, is_shard_set, read_shard_manifest
 from ..base.names import MAX_DEPTH
 from ..base.progress import Progress, counter
+from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
@@ -83,7 +84,8 @@ def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> t
     except DatasetError as error:
         raise DatasetError(
             f"{path} is no shard of feedline ({str(error).partition(';')[0]}); an archive is checked when it is "
-            f"prepared: feedline prep imagefolder {path} --out ROOT, or feedline prep imagenet {path} --out ROOT"
+            f"prepared: feedline prep imagefolder {shell_word(path)} --out ROOT, or "
+            f"feedline prep imagenet {shell_word(path)} --out ROOT"
         ) from error
     except SourceError:
         pass  # a damaged tar is a result of the check
@@ -138,7 +140,7 @@ def _listed(path: Path) -> tuple[str, _ToCheck]:
                     return split, _to_check(directory, manifest, split, shard)
         raise DatasetError(
             f"{directory / MANIFEST} does not list {name}; move that file away and take all shards as they are: "
-            f"feedline shard --index-only {directory}"
+            f"feedline shard --index-only {shell_word(directory)}"
         )
     return "shard", _ToCheck(path=path, home=path)
 
@@ -204,7 +206,7 @@ def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple
 
 def _index_problem(path: Path) -> str:
     state = "does not belong to its shards" if path.is_file() else "is missing"
-    return f"{path} {state}; make it again with: feedline shard --index-only {path.parent}"
+    return f"{path} {state}; make it again with: feedline shard --index-only {shell_word(path.parent)}"
 
 
 def splice_problem(sample: ShardSample) -> str | None:

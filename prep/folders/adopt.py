@@ -16,6 +16,7 @@ from pathlib import Path
 from ..base.errors import SourceError
 from ..base.output import remove_partial, start_output
 from ..base.progress import Notice, Progress, counter
+from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
 from ..images.check import refusal
 from ..sources.agreement import units_of
@@ -60,7 +61,7 @@ def adopt(
 
 def _check_places(part: Part, out: Path, request: Request, reader: Reader, folders: dict[str, Path]) -> None:
     """Raise SourceError unless the class folders of each split lie in one folder, which is added to ``folders``."""
-    copy = f"feedline {request.command} {part.source} --out OTHER"
+    copy = f"feedline {request.command} {shell_word(part.source)} --out OTHER"
     for unit in units_of(part, request):
         for image in unit.images(reader):
             folder, name = _place_in_root(unit, image)

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..base.errors import OutputError, SourceError
 from ..base.paths import below
 from ..base.progress import Notice, Progress, counter
+from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
 from ..checking.verify import verify
 from ..sources.parts import Part, Unit, distinct
@@ -55,7 +56,9 @@ def delete_sources(
     check_deletable(found, request)
     checked = verify(out, decode=True, workers=workers, progress=progress, shards=False)
     if not checked.ok:
-        raise OutputError(f"the sources were kept: {checked.problems[0]}; see all with: feedline verify {out} --decode")
+        raise OutputError(
+            f"the sources were kept: {checked.problems[0]}; see all with: feedline verify {shell_word(out)} --decode"
+        )
     for path in dict.fromkeys(part.source for part in found.parts):
         _delete(path, out, notice)
 
@@ -84,7 +87,7 @@ def _compare(out: Path, unit: Unit, count: Callable[[int], None], stop: threadin
             if not path.is_file() or path.read_bytes() != image.read(reader):
                 raise OutputError(
                     f"the sources were kept: {path} differs from {image.where}; "
-                    f"see all with: feedline verify {out} --decode"
+                    f"see all with: feedline verify {shell_word(out)} --decode"
                 )
             count(image.size)
 

@@ -16,6 +16,7 @@ from ..base.errors import SourceError
 from ..base.manifest import MANIFEST, SHARDS
 from ..base.names import MAX_DEPTH, is_plain_path
 from ..base.progress import Notice
+from ..base.shell import shell_word
 from ..shards.found import SHARD, is_root, is_written_by_feedline, paths_below, split_shards
 from ..sources.naming import SPLITS
 from .braces import expand_braces
@@ -64,8 +65,8 @@ def find_foreign(
     _report(left_out, notice)
     place = _common(folders, files)
     names = sorted(_name(path, place) for path in files)
-    shown = " ".join(_shown(source) for source in sources[:3])
-    found = split_shards(names, place, split_from, f"feedline prep webdataset {shown} --out {root}")
+    shown = " ".join(shell_word(source) for source in sources[:3])
+    found = split_shards(names, place, split_from, f"feedline prep webdataset {shown} --out {shell_word(root)}")
     return ForeignShards(place=place, splits={split: found[split] for split in SPLITS if split in found})
 
 
@@ -78,7 +79,7 @@ def refuse_gzipped(path: Path) -> None:
             name = path.with_name(path.stem + suffix).name
             raise SourceError(
                 f"{path} is compressed as a whole, so that no sample in it can be read alone; "
-                f"rename it to {name} and decompress it with: {COMPRESSED[suffix]} {name}"
+                f"rename it to {name} and decompress it with: {COMPRESSED[suffix]} {shell_word(name)}"
             )
 
 
@@ -131,7 +132,7 @@ def _in_folder(folder: Path, root: Path, left_out: Counter[str]) -> Iterable[Pat
 def _refuse_own(folder: Path, root: Path) -> None:
     """Raise SourceError for a folder of feedline: it needs no preparing."""
     if is_root(folder) and not _is_same(folder, root):
-        raise SourceError(f"{folder} is a prepared root; write shards of it with: feedline shard {folder}")
+        raise SourceError(f"{folder} is a prepared root; write shards of it with: feedline shard {shell_word(folder)}")
     for place in (folder, folder / SHARDS):
         if not _is_same(place, root / SHARDS) and (place / MANIFEST).is_file() and is_written_by_feedline(place):
             give = f"give {place.parent} to the other commands" if place.name == SHARDS else "give the root of them"
@@ -147,7 +148,7 @@ def _refuse_compressed(path: Path) -> None:
     if suffix is not None:
         raise SourceError(
             f"{path} is compressed as a whole, so that no sample in it can be read alone; "
-            f"decompress it with: {COMPRESSED[suffix]} {path}"
+            f"decompress it with: {COMPRESSED[suffix]} {shell_word(path)}"
         )
 
 
@@ -167,7 +168,7 @@ def _report(left_out: Counter[str], notice: Notice) -> None:
 
 
 def _no_shards(sources: Sequence[str | Path], left_out: Counter[str]) -> str:
-    given = " ".join(_shown(source) for source in sources[:3])
+    given = " ".join(shell_word(source) for source in sources[:3])
     compressed = next((kind for kind in left_out if kind in COMPRESSED), None)
     if compressed:
         return (
@@ -194,8 +195,3 @@ def _name(path: Path, place: Path) -> str:
             f"folders or a name that not every system can hold; give shards of one folder"
         )
     return name
-
-
-def _shown(source: str | Path) -> str:
-    text = os.fspath(source)
-    return f'"{text}"' if re.search(r"[\s{},*?]", text) else text

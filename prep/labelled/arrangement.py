@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from ..sources.naming import SPELLINGS, SplitNames
 
 WRAPPERS = frozenset(("images", "image", "imgs", "img"))
@@ -218,7 +219,8 @@ def _unknown_splits(source: str, top: str, unknown: Sequence[str], known: Sequen
 def _flat(source: str, folder: str, images: int) -> SourceError:
     return SourceError(
         f"{_shown(source, folder)} holds {images} images that are in no class folder; name their classes in a list: "
-        f"feedline prep imagefolder {source} --labels FILE --out ROOT, or give a folder with a folder for each class"
+        f"feedline prep imagefolder {shell_word(source)} --labels FILE --out ROOT, "
+        f"or give a folder with a folder for each class"
     )
 
 

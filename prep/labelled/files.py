@@ -14,6 +14,7 @@ from ..base.errors import SourceError
 from ..base.manifest import MANIFEST, SHARDS, is_shard_set
 from ..base.names import is_path_below
 from ..base.output import PARTIAL
+from ..base.shell import shell_word
 from ..images.files import SUFFIXES, is_image_name
 from ..sources.naming import SPLITS, SplitNames, kind_of
 from ..sources.parquet import PARQUET
@@ -112,9 +113,11 @@ def stream(files: Files) -> Iterator[tuple[str, int, int, bytes]]:
 def _folder(path: Path, splits: SplitNames, skip: Path | None) -> Files:
     in_place = skip is not None and skip.exists() and path.samefile(skip)
     if is_shard_set(path) or (is_shard_set(path / SHARDS) and not (path / MANIFEST).is_file()):
-        raise SourceError(f"{path} holds shards; use them where they lie: feedline prep webdataset {path} --out ROOT")
+        raise SourceError(
+            f"{path} holds shards; use them where they lie: feedline prep webdataset {shell_word(path)} --out ROOT"
+        )
     if not in_place and _is_root(path):
-        raise SourceError(f"{path} is a data set root already; next: feedline shard {path}")
+        raise SourceError(f"{path} is a data set root already; next: feedline shard {shell_word(path)}")
     files = Files(path)
     archives: list[Path] = []
     for name, entry in walk_folder(path, Reading(splits=splits, skip=None if in_place else skip), files.left_out):
@@ -154,7 +157,9 @@ def _is_root(path: Path) -> bool:
 def _refuse_empty(path: Path, files: Files, archives: list[Path]) -> None:
     for archive in sorted(archives):
         if archive.suffix == ".parquet":
-            raise SourceError(f"{path} holds parquet files; prepare them with: feedline prep parquet {path} --out ROOT")
+            raise SourceError(
+                f"{path} holds parquet files; prepare them with: feedline prep parquet {shell_word(path)} --out ROOT"
+            )
         if archive.suffix == ".tar":
             _check_shard(archive)
     if archives:
@@ -182,10 +187,14 @@ def _archive(path: Path) -> Files:
     if other := made_by_other_tool(path.name):
         raise SourceError(f"{path} is {other}, made for another tool; give the images from which it was made")
     if path.name.lower().endswith(LISTS):
-        raise SourceError(f"{path} is a list; give the folder of its images, and the list with: --labels {path}")
+        raise SourceError(
+            f"{path} is a list; give the folder of its images, and the list with: --labels {shell_word(path)}"
+        )
     refuse_strange(path, start)
     if start.startswith(PARQUET):
-        raise SourceError(f"{path} is a parquet file; prepare it with: feedline prep parquet {path} --out ROOT")
+        raise SourceError(
+            f"{path} is a parquet file; prepare it with: feedline prep parquet {shell_word(path)} --out ROOT"
+        )
     files = Files(path, streamed=not start.startswith(ZIP) and compression_of(path) is not None)
     if start.startswith(ZIP):
         with path.open("rb", BUFFER) as file:

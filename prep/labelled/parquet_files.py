@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from ..sources.naming import SPELLINGS, SplitNames
 from ..sources.parquet import PARQUET
 from ..sources.reading import Reading
@@ -62,7 +63,7 @@ def _below(source: Path, splits: SplitNames, skip: Path | None) -> list[tuple[Pa
         if not paths:
             raise SourceError(
                 f"{source} holds no parquet file; give a folder of them, or for class folders use: feedline prep "
-                f"imagefolder {source} --out ROOT"
+                f"imagefolder {shell_word(source)} --out ROOT"
             )
         for path in paths.values():
             _check_start(path)

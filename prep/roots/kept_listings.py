@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_dir
 
+from ..base.cache import cache_folder
 from ..base.documents import to_json
 from ..base.manifest import MANIFEST, Manifest
 from ..base.retries import put_in_place
@@ -46,7 +46,7 @@ def open_listing(root: Path, manifest: Manifest, split: str) -> Listing:
 
 def _kept(root: Path, manifest: Manifest, split: str) -> Listing:
     name = sha256(f"{root.absolute()}\0{split}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    file = Path(user_cache_dir("feedline", appauthor=False)) / "listings" / f"{name}.listing"
+    file = cache_folder() / "listings" / f"{name}.listing"
     identity = _identity(root, manifest, split)
     found = _fresh(root, file, identity)
     if found is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..base.manifest import MANIFEST, SHARDS, Shard, ShardManifest
+from ..base.shell import shell_word
 
 # Of two times of one file: FAT stores every other second, and copies between systems lose the fractions.
 SAME_TIME = 2 * 10**9  # nanoseconds
@@ -63,7 +64,7 @@ def moved_shards(directory: Path, manifest: ShardManifest) -> str | None:
         if not is_same_time(found.st_mtime_ns, shard):
             return (
                 f"{path} was written again after it was prepared; "
-                f"compare its content with: feedline shard --index-only {directory}"
+                f"compare its content with: feedline shard --index-only {shell_word(directory)}"
             )
     return None
 
@@ -82,4 +83,4 @@ def _prepare(source: Path | str, directory: Path, manifest: ShardManifest) -> st
     root = directory.parent if directory.name == SHARDS else "ROOT"
     label = "" if manifest.label_from in (None, "cls") else f" --label-from {manifest.label_from}"
     image = f" --image-extension {manifest.image_extension}" if manifest.image_extension else ""
-    return f"feedline prep webdataset {source} --out {root}{label}{image}"
+    return f"feedline prep webdataset {shell_word(source)} --out {shell_word(root)}{label}{image}"

@@ -12,6 +12,7 @@ from typing import Any
 from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, Manifest, Source, Split
 from ..base.names import is_path_below
+from ..base.shell import shell_word
 from ..images.files import image_files
 from ..sources.reader import Location, Reader
 from .columns import parse_object
@@ -145,7 +146,8 @@ def require_count(count: int, root: Path, manifest: Manifest, split: str) -> Non
     if count != expected.images:
         place = list_path(root, split) if is_listed(root, manifest, split) else split_folder(root, split, expected)
         raise DatasetError(
-            f"{place} has {count} images where the manifest says {expected.images}; run: feedline verify {root}"
+            f"{place} has {count} images where the manifest says {expected.images}; run: "
+            f"feedline verify {shell_word(root)}"
         )
 
 
@@ -189,7 +191,9 @@ def listed_files(root: Path, manifest: Manifest, split: str) -> Iterator[tuple[i
             size = (root / name).stat().st_size
         except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair, which only Windows can look for
             reason = error.strerror if isinstance(error, OSError) else "no file here can have this name"
-            raise DatasetError(f"cannot read {root / name} of {path}: {reason}; run: feedline verify {root}") from error
+            raise DatasetError(
+                f"cannot read {root / name} of {path}: {reason}; run: feedline verify {shell_word(root)}"
+            ) from error
         yield start, name, label, size
 
 

@@ -17,6 +17,7 @@ from ..base.manifest import (
     read_manifest,
     read_shard_manifest,
 )
+from ..base.shell import shell_word
 from ..roots.places import moved_shards
 
 
@@ -41,7 +42,7 @@ def stale_shards(root: Path, shards: ShardManifest | None = None) -> str | None:
         return None
     return (
         f"{place} was made of other data than {root} has now: {found}; "
-        f"move {place} away, then write the shards again: feedline shard {root}"
+        f"move {place} away, then write the shards again: feedline shard {shell_word(root)}"
     )
 
 

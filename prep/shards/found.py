@@ -14,6 +14,7 @@ from ..base.errors import DatasetError
 from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest
 from ..base.names import MAX_DEPTH, is_plain_path
 from ..base.progress import Notice
+from ..base.shell import shell_word
 from ..sources.naming import split_named
 
 SHARD = ".tar"
@@ -175,7 +176,7 @@ def _stem(path: str) -> str:
 
 
 def _index_only(place: Path) -> str:
-    return f"feedline shard --index-only {place}"
+    return f"feedline shard --index-only {shell_word(place)}"
 
 
 def _quoted(name: str) -> str:

@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import DatasetError
-from ..base.mapping import MappedFile, limit_reached
+from ..base.mapping import MappedFile
+from ..base.shell import shell_word
 from ..images.geometry import Geometry
+from ..limits.reached import limit_reached
 
 SUFFIX = ".index"
 LONGEST_ROW = 2**16 - 1  # bytes; an image with a longer MCU row is decoded whole
@@ -173,4 +175,4 @@ def _array(file: BinaryIO, mapped: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
 
 
 def _rebuild(shard: Path) -> str:
-    return f"feedline shard --index-only {shard.parent}"
+    return f"feedline shard --index-only {shell_word(shard.parent)}"

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
+from ..base.shell import shell_word
 from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
 from .columns import member_columns
@@ -214,7 +215,7 @@ class _Samples:
             raise DatasetError(
                 f"{path}: the sample {held.key!r} has {listed(extensions)}, and needs one image ({', '.join(IMAGES)}) "
                 f"and one .cls with its class index; write the shards again with both, or say where the class stands "
-                f"with: feedline prep webdataset {path.parent} --out ROOT --label-from json:KEY"
+                f"with: feedline prep webdataset {shell_word(path.parent)} --out ROOT --label-from json:KEY"
             )
         where = f"{path}: {held.key + '.' + (rule.label_extension or extensions[0])!r}"
         label = label_in(rule, held.key, held.texts.get(rule.label_extension or ""), where)
@@ -235,7 +236,8 @@ def _no_image(held: _Held, path: Path, extensions: list[str]) -> str:
     found = [extension for extension in extensions if is_image_extension(extension) or is_raw_extension(extension)]
     if found:
         return (
-            f"{has}, and needs one image; say which it is with: feedline prep webdataset {path.parent} --out ROOT "
+            f"{has}, and needs one image; say which it is with: "
+            f"feedline prep webdataset {shell_word(path.parent)} --out ROOT "
             f"--image-extension {found[0]}"
         )
     return f"{has}, and needs one image ({', '.join(IMAGES)}); write the shards again without such samples"

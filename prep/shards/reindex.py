@@ -22,6 +22,7 @@ from ..base.names import is_plain_name
 from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
+from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
 from ..roots.places import is_same_time, shard_path
 from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
@@ -232,7 +233,7 @@ def _read_manifest(directory: Path) -> ShardManifest | None:
     if is_root(directory):
         raise DatasetError(
             f"{directory} is a prepared root, not a folder of shards; give its shards: "
-            f"feedline shard --index-only {directory / SHARDS}"
+            f"feedline shard --index-only {shell_word(directory / SHARDS)}"
         )
     return read_shard_manifest(directory) if (directory / MANIFEST).is_file() else None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..archives.compressed import compression_of, open_tar
 from ..archives.tar import UNKNOWN, Member, read_member, walk
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from ..labels.imagenet import validation_labels, wnids
 from .naming import CLASS_TAR, SUFFIXES, TRAIN_IMAGE, VAL_IMAGE, is_stranger, kind_of, safe_path
 from .parts import Keep, Part, SourceImage, Unit, check_size, keep_all
@@ -53,7 +54,7 @@ def class_tars(folder: Path, tars: Sequence[Path], split: str, reading: Reading)
     if split == "test":
         raise SourceError(
             f"{folder} holds class tars of test, which has no labels in ImageNet; take them as val with: "
-            f"--split-from {folder.name}=val"
+            f"--split-from {shell_word(f'{folder.name}=val')}"
         )
     plain = [tar for tar in tars if compression_of(tar) is None]
     parts = [_part(folder, split, plain, bind(_folder_units, plain, split, reading))] if plain else []
@@ -104,8 +105,8 @@ def _class_tars_in(members: Iterator[Member], path: Path, left_out: "Counter[str
         if not name.startswith("._") and CLASS_TAR.fullmatch(name):
             if not name.endswith(".tar"):
                 raise SourceError(
-                    f"{where} holds {member.name!r}, a compressed tar inside a tar; unpack {path} with: tar xf {path}, "
-                    f"and give the folder"
+                    f"{where} holds {member.name!r}, a compressed tar inside a tar; unpack {path} with: "
+                    f"tar xf {shell_word(path)}, and give the folder"
                 )
             yield _class_of(name, where), member
         elif name.lower().endswith((".tar", *SUFFIXES)) and not name.startswith("._"):

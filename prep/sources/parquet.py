@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from ..labels.imagenet import class_names, wnids
 from .naming import Place, place
 from .parts import Keep, Part, SourceImage, Unit, check_size
@@ -63,7 +64,7 @@ def _rows(path: Path) -> Iterator[tuple[Place, bytes]]:
             if not set(file.schema_arrow.names) >= COLUMNS:
                 raise SourceError(
                     f"{path} has the columns {', '.join(file.schema_arrow.names)[:400]}, and ImageNet's have image and "
-                    f"label; prepare another data set with: {OTHER.format(path)}"
+                    f"label; prepare another data set with: {OTHER.format(shell_word(path))}"
                 )
             names = _label_names(file.schema_arrow.metadata or {})
             for batch in file.iter_batches(batch_size=ROWS, columns=sorted(COLUMNS), use_threads=False):
@@ -80,7 +81,7 @@ def _row(row: dict[str, Any], path: Path, names: list[str]) -> tuple[Place, byte
     if not isinstance(name, str) or not isinstance(data, bytes):
         raise SourceError(
             f"{path} has a row without file name or bytes, so it is not known which class of ImageNet it is; prepare "
-            f"it as a data set of its own with: {OTHER.format(path)}"
+            f"it as a data set of its own with: {OTHER.format(shell_word(path))}"
         )
     try:
         found = place(name, str(path))
@@ -90,13 +91,14 @@ def _row(row: dict[str, Any], path: Path, names: list[str]) -> tuple[Place, byte
     if found is None:
         raise SourceError(
             f"{path} has a row named {name!r}, which is not one of ImageNet's ({reason}); prepare another data set "
-            f"with: {OTHER.format(path)}"
+            f"with: {OTHER.format(shell_word(path))}"
         )
     expected = wnids().index(found.wnid) if found.wnid in set(wnids()) else -1
     if label != expected and not _is_named(label, found.wnid, names):
         raise SourceError(
             f"{path} labels {name!r} as class {label}, but it is class {expected}, and the file has no name of label "
-            f"{label} that agrees; get the original, or prepare it as a data set of its own with: {OTHER.format(path)}"
+            f"{label} that agrees; get the original, or prepare it as a data set of its own with: "
+            f"{OTHER.format(shell_word(path))}"
         )
     return found, data
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from .class_tars import class_of_tar, class_tars, names_in_class_tar
 from .label_lists import (
     META,
@@ -161,7 +162,7 @@ def _nothing_in_folder(
     what = listed(kinds) if kinds else "no file"
     return SourceError(
         f"{folder} holds nothing of ImageNet, but {what}; give the folder that holds the archives, or, for images of "
-        f"your own, run: feedline prep imagefolder {folder} --out ROOT"
+        f"your own, run: feedline prep imagefolder {shell_word(folder)} --out ROOT"
     )
 
 

@@ -8,6 +8,7 @@ from ..archives.compressed import compression_by, compression_of, open_tar
 from ..archives.tar import Member
 from ..archives.zip import read_zip_member
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from .class_tars import class_tars, train_archive
 from .label_lists import (
     DEVKIT,
@@ -129,7 +130,7 @@ def nothing_in(path: Path, first: str, reading: Reading) -> str:
     unpack = "tar xf" if path.suffix != ".zip" else "unzip"
     if first.endswith("/"):
         return f"{path} holds folders only; copy or download it again"
-    hint = f"; for images of your own, run: feedline prep imagefolder {path} --out ROOT"
+    hint = f"; for images of your own, run: feedline prep imagefolder {shell_word(path)} --out ROOT"
     if first.lower().endswith(ARCHIVES):
         hint = f"; unpack it and give the folder: {unpack} {path}"
     return f"{path} holds no image of ImageNet: its first file is {first[:200]!r}{hint}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.shell import shell_word
 from .label_lists import (
     LabelList,
 )
@@ -39,5 +40,7 @@ class TinyImagenetError(ForeignError):
     """``path`` holds Tiny-ImageNet, which ``recognise_tiny`` takes."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {path} --out ROOT")
+        super().__init__(
+            f"{path} is Tiny-ImageNet; prepare it with: feedline prep tiny-imagenet {shell_word(path)} --out ROOT"
+        )
         self.path = path

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from ..images.files import SUFFIXES
 
 # Pieces of a cut archive: "x.tar.aa" (split), "x.zip.001" (7-Zip), "x.tar.part1", "x.z01" (zip).
@@ -77,9 +78,9 @@ def refuse_piece(path: Path) -> None:
     """Raise SourceError for a piece of a cut archive."""
     whole = path.parent / joined_name(path.name)
     if re.search(r"\.z[0-9]{2}$", path.name, re.I):
-        command = f"zip -s 0 {whole} --out whole-{whole.name}"
+        command = f"zip -s 0 {shell_word(whole)} --out {shell_word(f'whole-{whole.name}')}"
     else:
-        command = f"cat {whole}.* > {whole}"
+        command = f"cat {shell_word(whole)}.* > {shell_word(whole)}"
     raise SourceError(f"{path} is one piece of {whole.name}, which was cut into pieces; join them with: {command}")
 
 
@@ -101,7 +102,7 @@ def refuse_shards(path: Path, before: str, name: str) -> None:
         if image.endswith(SHARD_IMAGES) and label.endswith(labels):
             raise ForeignError(
                 f"{path} is a WebDataset shard, which is used where it lies; prepare its folder with: "
-                f"feedline prep webdataset {path.parent} --out ROOT"
+                f"feedline prep webdataset {shell_word(path.parent)} --out ROOT"
             )
 
 
@@ -117,8 +118,9 @@ def broken_links(links: Sequence[Path]) -> SourceError:
     target = str(first.readlink())
     more = f" and {len(links) - 1} more" if len(links) > 1 else ""
     count = f"{len(links)} symbolic link{'s' * (len(links) != 1)} to files that are not there"
+    folder = shell_word(first.parent)
     if "annex" in target.replace("\\", "/").split("/"):
-        advice = f"fetch them with: git annex get {first.parent} (or: datalad get {first.parent})"
+        advice = f"fetch them with: git annex get {folder} (or: datalad get {folder})"
     else:
         advice = "bring their targets back, or give a folder without them"
     return SourceError(f"{first}{more}: {count}, the first to {target!r}; {advice}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import SourceError
+from ..base.shell import shell_word
 from .naming import SUFFIX, SUFFIXES, TINY_IMAGENET, Place, is_stranger, kind_of, safe_path
 from .parts import Listing
 from .reader import Reader
@@ -158,7 +159,7 @@ def _tables(tree: Zip | Folder) -> _Tables:
 def _of_imagenet(source: Path, name: str) -> SourceError:
     return SourceError(
         f"{source} is no Tiny-ImageNet: {name} is of ImageNet; prepare it with: "
-        f"feedline prep imagenet {source} --out ROOT"
+        f"feedline prep imagenet {shell_word(source)} --out ROOT"
     )
 
 

@@ -202,6 +202,7 @@ def _predict_all(
     rows: list[F64] = []
     keys: dict[int, str] = {}
     with open_split(loader, spec) as batches, torch.inference_mode():
+        progress(step, 0, len(batches))
         began = perf_counter()
         for done, batch in enumerate(batches, start=1):
             rows.append(_prediction_rows(scores(normalise(batch.images)), batch))

@@ -45,7 +45,7 @@ def write_gallery(out: Path, comparison: Comparison, images: Sequence[ImageFile]
     page, sheet = _render_page(comparison, thumbnails), _draw_sheet(comparison, thumbnails)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(paths["html"], page.encode())
+        write_atomically(paths["html"], page.encode("utf-8", "replace"))
         write_atomically(paths["png"], sheet)
         write_document(paths["json"], comparison)
     except OSError as error:

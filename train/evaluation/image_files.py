@@ -15,6 +15,7 @@ from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, read_manifest, read_shard_manifest, sample_order
 from ...prep.archives.tar import Member, read_member, walk
+from ...prep.base.shell import shell_word
 from ...prep.images.opening import open_image
 from ...prep.images.rgb import rgb_of
 from ...prep.roots.kept_listings import open_listing
@@ -91,7 +92,9 @@ def _read_sample(path: Path, rule: SampleRule, place: int) -> tuple[str, bytes]:
         held = next(islice(samples, place, None), [])
         images = rule.images_among([split_key(member.name)[1].lower() for member in held])
         if len(images) != 1:
-            raise DatasetError(f"{path} has fewer samples than its manifest lists; run: feedline verify {path.parent}")
+            raise DatasetError(
+                f"{path} has fewer samples than its manifest lists; run: feedline verify {shell_word(path.parent)}"
+            )
         member = held[images[0]]
         return member.name, read_member(file, member, str(path))
 

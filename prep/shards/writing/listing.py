@@ -16,6 +16,7 @@ from ...base.errors import DatasetError, SourceError
 from ...base.manifest import MANIFEST, ClassEntry, Source, read_manifest
 from ...base.output import PARTIAL
 from ...base.progress import Notice, Progress, quiet, silent
+from ...base.shell import shell_word
 from ...labels.imagenet import class_names
 from ...roots.samples import Sample, SampleSet, samples_of_root
 from ...sources.agreement import (
@@ -116,7 +117,7 @@ def open_source(
     if source.is_dir() and is_root(above) and source.resolve().name in read_manifest(above).splits:
         raise DatasetError(
             f"{source} is a folder of the prepared root {above}; shard the root: "
-            f"feedline shard {above} --split {source.resolve().name}"
+            f"feedline shard {shell_word(above)} --split {shell_word(source.resolve().name)}"
         )
     try:
         found = recognise([source], skip, split_from=split_from, command="shard")

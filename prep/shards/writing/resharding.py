@@ -11,6 +11,7 @@ from pathlib import Path
 from ...archives.tar import walk
 from ...base.errors import DatasetError
 from ...base.manifest import MANIFEST, SHARDS, Shard, ShardManifest, Source, is_shard_set, read_shard_manifest
+from ...base.shell import shell_word
 from ...roots.places import moved_shards, shard_path, shards_folder
 from ...roots.samples import Sample, SampleSet
 from ...sources.reader import Location
@@ -60,7 +61,9 @@ def _listed(directory: Path, manifest: ShardManifest, split: str) -> Iterator[tu
     for shard in manifest.splits[split].shards:
         path, home = shard_path(directory, manifest, shard), directory / shard.name
         rows = read_index(home, path).samples
-        stale = DatasetError(f"the index of {path} is stale; rebuild it: feedline shard --index-only {directory}")
+        stale = DatasetError(
+            f"the index of {path} is stale; rebuild it: feedline shard --index-only {shell_word(directory)}"
+        )
         if len(rows) != shard.samples:
             raise stale
         names = _member_names(path)

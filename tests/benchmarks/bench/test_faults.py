@@ -21,7 +21,7 @@ print("a library says something", file=sys.stderr)
 def waits_for_ever(): time.sleep(60)
 def main():
     moment = json.load(sys.stdin)["dump_stacks_at"]
-    faulthandler.dump_traceback_later(max(0.05, moment - time.time()), file=sys.stderr)
+    faulthandler.dump_traceback_later(max(0.05, moment - time.monotonic()), file=sys.stderr)
     threading.Thread(target=waits_for_ever).start()
     time.sleep(60)
 main()

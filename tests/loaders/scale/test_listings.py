@@ -21,7 +21,7 @@ from ..contract import require_loader
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache folder; splits of 10 images are already large."""
     monkeypatch.setattr(kept_listings, "KEPT", 10)
-    monkeypatch.setattr(kept_listings, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+    monkeypatch.setattr(kept_listings, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache" / "listings"
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from platformdirs import user_cache_dir
 
+from .....prep.base.cache import cache_folder
 from .memory import CHECKED
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,7 +61,7 @@ def _cache_of_version() -> str:
     sources = [*sorted(room.rglob("*.py")), *around]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     kind = "checked" if CHECKED else "fused"
-    return os.path.join(_config.CACHE_DIR or user_cache_dir("feedline", appauthor=False), f"{kind}-{digest}")  # noqa: PTH118
+    return os.path.join(_config.CACHE_DIR or cache_folder(), f"{kind}-{digest}")  # noqa: PTH118
 
 
 CACHE = _cache_of_version()

@@ -1,0 +1,137 @@
+"""Measuring runs that are stopped, and clocks that jump: no wrong rate, and no hang beyond the timeout."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from feedline.benchmarks import Plan, bench, read_records
+from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
+from feedline.loaders import LoaderSpec
+from feedline.prep import MeasurementError
+
+from ..runs import run_at
+
+ANSWERS = """
+import os, signal, sys, time
+sys.stdin.read()
+if sys.argv[1] == "stop":
+    os.kill(os.getpid(), signal.SIGSTOP)
+print('{"open_seconds": 0.1, "measurement": {"first_batch_seconds": 0.1, "warmup": [], "windows": '
+      '[{"seconds": 1.0, "samples": 100}], "gap_seconds": [], "samples_seen": 100, "label_sum": 0, '
+      '"cpu_seconds": null}}')
+"""
+STUCK = """
+import sys, time
+from pydantic import TypeAdapter
+from feedline.benchmarks.measuring.process import MeasuringJob
+from feedline.benchmarks.measuring.stacks import dump_stacks_at
+def waits_for_ever():
+    time.sleep(60)
+dump_stacks_at(TypeAdapter(MeasuringJob).validate_json(sys.stdin.buffer.read()).dump_stacks_at)
+waits_for_ever()
+"""
+JUMPS = """
+import time
+_time, _calls = time.time, iter(range(10**9))
+time.time = lambda: _time() + (-1) ** next(_calls) * 86_400  # a day ahead, a day behind
+"""
+
+needs_stop = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
+
+
+@pytest.fixture
+def jumping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the time of day jump in every Python process that the test starts."""
+    folder = tmp_path / "clock"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(JUMPS)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    code = "import time; print(abs(time.time() - time.time()) > 10_000)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+    return folder
+
+
+def job(root: Path) -> MeasuringJob:
+    return MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
+
+
+def continue_stopped(after: float, over: threading.Event) -> None:
+    """Send SIGCONT to each stopped child, ``after`` seconds of its stop."""
+    while not over.wait(0.05):
+        for child in psutil.Process().children(recursive=True):
+            if child.status() == psutil.STATUS_STOPPED:
+                time.sleep(after)
+                child.send_signal(signal.SIGCONT)
+
+
+@needs_stop
+def test_a_run_that_was_stopped_is_measured_again(root: Path, tmp_path: Path) -> None:
+    """The stopped run leaves no record; the next attempt does. A run that is stopped each time is a failure."""
+    over, modes = threading.Event(), ["stop", "answer", *["stop"] * 3]
+    thread = threading.Thread(target=continue_stopped, args=(0.6, over))
+    thread.start()
+
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
+        return run_in_fresh_process(job, 30, [sys.executable, "-c", ANSWERS, modes.pop(0)])
+
+    try:
+        plan = Plan(root=root, loaders=("imagefolder",), workers=(0, 1), repeats=1)
+        result = bench(plan, tmp_path / "bench", run=run)
+    finally:
+        over.set()
+        thread.join()
+
+    (record,) = read_records([tmp_path / "bench"])
+    assert record.config.workers == 0 and record.measurement.images_per_second == 100 and not modes
+    assert "was stopped for" in result.failures[0].problem and "measure again" in result.failures[0].problem
+
+
+@needs_stop
+def test_a_run_that_stays_stopped_ends_at_its_timeout(tmp_path: Path) -> None:
+    """The error blames the stop instead of the loader, and the stopped process is ended."""
+    before = psutil.Process().children(recursive=True)
+    with pytest.raises(MeasurementError, match=r"more than 2 s and was ended; a process of it was stopped for \d"):
+        run_in_fresh_process(job(tmp_path), 2, [sys.executable, "-c", ANSWERS, "stop"])
+
+    assert psutil.Process().children(recursive=True) == before
+
+
+def test_a_stack_dump_does_not_depend_on_the_time_of_day(jumping: Path, tmp_path: Path) -> None:
+    """A clock that jumps by a day neither dumps at once nor never."""
+    with pytest.raises(MeasurementError, match="more than 8 s and was ended in waits_for_ever"):
+        run_in_fresh_process(job(tmp_path), 8, [sys.executable, "-c", STUCK])
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_does_not_change_a_rate(jumping: Path, root: Path, tmp_path: Path) -> None:
+    """Every period of a real run fits into the time that passed by the monotonic clock."""
+    plan = Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1, seconds=0.3, image_size=32)
+    began = time.monotonic()
+    record = bench(plan, tmp_path / "bench").records[0]
+    passed, run = time.monotonic() - began, record.measurement
+    seconds = [*(window.seconds for window in (*run.warmup, *run.windows)), run.first_batch_seconds]
+
+    assert 0.3 <= sum(window.seconds for window in run.windows) < passed
+    assert all(0 < value < passed for value in seconds) and sum(seconds) < passed
+
+
+def test_the_first_run_is_announced_before_it_ends(one_image: Path, tmp_path: Path) -> None:
+    """A log shows the step while its first run takes minutes."""
+    events: list[object] = []
+
+    def run(job: MeasuringJob, timeout: float) -> MeasuringRun:
+        events.append("run")
+        return run_at(100)
+
+    plan = Plan(root=one_image, loaders=("imagefolder",), workers=(0,), repeats=2)
+    bench(plan, tmp_path / "bench", lambda *call: events.append(call) if call[0] == "measure" else None, run)
+
+    assert events == [("measure", 0, 2), "run", ("measure", 1, 2), ("measure", 1, 2), "run", ("measure", 2, 2)]
