@@ -300,7 +300,7 @@ def test_a_full_disk_is_one_sentence_and_no_manifest(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_with_130_and_keeps_what_is_finished(name: str, tmp_path: Path) -> None:
     """A clean sentence, no traceback, no manifest; the same command then finishes the work."""
     archives, data = tmp_path / "archives", tmp_path / "data"
