@@ -92,12 +92,15 @@ def _explain(error: Exception, arguments: list[str]) -> str:
         return f"a library that feedline needs cannot be loaded ({error}); install it again with pip"
 
     # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.base.disks import is_of_the_disk, reason_of
     from ..prep.base.errors import FeedlineError
 
     if isinstance(error, FeedlineError):
         return str(error)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
+        if is_of_the_disk(error):
+            return f"{place}{reason_of(error)}; correct that, then run the same command again: what is finished is kept"
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
     repeat = f"feedline --debug {' '.join(arguments)}"
     return f"feedline has a bug ({type(error).__name__}: {error}); show the traceback with: {repeat}"

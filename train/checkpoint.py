@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from ..prep import OutputError, TrainingError, to_json, write_atomically
+from ..prep.base.disks import reason_of
 from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, UnfinishedEpoch
@@ -206,7 +207,7 @@ def export_weights(path: Path, out: Path) -> None:
     try:
         write_atomically(out, file.getvalue())
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --weights-out") from error
+        raise OutputError(f"cannot write {out}: {reason_of(error, out)}; choose another --weights-out") from error
 
 
 @contextmanager

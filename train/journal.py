@@ -26,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..loaders import Batch
 from ..prep import OutputError, to_json, write_atomically, write_document
+from ..prep.base.disks import reason_of
 from ..prep.base.lock import LOCK_FILES
 from .checkpoint import resume_command
 from .config import TrainConfig
@@ -66,7 +67,8 @@ class RunDirectory:
             write_atomically(path, data)
         except OSError as error:
             raise OutputError(
-                f"cannot write {path} ({len(data)} bytes): {error.strerror}; make room there, then {self.next_command}"
+                f"cannot write {path} ({len(data)} bytes): {reason_of(error, path)}; "
+                f"make room there, then {self.next_command}"
             ) from error
 
     def claim(self, config: TrainConfig) -> None:
@@ -83,7 +85,9 @@ class RunDirectory:
             self.last.parent.mkdir(parents=True, exist_ok=True)
             write_document(self.path / "config.json", config)
         except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+            raise OutputError(
+                f"cannot write to {self.path}: {reason_of(error, self.path)}; choose another --out"
+            ) from error
 
     def _require_empty(self) -> None:
         if self.last.is_file():
@@ -144,7 +148,7 @@ class Journal:
             yield
         except OSError as error:
             raise OutputError(
-                f"cannot write to {self._directory}: {error.strerror or error}; make room there, then "
+                f"cannot write to {self._directory}: {reason_of(error, self._directory)}; make room there, then "
                 f"{RunDirectory(self._directory).next_command}"
             ) from error
 

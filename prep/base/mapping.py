@@ -4,6 +4,10 @@ Python's ``mmap`` keeps a file open for as long as its pages are mapped, and ``n
 often open 1024 files only, and a data set has more shards than that. So the system is called directly here; after the
 call it needs no open file. What limits the number of mappings instead is ``vm.max_map_count`` on Linux, 65,530 by
 default. Windows has no such limit on files, and Python's own ``mmap`` serves there.
+
+A mapped page that cannot be read any more, because the file was cut or its disk failed, ends the process with a bus
+error (SIGBUS). ``RANGES`` says which addresses are mapped, so that a handler of the signal can replace such pages
+(``loaders.support.bus_errors``). Windows refuses to cut a mapped file.
 """
 
 import ctypes
@@ -11,6 +15,7 @@ import errno
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,6 +28,11 @@ import numpy.typing as npt
 PROT_READ, MAP_SHARED, MADV_DONTNEED = 1, 1, 4
 FAILED = ctypes.c_void_p(-1).value
 MOST_MAPPINGS = Path("/proc/sys/vm/max_map_count")
+
+RANGES: npt.NDArray[np.int64] = np.zeros((65_536, 2), np.int64)
+"""The first address of each mapping and the one after its last, or zeros; memory that is not touched costs nothing."""
+USED: npt.NDArray[np.int64] = np.zeros(1, np.int64)
+"""(1,): the rows of ``RANGES`` that were ever used."""
 
 
 class MappedFile:
@@ -67,14 +77,37 @@ class _Pages:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(path))
         self._address, self._size = found, size
+        self._row = _note(found, found + size)
+        self._ranges, self._forget = RANGES, _free.append
         self.__array_interface__ = {"version": 3, "shape": (size,), "typestr": "|u1", "data": (found, True)}
 
     def release(self) -> None:
         self._advise(self._address, self._size, MADV_DONTNEED)
 
     def __del__(self) -> None:
-        if self._address is not None:
-            self._unmap(self._address, self._size)
+        if self._address is None:
+            return
+        if self._row is not None:
+            self._ranges[self._row] = 0
+        self._unmap(self._address, self._size)
+        if self._row is not None:
+            self._forget(self._row)
+
+
+_free: list[int] = []
+_noting = threading.Lock()
+
+
+def _note(first: int, end: int) -> int | None:
+    """Write a mapping to ``RANGES``, and return its row, or None if there is no room for it."""
+    with _noting:
+        row = _free.pop() if _free else int(USED[0])
+        if row == len(RANGES):
+            return None
+        RANGES[row, 1] = end  # first: a handler may read at any time
+        RANGES[row, 0] = first
+        USED[0] = max(row + 1, int(USED[0]))
+        return row
 
 
 @cache
@@ -103,6 +136,8 @@ def limit_reached(error: BaseException) -> str | None:
         return f"this process {limit}, and has them open; close some, or {step}"
     if number == errno.ENFILE:
         return "this machine has as many open files as it allows; end other programs, or raise fs.file-max"
+    if number == errno.ENOMEM and isinstance(error, OSError) and error.filename is None:
+        return f"{error.strerror}; use fewer workers or a smaller batch size, or end other programs"
     if number == errno.ENOMEM and sys.platform == "linux":
         most = max_mappings()
         return (
