@@ -25,8 +25,8 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ..loaders import Batch
-from ..prep import OutputError, to_json, write_atomically, write_document
-from ..prep.base.disks import reason_of
+from ..prep import DatasetError, OutputError, read_document, to_json, write_atomically, write_document
+from ..prep.base.disks import reason_of, remove_tree
 from ..prep.base.lock import LOCK_FILES
 from .checkpoint import resume_command
 from .config import TrainConfig
@@ -95,8 +95,22 @@ class RunDirectory:
                 f"{self.path} already holds a training run; continue it with: {resume_command(self.last)}; "
                 "or choose another --out"
             )
-        if self.path.exists() and any(path.name not in LOCK_FILES for path in self.path.iterdir()):
+        held = {path.name for path in self.path.iterdir()} - {*LOCK_FILES} if self.path.exists() else set[str]()
+        if held and not self._is_unsaved(held):
             raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
+        events = self.path / "tensorboard"
+        if events.is_dir():  # of a run that saved nothing, such as on a full disk
+            remove_tree(events)
+
+    def _is_unsaved(self, held: set[str]) -> bool:
+        """Return whether a directory with these entries is that of a run which ended before its first checkpoint."""
+        if not held <= {"config.json", "checkpoints", "tensorboard"} or any(self.last.parent.glob("*")):
+            return False
+        try:
+            read_document(self.path / "config.json", TrainConfig)
+        except DatasetError:
+            return held <= {"checkpoints"}
+        return True
 
 
 class Journal:

@@ -7,9 +7,15 @@ in a mapping of ``prep.base.mapping``, it maps a page of zeros there, counts it,
 at the count after each chunk of samples. If it changed, the loader decodes the chunk again from what ``read`` returns,
 and from then on reads its shards without mapping them. Bus errors at other addresses go to the handler before this one.
 
-The alternatives cost time for every image, or leave a gap. Measured with a warm page cache, CPU time per image, the
-least of interleaved runs over windows of 256 images of 110 kB (``python -m feedline.benchmarks.claims.bus_errors``):
-NUMBERS
+The alternatives cost time for every image, or leave a gap. CPU time of one thread with a warm page cache, the least of
+interleaved runs over a window of 256 images of 113 kB from 16 shards, on a busy machine with 2 CPUs, where decoding a
+mapped image takes 524 us:
+
+- reading each image into a buffer with ``preadv``: 18 to 25 us an image more, 3.5 to 4.7 %
+- comparing the size of each shard before a chunk of 32 images: 1.0 us, or 0.5 us with files that stay open; a share may
+  need a round trip for each, and a cut between the comparison and the last access still ends the process
+- comparing it before each window of 256 images: 0.2 us, with a gap of all images of the window
+- looking at the count, as is done here: 0.01 us, without a gap
 """
 
 import ctypes
