@@ -103,6 +103,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
         return f"a library that feedline needs cannot be loaded ({error}); install it again with pip"
 
     # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.base.disks import is_of_the_disk, reason_of
     from ..prep.base.errors import FeedlineError
     from ..prep.base.names import not_text
     from ..prep.base.shell import shell_word
@@ -118,6 +119,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
         return memory_ran_out(error, smaller)
     if isinstance(error, OSError):
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        if is_of_the_disk(error):
+            return f"{place}{reason_of(error)}; correct that, then run the same command again: what is finished is kept"
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
     if isinstance(error, UnicodeEncodeError):
         return not_text(error.object)

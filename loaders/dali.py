@@ -8,8 +8,9 @@ pixels on each side differs by some grey levels, the others by one at most.
 
 Of raw shards, DALI gets the pixels where they are mapped and cuts the boxes with ``fn.slice``: nothing is decoded.
 
-Pillow decodes every file that is not a plain JPEG (a PNG named .JPEG, CMYK), and every image of a batch that DALI
-rejects. A damaged image ends DALI's pipeline, and DALI's message does not name the image.
+Pillow decodes every file that is not a plain JPEG (a PNG named .JPEG, CMYK), in evaluation every image that is much
+longer than wide, and every image of a batch that DALI rejects. A damaged image ends DALI's pipeline, and DALI's message
+does not name the image.
 """
 
 from collections import deque
@@ -32,11 +33,13 @@ from ..prep.images.opening import UNREADABLE
 from .batch import Batch
 from .pixels.crops import frame, framing_of
 from .pixels.reference import draws_of, read_pixels
+from .pixels.thin import is_thin
 from .resumable import ResumableLoader
 from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
-from .support.encoded import EncodedSamples, open_samples
+from .support.encoded import EncodedSamples, LocatedSamples, ShardSamples, bytes_of, open_samples
+from .support.held import Held
 from .transforms.samples import SampleTransform
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
@@ -71,6 +74,8 @@ class _Pending(NamedTuple):
     boxes: npt.NDArray[np.int32]
     odd: list[int]
     """The rows that Pillow decodes."""
+    mapped: bool
+    """Whether ``images`` may be pages of shards."""
 
 
 class DaliLoader(ResumableLoader):
@@ -83,6 +88,7 @@ class DaliLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec, elastic=True)
         self._samples = open_samples(spec.root, spec.split)
+        self._held = Held(spec.root, spec.split, in_shards=isinstance(self._samples, ShardSamples))
         self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
         self._raw = _is_raw(self._samples)
         self._pipeline: Pipeline | None = None
@@ -107,16 +113,17 @@ class DaliLoader(ResumableLoader):
 
     def _begin(self, keys: npt.NDArray[np.int64], epoch: int) -> None:
         indexes, images, odd = indexes_of(keys), list[npt.NDArray[np.uint8]](), list[int]()
+        mapped = not self._is_lost()
         draws, boxes = draws_of(keys.tolist(), epoch, self._spec), list[tuple[int, ...]]()
         for row, index in enumerate(indexes.tolist()):
             image = self._usual(index)
-            if image is None:
+            if image is None or _is_thin(*image[1:], self._spec):
                 odd.append(row)
                 image = BLACK_PIXELS if self._raw else BLACK, 8, 8
             data, width, height = image
             images.append(data)
             boxes.append(_box(draws[row], width, height, self._spec))
-        batch = _Pending(epoch, keys, indexes, draws, images, np.array(boxes, dtype=np.int32), odd)
+        batch = _Pending(epoch, keys, indexes, draws, images, np.array(boxes, dtype=np.int32), odd, mapped)
         self._pending.append(batch)
         self._feed(batch)
 
@@ -151,11 +158,13 @@ class DaliLoader(ResumableLoader):
 
     def _finish(self) -> Batch:
         batch, refusal = self._pending[0], ""
+        everything = list(range(len(batch.indexes)))
         try:
-            images, rows = self._take(), batch.odd
+            images = self._take()
+            rows = everything if batch.mapped and self._is_lost() else batch.odd
         except RuntimeError as error:
             refusal = self._recover(error)
-            size, rows = self._spec.side, list(range(len(batch.indexes)))
+            size, rows = self._spec.side, everything
             images = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, device="cpu")
         failures = [failure for row in rows if (failure := self._decode_by_pillow(images, batch, row))]
         if refusal and not failures:
@@ -165,6 +174,10 @@ class DaliLoader(ResumableLoader):
             images = self._transformed_rows(self._sample_transform, images, batch)
         labels = torch.from_numpy(self._samples.labels[batch.indexes])
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
+
+    def _is_lost(self) -> bool:
+        """Return whether DALI may have read zeros in place of a shard's pages: see ``support.bus_errors``."""
+        return isinstance(self._samples, LocatedSamples) and self._samples.lost
 
     def _take(self) -> torch.Tensor:
         """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError if DALI raises it.
@@ -192,7 +205,7 @@ class DaliLoader(ResumableLoader):
     def _decode_by_pillow(self, images: torch.Tensor, batch: _Pending, row: int) -> DamagedSample | None:
         index = batch.indexes.item(row)
         try:
-            data = self._samples.read(index).data.tobytes()
+            data = bytes_of(self._samples, index)
             images[row] = torch.from_numpy(read_pixels(data, batch.draws[row], self._spec))
         except UNREADABLE as error:
             return DamagedSample.of(self._samples.name(index), error, index)
@@ -225,6 +238,13 @@ def _box(draws: list[float], width: int, height: int, spec: LoaderSpec) -> tuple
     """
     box, (target_width, target_height), (x, y), flip = frame(draws, width, height, framing_of(spec))
     return (*box, flip) if spec.transform == "train" else (target_height, target_width, y, x)
+
+
+def _is_thin(width: int, height: int, spec: LoaderSpec) -> bool:
+    """Return whether Pillow must resize an image: DALI would make all of it, gigabytes if it is 20,000 x 2."""
+    if spec.transform != "eval":
+        return False
+    return is_thin(frame((), width, height, framing_of(spec)).target, spec.side)
 
 
 def _is_raw(samples: EncodedSamples) -> bool:

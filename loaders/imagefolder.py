@@ -32,6 +32,7 @@ from .sampling.draw_keys import index_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
+from .support.held import Held
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 from .transforms.calls import Raised
 from .transforms.samples import sample_transform_of
@@ -48,6 +49,7 @@ class ImageFolderLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._dataset = _ClassFolders(replace(spec, batch_transform=None))  # what is sent to the workers
+        self._held = Held(spec.root, spec.split, in_shards=False)
         self._chosen = self._choose(len(self._dataset), lambda: np.asarray(self._dataset.targets, np.int64))
         self._requests = _Requests(self._chosen, spec)
         self._loader = start_data_loader(self._dataset, spec, batch_sampler=self._requests, collate_fn=_collate)

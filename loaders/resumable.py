@@ -24,6 +24,7 @@ from .support.columns import open_columns
 from .support.damage import Damage, log
 from .support.encoded import EncodedSamples
 from .support.epochs import Cursor
+from .support.held import Held
 from .support.transfer import Transfer
 from .transforms.samples import sample_transform_of
 from .view import SplitView, class_ids
@@ -44,6 +45,8 @@ class ResumableLoader(ABC):
         self._sample_transform = sample_transform_of(spec)
         self._batch_transform = None if spec.batch_transform is None else BatchTransform(spec, self._transfer)
         self._columns = open_columns(spec)
+        self._held: Held | None = None
+        """The manifest that the samples come from; None for a loader that reads no data set of its own."""
         self._process = os.getpid()
         self._closed = False
         self._count = 0
@@ -69,6 +72,8 @@ class ResumableLoader(ABC):
         return self._cursor.run(self._transformed, self._remaining)
 
     def _transformed(self, epoch: int, done: int) -> Iterator[Batch]:
+        if self._held is not None:
+            self._held.require_unchanged()
         batches = self._batches(epoch, done)
         return batches if self._batch_transform is None else self._batch_transform.run(batches, epoch)
 

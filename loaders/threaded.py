@@ -35,7 +35,8 @@ from .resumable import ResumableLoader
 from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples, ShardSamples, open_samples
+from .support.held import Held
 from .transforms.samples import Rows
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
@@ -113,6 +114,8 @@ class ThreadedLoader(ResumableLoader):
         self._window = window
         self._decoder = (decoder or nvjpeg(spec.device)) if spec.decode == "gpu" else None
         self._samples = open_samples(spec.root, spec.split) if samples is None else samples
+        if samples is None:
+            self._held = Held(spec.root, spec.split, in_shards=isinstance(self._samples, ShardSamples))
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
         self._files = self._samples if isinstance(self._samples, FileSamples) else None
         self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
@@ -186,7 +189,7 @@ class ThreadedLoader(ResumableLoader):
 
     def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
         """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
-        if self._located and decodes(self._spec):
+        if self._located and not self._located.lost and decodes(self._spec):
             with suppress(OSError):  # reading the images one by one then says which sample is lost
                 located = self._located.locate(indexes)
                 return plan_located(located), located.holds
@@ -194,6 +197,19 @@ class ThreadedLoader(ResumableLoader):
 
     def _fill(self, chunk: _Chunk) -> _Filled:
         """Write samples to their rows, or return the cuts for the GPU."""
+        was_lost = self._is_lost()
+        filled = self._decode_chunk(chunk._replace(plans=None) if was_lost else chunk)
+        if self._is_lost() and not was_lost:  # pages of a shard may have become zeros meanwhile
+            filled = self._decode_chunk(chunk._replace(plans=None))
+        if chunk.own.results:
+            self._transform_rows(chunk, chunk.own.results, {failure.index for failure in filled.failures})
+        return filled
+
+    def _is_lost(self) -> bool:
+        """Return whether images that are mapped may be zeros: see ``support.bus_errors``."""
+        return self._located is not None and self._located.lost
+
+    def _decode_chunk(self, chunk: _Chunk) -> _Filled:
         filled, read = _Filled([], {}), dict[int, EncodedImage]()
         left, plans = list(range(len(chunk.samples))), chunk.plans
         if decodes(self._spec):
@@ -215,8 +231,6 @@ class ThreadedLoader(ResumableLoader):
         for row in left:
             if row in read or self._read(chunk, row, read, filled):
                 self._decode(chunk, row, read.pop(row), filled)
-        if chunk.own.results:
-            self._transform_rows(chunk, chunk.own.results, {failure.index for failure in filled.failures})
         return filled
 
     def _transform_rows(self, chunk: _Chunk, results: Rows, damaged: set[int | None]) -> None:
@@ -245,7 +259,7 @@ class ThreadedLoader(ResumableLoader):
             elif cut is None:
                 decode_into(chunk.rows[row], encoded, numbers, self._spec)
             else:
-                filled.cuts[chunk.first + row] = cut
+                filled.cuts[chunk.first + row] = cut._replace(data=cut.data.copy())  # which may be mapped
         except (SampleError, OSError) as error:
             filled.failures.append(self._damaged(chunk.samples[row], error))
 

@@ -16,7 +16,7 @@ from ..prep.images.opening import UNREADABLE
 from .pixels.reference import Pixels, draws_of, read_pixels
 from .sampling.entries import class_entries
 from .spec import LoaderSpec
-from .support.encoded import EncodedSamples, open_samples
+from .support.encoded import EncodedSamples, bytes_of, open_samples
 from .transforms.samples import sample_transform_of
 
 
@@ -47,7 +47,7 @@ class SplitView:
         index = self._checked(index)
         (draws,) = draws_of([index], self.epoch, self._spec)
         try:
-            pixels = read_pixels(self._samples.read(index).data.tobytes(), draws, self._spec)
+            pixels = read_pixels(bytes_of(self._samples, index), draws, self._spec)
         except UNREADABLE as error:
             raise SampleError(f"cannot decode {self._samples.name(index)}: {error}") from error
         return self._transformed(pixels, index), int(self._samples.labels[index])

@@ -7,6 +7,7 @@ serves every W-th stream. The shuffle buffer holds undecoded files. The shards t
 they are written.
 """
 
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
+from .support.held import Held
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_ranges
 from .support.torch_workers import end_data_loader, items_of, start_data_loader
 from .transforms.calls import Raised
@@ -58,6 +60,7 @@ class WebDatasetLoader(ResumableLoader):
     def __init__(self, spec: LoaderSpec) -> None:
         super().__init__(spec)
         self._turns = _Turns(replace(spec, batch_transform=None))  # what is sent to the workers
+        self._held = Held(spec.root, spec.split, in_shards=True)
         choice = self._turns.choice
         self._cursor.mark(lambda epoch, samples: choice.marks)
         self._count_samples(choice.samples)
@@ -132,6 +135,7 @@ class _Turns(IterableDataset[Answer]):
         self.choice = ShardChoice(spec, manifest)
         split = manifest.splits[spec.split]
         self._paths = [shard_path(directory, manifest, shard) for shard in split.shards]
+        self._bytes = [shard.bytes for shard in split.shards]
         # Of shards of other tools the index has the classes, wherever they stand.
         self._homes = None if manifest.label_from is None else [directory / shard.name for shard in split.shards]
         self._rule = rule_of(manifest)
@@ -189,6 +193,12 @@ class _Turns(IterableDataset[Answer]):
         path = self._paths[held.shard]
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != self._bytes[held.shard]:
+                raise DatasetError(
+                    f"{path} has {size} bytes instead of the {self._bytes[held.shard]} that its manifest lists, "
+                    "so it was cut or written again"
+                )
             members = tar_file_expander([{"url": str(path), "stream": file}], select_files=is_part)
             samples = compress(group_by_keys(members), self.choice.selectors(held).tolist())
             indexes = self.choice.indexes(held).tolist()

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..loaders.launch import TORCHRUN, world_size
 from ..prep import OutputError, TrainingError, to_json, write_atomically
+from ..prep.base.disks import reason_of
 from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
@@ -204,7 +205,7 @@ def export_weights(path: Path, out: Path) -> None:
     try:
         write_atomically(out, file.getvalue())
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; choose another --weights-out") from error
+        raise OutputError(f"cannot write {out}: {reason_of(error, out)}; choose another --weights-out") from error
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ..loaders import Batch
-from ..prep import OutputError, to_json, write_atomically, write_document
+from ..prep import DatasetError, OutputError, read_document, to_json, write_atomically, write_document
+from ..prep.base.disks import reason_of, remove_tree
 from ..prep.base.lock import LOCK_FILES
 from ..prep.base.names import is_text
 from .checkpoint import resume_command
@@ -67,7 +68,8 @@ class RunDirectory:
             write_atomically(path, data)
         except OSError as error:
             raise OutputError(
-                f"cannot write {path} ({len(data)} bytes): {error.strerror}; make room there, then {self.next_command}"
+                f"cannot write {path} ({len(data)} bytes): {reason_of(error, path)}; "
+                f"make room there, then {self.next_command}"
             ) from error
 
     def claim(self, config: TrainConfig) -> None:
@@ -84,7 +86,9 @@ class RunDirectory:
             self.last.parent.mkdir(parents=True, exist_ok=True)
             write_document(self.path / "config.json", config)
         except OSError as error:
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+            raise OutputError(
+                f"cannot write to {self.path}: {reason_of(error, self.path)}; choose another --out"
+            ) from error
 
     def _require_empty(self) -> None:
         if self.last.is_file():
@@ -92,8 +96,22 @@ class RunDirectory:
                 f"{self.path} already holds a training run; continue it with: {resume_command(self.last)}; "
                 "or choose another --out"
             )
-        if self.path.exists() and any(path.name not in LOCK_FILES for path in self.path.iterdir()):
+        held = {path.name for path in self.path.iterdir()} - {*LOCK_FILES} if self.path.exists() else set[str]()
+        if held and not self._is_unsaved(held):
             raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
+        events = self.path / "tensorboard"
+        if events.is_dir():  # of a run that saved nothing, such as on a full disk
+            remove_tree(events)
+
+    def _is_unsaved(self, held: set[str]) -> bool:
+        """Return whether a directory with these entries is that of a run which ended before its first checkpoint."""
+        if not held <= {"config.json", "checkpoints", "tensorboard"} or any(self.last.parent.glob("*")):
+            return False
+        try:
+            read_document(self.path / "config.json", TrainConfig)
+        except DatasetError:
+            return held <= {"checkpoints"}
+        return True
 
 
 class _NoEvents:
@@ -159,7 +177,7 @@ class Journal:
             yield
         except OSError as error:
             raise OutputError(
-                f"cannot write to {self._directory}: {error.strerror or error}; make room there, then "
+                f"cannot write to {self._directory}: {reason_of(error, self._directory)}; make room there, then "
                 f"{RunDirectory(self._directory).next_command}"
             ) from error
 

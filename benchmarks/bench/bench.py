@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...loaders import LoaderSpec, honours, readable_loaders
 from ...prep import MeasurementError, OutputError, Progress, silent, write_atomically
+from ...prep.base.disks import reason_of
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
@@ -197,7 +198,7 @@ def _open_output(out: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write to {out}: {reason_of(error, out)}; choose another --out") from error
 
 
 def _require_known(path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import features
 
 from ...loaders import LOADERS, loader_versions
 from ...loaders.launch import own_name_is_unresolved
-from ...loaders.pixels.fused.compiling import CACHE
+from ...loaders.pixels.fused.vectors.compiling import CACHE
 from ...loaders.pixels.ready import is_kept
 from ...prep import FeedlineError, LoaderUnavailable
 from ...prep.base.cpus import cgroup_quota

@@ -20,6 +20,7 @@ from typing import Literal
 from ... import __version__
 from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
+from ...prep.base.disks import reason_of
 from ...prep.base.names import require_name
 from ...prep.base.shell import shell_word
 from ..machine.cache import AskedCache, CacheState
@@ -113,7 +114,9 @@ def write_record(directory: Path, record: Record) -> Path:
     try:
         write_document(path, record)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; make room there and measure again") from error
+        raise OutputError(
+            f"cannot write {path}: {reason_of(error, path)}; make room there and measure again"
+        ) from error
     return path
 
 
@@ -123,7 +126,7 @@ def write_beside_records(path: Path, document: object) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_document(path, document)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; choose another --out") from error
 
 
 def read_records(places: Sequence[Path]) -> list[Record]:

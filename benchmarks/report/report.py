@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...prep import MeasurementError, OutputError, write_atomically
+from ...prep.base.disks import reason_of
 from ...prep.base.shell import shell_word
 from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
@@ -89,7 +90,7 @@ def write_report(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode("utf-8", "replace"))
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; choose another --out") from error
     write_spreadsheet(path.with_name(SPREADSHEET), records)
 
 

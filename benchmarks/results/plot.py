@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...prep import OutputError, write_atomically
+from ...prep.base.disks import reason_of
 from .ranking import Ranking, ceiling_of, curves
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def write_plot(path: Path, table: Ranking) -> None:
     try:
         write_atomically(path, png.getvalue())
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; make room there and measure again") from error
+        raise OutputError(
+            f"cannot write {path}: {reason_of(error, path)}; make room there and measure again"
+        ) from error
 
 
 def _add_legend(figure: "Figure", axes: "Axes", *, inside: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...prep import OutputError, write_atomically
+from ...prep.base.disks import reason_of
 from ..measuring.record import Record
 
 SPREADSHEET = "bench.csv"
@@ -28,7 +29,7 @@ def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
     try:
         write_atomically(path, text.getvalue().encode("utf-8", "replace"))
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; make room there and try again") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; make room there and try again") from error
 
 
 def _row(record: Record) -> Mapping[str, Field]:

@@ -17,14 +17,15 @@ from PIL import Image
 from ...prep import SampleError
 from ...prep.archives import npy
 from ...prep.base.compiled import compiled
-from ...prep.images.opening import UNREADABLE
+from ...prep.images.opening import UNREADABLE, out_of_memory
 from ..spec import LoaderSpec
 from ..support.encoded import EncodedImage
 from . import ready
 from .cuts import Cut, cut_out, cut_pixels, jpeg_size
 from .dct_scaling import resize_scaled
 from .fused_calls import fit
-from .reference import RESAMPLING, read_pixels
+from .reference import read_pixels
+from .thin import RESAMPLING, is_thin, resize
 
 U8 = npt.NDArray[np.uint8]
 
@@ -36,12 +37,15 @@ _thread = local()
 def decode_into(row: U8, image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> None:
     """Write one sample to ``row``, uint8 (H, W, 3) and contiguous, H = W = ``spec.image_size``.
 
-    ``draws`` are the sample's numbers from ``draws_of``. Raises SampleError, whose message has no sample name.
+    ``draws`` are the sample's numbers from ``draws_of``. Raises SampleError, whose message has no sample name, and
+    OSError if there is no memory for it.
     """
     try:
         fit_into(row, *decode_crop(image, draws, spec))
     except ValueError:  # libjpeg-turbo rejects it
         row[:] = decode_by_pillow(image, draws, spec)
+    except MemoryError as error:
+        raise out_of_memory(image.data.tobytes()) from error
 
 
 def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> tuple[U8, Cut]:
@@ -72,18 +76,27 @@ def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
 
 
 def decode_whole(image: EncodedImage, spec: LoaderSpec) -> U8:
-    """Return the image as it is decoded, uint8 (H, W, 3), in memory of its own. Raises SampleError."""
+    """Return the image as it is decoded, uint8 (H, W, 3), in memory of its own. Raises what ``decode_into`` raises."""
     try:
         jpeg_size(image.data)  # refuses a file that is too large
         return simplejpeg.decode_jpeg(image.data, "RGB")
     except ValueError:  # libjpeg-turbo rejects it
         return decode_by_pillow(image, (), spec)
+    except MemoryError as error:
+        raise out_of_memory(image.data.tobytes()) from error
 
 
 def decode_by_pillow(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> U8:
-    """Return the sample, uint8 (H, W, 3), of an image that ``decode_crop`` rejects. Raises SampleError."""
+    """Return the sample, uint8 (H, W, 3), of an image that ``decode_crop`` rejects.
+
+    Raises SampleError, and OSError if there is no memory for it.
+    """
     try:
         return read_pixels(image.data.tobytes(), draws, spec)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise SampleError(str(error)) from error
     except UNREADABLE as error:
         raise SampleError(str(error)) from error
 
@@ -107,6 +120,10 @@ def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
     """
     left, top, width, height = cut.box
     image = Image.fromarray(pixels).crop((left, top, left + width, top + height))
+    if is_thin(cut.target, len(row)):
+        resized = np.asarray(resize(image, cut.target, cut.offset, len(row), cut.interpolation))
+        row[:] = resized[:, ::-1] if cut.flip else resized
+        return
     image = image.resize((cut.target[0], height), RESAMPLING[cut.interpolation])
     image = image.resize(cut.target, RESAMPLING[cut.interpolation])
     x, y = cut.offset

@@ -1,9 +1,10 @@
 """Decoding on the GPU: nvJPEG decodes a batch of cuts, and torch crops, resizes and mirrors them there.
 
 Only the compressed tiles of the crop are copied to the device, a tenth of the size of its pixels. nvJPEG decodes JPEGs
-in YCbCr, which nearly every photograph is. The other images (greyscale, CMYK, PNG, files that libjpeg-turbo rejects)
-and the images that nvJPEG rejects are decoded on the CPU. The code does not depend on nvJPEG: with a decoder that runs
-on the CPU, it makes the same samples there. It is tested that way without a GPU.
+in YCbCr, which nearly every photograph is. The other images (greyscale, CMYK, PNG, files that libjpeg-turbo rejects, in
+evaluation also images that are much longer than wide) and the images that nvJPEG rejects are decoded on the CPU. The
+code does not depend on nvJPEG: with a decoder that runs on the CPU, it makes the same samples there. It is tested that
+way without a GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ..support.damage import log
 from ..support.encoded import EncodedImage
 from .cuts import Cut, cut_out
 from .reference import without_exif
+from .thin import is_thin
 
 Decoder = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 """Returns RGB images, each uint8 (3, h, w) on the decoder's device, for JPEGs, each uint8 (bytes,) on the CPU.
@@ -51,7 +53,7 @@ def cut_for_gpu(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -
         colours = simplejpeg.decode_jpeg_header(cut.data)[2]
     except ValueError:
         return None
-    return cut if colours == "YCbCr" else None
+    return cut if colours == "YCbCr" and not is_thin(cut.target, spec.side) else None
 
 
 def decode_cuts(cuts: Sequence[Cut], size: int, decoder: Decoder) -> list[torch.Tensor | None]:

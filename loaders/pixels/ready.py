@@ -9,6 +9,7 @@ processes of a user, such as the ranks of a training, one compiles: it holds a l
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+from ...prep.base.compiled import unkept
+from ...prep.base.disks import in_bytes
 from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
 from ..support.damage import log
@@ -38,6 +41,7 @@ from .fused.vectors.compiling import CACHE
 
 _WHAT = "the decoder for this processor, which takes about a minute, once"
 _MEANWHILE = "libjpeg-turbo and Pillow decode, more slowly, to the same pixels"
+ROOM = 32_000_000  # bytes; what is compiled takes 10 MB
 _NICE = 10  # of a process that compiles while others have work to do
 
 _lock = threading.Lock()
@@ -117,15 +121,16 @@ def is_kept() -> bool:
     try:
         Path(CACHE).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=CACHE).close()
+        return shutil.disk_usage(CACHE).free >= ROOM
     except OSError:
         return False
-    return True
 
 
 def _cannot_keep() -> str:
     return (
-        f"the decoder is not compiled, because {CACHE} cannot be written, and every process would compile it again; "
-        f"{_MEANWHILE}; set NUMBA_CACHE_DIR to a folder that can be written"
+        f"the decoder is not compiled, because {CACHE} cannot be written or its disk has less than {in_bytes(ROOM)} "
+        f"free, and every process would compile it again; {_MEANWHILE}; "
+        "set NUMBA_CACHE_DIR to a folder that can be written"
     )
 
 
@@ -140,9 +145,10 @@ def _load() -> None:
 
 
 def _remember() -> None:
-    """Note that this version is compiled for this processor."""
-    with suppress(OSError):  # a full disk: what was compiled serves this process only
-        _marker().touch()
+    """Note that this version is compiled for this processor, unless its disk was too full to keep it."""
+    if not unkept:
+        with suppress(OSError):
+            _marker().touch()
 
 
 def _start(held: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -11,16 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ...prep.images.opening import out_of_memory
 from ...prep.images.rgb import read_rgb
-from ..spec import Interpolation, LoaderSpec
+from ..spec import LoaderSpec
 from .crops import draw_crops, frame, framing_of
+from .thin import resize
 
 Pixels = npt.NDArray[np.uint8]
-
-RESAMPLING: dict[Interpolation, Image.Resampling] = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 def draws_of(keys: Sequence[int], epoch: int, spec: LoaderSpec) -> list[list[float]]:
@@ -37,9 +34,12 @@ def read_pixels(data: bytes, draws: Sequence[float], spec: LoaderSpec) -> Pixels
     """Return one sample of a file's bytes as uint8 (H, W, 3), H = W = ``spec.image_size`` unless that is None.
 
     Raises one of UNREADABLE (``prep.images.opening``) for an image that Pillow cannot read, for one of more than 179
-    megapixels, and for a file of a format that is not opened, such as EPS.
+    megapixels or of more pixels than there is memory for, and for a file of a format that is not opened, such as EPS.
     """
-    return fit(decode_rgb(data), draws, spec)
+    try:
+        return fit(decode_rgb(data), draws, spec)
+    except MemoryError as error:
+        raise out_of_memory(data) from error
 
 
 def decode_rgb(data: bytes) -> Image.Image:
@@ -62,6 +62,5 @@ def fit(image: Image.Image, draws: Sequence[float], spec: LoaderSpec) -> Pixels:
         return np.array(image)
     (left, top, width, height), target, (x, y), flip = frame(draws, image.width, image.height, framing_of(spec))
     image = image.crop((left, top, left + width, top + height))  # resize's own box would blend in pixels outside it
-    image = image.resize(target, RESAMPLING[spec.interpolation])
-    image = image.crop((x, y, x + spec.side, y + spec.side))
+    image = resize(image, target, (x, y), spec.side, spec.interpolation)
     return np.array(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image)

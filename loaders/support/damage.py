@@ -40,8 +40,9 @@ class DamagedSample:
     def of(cls, name: str, error: Exception, index: int | None) -> Self:
         """Return the damage that ``error`` is; if a limit of the system was reached, that is never skipped."""
         limit = limit_reached(error)
-        # webdataset adds the shard and the member to the error's arguments.
-        reason = limit or str(error.args[0] if index is None and error.args else error)
+        # webdataset adds the shard and the member to the error's arguments, of which the first is the text or an errno.
+        first = error.args[0] if index is None and error.args else error
+        reason = limit or str(error if isinstance(first, int) else first)
         return cls(name, reason, None if limit else index, intact=limit is not None)
 
 

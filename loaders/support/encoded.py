@@ -6,6 +6,9 @@ all shards makes finding an image cheap. The row lengths stay mapped in the inde
 Touched pages count as memory of the process, which on a large data set is all of it in the end. So they are released
 repeatedly. Mapping a page again that is still in the page cache costs almost nothing. A mapping holds no open file, so
 the number of shards is not limited by the number of files that a process may open.
+
+A shard that is cut or cannot be read any more while it is mapped raises a bus error, which ``bus_errors`` catches.
+From then on the shards are read and not mapped, so that each sample that is lost is an error of its own.
 """
 
 import os
@@ -33,6 +36,7 @@ from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
 from ...prep.shards.index import decoded_key, read_index
+from . import bus_errors
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -123,6 +127,13 @@ class LocatedSamples(EncodedSamples, Protocol):
 
     def count_touched(self, size: int) -> None:
         """Take note that so many bytes of located images were read."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether what was located or read may be zeros, since a mapped file can no longer be read.
+
+        From then on, ``read`` returns images that are not mapped."""
         ...
 
 
@@ -217,8 +228,10 @@ class ShardSamples:
         self._place = np.empty(held.samples, np.int64)
         self._place[self._order] = np.arange(held.samples)
         self.labels = self._rows["label"][self._place].astype(np.int64)
+        self._bytes = [shard.bytes for shard in held.shards]
         self._maps: dict[int, MappedFile] = {}
         self._mapping = threading.Lock()
+        self._is_caught, self._bus_errors = bus_errors.catch(), bus_errors.count()
         self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
         self._touched = 0
 
@@ -230,6 +243,8 @@ class ShardSamples:
         shard = self._shard.item(place)
         row = self._rows[place].item()
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
+        if self.lost:  # without tiles, whose lengths are mapped too
+            return EncodedImage(self._read_unmapped(shard, offset, size), None)
         self.count_touched(size)
         data = self._mapped(shard).data[offset : offset + size]
         if not interval:
@@ -252,16 +267,38 @@ class ShardSamples:
         )
 
     def _mapped(self, shard: int) -> MappedFile:
-        """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it."""
+        """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it. Raises OSError."""
         source = self._maps.get(shard)
+        if source is not None and not self._is_caught:  # a cut in the midst of decoding ends the process there
+            self._require_whole(shard, self._paths[shard].stat().st_size)
         if source is None:
             with self._mapping:
                 source = self._maps.get(shard)
                 if source is None:
                     if len(self._maps) >= MOST_MAPPED:  # in random order, the oldest is as good a choice as any
                         del self._maps[next(iter(self._maps))]
-                    source = self._maps[shard] = MappedFile(self._paths[shard])
+                    source = MappedFile(self._paths[shard])
+                    self._require_whole(shard, len(source.data))
+                    self._maps[shard] = source
         return source
+
+    @property
+    def lost(self) -> bool:
+        return bus_errors.count() != self._bus_errors
+
+    def _read_unmapped(self, shard: int, offset: int, size: int) -> U8:
+        with self._paths[shard].open("rb") as file:
+            self._require_whole(shard, os.fstat(file.fileno()).st_size)
+            file.seek(offset)
+            return np.frombuffer(file.read(size), np.uint8)
+
+    def _require_whole(self, shard: int, size: int) -> None:
+        """Raise OSError for a shard of another size than its manifest lists."""
+        if size != self._bytes[shard]:
+            raise OSError(
+                f"its shard has {size} bytes instead of the {self._bytes[shard]} that its manifest lists, "
+                "so it was cut or written again"
+            )
 
     def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
@@ -284,6 +321,14 @@ class ShardSamples:
         # A mapping ends with the last array that views it.
         self._maps = {}
         self._row_lengths = []
+
+
+def bytes_of(samples: EncodedSamples, index: int) -> bytes:
+    """Return the bytes of one image. Raises OSError."""
+    data = samples.read(index).data.tobytes()
+    if isinstance(samples, LocatedSamples) and samples.lost:  # perhaps while they were copied
+        return samples.read(index).data.tobytes()
+    return data
 
 
 def open_samples(root: Path, split: str) -> EncodedSamples:

@@ -3,6 +3,7 @@
 numba takes a tenth of a second to import, so only the modules that hold such loops import this one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -23,9 +24,29 @@ def compiled(function: F) -> F:
     """Return ``function`` compiled on its first call. Array indexes in it must stay within bounds by design."""
     with _cache_of_the_user():
         try:
-            return _njit(nogil=True, cache=True)(function)
+            return kept_if_possible(_njit(nogil=True, cache=True)(function))
         except RuntimeError:  # a user without a writable home has no place for the cache
             return _njit(nogil=True)(function)
+
+
+unkept = Counter[str]()
+"""What could not be kept on disk, by the name of the function: this process uses it all the same."""
+
+
+def kept_if_possible(function: F) -> F:
+    """Let a compiled function be used even if numba cannot write it to its cache, as on a full disk."""
+    cache: Any = getattr(function, "_cache", None)  # numba has no public name for it
+    save = getattr(cache, "save_overload", None)
+    if save is not None:
+
+        def save_overload(signature: Any, data: Any) -> None:
+            try:
+                save(signature, data)
+            except OSError:
+                unkept[getattr(function, "__name__", "")] += 1
+
+        cache.save_overload = save_overload
+    return function
 
 
 @contextmanager

@@ -7,11 +7,14 @@ temporary name, flushes the file to the disk and renames it, so that a document 
 
 import json
 import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from .disks import naming
 from .errors import DatasetError
 from .retries import put_in_place
 
@@ -82,13 +85,24 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     If writing fails, it leaves ``path`` as it was, removes the temporary file and raises OSError.
     """
+    with naming(path), written_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_whole(path: Path) -> Generator[BinaryIO, None, None]:
+    """Open a file that gets the name ``path`` when it is whole: temporary name, fsync, rename.
+
+    If anything fails, it leaves ``path`` as it was and removes the temporary file. Raises OSError.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         put_in_place(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):  # such as that of a disk that has become read-only
+            partial.unlink()
         raise

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from .disks import naming
+
 SECONDS, BYTES = 5.0, 10**9
 """A flush comes so long after the last one, or after so many bytes, whichever is first."""
 
@@ -55,7 +57,8 @@ class Settling:
             waiting, self._waiting, self._bytes = self._waiting, [], 0
         if not waiting:
             return
-        flush_to_disk(self._out)
+        with naming(self._out):
+            flush_to_disk(self._out)
         for act, _ in waiting:
             act()
         for folder in {folder for _, folder in waiting}:

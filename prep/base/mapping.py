@@ -4,12 +4,17 @@ Python's ``mmap`` keeps a file open for as long as its pages are mapped, and ``n
 often open 1024 files only, and a data set has more shards than that. So the system is called directly here; after the
 call it needs no open file. What limits the number of mappings instead is ``vm.max_map_count`` on Linux, 65,530 by
 default. Windows has no such limit on files, and Python's own ``mmap`` serves there.
+
+A mapped page that cannot be read any more, because the file was cut or its disk failed, ends the process with a bus
+error (SIGBUS). ``RANGES`` says which addresses are mapped, so that a handler of the signal can replace such pages
+(``loaders.support.bus_errors``). Windows refuses to cut a mapped file.
 """
 
 import ctypes
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,6 +26,11 @@ import numpy.typing as npt
 # The same numbers on Linux, macOS and the BSDs.
 PROT_READ, MAP_SHARED, MADV_DONTNEED = 1, 1, 4
 FAILED = ctypes.c_void_p(-1).value
+
+RANGES: npt.NDArray[np.int64] = np.zeros((65_536, 2), np.int64)
+"""The first address of each mapping and the one after its last, or zeros; memory that is not touched costs nothing."""
+USED: npt.NDArray[np.int64] = np.zeros(1, np.int64)
+"""(1,): the rows of ``RANGES`` that were ever used."""
 
 
 class MappedFile:
@@ -65,14 +75,37 @@ class _Pages:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(path))
         self._address, self._size = found, size
+        self._row = _note(found, found + size)
+        self._ranges, self._forget = RANGES, _free.append
         self.__array_interface__ = {"version": 3, "shape": (size,), "typestr": "|u1", "data": (found, True)}
 
     def release(self) -> None:
         self._advise(self._address, self._size, MADV_DONTNEED)
 
     def __del__(self) -> None:
-        if self._address is not None:
-            self._unmap(self._address, self._size)
+        if self._address is None:
+            return
+        if self._row is not None:
+            self._ranges[self._row] = 0
+        self._unmap(self._address, self._size)
+        if self._row is not None:
+            self._forget(self._row)
+
+
+_free: list[int] = []
+_noting = threading.Lock()
+
+
+def _note(first: int, end: int) -> int | None:
+    """Write a mapping to ``RANGES``, and return its row, or None if there is no room for it."""
+    with _noting:
+        row = _free.pop() if _free else int(USED[0])
+        if row == len(RANGES):
+            return None
+        RANGES[row, 1] = end  # first: a handler may read at any time
+        RANGES[row, 0] = first
+        USED[0] = max(row + 1, int(USED[0]))
+        return row
 
 
 @cache

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
+from .disks import naming, remove_tree
 from .documents import read_document, write_document
 from .errors import OutputError
 from .flush import flush_folder, flush_to_disk
@@ -94,7 +95,7 @@ def held_before(partial: Path) -> frozenset[str]:
 
 def remove_partial(out: Path) -> None:
     """Remove the unfinished files of ``out``."""
-    retry_while_held(bind(shutil.rmtree, out / PARTIAL))
+    retry_while_held(bind(remove_tree, out / PARTIAL))
 
 
 def mark_as_damaged(out: Path, command: str) -> None:
@@ -104,7 +105,8 @@ def mark_as_damaged(out: Path, command: str) -> None:
 
 def finish_output(out: Path, manifest: object) -> None:
     """Flush all files to the disk, write the manifest, and remove ``.partial/``."""
-    flush_to_disk(out)
+    with naming(out):
+        flush_to_disk(out)
     write_document(out / MANIFEST, manifest)
     flush_folder(out)
     remove_partial(out)

@@ -31,6 +31,7 @@ from ..shards.read import OWN, ShardSample, read_shard, read_whole
 from ..shards.reindex import add_sample
 from ..shards.rules import MAX_CLASSES, LabelOf, SampleRule, class_number, labels_of, rule_of
 from ..shards.sidecars import OURS, Sidecars, is_foreign, set_indexes, stale
+from .extremes import extreme_notes
 
 ImageCheck = Callable[[bytes], str | None]
 
@@ -168,7 +169,7 @@ def _check_shard(
             problems.append(f"{name} has {'no' if shard.labelled else 'a'} class, unlike the {split} of the manifest")
         found = image_problem(sample.image) or (splice_problem(sample) if len(labels) == 1 else None)
         problems.extend([f"{name} {found}"] if found else [])
-        odd.extend(odd_notes(sample.image, f"{sample.key}.JPEG", name))
+        odd.extend(odd_notes(sample.image, f"{sample.key}.JPEG", name) + extreme_notes(sample.image, name))
         count_image(counts, sample.image)
         count(1)
 

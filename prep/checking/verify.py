@@ -25,6 +25,7 @@ from ..images.kinds import count_image, split_counts
 from ..roots.lists import list_path
 from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards
+from .extremes import extreme_notes
 from .lists import OWN, read_lists, unlisted
 from .shards import CheckResult, verify_shard, verify_shards
 
@@ -39,7 +40,8 @@ class Verification:
     problems: tuple[str, ...]
     splits: dict[str, dict[str, int]]
     odd: tuple[str, ...] = ()
-    """Notes on images that are not ordinary JPEGs, and whether official ImageNet has them too."""
+    """Notes on images that are not ordinary JPEGs, and whether official ImageNet has them too, and on images that are
+    much longer than wide or too large to be opened."""
     strangers: tuple[str, ...] = ()
     """Notes on files that are no part of the data set. Every loader ignores them."""
 
@@ -200,7 +202,7 @@ def _check_files(
         problem = image_problem(data, decode)
         if problem:
             problems.append(f"{file} {problem}")
-        odd += odd_notes(data, file.name, str(file))
+        odd += odd_notes(data, file.name, str(file)) + extreme_notes(data, str(file))
         count_image(counts, data)
         count(1)
     return CheckResult(split, frozenset(classes), images, tuple(problems), size, tuple(odd), counts=counts)

@@ -52,13 +52,17 @@ def write_files(files: Sequence[tuple[str, bytes]]) -> None:
         # A third of the time of Path.open and a buffer, a million times.
         descriptor = os.open(path, NEW_FILE, 0o666)
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            if FLUSH_EACH:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                if FLUSH_EACH:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)  # of a share, this can be the call that reports a full disk
+        except OSError as error:
+            error.filename = path
+            raise
 
 
 def holds(path: Path, data: bytes) -> bool:

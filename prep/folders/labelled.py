@@ -20,7 +20,7 @@ from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_
 from ..base.output import JOB, PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
-from ..checking.orientation import note_orientation
+from ..checking.notes import note_images
 from ..labelled.images import LabelledSource
 from ..labelled.request import LabelledRequest
 from ..roots.lists import ListedImage, list_path, write_list
@@ -63,7 +63,7 @@ def prepare_labelled(
         with claimed(out, request.command):
             manifest = (_use_in_place if in_place else _prepare)(plan, out, request, workers, progress, notice)
     note_differences(manifest, notice)
-    note_orientation(out, manifest, notice)
+    note_images(out, manifest, notice)
     return manifest
 
 

@@ -4,11 +4,11 @@ A finished root records every part that it was made from. A request for the same
 further splits adds them, and one for the same split of another source is refused.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..base.disks import remove_tree
 from ..base.documents import read_document, write_document
 from ..base.errors import OutputError
 from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
@@ -41,7 +41,7 @@ def clear_leftover(out: Path, before: Manifest) -> None:
     sources = read_document(partial / JOB, OutputJob).settings.get("sources") if (partial / JOB).is_file() else []
     done = {_line(source) for source in before.sources}
     if partial.exists() and isinstance(sources, list) and set(sources) <= done:
-        shutil.rmtree(partial)
+        remove_tree(partial)
 
 
 def finished(out: Path, parts: Sequence[Part], dataset: str, request: Request) -> Manifest | None:

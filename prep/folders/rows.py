@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..base.disks import naming
 from ..base.errors import SourceError
 from ..labelled.images import NO_COLUMNS, LabelledImage
 from ..sources.parts import check_size
@@ -59,7 +60,8 @@ class Rows:
         self._add_place(image)
         if image.columns:
             self.column_names.update(dict.fromkeys(image.columns))
-            self._columns.write(json.dumps(dict(image.columns)).encode())
+            with naming(tempfile.gettempdir()):
+                self._columns.write(json.dumps(dict(image.columns)).encode())
         self._column_ends.append(self._columns.tell())
 
     def _add_place(self, image: LabelledImage) -> None:

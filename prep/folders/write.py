@@ -10,7 +10,6 @@ to be read in order, the files are handed to writers in batches.
 """
 
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +17,7 @@ from functools import partial as bind
 from pathlib import Path
 from threading import Event
 
+from ..base.disks import remove_tree
 from ..base.errors import OutputError
 from ..base.flush import Settling
 from ..base.manifest import Split
@@ -103,7 +103,7 @@ def _write_folder(target: Target, unit: Unit, stop: Event) -> Counts:
             target.report(sum(size for _, size in found.values()))
             return found
     if temporary.exists():
-        shutil.rmtree(temporary)
+        remove_tree(temporary)
     temporary.mkdir(parents=True)
     counts: Counts = {}
     with Reader(buffered=True) as reader:
@@ -122,7 +122,7 @@ def _write_folder(target: Target, unit: Unit, stop: Event) -> Counts:
 def _put_folder(temporary: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.is_dir():  # written by a run before, and found to differ from the source
-        shutil.rmtree(final)
+        remove_tree(final)
     put_in_place(temporary, final)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.cpus import usable_cpus
+from ..base.disks import reason_of
 from ..base.documents import read_document, write_atomically, write_document
 from ..base.errors import DatasetError, OutputError
 from ..base.lock import claimed
@@ -298,4 +299,4 @@ def _finished(held: _Set, notice: Notice) -> ShardManifest:
 
 
 def _no_room(place: Path, error: OSError) -> str:
-    return f"cannot write {place}: {error.strerror}; make room and run the same command again, it continues"
+    return f"cannot write {place}: {reason_of(error, place)}; make room and run the same command again, it continues"

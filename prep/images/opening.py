@@ -9,6 +9,7 @@ Pillow bounds the size: it raises DecompressionBombError for more than 179 megap
 Pixels as they are, which ``feedline shard --encode raw`` writes, are opened too, without Pillow: see ``archives.npy``.
 """
 
+import errno
 import struct
 import warnings
 import zlib
@@ -102,10 +103,27 @@ def pixel_size(data: bytes) -> tuple[int, int]:
         return 0, 0
 
 
+MUCH = 2**28
+"""Bytes of pixels beyond which an image is the reason if memory is short, and not the program that reads it."""
+
+
+def out_of_memory(data: bytes) -> OSError:
+    """Return the error for an image file that there is no memory for; its errno is ENOMEM unless the image is large."""
+    return _no_memory(*pixel_size(data))
+
+
+def _no_memory(width: int, height: int) -> OSError:
+    size = 3 * width * height
+    problem = f"its {width} x {height} pixels need {size / 1e9:.2g} GB, and the system has no memory for them"
+    return OSError(problem) if size > MUCH else OSError(errno.ENOMEM, problem)
+
+
 def load(image: Image.Image) -> Image.Image:
     """Decode the pixels of an opened image, and return it. Raises one of UNREADABLE."""
     try:
         image.load()
+    except MemoryError as error:
+        raise _no_memory(*image.size) from error
     except _DAMAGE as error:
         raise OSError(f"its pixels are damaged: {error}") from error
     return image

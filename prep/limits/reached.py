@@ -5,6 +5,7 @@ library on stderr before it ends the process.
 """
 
 import errno
+import os
 import re
 import sys
 
@@ -31,6 +32,8 @@ def limit_reached(error: BaseException) -> str | None:
         return _files()
     if number == errno.ENFILE:
         return "this machine has as many open files as it allows; end other programs, or raise fs.file-max"
+    if number == errno.ENOMEM and getattr(error, "filename", None) is None:
+        return f"{os.strerror(errno.ENOMEM)}; use fewer workers or a smaller batch size, or end other programs"
     if number == errno.ENOMEM and sys.platform == "linux":
         return too_few_mappings()
     if number == errno.EAGAIN and getattr(error, "filename", None) is None:  # of fork: files do not raise it

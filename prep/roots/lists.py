@@ -9,15 +9,15 @@ sample indexes, so line i belongs to sample i. A list is written before the mani
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base.disks import naming
+from ..base.documents import written_whole
 from ..base.errors import DatasetError
 from ..base.names import is_class_id, is_path_below
-from ..base.retries import put_in_place
 
 SUFFIX = ".jsonl"
 FILE, LABEL = "file_name", "label"
@@ -46,17 +46,13 @@ def write_list(path: Path, images: Iterable[ListedImage]) -> None:
 
     Raises OSError, and DatasetError for a column that is named ``file_name`` or ``label``.
     """
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with naming(path), written_whole(path) as file:
         for image in images:
             if FILE in image.columns or LABEL in image.columns:
                 raise DatasetError(
                     f"{path} cannot hold columns named {FILE!r} or {LABEL!r}; rename that of {image.file_name}"
                 )
             file.write(json_line({FILE: image.file_name, LABEL: image.label, **image.columns}))
-        file.flush()
-        os.fsync(file.fileno())
-    put_in_place(partial, path)
 
 
 def read_list(path: Path) -> Iterator[ListedImage]:

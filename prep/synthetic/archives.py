@@ -6,13 +6,11 @@ preparing them needs no special case. Only the owner's name in the tar headers m
 1000 classes of 20 images are accepted; without it, they are rejected as a damaged ImageNet.
 """
 
-import os
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
@@ -21,10 +19,11 @@ from typing import BinaryIO
 import numpy as np
 
 from ..base.cpus import usable_cpus
+from ..base.disks import naming
+from ..base.documents import written_whole
 from ..base.errors import OutputError
 from ..base.order import permutation, uniforms
 from ..base.progress import Progress, silent
-from ..base.retries import put_in_place
 from ..labels.imagenet import class_names, validation_labels
 from ..sources.parts import SIGNATURE
 from .class_folders import write_class_folders
@@ -72,7 +71,7 @@ def write_synthetic(
     warm_up()
     with ThreadPoolExecutor(threads) as pool:
         for path, write in zip(paths, writers.values(), strict=True):
-            with _open_atomically(path) as file:
+            with naming(path), written_whole(path) as file:
                 write(file, Renderer(spec, pool, progress))
     return paths
 
@@ -219,21 +218,6 @@ def _make_folder(out: Path, paths: tuple[Path, ...]) -> None:
     for path in paths:
         if path.exists():
             raise OutputError(f"{path} exists already and is not replaced; remove it or give another folder")
-
-
-@contextmanager
-def _open_atomically(path: Path) -> Generator[BinaryIO]:
-    """Open a file that gets the name ``path`` only when it is complete: temporary name, fsync, rename."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        put_in_place(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 Writer = Callable[[BinaryIO, Renderer], None]

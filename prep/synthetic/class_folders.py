@@ -7,6 +7,7 @@ number their files alike, and some suffixes are in upper case.
 import shutil
 from pathlib import Path
 
+from ..base.disks import naming
 from ..base.errors import OutputError
 from ..base.flush import flush_to_disk
 from ..base.retries import put_in_place
@@ -57,7 +58,8 @@ def write_class_folders(out: Path, renderer: Renderer) -> None:
         raise OutputError(f"cannot create the folder {out} ({error.strerror}); give another folder") from error
     try:
         _write(partial, renderer)
-        flush_to_disk(partial)
+        with naming(out):
+            flush_to_disk(partial)
         if out.exists():
             out.rmdir()
         put_in_place(partial, out)
@@ -74,7 +76,8 @@ def _write(folder: Path, renderer: Renderer) -> None:
     for image, data in renderer.render(images, len(images)):
         path = folder / image.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        with naming(path):
+            path.write_bytes(data)
 
 
 def _images(spec: SyntheticSpec, split: SplitName, per_class: int) -> list[ImageSpec]:

@@ -165,6 +165,11 @@ def test_events_that_cannot_be_written_end_in_one_sentence(
 
     monkeypatch.setattr(Journal, "add_model", fill)
     with pytest.raises(
-        OutputError, match=r"cannot write to .*run: No space left on device; make room there, then start the run"
+        OutputError,
+        match=r"cannot write to .*run: No space left on device \(.* free\); make room there, then start the run again",
     ):
         train(config)
+    monkeypatch.undo()
+    assert list((config.out / "checkpoints").iterdir()) == []
+    train(replace(config, epochs=1))  # what the sentence advises
+    assert len(list((config.out / "tensorboard").iterdir())) == 1

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ...prep import OutputError, write_atomically, write_document
+from ...prep.base.disks import reason_of
 from ...prep.base.names import printable, shortened
 from .compare import Comparison, Disagreement
 from .image_files import ImageFile, thumbnail
@@ -49,7 +50,7 @@ def write_gallery(out: Path, comparison: Comparison, images: Sequence[ImageFile]
         write_atomically(paths["png"], sheet)
         write_document(paths["json"], comparison)
     except OSError as error:
-        raise OutputError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+        raise OutputError(f"cannot write to {out}: {reason_of(error, out)}; choose another --out") from error
     return paths
 
 

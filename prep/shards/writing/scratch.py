@@ -4,7 +4,6 @@ A copy lies in the output's ``.partial/`` folder, appears there by one rename wh
 at the end. A run that was killed keeps the copies that it finished.
 """
 
-import os
 import tarfile
 import threading
 from collections.abc import Callable
@@ -12,9 +11,10 @@ from functools import partial as bind
 from io import BytesIO
 from pathlib import Path
 
+from ...base.disks import reason_of
+from ...base.documents import written_whole
 from ...base.errors import OutputError
 from ...base.progress import Progress, counter
-from ...base.retries import put_in_place
 from ...base.threads import raise_if_stopped, run_all
 from ...sources.parts import Part, distinct
 from ...sources.reader import Reader
@@ -45,18 +45,13 @@ def _copy_part(source: Unprepared, part: Part, copy: Path, count: Callable[[int]
     if copy.is_file():
         count(part.size)
         return
-    temporary = copy.with_name(copy.name + ".partial")
     try:
-        with temporary.open("wb") as file:
-            # The GNU dialect holds names of any length.
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-                _add_images(source, part, tar, stop)
-            file.flush()
-            os.fsync(file.fileno())
-        put_in_place(temporary, copy)
+        # The GNU dialect holds names of any length.
+        with written_whole(copy) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            _add_images(source, part, tar, stop)
     except OSError as error:
         raise OutputError(
-            f"cannot copy the images of {part.source} to {copy}: {error.strerror}; "
+            f"cannot copy the images of {part.source} to {copy}: {reason_of(error, copy)}; "
             f"make room and run the same command again, finished copies are kept"
         ) from error
     count(part.size)

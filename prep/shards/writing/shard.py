@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...base.disks import reason_of
 from ...base.documents import read_document, write_document
 from ...base.errors import OutputError
 from ...base.flush import flush_folder
@@ -75,7 +76,8 @@ def write_shard(
         write_document(note, written)
     except OSError as error:  # of writing: a source that cannot be read is a DatasetError
         raise OutputError(
-            f"cannot write {path}: {error.strerror}; make room and run the same command again, finished shards are kept"
+            f"cannot write {path}: {reason_of(error, path)}; "
+            "make room and run the same command again, finished shards are kept"
         ) from error
     return written
 

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from .....prep.base.cache import cache_folder
+from .....prep.base.compiled import kept_if_possible
 from .memory import CHECKED
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +49,7 @@ def _compile(function: F, **options: bool) -> F:
     before = _config.CACHE_DIR
     _config.CACHE_DIR = CACHE
     try:
-        return _njit(nogil=True, cache=True, **options)(function)
+        return kept_if_possible(_njit(nogil=True, cache=True, **options)(function))
     except RuntimeError:  # a user without a writable home has no place for the cache
         return _njit(nogil=True, **options)(function)
     finally:

@@ -1,0 +1,189 @@
+"""Shards and manifests that are cut, gone or replaced while a loader is open."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from feedline.loaders import LOADERS, open_loader
+from feedline.prep import (
+    MANIFEST,
+    SHARDS,
+    LoaderError,
+    SampleError,
+    ShardSpec,
+    read_manifest,
+    read_shard_manifest,
+    write_document,
+    write_shards,
+)
+
+from .contract import COVERING, DCT, GPU, PLANAR, open_named, require_loader, spec_of
+
+OF_SHARDS = [*(name for name in COVERING if LOADERS[name].needs != "folders"), DCT, GPU, PLANAR]
+SAMPLES = 84
+TOP = Path(__file__).resolve().parents[2]
+LINUX = sys.platform == "linux" and sys.maxsize > 2**32
+
+# A loader has mapped and decoded every shard. Then the longest is cut to its first page, and an epoch reads all of it.
+CUT = """
+import json, logging, os, sys
+from pathlib import Path
+from feedline.loaders.pixels import ready
+from feedline.prep import SampleError
+from tests.loaders.contract import open_named, spec_of
+
+logging.disable()
+ready.prepare()
+found = {}
+for name in json.loads(sys.argv[2]):
+    for on_error in ("raise", "skip"):
+        root = Path(sys.argv[1]) / f"{len(found)}"
+        shard = max((root / "shards").glob("*-train-*.tar"), key=lambda path: path.stat().st_size)
+        with open_named(name, spec_of(root, workers=0, on_error=on_error, transform="eval")) as loader:
+            whole = {index: image for batch in loader for index, image in zip(batch.indexes.tolist(), batch.images)}
+            os.truncate(shard, 4096)
+            kept, text = {}, ""
+            try:
+                for batch in loader:
+                    kept |= dict(zip(batch.indexes.tolist(), batch.images))
+            except SampleError as error:
+                text = str(error)
+            # Pillow decodes again what DALI may have decoded from zeros, which differs by up to 16 levels.
+            same = [index for index, image in kept.items() if (image.int() - whole[index].int()).abs().max() <= 16]
+            found[f"{name}, {on_error}"] = text, len(kept), len(same), dict(loader.skipped), str(shard)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="elsewhere the size is compared before each use")
+def test_a_shard_that_is_cut_while_it_is_mapped_is_a_sample_error(root: Path, tmp_path: Path) -> None:
+    """Not a bus error: the sample and its shard are named with both sizes; skipping loses that shard's samples only."""
+    names = []
+    for name in OF_SHARDS:
+        try:
+            names.append(require_loader(name))
+        except pytest.skip.Exception:
+            continue
+    for number in range(2 * len(names)):
+        shutil.copytree(root / SHARDS, tmp_path / f"{number}" / SHARDS)
+    command = [sys.executable, "-c", CUT, str(tmp_path), json.dumps(names)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=TOP)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+
+    for name in names:
+        text, *_, shard = found[f"{name}, raise"]
+        expected = next(
+            held.bytes
+            for split in read_shard_manifest(root / SHARDS).splits.values()
+            for held in split.shards
+            if held.name == Path(shard).name
+        )
+        assert f"has 4096 bytes instead of the {expected} that its manifest lists" in text, name
+        assert shard in text, name
+        assert "check the data with: feedline verify" in text, name
+        text, kept, same, skipped, shard = found[f"{name}, skip"]
+        if name == "webdataset":  # which reads a shard from front to back, and loses the rest of its stream
+            assert "has 4096 bytes instead of" in text
+            continue
+        assert text == ""
+        assert kept == same == SAMPLES - len(skipped), name
+        assert 0 < len(skipped) < 60, name
+        assert all(shard in reason for reason in skipped.values()), name
+
+
+FOREIGN = """
+import mmap, os, sys
+from feedline.loaders.support import bus_errors
+from feedline.prep.base.mapping import MappedFile
+from pathlib import Path
+path = Path(sys.argv[1])
+assert bus_errors.catch()
+ours = MappedFile(path)
+with path.open("rb") as file:
+    theirs = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+os.truncate(path, 0)
+print(int(ours.data.sum()), bus_errors.count(), flush=True)
+theirs[0]
+print("not reached")
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="the handler is for 64-bit Linux")
+def test_bus_errors_of_other_mappings_are_left_to_their_handlers(tmp_path: Path) -> None:
+    """Zeros in the memory of others would be damage without a word, as of a full /dev/shm."""
+    path = tmp_path / "file"
+    path.write_bytes(b"\1" * 4096)
+    done = subprocess.run([sys.executable, "-c", FOREIGN, str(path)], capture_output=True, text=True)
+
+    assert done.returncode == -signal.SIGBUS, done.stderr
+    assert done.stdout == "0 1\n"
+
+
+@pytest.fixture(params=OF_SHARDS)
+def shard_name(request: pytest.FixtureRequest) -> str:
+    """Every installed loader that reads shards."""
+    return require_loader(request.param)
+
+
+@pytest.fixture(params=COVERING)
+def name(request: pytest.FixtureRequest) -> str:
+    """Every installed loader of the table."""
+    return require_loader(request.param)
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    """A copy of the prepared root and its shards."""
+    return Path(shutil.copytree(root, tmp_path / "data"))
+
+
+def test_shards_that_are_gone_are_named(shard_name: str, copy: Path) -> None:
+    """As on a share that is unmounted between the opening and the first batch."""
+    with closing(open_named(shard_name, spec_of(copy, workers=0))) as loader:
+        for shard in (copy / SHARDS).glob("*-train-*.tar"):
+            shard.rename(shard.with_suffix(".gone"))
+        with pytest.raises(SampleError, match=r"No such file.*feedline verify"):
+            list(loader)
+
+
+def test_a_shard_of_another_size_is_not_read(shard_name: str, copy: Path) -> None:
+    """The index says where its samples lay; a folder that was swapped for another has them elsewhere."""
+    with closing(open_named(shard_name, spec_of(copy, workers=0))) as loader:
+        for shard in (copy / SHARDS).glob("*-train-*.tar"):
+            shard.write_bytes(shard.read_bytes() + bytes(512))
+        with pytest.raises(SampleError, match=r"bytes instead of the \d+ that its manifest lists"):
+            list(loader)
+
+
+def test_other_data_under_an_open_loader_are_noticed_at_the_next_epoch(name: str, copy: Path) -> None:
+    """A manifest that says the same, or something new of another split only, changes nothing."""
+    of_shards = LOADERS[name].needs != "folders"
+    with closing(open_loader(name, spec_of(copy, workers=0))) as loader:
+        first = [batch.indexes.tolist() for batch in loader]
+        if of_shards:
+            path, manifest = copy / SHARDS / MANIFEST, read_shard_manifest(copy / SHARDS)
+        else:
+            path, manifest = copy / MANIFEST, read_manifest(copy)
+        splits = {name: held for name, held in manifest.splits.items() if name != "val"}
+        write_document(path, replace(manifest, splits=splits))  # pyright: ignore[reportArgumentType]
+        loader.set_epoch(0)
+        assert [batch.indexes.tolist() for batch in loader] == first
+
+        if of_shards:
+            shutil.rmtree(copy / SHARDS)
+            write_shards(copy, ShardSpec(seed=4))
+        else:
+            write_document(path, replace(manifest, classes=manifest.classes[::-1]))
+        with pytest.raises(LoaderError, match=r"was written again since this loader was opened.*open the loader again"):
+            list(loader)
+        path.unlink()
+        with pytest.raises(LoaderError, match=r"cannot be read any more.*bring the data set back"):
+            list(loader)
