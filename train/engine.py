@@ -141,7 +141,8 @@ def _build_optimiser(model: nn.Module, config: TrainConfig, *, fused: bool) -> O
 def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
     network: Any = model
     if ranks.size > 1:
-        network = DistributedDataParallel(network)
+        with ranks.lost_rank_named():
+            network = DistributedDataParallel(network)
     return torch.compile(network) if config.compile else network
 
 
