@@ -9,6 +9,7 @@ from rich.table import Table
 from ..prep import to_json
 from .console import class_cell, echo_json, progress_bars, say, stderr_console
 from .options import AT_LEAST_1, evaluate_config, evaluation_options, json_option, stem_option
+from .training.recipe_options import INTERPOLATIONS
 
 if TYPE_CHECKING:
     from ..train import Evaluation
@@ -30,8 +31,27 @@ WORST_CLASSES = 10
     "--image-size",
     type=AT_LEAST_1,
     metavar="PX",
-    show_default="as trained; 224 with --model",
+    show_default="as the run evaluated; 224 with --model",
     help="Height and width of the images, in pixels.",
+)
+@click.option(
+    "--resize-size",
+    type=AT_LEAST_1,
+    metavar="PX",
+    show_default="as the run evaluated, or size * 256 / 224",
+    help="Their short side before the centre crop.",
+)
+@click.option(
+    "--interpolation",
+    type=click.Choice(INTERPOLATIONS),
+    show_default="as the run, or bilinear",
+    help="How they are resized.",
+)
+@click.option(
+    "--flip/--no-flip",
+    default=None,
+    show_default="as the run",
+    help="Evaluate each image and its mirror image; take the mean of their scores.",
 )
 @click.option(
     "--weights-out",

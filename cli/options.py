@@ -1,6 +1,7 @@
 """Options that several commands share: one name, one type, one default and one meaning."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(min=0), click.IntRange(min=1)
 SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+class Share(click.ParamType[float]):
+    """A number that may be written as a fraction: 0.025, or 1/40. Which values make sense is for its user to check."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return float(value)
+        try:
+            return float(Fraction(value)) if "/" in value else float(value)
+        except (ValueError, ArithmeticError):
+            self.fail(f"{value!r} is neither a number nor a fraction such as 1/40", param, ctx)
+
+
+SHARE = Share()
 
 # Copies of what feedline.train defines, because importing it loads torch, which help must not. A test compares them.
 STEMS = ("auto", "imagenet", "small")

@@ -14,20 +14,8 @@ from rich.table import Table
 from ..prep import silent, to_json
 from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
-from .options import (
-    AT_LEAST_1,
-    amp_option,
-    batch_size_option,
-    dct_scaling_option,
-    device_option,
-    image_size_option,
-    json_option,
-    loader_workers_option,
-    model_option,
-    pixels_option,
-    seed_option,
-    stem_option,
-)
+from .options import json_option
+from .training.options import training_options
 
 if TYPE_CHECKING:
     from ..train import Metrics, TrainConfig, TrainResult
@@ -35,131 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    show_default="with --resume, that of the run",
-    help="Run directory, new or empty.",
-)
-@click.option(
-    "--loader",
-    metavar="auto|NAME",
-    default="auto",
-    show_default=True,
-    help="Read ROOT with this loader; list them with: feedline loaders. auto takes the fastest, according to bench "
-    "records or else to a trial of some seconds.",
-)
-@loader_workers_option
-@click.option(
-    "--records",
-    type=click.Path(path_type=Path, exists=True),
-    metavar="DIR",
-    show_default="ROOT/bench and ./bench, if they exist",
-    help="Bench records for --loader auto.",
-)
-@model_option
-@click.option(
-    "--init",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Begin with these weights: a checkpoint, or a state dict of torchvision or timm. A head of other classes is "
-    "replaced by a fresh one.",
-)
-@image_size_option
-@click.option(
-    "--decode",
-    type=click.Choice(["cpu", "gpu"]),
-    default="cpu",
-    show_default=True,
-    help="gpu decodes with nvJPEG, in the loader threaded.",
-)
-@dct_scaling_option
-@pixels_option
-@stem_option
-@click.option("--epochs", type=AT_LEAST_1, default=10, show_default=True, metavar="N", help="Epochs to train.")
-@batch_size_option("Images per step and rank.")
-@click.option(
-    "--accumulate",
-    type=AT_LEAST_1,
-    default=1,
-    show_default=True,
-    metavar="PARTS",
-    help="Compute each batch in this many parts, to need less memory.",
-)
-@click.option(
-    "--optimiser",
-    type=click.Choice(["sgd", "adamw"]),
-    default="sgd",
-    show_default=True,
-    help="SGD with Nesterov momentum 0.9, or AdamW.",
-)
-@click.option(
-    "--lr",
-    type=float,
-    metavar="RATE",
-    show_default="sgd: 0.1, adamw: 2.5e-4, per 256 images of all ranks' batch",
-    help="Learning rate after the warm-up.",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["cosine", "step", "constant"]),
-    default="cosine",
-    show_default=True,
-    help="Learning rate after the warm-up: cosine to zero, a tenth after each third of the run, or constant.",
-)
-@click.option(
-    "--warmup",
-    type=float,
-    default=0.05,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the run over which the learning rate rises linearly.",
-)
-@click.option("--momentum", type=float, default=0.9, show_default=True, metavar="SHARE", help="Momentum of SGD.")
-@click.option(
-    "--weight-decay",
-    type=float,
-    metavar="RATE",
-    show_default="sgd: 1e-4, adamw: 0.05",
-    help="Weight decay; norms and biases have none.",
-)
-@click.option(
-    "--label-smoothing", type=float, default=0.0, show_default=True, metavar="SHARE", help="Smoothing of the labels."
-)
-@click.option("--clip", type=float, metavar="NORM", help="Largest norm of the gradients.")
-@click.option("--ema", type=float, metavar="DECAY", help="Evaluate a moving average of the weights, such as 0.999.")
-@amp_option
-@click.option("--compile", is_flag=True, help="Train through torch.compile.")
-@click.option(
-    "--channels-last/--no-channels-last",
-    default=True,
-    show_default=True,
-    help="Keep the channels of a pixel together in memory.",
-)
-@click.option("--tf32/--no-tf32", default=True, show_default=True, help="Let a GPU multiply float32 in TF32.")
-@click.option(
-    "--cudnn-benchmark/--no-cudnn-benchmark",
-    default=True,
-    show_default=True,
-    help="Let cuDNN try its algorithms and keep the fastest.",
-)
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="What an image that cannot be decoded does: end the run with its place saved, or be left out and counted.",
-)
-@seed_option
-@device_option
-@click.option("--save-epochs", type=AT_LEAST_1, metavar="N", help="Keep epoch-0001.pt and so on, every N epochs.")
-@click.option("--save-steps", type=AT_LEAST_1, metavar="N", help="Update last.pt every N steps, not only each epoch.")
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="CKPT",
-    help="Continue the run of this checkpoint with its settings; options given beside it replace them.",
-)
+@training_options
 @json_option
 @click.pass_context
 def train(ctx: click.Context, as_json: bool, records: Path | None, device: str | None, **settings: Any) -> None:

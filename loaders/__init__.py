@@ -2,7 +2,7 @@
 
 from .base import Loader, SampleView, Stages
 from .batch import Batch
-from .spec import Decode, LoaderSpec, OnError, PixelOrder
+from .spec import Decode, Interpolation, LoaderSpec, OnError, PixelOrder
 from .table import (
     LOADERS,
     LoaderEntry,
@@ -20,6 +20,7 @@ __all__ = [
     "LOADERS",
     "Batch",
     "Decode",
+    "Interpolation",
     "Loader",
     "LoaderEntry",
     "LoaderSpec",

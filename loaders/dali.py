@@ -150,7 +150,7 @@ class DaliLoader(ResumableLoader):
         return self._pipeline
 
     def _finish(self) -> Batch:
-        batch, refusal = self._pending.popleft(), ""
+        batch, refusal = self._pending[0], ""
         try:
             images, rows = self._take(), batch.odd
         except RuntimeError as error:
@@ -167,15 +167,21 @@ class DaliLoader(ResumableLoader):
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _take(self) -> torch.Tensor:
-        """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError if DALI raises it."""
+        """Return the next images, uint8 (N, H, W, 3), in DALI's memory. Raises RuntimeError if DALI raises it.
+
+        The batch is pending until then, so that an interrupt in between ends the pipeline: one that has outputs to be
+        released never yields the next ones.
+        """
         pipeline = self._running()
         (images,) = pipeline.share_outputs()
         pipeline.release_outputs()  # the dynamic executor frees the memory after its last use
+        self._pending.popleft()
         return torch.from_dlpack(images.as_tensor())
 
     def _recover(self, error: RuntimeError) -> str:
         """Start a new pipeline on the batches under way, and return why an image ended the old one."""
         self._pipeline = None
+        self._pending.popleft()
         reason = str(error).rpartition("encountered:")[2].strip().partition("\n")[0]
         if "fn.decoders" not in str(error):
             raise LoaderError(f"DALI stopped: {reason}; use another loader, such as threaded") from error

@@ -29,6 +29,7 @@ from .transform_fields import (
 
 Transform = Literal["train", "eval", "resize"]
 Interpolation = Literal["bilinear", "bicubic"]
+"""How images are resized: the values of ``LoaderSpec.interpolation``."""
 Decode = Literal["cpu", "gpu"]
 """Where JPEGs are decoded: the values of ``LoaderSpec.decode``."""
 OnError = Literal["raise", "skip"]

@@ -25,7 +25,7 @@ from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
 from .history import EpochRecord, UnfinishedEpoch
-from .models import build_model
+from .models import model_of
 from .models.weights import check_archive
 
 # Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
@@ -35,6 +35,8 @@ FREE_SETTINGS = frozenset(
 )
 # These change the rest of the run as the user asks: each sample of the epoch under way is still used once.
 CHANGEABLE_SETTINGS = frozenset({"epochs", "batch_size", "lr"})
+# A path to a file that may have moved, but not appear or disappear.
+MOVABLE_SETTINGS = frozenset({"teacher"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,8 @@ def check_fit(path: Path, saved: About, now: About) -> None:
         )
     before, after = to_json(saved.config), to_json(now.config)
     for name in before.keys() - FREE_SETTINGS - CHANGEABLE_SETTINGS:
-        if before[name] != after[name]:
+        moved = name in MOVABLE_SETTINGS and None not in (before[name], after[name])
+        if before[name] != after[name] and not moved:
             raise TrainingError(
                 f"{path} was trained with {name} {before[name]}, not {after[name]}; resume with the run's own "
                 f"settings: {resume_command(path)}"
@@ -174,9 +177,7 @@ def load_model(path: Path, checkpoint: Checkpoint) -> nn.Module:
     Raises TrainingError if the weights do not fit the model.
     """
     about = checkpoint.about
-    config = about.config
-    size = config.image_size
-    model = build_model(config.model, len(about.classes), stem=config.stem, seed=config.seed, image_size=size)
+    model = model_of(about.config, len(about.classes))
     weights = checkpoint.model
     if checkpoint.ema is not None:
         named = {name: value for name, value in checkpoint.ema.items() if name != "n_averaged"}

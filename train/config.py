@@ -3,26 +3,25 @@
 The recipe is the common one for ResNets on ImageNet (Goyal et al., Accurate, Large Minibatch SGD, 2017). It uses SGD
 with Nesterov momentum 0.9, weight decay 1e-4 and a learning rate of 0.1 per 256 images of a batch. The rate warms up
 linearly over the first twentieth of the run (5 of 90 epochs in the paper), then follows a cosine to zero (Loshchilov
-and Hutter, 2017). AdamW takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 images, and 0.05.
+and Hutter, 2017). AdamW takes its rate and decay from DeiT (Touvron et al., 2021): 5e-4 per 512 images, and 0.05. LAMB
+takes them from ResNet strikes back (Wightman et al., 2021), procedure A2: 5e-3 per 2048 images, and 0.02.
+
+Everything else that published recipes add is off by default.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from ..loaders import Decode, OnError, PixelOrder
+from ..loaders import Decode, Interpolation, OnError, PixelOrder
+from ..loaders.transform_fields import FLIP, RATIO, SCALE
 from ..prep import TrainingError
+from .settings.checks import check_together, check_values
+from .settings.names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
 
-OptimiserName = Literal["sgd", "adamw"]
-ScheduleName = Literal["cosine", "step", "constant"]
-Precision = Literal["none", "bf16", "fp16"]
-Stem = Literal["auto", "imagenet", "small"]
-
-LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4}
-WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05}
+LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4, "lamb": 6.25e-4}
+WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05, "lamb": 0.02}
 
 AUTO = "auto"
 """The value of ``TrainConfig.loader`` that leaves the choice of a loader and its workers to feedline."""
@@ -70,6 +69,27 @@ class TrainConfig:
     """Images per step of each rank."""
     image_size: int = 224
     """Height and width of the model's input images, in pixels."""
+    size_from: int | None = None
+    """Begin with images of this size in pixels, and grow to ``image_size``. None: one size for the whole run."""
+    size_ramp: tuple[float, float] = (0.74, 0.86)
+    """The shares of the run between which the size grows, epoch by epoch, rounded to multiples of 32 pixels in between.
+    The default is that of FFCV's recipe: epochs 65 to 76 of 88."""
+    scale: tuple[float, float] = SCALE
+    """As ``LoaderSpec.scale``: the shares of the image's area in the crop of a train image."""
+    ratio: tuple[float, float] = RATIO
+    """As ``LoaderSpec.ratio``: the width / height of these crops."""
+    flip: float = FLIP
+    """As ``LoaderSpec.flip``: the probability that a train image is mirrored."""
+    interpolation: Interpolation = "bilinear"
+    """As ``LoaderSpec.interpolation``, for train and val."""
+    repeat: int = 1
+    """As ``LoaderSpec.repeat``: repeated augmentation, each image so many times in as many times fewer epochs."""
+    eval_image_size: int | None = None
+    """Height and width of the images of an evaluation, in pixels; None means ``image_size``."""
+    eval_resize: int | None = None
+    """Their short side before the centre crop, as ``LoaderSpec.resize_size``; None means size * 256 / 224."""
+    eval_flip: bool = False
+    """Evaluate each image and its mirror image, and take the mean of their scores."""
     decode: Decode = "cpu"
     """As ``LoaderSpec.decode``."""
     dct_scaling: bool = False
@@ -78,18 +98,67 @@ class TrainConfig:
     """As ``LoaderSpec.pixels``, for train images."""
     on_error: OnError = "raise"
     """As ``LoaderSpec.on_error``: what an image that cannot be decoded does to the run."""
+    colour_jitter: float = 0.0
+    """Change brightness, contrast and saturation of each train image by up to this share, in random order."""
+    augment: str = "none"
+    """Operations on each train image: ``trivial`` (TrivialAugment), ``rand-N-M`` (RandAugment as in torchvision: N
+    operations of magnitude M of 30), or timm's text for RandAugment, such as ``rand-m7-mstd0.5-inc1``."""
+    erase: float = 0.0
+    """The probability that a rectangle of a train image is erased (Zhong et al., 2017)."""
+    mixup: float = 0.0
+    """Mix pairs of train images and their labels (Zhang et al., 2017): the alpha of the Beta distribution of shares."""
+    cutmix: float = 0.0
+    """Replace a rectangle by that of another train image, and mix their labels (Yun et al., 2019): as ``mixup``."""
+    mix_probability: float = 1.0
+    """The probability that a batch, or a sample, is mixed at all."""
+    mix_switch: float = 0.5
+    """The probability of CutMix if both are on."""
+    mix_mode: MixMode = "batch"
+    """Whether the share and the rectangle are drawn once per ``batch``, as the sources do, or for each ``sample``."""
+    drop_path: float | None = None
+    """Stochastic depth (Huang et al., 2016): the probability that the last residual block is left out for a sample;
+    it grows linearly over the blocks. None means that of the model: 0 for ResNets, 0.1 for ``convnext_tiny``."""
+    blurpool: bool = False
+    """Blur the input of each strided convolution of 16 or more channels (Zhang, 2019), as FFCV does."""
+    loss: LossName = "ce"
+    """``ce``: cross-entropy. ``bce``: binary cross-entropy for each class, the mean over the classes."""
+    bce_threshold: float | None = None
+    """With ``bce``: classes with a larger share of a mixed label count as 1, all others as 0."""
+    teacher: Path | None = None
+    """A checkpoint whose model the run also learns from (Hinton et al., 2015)."""
+    distill_weight: float = 0.5
+    """The weight of the teacher's scores in the loss; the labels have the rest."""
+    distill_temperature: float = 1.0
+    """What the scores of both models are divided by."""
     optimiser: OptimiserName = "sgd"
+    """``lamb`` is that of timm."""
     lr: float | None = None
-    """Learning rate after the warm-up; None means 0.1 (SGD) or 2.5e-4 (AdamW) per 256 images of all ranks' batch."""
+    """Learning rate after the warm-up; None means 0.1 (SGD), 2.5e-4 (AdamW) or 6.25e-4 (LAMB) per 256 images of all
+    ranks' batch."""
     schedule: ScheduleName = "cosine"
-    """The rate after the warm-up. ``cosine`` falls to zero, ``step`` falls to a tenth after each third of the run, and
-    ``constant`` does not change."""
+    """The rate after the warm-up. ``cosine`` and ``linear`` fall to ``lr_end``, ``step`` falls to a tenth after each
+    third of the run, and ``constant`` does not change."""
     warmup: float = 0.05
     """Share of the run's steps over which the learning rate rises linearly."""
+    warmup_start: float = 0.01
+    """The rate of the first step, as a share of ``lr``."""
+    schedule_after_warmup: bool = True
+    """Whether the schedule begins when the warm-up ends. False: it begins with the run, and the warm-up replaces its
+    first part, as in timm."""
+    lr_end: float = 0.0
+    """The rate at which ``cosine`` and ``linear`` end, as a share of ``lr``."""
+    lr_per: RatePer = "step"
+    """Whether the rate changes every ``step``, or once per ``epoch`` as in torchvision and timm."""
     momentum: float = 0.9
-    """Momentum of SGD; AdamW ignores it."""
+    """Momentum of SGD; other optimisers ignore it."""
+    nesterov: bool = True
+    """Whether that momentum is Nesterov's."""
     weight_decay: float | None = None
-    """None means 1e-4 (SGD) or 0.05 (AdamW). Norms and biases have none."""
+    """None means 1e-4 (SGD), 0.05 (AdamW) or 0.02 (LAMB). Norms, biases and other vectors have their own."""
+    norm_weight_decay: float = 0.0
+    """Weight decay of the weights and biases of normalisations."""
+    bias_weight_decay: float = 0.0
+    """Weight decay of other biases, and of other vectors."""
     label_smoothing: float = 0.0
     clip: float | None = None
     """Largest norm of the gradient of all weights together; None means no limit."""
@@ -98,6 +167,10 @@ class TrainConfig:
     that much less memory."""
     ema: float | None = None
     """Decay per step of an exponential moving average of the weights, which is then evaluated; None: no average."""
+    ema_steps: int = 1
+    """Update the average every so many steps."""
+    ema_start: float = 0.0
+    """The share of the run up to which the average is a copy of the weights."""
     amp: Precision = "none"
     """Precision of convolutions and matrix products under autocast; weights stay in float32."""
     channels_last: bool = True
@@ -120,18 +193,8 @@ class TrainConfig:
     ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")
-        for name, least in (*((name, 1) for name in counts), ("workers", 0)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise TrainingError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("lr", "clip"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise TrainingError(f"{name} must be a positive number, got {getattr(self, name)}")
-        for name in ("momentum", "weight_decay", "warmup", "label_smoothing", "ema"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} must be at least 0 and less than 1, got {getattr(self, name)}")
-        if self.accumulate > self.batch_size:
-            raise TrainingError(f"accumulate must be at most the batch size {self.batch_size}, got {self.accumulate}")
+        check_values(self)
+        check_together(self)
 
 
 def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:

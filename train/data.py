@@ -1,6 +1,6 @@
 """The data of a run: the classes and splits of a root, and the open loaders of its splits."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +16,12 @@ from ..prep import (
     read_shard_manifest,
     usable_cpus,
 )
+from .augment.mixing import Mix
+from .augment.transform import Augment
 from .config import TrainConfig
 from .ranks import Ranks
+from .schedule import image_size
+from .settings.policy import parse_policy
 
 SplitName = Literal["train", "val"]
 
@@ -28,10 +32,40 @@ class OpenData:
 
     class_ids: tuple[str, ...]
     """The id of each class, in the order of class indexes."""
-    train: Loader
+    train: "TrainSplit"
     """Augmented, shuffled, whole batches only."""
     val: Loader | None
     """Each sample once, in order; None without a labelled val split."""
+
+
+class TrainSplit:
+    """The loader of the train split, which is opened again for an epoch with another image size."""
+
+    def __init__(self, open_size: Callable[[int], Loader], size_of: Callable[[int], int]) -> None:
+        """``open_size`` opens a loader of images of a size; ``size_of`` returns the size of an epoch, from 0."""
+        self._open, self._size_of = open_size, size_of
+        self._size = size_of(0)
+        self._skipped: set[int] = set()
+        self.loader = open_size(self._size)
+        """The loader of the epoch under way."""
+
+    def at(self, epoch: int) -> Loader:
+        """Return the loader of an epoch, counted from 0. The one of another image size is closed first."""
+        size = self._size_of(epoch)
+        if size != self._size:
+            self._skipped.update(self.loader.skipped)
+            self.loader.close()
+            self.loader, self._size = self._open(size), size
+        return self.loader
+
+    @property
+    def skipped(self) -> int:
+        """The number of damaged samples that were left out so far."""
+        return len(self._skipped.union(self.loader.skipped))
+
+    def close(self) -> None:
+        """Close the loader under way."""
+        self.loader.close()
 
 
 @contextmanager
@@ -43,8 +77,8 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, No
     """
     contents = read_contents(config.root, config.loader)
     with ExitStack() as stack:
-        train = stack.enter_context(closing(open_loader(config.loader, loader_spec(config, ranks, "train"))))
-        if len(train) == 0:
+        train = stack.enter_context(closing(_open_train(config, ranks, len(contents.classes))))
+        if len(train.loader) == 0:
             raise TrainingError(
                 f"the train split of {config.root} is smaller than one batch of {config.batch_size * ranks.size}; "
                 "use a smaller --batch-size"
@@ -53,6 +87,32 @@ def open_data(config: TrainConfig, ranks: Ranks) -> Generator[OpenData, None, No
         if "val" in contents.labelled:
             val = stack.enter_context(open_split(config.loader, loader_spec(config, ranks, "val")))
         yield OpenData(class_ids=contents.class_ids, train=train, val=val)
+
+
+def _open_train(config: TrainConfig, ranks: Ranks, classes: int) -> TrainSplit:
+    spec = replace(loader_spec(config, ranks, "train"), batch_transform=augmentation(config, classes))
+    return TrainSplit(
+        lambda size: open_loader(config.loader, replace(spec, image_size=size)), lambda epoch: image_size(config, epoch)
+    )
+
+
+def augmentation(config: TrainConfig, classes: int) -> Augment | None:
+    """Return what a run does to its train batches, as a ``batch_transform``; None if it leaves them as they are."""
+    mix = Mix(
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        probability=config.mix_probability,
+        switch=config.mix_switch,
+        mode=config.mix_mode,
+    )
+    augment = Augment(
+        classes=classes,
+        colour_jitter=config.colour_jitter,
+        policy=parse_policy(config.augment),
+        erase=config.erase,
+        mix=mix if (config.mixup or config.cutmix) and config.mix_probability else None,
+    )
+    return augment if augment.changes else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +180,36 @@ def default_workers(root: Path, loader: str, ranks: Ranks | None = None) -> int:
 
 
 def loader_spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSpec:
-    """Return what this rank's loader of a split needs for training: shuffled, whole batches only."""
-    return LoaderSpec(
+    """Return what this rank's loader of a split needs: for ``train`` shuffled, with whole batches only.
+
+    The augmentations of whole batches are not in it; see ``augmentation``.
+    """
+    spec = LoaderSpec(
         root=config.root,
         split=split,
         batch_size=config.batch_size,
         image_size=config.image_size,
+        transform="train" if split == "train" else "eval",
+        interpolation=config.interpolation,
         workers=config.workers or 0,  # never None once the loader is chosen
-        shuffle=True,
-        drop_last=True,
         seed=config.seed,
         rank=ranks.rank,
         world_size=ranks.size,
         device=ranks.device,
+        on_error=config.on_error,
+    )
+    if split == "val":
+        return replace(spec, image_size=config.eval_image_size or config.image_size, resize_size=config.eval_resize)
+    return replace(
+        spec,
+        scale=config.scale,
+        ratio=config.ratio,
+        flip=config.flip,
+        repeat=config.repeat,
+        drop_last=True,
         decode=config.decode,
         dct_scaling=config.dct_scaling,
         pixels=config.pixels,
-        on_error=config.on_error,
     )
 
 

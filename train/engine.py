@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from ..loaders import Batch, Loader, Normalise
 from .config import Precision, TrainConfig
 from .metrics import batch_sums
+from .objective.average import build_average, update_average
+from .objective.losses import Loss, distillation, loss_of
+from .objective.optimisers import build_optimiser
 from .ranks import Ranks
 
 DTYPES: dict[Precision, torch.dtype] = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -48,17 +50,21 @@ class Learner:
     """Scales the loss so that small fp16 gradients do not become zero; does nothing in other precisions."""
     ema: AveragedModel | None
     """The moving average of the weights; None if the run keeps none."""
+    loss: Loss
+    teacher: nn.Module | None = None
+    """The model whose scores the run also learns, in eval mode; None without one."""
 
     @property
     def evaluated(self) -> nn.Module:
         """The model to evaluate: the moving average if the run keeps one, else ``model``."""
         return self.model if self.ema is None else self.ema.module
 
-    def step(self, batch: Batch, lr: float) -> torch.Tensor:
+    def step(self, batch: Batch, lr: float, *, averaged: bool = True, copied: bool = False) -> torch.Tensor:
         """Train on one batch with the learning rate ``lr``.
 
-        Returns this rank's sums as ``batch_sums``, computed with the weights before this step. In fp16, a step whose
-        gradients overflowed changes no weight.
+        ``averaged`` says whether the moving average is updated, and ``copied`` whether it becomes a copy. Returns this
+        rank's sums as ``batch_sums``, computed with the weights before this step. In fp16, a step whose gradients
+        overflowed changes no weight.
         """
         self.model.train()
         self.optimiser.zero_grad()
@@ -70,8 +76,8 @@ class Learner:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if self.ema is not None:
-            self.ema.update_parameters(self.model)
+        if self.ema is not None and averaged:
+            update_average(self.ema, self.model, copied=copied)
         return sums
 
     def backward(self, batch: Batch) -> torch.Tensor:
@@ -84,11 +90,21 @@ class Learner:
             unsynced = self.ranks.size > 1 and number < parts  # ranks average gradients once, with the last part
             with self.network.no_sync() if unsynced else nullcontext(), self.ranks.lost_rank_named():
                 with autocast(self.ranks.device, self.config.amp):
-                    logits: torch.Tensor = self.network(self._floats(images))
-                    loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+                    floats = self._floats(images)
+                    logits: torch.Tensor = self.network(floats)
+                    loss = self._loss(logits, labels, floats)
                 self.scaler.scale(loss * (len(labels) / len(batch.labels))).backward()
             sums.append(batch_sums(logits.detach(), labels))
         return torch.stack(sums).sum(0)
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, floats: torch.Tensor) -> torch.Tensor:
+        loss = self.loss(logits, labels)
+        if self.teacher is None:
+            return loss
+        with torch.no_grad():
+            taught = self.teacher(floats)
+        weight = self.config.distill_weight
+        return (1 - weight) * loss + weight * distillation(logits, taught, self.config.distill_temperature)
 
     def evaluate(self, loader: Loader) -> Iterator[torch.Tensor]:
         """Yield this rank's sums of each batch of the loader's epoch; the weights do not change."""
@@ -97,7 +113,8 @@ class Learner:
         for batch in loader:
             self.evaluated.eval()
             with torch.inference_mode(), autocast(self.ranks.device, self.config.amp):
-                sums = batch_sums(self.evaluated(self._floats(batch.images)), batch.labels)
+                scores = mean_scores(self.evaluated, self._floats(batch.images), flip=self.config.eval_flip)
+                sums = batch_sums(scores, batch.labels)
             yield sums
 
     def _floats(self, images: torch.Tensor) -> torch.Tensor:
@@ -105,7 +122,13 @@ class Learner:
         return floats if self.config.channels_last else floats.contiguous()
 
 
-def build_learner(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Learner:
+def mean_scores(model: nn.Module, images: torch.Tensor, *, flip: bool) -> torch.Tensor:
+    """Return the scores of images, float32 (N, 3, H, W); with ``flip`` the mean with those of the mirror images."""
+    scores: torch.Tensor = model(images)
+    return (scores + model(images.flip(3))) / 2 if flip else scores
+
+
+def build_learner(model: nn.Module, config: TrainConfig, ranks: Ranks, teacher: nn.Module | None = None) -> Learner:
     """Return a learner on the rank's device. ``config`` must be resolved."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model = model.to(ranks.device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]  (partial stubs)
@@ -115,27 +138,12 @@ def build_learner(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Learne
         model=model,
         network=_network(model, config, ranks),
         normalise=Normalise().to(ranks.device),
-        optimiser=_build_optimiser(model, config, fused=ranks.device.startswith("cuda")),
+        optimiser=build_optimiser(model, config, fused=ranks.device.startswith("cuda")),
         scaler=torch.amp.GradScaler(torch.device(ranks.device).type, enabled=config.amp == "fp16"),
-        ema=_average(model, config.ema),
+        ema=build_average(model, config),
+        loss=loss_of(config),
+        teacher=None if teacher is None else teacher.to(ranks.device).eval(),
     )
-
-
-def _build_optimiser(model: nn.Module, config: TrainConfig, *, fused: bool) -> Optimizer:
-    """Return SGD with Nesterov momentum, or AdamW, without weight decay on norms and biases.
-
-    Weight decay on them does not regularise (He et al., Bag of Tricks, 2019, section 3.1). ``config`` must be resolved.
-    A ``fused`` optimiser runs one kernel for all weights, and skips an fp16 step without asking the device.
-    """
-    weights = list(model.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
-    assert config.lr is not None
-    if config.optimiser == "adamw":
-        return AdamW(groups, lr=config.lr, fused=fused)
-    return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
 
 
 def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
@@ -143,11 +151,6 @@ def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
     if ranks.size > 1:
         with ranks.lost_rank_named():
             network = DistributedDataParallel(network)
-    return torch.compile(network) if config.compile else network
-
-
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    if decay is None:
-        return None
-    # The batch statistics are averaged too: those of the current weights do not belong to the averaged weights.
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    # Sizes of images that are known beforehand are compiled for each, which is faster than once for any.
+    dynamic = None if config.size_from is None else False
+    return torch.compile(network, dynamic=dynamic) if config.compile else network

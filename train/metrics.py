@@ -65,9 +65,12 @@ class Sums:
 def batch_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return images, loss, top-1 and top-5 of one batch, float64 (4,), without waiting for the device.
 
-    ``logits`` (N, C) float and ``labels`` (N,) int64 are on that device. float64 holds every count exactly.
+    ``logits`` (N, C) float and ``labels`` are on that device. Labels are int64 (N,), or float32 (N, C) for mixed
+    images: then the loss is the cross-entropy of these shares, and the label is that of the largest share. float64
+    holds every count exactly.
     """
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    label = labels.argmax(1) if labels.ndim == 2 else labels
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == label[:, None]
     loss = F.cross_entropy(logits.float(), labels, reduction="sum")
     images = torch.full_like(loss, len(labels), dtype=torch.float64)
     return torch.stack([images, loss.double(), best[:, 0].sum().double(), best.sum().double()])

@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..loaders import Batch
-from ..prep import OutputError, Progress, TrainingError
+from ..prep import OutputError, Progress
 from ..prep.limits.memory import failed_allocation
+from .beginning import fresh_model, teacher_of
 from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
 from .config import TrainConfig
 from .data import OpenData
@@ -30,16 +29,12 @@ from .history import EpochRecord, UnfinishedEpoch, build_record, is_best
 from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
-from .models import build_model
-from .models.weights import load_weights
 from .ranks import LostRank, Ranks
 from .result import TrainResult, summarise_run
 from .schedule import learning_rate
 from .tally import StepClock, Tally
 
 LOG_STEPS = 20
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Trainer:
@@ -52,10 +47,9 @@ class Trainer:
         self._data = data
         self._ranks = ranks
         self._progress = progress
-        self._length = len(data.train)
-        model = _fresh_model(config, len(data.class_ids), notice)
-        _require_batch_statistics(model, config)
-        self._learner: Learner = build_learner(model, config, ranks)
+        self._length = len(data.train.loader)
+        model = fresh_model(config, len(data.class_ids), notice)
+        self._learner: Learner = build_learner(model, config, ranks, teacher_of(config, data.class_ids))
         self._running = UnfinishedEpoch()
         self._tally, self._clock = Tally(ranks.device), StepClock(ranks.device)
         self._unlogged: list[float] = []
@@ -143,10 +137,11 @@ class Trainer:
 
     def _train_epoch(self, stopping: Callable[[], bool]) -> None:
         """Train on the remaining batches of the epoch under way."""
-        loader, epoch = self._data.train, len(self._history)
+        epoch = len(self._history)
         name = f"train epoch {epoch + 1}/{self._config.epochs}"
         if self._is_trained:
             return
+        loader = self._data.train.at(epoch)
         if self._running.batches == 0:
             loader.set_epoch(epoch)
         else:
@@ -173,12 +168,14 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> None:
         self._in_step = True
-        lr = learning_rate(self._config, self._place, self._config.epochs * self._length)
+        steps = self._config.epochs * self._length
+        lr = learning_rate(self._config, self._place, steps)
+        averaged = self._running.batches % self._config.ema_steps == 0
         self._clock.begin_step()
-        sums = self._learner.step(batch, lr)
+        sums = self._learner.step(batch, lr, averaged=averaged, copied=self._place < self._config.ema_start * steps)
         self._clock.end_step()
         # The weights, the place in the data and the steps to be logged change together, before anything can fail.
-        self._running, self._loader_state = self._running.with_step(lr), self._data.train.state_dict()
+        self._running, self._loader_state = self._running.with_step(lr), self._data.train.loader.state_dict()
         self._unlogged.append(lr)
         with self._stop_at():
             self._tally.add(self._step, sums)
@@ -250,10 +247,14 @@ class Trainer:
 
     def _about(self) -> About:
         return About(
-            config=replace(self._config, root=self._config.root.absolute()),
+            config=replace(
+                self._config,
+                root=self._config.root.absolute(),
+                teacher=None if self._config.teacher is None else self._config.teacher.absolute(),
+            ),
             classes=self._data.class_ids,
             epoch_steps=self._length,
-            images=len(self._data.train.dataset),
+            images=len(self._data.train.loader.dataset),
             ranks=self._ranks.size,
             running=self._running,
             history=self._history,
@@ -279,32 +280,11 @@ class Trainer:
         )
 
     def _skipped(self) -> int:
-        loaders = (self._data.train, self._data.val)
-        counts = [float(len(loader.skipped)) for loader in loaders if loader is not None]
-        return int(self._ranks.total([sum(counts)])[0])
+        of_val = 0 if self._data.val is None else len(self._data.val.skipped)
+        return int(self._ranks.total([float(self._data.train.skipped + of_val)])[0])
 
 
 def _in_update(error: Exception) -> bool:
     """Return whether an error came while the optimiser changed the weights, so that only some are changed."""
     places = traceback.walk_tb(error.__traceback__)
-    return any("torch/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)
-
-
-def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
-    """Raise TrainingError if a part of a batch has one image, whose variance BatchNorm cannot compute."""
-    smallest = config.batch_size // config.accumulate
-    if smallest == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
-        parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
-        raise TrainingError(
-            f"a batch of {config.batch_size}{parts} puts a single image into BatchNorm, which needs at least 2; use "
-            f"{'a smaller --accumulate' if parts else '--batch-size 2 or more'}"
-        )
-
-
-def _fresh_model(config: TrainConfig, classes: int, notice: Callable[[str], None]) -> nn.Module:
-    model = build_model(config.model, classes, stem=config.stem, seed=config.seed, image_size=config.image_size)
-    if config.init is not None and config.resume is None:
-        head = load_weights(model, config.init, any_head=True)
-        new = "" if head is None else f"; the layer {head} is new, because it has other classes there"
-        notice(f"the weights are those of {config.init}{new}")
-    return model
+    return any("/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)  # torch's or timm's

@@ -1,7 +1,8 @@
 """Damaged images for the fused decoder: python -m feedline.benchmarks.claims.fused_fuzz --images 1000000 --out FILE
 
 Every image is a small JPEG, with tiles or without, of any sampling, with damage in its header, its scan, its length or
-its index.
+its index. A quarter is decoded at 1/2, 1/4 or 1/8 if its box is large enough, and a quarter is resized by bicubic
+interpolation.
 Each is decoded between guard zones: every array of the decoder's memory, and the row of the batch, lies in a larger one
 whose other bytes must stay as they are. A decoder that leaves its arrays ends the process, or changes a guard zone.
 Where the decoder takes an image whose index is sound, the sample must be that of libjpeg-turbo and Pillow, or
@@ -26,7 +27,8 @@ import numpy.typing as npt
 import simplejpeg
 
 from ...loaders.pixels.crop_decoding import resize_by_pillow
-from ...loaders.pixels.cuts import Cut
+from ...loaders.pixels.cuts import Cut, jpeg_size, splice_for
+from ...loaders.pixels.dct_scaling import dct_shift, resize_scaled
 from ...loaders.pixels.fused.decode import decode_many
 from ...loaders.pixels.fused.header import find_scan
 from ...loaders.pixels.fused.plan import (
@@ -44,9 +46,8 @@ from ...loaders.pixels.fused.plan import (
 )  # fmt: skip
 from ...loaders.pixels.fused.scratch import OWN, Scratch, make_scratch, second_scratch
 from ...loaders.support.encoded import EncodedImage
-from ...prep import FeedlineError, MeasurementError, read_document, write_document
+from ...prep import FeedlineError, MeasurementError, SampleError, read_document, write_document
 from ...prep.images.restart import add_restart_markers
-from ...prep.images.splice import splice_rows
 from ...prep.images.tiles import Tiles
 from ..machine.environment import Environment, capture
 from ..measuring.record import Code, running_code
@@ -54,7 +55,7 @@ from ..measuring.record import Code, running_code
 U8 = npt.NDArray[np.uint8]
 Rng = np.random.Generator
 
-SIZE = 16  # of the samples
+SIZE = 8  # of the samples: small, so that the inverse DCT can make most images smaller
 GUARD = 4096  # bytes before and behind every array
 CANARY = 0xA5
 KEPT_EVERY = 1000
@@ -78,6 +79,8 @@ class Outcome:
     """Taken in the planar order, which has no such reference."""
     index: int = 0
     """Taken, with a damaged index, so that there is no reference."""
+    scaled: int = 0
+    """Of those that were taken: how many were decoded at 1/2, 1/4 or 1/8."""
     touched: int = 0
     """With a changed guard zone: an error."""
 
@@ -106,6 +109,10 @@ class Damaged(NamedTuple):
     box: tuple[int, int, int, int]
     wrong_index: bool
     """Whether the index was damaged too."""
+    shift: int = 0
+    """log2 of the factor by which the inverse DCT makes it smaller."""
+    cubic: bool = False
+    """Whether the resize is bicubic."""
 
 
 def originals() -> list[EncodedImage]:
@@ -154,7 +161,9 @@ def damaged(images: list[EncodedImage], seed: int, number: int) -> Damaged:
     if tiles is None:  # down to the last row, so that all damage is seen
         height = size[1] - top
     box = int(left), int(top), int(width), int(height)
-    return Damaged(EncodedImage(data, tiles), box, index)
+    way = rng.integers(4)
+    shift = dct_shift(*box[2:], SIZE, SIZE) if way == 0 else 0
+    return Damaged(EncodedImage(data, tiles), box, index, shift, cubic=bool(way == 1))
 
 
 def _damaged_index(rng: Rng, tiles: Tiles) -> Tiles:
@@ -205,7 +214,7 @@ def decode(image: Damaged, guarded: Guarded, planar: bool) -> bool:
         lengths = tiles.row_lengths
         plan[SCAN : ROWS + 1] = tiles.scan, lengths.ctypes.data, len(lengths)
         plan[WIDTH : INTERVAL + 1] = tiles.grid
-    plan[LEFT:] = *image.box, SIZE, SIZE, 0, 0, 0
+    plan[LEFT:] = *image.box, SIZE, SIZE, 0, 0, 0, image.shift, image.cubic
     if tiles is None:
         plan[BOX_HEIGHT] = plan[HEIGHT] - plan[TOP]
     decode_many(plan[None], planar, guarded.scratch, guarded.second, guarded.row, guarded.taken)
@@ -223,20 +232,22 @@ def whole_plan(data: U8) -> npt.NDArray[np.int64]:
 
 def reference(image: Damaged) -> U8 | None:
     """Return the sample of libjpeg-turbo and Pillow, or None if libjpeg-turbo refuses the image or its tiles."""
-    data, tiles = image.image
-    if tiles is None:
-        cut, x, y = data, *image.box[:2]
-    else:
-        cut, x, y = splice_rows(data, tiles.scan, tiles.row_lengths, tiles.grid, image.box)
-    if not len(cut):
-        return None
+    (cut, tiles), box, scale = image.image, image.box, 1 << image.shift
     try:
-        pixels = simplejpeg.decode_jpeg(cut, "RGB")
-    except ValueError:
+        if tiles is not None:
+            cut, box = splice_for(cut, tiles, box, scale)
+        width, height = jpeg_size(cut)
+        pixels = simplejpeg.decode_jpeg(cut, "RGB", min_width=-(-width // scale), min_height=-(-height // scale))
+    except (ValueError, SampleError):
         return None
     row = np.empty((SIZE, SIZE, 3), np.uint8)
-    box = (x, y, image.box[2], image.box[3] if tiles is not None else pixels.shape[0] - y)
-    resize_by_pillow(pixels, Cut(cut, pixels.shape[1::-1], box, 1, (SIZE, SIZE), (0, 0), False), row)
+    if tiles is None:
+        box = (*box[:3], height - box[1])
+    if scale > 1:
+        resize_scaled(pixels, scale, box, (SIZE, SIZE), (0, 0), row)
+    else:
+        kind = "bicubic" if image.cubic else "bilinear"
+        resize_by_pillow(pixels, Cut(cut, (width, height), box, 1, (SIZE, SIZE), (0, 0), False, kind), row)
     return row
 
 
@@ -245,24 +256,26 @@ def run(outcome: Outcome, images: int) -> Iterator[None]:
     guarded, sources = Guarded(), originals()
     while outcome.images < images:
         image = damaged(sources, outcome.seed, outcome.images)
-        taken = decode(image, guarded, planar=outcome.images % 4 == 3)
+        planar = outcome.images % 4 == 3 and not image.shift and not image.cubic
+        taken = decode(image, guarded, planar=planar)
         outcome.images += 1
         if not taken:
             outcome.refused += 1
         elif image.wrong_index:
             outcome.index += 1
         else:
-            _judge(outcome, guarded.row, image)
+            _judge(outcome, guarded.row, image, planar)
+        outcome.scaled += taken and image.shift > 0
         if outcome.images % 100 == 0:
             outcome.touched += not guarded.are_whole()
         yield
 
 
-def _judge(outcome: Outcome, row: U8, image: Damaged) -> None:
+def _judge(outcome: Outcome, row: U8, image: Damaged, planar: bool) -> None:
     wanted = reference(image)
     if wanted is None:
         outcome.unseen += 1
-    elif outcome.images % 4 == 0:
+    elif planar:
         outcome.planar += 1
     elif np.array_equal(row.reshape(wanted.shape), wanted):
         outcome.equal += 1

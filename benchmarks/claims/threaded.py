@@ -40,7 +40,7 @@ from .threaded_costs import (
     run_interleaved,
 )
 
-SIZES = (64, 128, 224)
+SIZES = (64, 112, 128, 160, 224)
 EPOCHS = 2  # of a loader in each repeat, so that starting and ending one take a small share of the time
 TINY = 8  # pixels; the side of the samples when only Python is measured
 BATCH = 256  # when only Python is measured: it is per batch, per chunk and per image

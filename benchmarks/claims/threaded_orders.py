@@ -2,18 +2,18 @@
 
 ROOT has shards with restart markers. The same crops are decoded in three ways, by one thread and without a loader:
 libjpeg-turbo's (the images that the fused decoder does not take go that way), the fused decoder's exact order, and its
-planar order. If ROOT has class folders, their files, which have no markers, are read and decoded too, by libjpeg-turbo
-and in the exact order. The ways take turns by 25 images, and each 25 count with their least CPU time, so that a busy
-machine disturbs the ratios little. Then all are compared with Pillow. It takes about a minute, writes a record, and
-prints a table. The tables of the documentation have 224 pixels from images of ImageNet's size, and ``--image-size 64``
-from images of Tiny-ImageNet's.
+planar order. The first two are also measured with DCT scaling, and with bicubic resizes. If ROOT has class folders,
+their files, which have no markers, are read and decoded too, by libjpeg-turbo and in the exact order. The ways take
+turns by 25 images, and each 25 count with their least CPU time, so that a busy machine disturbs the ratios little. Then
+all are compared with Pillow. It takes two minutes, writes a record, and prints a table. The tables of the documentation
+have 224 pixels from images of ImageNet's size, and ``--image-size 64`` from images of Tiny-ImageNet's.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -28,13 +28,15 @@ from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.crops import draw_crops
 from ...loaders.pixels.fused_calls import decode_rows, plan_located, plan_read
 from ...loaders.pixels.reference import read_pixels
-from ...loaders.support.encoded import FolderSamples, ShardSamples
+from ...loaders.support.encoded import EncodedSamples, FolderSamples, ShardSamples
 from ...prep import MANIFEST, FeedlineError, MeasurementError, OutputError, write_document
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
 from ..measuring.record import Code, running_code
 
 U8 = npt.NDArray[np.uint8]
+Way = Callable[[slice], None]
+"""Decodes a part of the images."""
 
 TURN = 25  # images
 
@@ -72,7 +74,7 @@ class OrdersRecord:
 
 
 def measure_orders(root: Path, out: Path, image_size: int, images: int, repeats: int) -> OrdersRecord:
-    """Measure the three ways, write the record to ``out`` and return it.
+    """Measure the ways, write the record to ``out`` and return it.
 
     Raises MeasurementError if the shards have too few images with tiles.
     """
@@ -102,9 +104,13 @@ def measure_orders(root: Path, out: Path, image_size: int, images: int, repeats:
 
 
 def _measure(root: Path, image_size: int, images: int, repeats: int) -> tuple[tuple[Order, ...], int]:
-    """Return the three ways, and how many images each of them decoded."""
+    """Return the ways, and how many images each of them decoded."""
     exact = LoaderSpec(root=root, image_size=image_size)
-    planar = LoaderSpec(root=root, image_size=image_size, pixels="planar")
+    specs = {
+        "": exact,
+        ", DCT-scaled": replace(exact, dct_scaling=True),
+        ", bicubic": replace(exact, interpolation="bicubic"),
+    }
     with closing(ShardSamples(root, exact.split)) as samples:
         chosen = _taken(samples, exact, images)
         if len(chosen) < TURN:
@@ -115,42 +121,40 @@ def _measure(root: Path, image_size: int, images: int, repeats: int) -> tuple[tu
         draws = draw_crops(chosen, seed=0, epoch=0)
         rows = np.empty((len(chosen), image_size, image_size, 3), np.uint8)
 
-        def by_libjpeg(part: slice) -> None:
-            for row, index, numbers in zip(rows[part], chosen[part].tolist(), draws[part].tolist(), strict=True):
-                decode_into(row, samples.read(index), numbers, exact)
+        def by_libjpeg(spec: LoaderSpec, source: EncodedSamples = samples) -> Way:
+            def decode(part: slice) -> None:
+                for row, index, numbers in zip(rows[part], chosen[part].tolist(), draws[part].tolist(), strict=True):
+                    decode_into(row, source.read(index), numbers, spec)
 
-        def fused(spec: LoaderSpec) -> Callable[[slice], None]:
+            return decode
+
+        def fused(spec: LoaderSpec) -> Way:
             def decode(part: slice) -> None:
                 located = samples.locate(chosen[part])
                 decode_rows(plan_located(located), draws[part], rows[part], spec)
 
             return decode
 
-        ways = {"libjpeg-turbo": by_libjpeg, "exact": fused(exact), "planar": fused(planar)}
+        planar = replace(exact, pixels="planar")
+        ways = {"libjpeg-turbo": by_libjpeg(exact), "exact": fused(exact), "planar": fused(planar)}
+        for name, spec in specs.items():
+            if name:
+                ways |= {f"libjpeg-turbo{name}": by_libjpeg(spec), f"exact{name}": fused(spec)}
         if (root / MANIFEST).is_file():
             files = FolderSamples(root, exact.split)
-
-            def files_by_libjpeg(part: slice) -> None:
-                for row, index, numbers in zip(rows[part], chosen[part].tolist(), draws[part].tolist(), strict=True):
-                    decode_into(row, files.read(index), numbers, exact)
 
             def files_exact(part: slice) -> None:
                 plans = plan_read(files.read_many(chosen[part].tolist()))
                 for row in decode_rows(plans, draws[part], rows[part], exact):
                     decode_into(rows[part][row], files.read(chosen[part].item(row)), draws[part][row].tolist(), exact)
 
-            ways |= {"libjpeg-turbo, whole files": files_by_libjpeg, "exact, whole files": files_exact}
+            ways |= {"libjpeg-turbo, whole files": by_libjpeg(exact, files), "exact, whole files": files_exact}
         seconds = _take_turns(ways, len(chosen), repeats)
-        wanted = np.stack(
-            [
-                read_pixels(samples.read(index).data.tobytes(), numbers, exact)
-                for index, numbers in zip(chosen.tolist(), draws.tolist(), strict=True)
-            ]
-        )
+        wanted = {kind: _by_pillow(samples, chosen, draws, specs[kind]) for kind in ("", ", bicubic")}
         found: list[Order] = []
         for name, way in ways.items():
             way(slice(0, len(chosen)))
-            errors = np.abs(rows.astype(np.int16) - wanted)
+            errors = np.abs(rows.astype(np.int16) - wanted[", bicubic" if "bicubic" in name else ""])
             found.append(
                 Order(
                     name=name,
@@ -163,6 +167,14 @@ def _measure(root: Path, image_size: int, images: int, repeats: int) -> tuple[tu
     return tuple(found), len(chosen)
 
 
+def _by_pillow(
+    samples: ShardSamples, chosen: npt.NDArray[np.int64], draws: npt.NDArray[np.float64], spec: LoaderSpec
+) -> U8:
+    """Return the samples of the reference."""
+    pairs = zip(chosen.tolist(), draws.tolist(), strict=True)
+    return np.stack([read_pixels(samples.read(index).data.tobytes(), numbers, spec) for index, numbers in pairs])
+
+
 def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[np.int64]:
     """Return which of the first images the fused decoder takes."""
     indexes = np.arange(min(images, len(samples.labels)))
@@ -172,7 +184,7 @@ def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[
     return np.delete(indexes, left)
 
 
-def _take_turns(ways: dict[str, Callable[[slice], None]], images: int, repeats: int) -> dict[str, float]:
+def _take_turns(ways: dict[str, Way], images: int, repeats: int) -> dict[str, float]:
     """Return CPU seconds per image: the mean over all turns of the least of each turn."""
     turns = images // TURN
     least = {name: np.full(turns, np.inf) for name in ways}

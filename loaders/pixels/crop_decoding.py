@@ -61,11 +61,13 @@ def decode_crop(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -
 
 def fit_into(row: U8, pixels: U8, cut: Cut) -> None:
     """Resize what ``decode_crop`` returned to ``row``, uint8 (H, W, 3) and contiguous; mirror it if ``cut.flip``."""
+    if ready.usable() and fit(pixels, cut, row):
+        return
     if cut.scale > 1:
         resize_scaled(pixels, cut.scale, cut.box, cut.target, cut.offset, row)
         if cut.flip:
             mirror(row)
-    elif cut.interpolation != "bilinear" or not (ready.usable() and fit(pixels, cut, row)):
+    else:
         resize_by_pillow(pixels, cut, row)
 
 
@@ -99,14 +101,13 @@ def _decode(data: U8, width: int, height: int) -> U8:
 
 
 def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
-    """Do what ``fit`` does, bit for bit, without compiled functions; bicubic resizes are Pillow's own.
+    """Do what ``fit`` does, bit for bit, without compiled functions.
 
     Pillow chooses which direction it resizes first. Since Pillow 13 that is the vertical one if it shrinks most.
     """
     left, top, width, height = cut.box
     image = Image.fromarray(pixels).crop((left, top, left + width, top + height))
-    if cut.interpolation == "bilinear":
-        image = image.resize((cut.target[0], height), Image.Resampling.BILINEAR)
+    image = image.resize((cut.target[0], height), RESAMPLING[cut.interpolation])
     image = image.resize(cut.target, RESAMPLING[cut.interpolation])
     x, y = cut.offset
     resized = np.asarray(image)[y : y + len(row), x : x + len(row)]

@@ -42,6 +42,10 @@ class Framing(NamedTuple):
     ratio_low: float
     ratio_high: float
     flip: float
+    scaled: bool
+    """Whether images are decoded at a smaller size where the crop allows."""
+    cubic: bool
+    """Whether the resize is bicubic."""
 
 
 class Frame(NamedTuple):
@@ -113,7 +117,8 @@ def eval_offset(length: int, image_size: int) -> int:
 def framing_of(spec: LoaderSpec) -> Framing:
     """Return the numbers of a spec with an image size."""
     kind = {"train": TRAIN, "eval": EVAL, "resize": RESIZE}[spec.transform]
-    return Framing(kind, spec.side, spec.resize_size or 0, *spec.scale, *spec.ratio, spec.flip)
+    cubic = spec.interpolation == "bicubic"
+    return Framing(kind, spec.side, spec.resize_size or 0, *spec.scale, *spec.ratio, spec.flip, spec.dct_scaling, cubic)
 
 
 def frame(draws: Sequence[float], width: int, height: int, framing: Framing) -> Frame:

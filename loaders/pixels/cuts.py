@@ -52,7 +52,7 @@ def cut_out(image: EncodedImage, draws: Sequence[float], spec: LoaderSpec) -> Cu
     box, target, offset, flip = frame(draws, width, height, framing_of(spec))
     scale = dct_scale(box, target) if spec.dct_scaling else 1
     if tiles is not None:
-        data, box = _splice(data, tiles, box, scale)
+        data, box = splice_for(data, tiles, box, scale)
         width, height = jpeg_size(data)
     return Cut(data, (width, height), box, scale, target, offset, flip, spec.interpolation)
 
@@ -63,7 +63,7 @@ def cut_pixels(width: int, height: int, draws: Sequence[float], spec: LoaderSpec
     return Cut(np.empty(0, np.uint8), (width, height), box, 1, target, offset, flip, spec.interpolation)
 
 
-def _splice(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
+def splice_for(data: U8, tiles: Tiles, box: Box, scale: int) -> tuple[U8, Box]:
     """Return a JPEG of the tiles that decoding the box at 1 / ``scale`` needs, and the box within it."""
     left, top, width, height = box
     # A decoder that scales interpolates chroma only where it is subsampled in one direction, from a neighbour twice

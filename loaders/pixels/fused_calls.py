@@ -17,6 +17,7 @@ from .fused.fit import fit_pixels
 from .fused.plan import (
     ADDRESS,
     BOX_HEIGHT,
+    CUBIC,
     FIELDS,
     FLIP,
     HEIGHT,
@@ -29,6 +30,7 @@ from .fused.plan import (
     ROWS,
     ROWS_ADDRESS,
     SCAN,
+    SHIFT,
     SIZE,
     UNREAD,
     WIDTH,
@@ -57,8 +59,7 @@ _thread = threading.local()
 
 def decodes(spec: LoaderSpec) -> bool:
     """Return whether the compiled decoder decodes for this spec, now that it can be used."""
-    plain = spec.decode == "cpu" and not spec.dct_scaling
-    return plain and spec.image_size is not None and spec.interpolation == "bilinear" and ready.usable()
+    return spec.decode == "cpu" and spec.image_size is not None and ready.usable()
 
 
 def plan_images(images: Sequence[EncodedImage]) -> I64:
@@ -109,7 +110,7 @@ def decode_rows(plans: I64, draws: F64, rows: U8, spec: LoaderSpec) -> list[int]
 
 
 def fit(pixels: U8, cut: Cut, row: U8) -> bool:
-    """Resize the box of a cut, of ``pixels`` uint8 (h, w, 3), and write the sample to ``row``.
+    """Resize the box of a cut, of ``pixels`` uint8 (h, w, 3) at 1 / ``cut.scale``, and write the sample to ``row``.
 
     Returns False for an image that needs more memory than there is.
     """
@@ -118,6 +119,7 @@ def fit(pixels: U8, cut: Cut, row: U8) -> bool:
     plan[BOX_HEIGHT + 1 : OFFSET_X] = cut.target
     plan[OFFSET_X:FLIP] = cut.offset
     plan[FLIP] = cut.flip
+    plan[SHIFT], plan[CUBIC] = cut.scale.bit_length() - 1, cut.interpolation == "bicubic"
     height, width, _ = pixels.shape
     return fit_pixels(pixels.reshape(-1), width, height, plan, _scratch(len(row))[0], row.reshape(-1))
 

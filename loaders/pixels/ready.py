@@ -29,12 +29,12 @@ from ..spec import LoaderSpec
 from ..support.damage import log
 from .crop_plans import plan_crops
 from .crops import framing_of
-from .fused.compiling import CACHE
 from .fused.decode import decode_many
 from .fused.fit import fit_pixels
 from .fused.plan import FIELDS
 from .fused.raw import fit_many
 from .fused.scratch import make_scratch, second_scratch
+from .fused.vectors.compiling import CACHE
 
 _WHAT = "the decoder for this processor, which takes about a minute, once"
 _MEANWHILE = "libjpeg-turbo and Pillow decode, more slowly, to the same pixels"

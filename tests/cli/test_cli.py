@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -19,8 +20,12 @@ from feedline import __version__
 from feedline.cli import options
 from feedline.cli.main import COMMANDS, cli, run
 from feedline.cli.prep import prep
+from feedline.cli.train import train
+from feedline.cli.training import recipe_options
+from feedline.loaders import Interpolation
 from feedline.prep import read_manifest, read_shard_manifest
-from feedline.train.config import Precision, Stem
+from feedline.train import TrainConfig
+from feedline.train.settings.names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
 
 TOP = Path(__file__).resolve().parents[2]
 FEEDLINE = [sys.executable, "-c", "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"]
@@ -72,6 +77,29 @@ def test_choices_of_the_help_are_those_of_the_trainer() -> None:
     """Help cannot import the trainer, so it has copies of the names."""
     assert get_args(Stem) == options.STEMS
     assert get_args(Precision) == options.PRECISIONS
+    assert get_args(OptimiserName) == recipe_options.OPTIMISERS
+    assert get_args(ScheduleName) == recipe_options.SCHEDULES
+    assert get_args(RatePer) == recipe_options.RATES_PER
+    assert get_args(LossName) == recipe_options.LOSSES
+    assert get_args(MixMode) == recipe_options.MIX_MODES
+    assert get_args(Interpolation) == recipe_options.INTERPOLATIONS
+
+
+def test_every_setting_of_a_training_has_an_option_with_the_same_default() -> None:
+    """``TrainConfig`` and ``feedline train`` have the same names and mean the same if nothing is said."""
+    parsed = train.make_context("train", ["data", "--out", "run"]).params
+    settings = vars(TrainConfig(root=Path("data"), out=Path("run"), device="cpu"))
+    assert parsed.keys() - settings.keys() == {"records", "as_json"}
+    assert {name: parsed[name] for name in settings} == settings | {"device": None}
+
+
+@pytest.mark.parametrize(("text", "share"), [("1/40", 0.025), ("0.5", 0.5), ("1e-4", 1e-4)])
+def test_a_share_may_be_written_as_a_fraction(text: str, share: float) -> None:
+    """Recipes count in epochs: 2 of 16."""
+    assert options.SHARE.convert(text, None, None) == share
+    for wrong in ("1/0", "a", "1/2/3", ""):
+        with pytest.raises(click.BadParameter, match="neither a number nor a fraction"):
+            options.SHARE.convert(wrong, None, None)
 
 
 def test_the_thread_prints_one_json_object_per_command(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,44 @@ def test_an_interrupted_loop_can_be_run_again(
 
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["dali"])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", ["schedule_run", "share_outputs", "release_outputs"])
+def test_ctrl_c_inside_dali(
+    name: str, method: str, workers: int, root: Path, opened: list[Loader], epochs: list[list[list[int]]]
+) -> None:
+    """DALI counts what it was given and what was taken; the next iteration does not wait for what never comes."""
+    loader = open_named(name, spec_of(root, workers=workers))
+    opened.append(loader)
+    next(iter(loader))
+    for calls in (before, after):
+        with pytest.MonkeyPatch.context() as patched:
+            from nvidia.dali.pipeline import Pipeline
+
+            patched.setattr(Pipeline, method, calls(getattr(Pipeline, method)))
+            batches = iter(loader)
+            with pytest.raises(KeyboardInterrupt):
+                next(batches)
+    loader.set_epoch(1)
+    found: list[list[int]] = []
+    waiting = threading.Thread(target=lambda: found.extend(map(indexes_of, loader)), daemon=True)
+    waiting.start()
+    waiting.join(60)
+    assert found == epochs[1]
+
+
+def before(method: Callable[..., Any]) -> Callable[..., Any]:
+    return interrupted
+
+
+def after(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> None:
+        method(*given, **named)
+        raise KeyboardInterrupt
+
+    return call
 
 
 @pytest.mark.parametrize("name", ["imagefolder", "webdataset"])

@@ -34,7 +34,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize("recipe", [{}, {"clip": 1.0, "label_smoothing": 0.1, "accumulate": 2}])
+AUGMENTED = {"colour_jitter": 0.4, "augment": "trivial", "erase": 0.5, "mixup": 0.2, "cutmix": 1.0, "loss": "bce"}
+
+
+@pytest.mark.parametrize("recipe", [{}, {"clip": 1.0, "label_smoothing": 0.1, "accumulate": 2}, AUGMENTED])
 def test_no_step_reads_a_value_from_the_device(recipe: dict, config: TrainConfig, reads: dict[str, int]) -> None:
     """Between two log points, no tensor's value is read: a GPU would stand still at each.
 

@@ -5,7 +5,9 @@ So no two of these figures can contradict each other.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -15,13 +17,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from pydantic import AliasChoices, Field
-from torch import nn
 
-from ...loaders import Batch, LoaderSpec
+from ...loaders import Batch, Interpolation, LoaderSpec
 from ...prep import ClassEntry, Progress, TrainingError, silent
 from ..config import Stem, check_device, default_device
 from ..data import Contents, open_split, read_contents
-from ..engine import Normalise, autocast
+from ..engine import Normalise, autocast, mean_scores
 from .real import read_real, real_top1
 from .subject import Subject, read_subject
 
@@ -47,7 +48,13 @@ class EvaluateConfig:
     stem: Stem = "auto"
     """The stem of ``model``."""
     image_size: int | None = None
-    """Height and width of the images in pixels; None means that of the training, or 224 with ``model``."""
+    """Height and width of the images in pixels; None means that of the run's evaluations, or 224 with ``model``."""
+    resize_size: int | None = None
+    """Their short side before the centre crop; None means that of the run's evaluations, or size * 256 / 224."""
+    interpolation: Interpolation | None = None
+    """How they are resized; None means as in the run, or ``bilinear``."""
+    flip: bool | None = None
+    """Whether to take the mean with the scores of the mirror images; None means as in the run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,21 +175,29 @@ def predict(
         split=config.split,
         batch_size=config.batch_size,
         image_size=subject.image_size,
+        transform="eval",
+        resize_size=config.resize_size or subject.resize_size,
+        interpolation=config.interpolation or subject.interpolation,
         workers=config.workers,
         rank=0,  # the whole split, also in a process that torchrun started
         world_size=1,
         device=config.device,
     )
-    network, step = subject.network.to(config.device), f"evaluate {checkpoint}"
+    network, flip = subject.network.to(config.device), subject.flip if config.flip is None else config.flip
     with autocast(config.device, subject.amp):  # the run's precision, so that the run's figures repeat
-        return subject, contents, _predict_all(network, config.loader, spec, step, progress, keyed)
+        scores = partial(mean_scores, network.eval(), flip=flip)
+        return subject, contents, _predict_all(scores, config.loader, spec, f"evaluate {checkpoint}", progress, keyed)
 
 
 def _predict_all(
-    model: nn.Module, loader: str, spec: LoaderSpec, step: str, progress: Progress, keyed: bool
+    scores: Callable[[torch.Tensor], torch.Tensor],
+    loader: str,
+    spec: LoaderSpec,
+    step: str,
+    progress: Progress,
+    keyed: bool,
 ) -> Predictions:
     """Return the model's predictions for the split; raise TrainingError if it is empty or the loss is not finite."""
-    model.eval()
     normalise = Normalise().to(spec.device)
     rows: list[F64] = []
     keys: dict[int, str] = {}
@@ -190,7 +205,7 @@ def _predict_all(
         progress(step, 0, len(batches))
         began = perf_counter()
         for done, batch in enumerate(batches, start=1):
-            rows.append(_prediction_rows(model(normalise(batch.images)), batch))
+            rows.append(_prediction_rows(scores(normalise(batch.images)), batch))
             if keyed:
                 keys |= zip(batch.indexes.tolist(), batch.keys, strict=True)
             progress(step, done, len(batches))

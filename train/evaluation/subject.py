@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ...loaders import Interpolation
 from ...prep import TrainingError
 from ..checkpoint import load_model, read_checkpoint
 from ..config import Precision, Stem, chosen_stem
@@ -23,6 +24,11 @@ class Subject:
     model: str
     image_size: int
     """Height and width of its images, in pixels."""
+    resize_size: int | None
+    """Their short side before the centre crop, in pixels; None means size * 256 / 224."""
+    interpolation: Interpolation
+    flip: bool
+    """Whether the mirror image is evaluated too."""
     amp: Precision
     epoch: int | None
     """Finished epochs of the checkpoint; None for weights of another program."""
@@ -31,14 +37,11 @@ class Subject:
 def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Stem, image_size: int | None) -> Subject:
     """Return the model of the checkpoint at ``path``, or ``model`` with the weights in it.
 
-    Raises TrainingError for a file that cannot be used, or whose classes are not those of ``contents``.
+    The images of a checkpoint are those that its run evaluated, unless ``image_size`` is another. Raises TrainingError
+    for a file that cannot be used, or whose classes are not those of ``contents``.
     """
     if model is not None:
-        size = image_size or IMAGE_SIZE
-        stem = chosen_stem(stem, size, model)
-        network = build_model(model, len(contents.classes), stem=stem, seed=0, image_size=size)
-        load_weights(network, path, any_head=False)
-        return Subject(network=network, model=model, image_size=size, amp="none", epoch=None)
+        return _foreign(path, len(contents.classes), model, stem, image_size or IMAGE_SIZE)
     read = read_checkpoint(path)
     about, ids = read.about, contents.class_ids
     if about.classes != ids:
@@ -48,7 +51,29 @@ def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Ste
             "evaluate it on the data set that it was trained on"
         )
     config = about.config
-    size = image_size or config.image_size
+    own = config.eval_image_size or config.image_size
     return Subject(
-        network=load_model(path, read), model=config.model, image_size=size, amp=config.amp, epoch=len(about.history)
+        network=load_model(path, read),
+        model=config.model,
+        image_size=image_size or own,
+        resize_size=config.eval_resize if image_size in (None, own) else None,
+        interpolation=config.interpolation,
+        flip=config.eval_flip,
+        amp=config.amp,
+        epoch=len(about.history),
+    )
+
+
+def _foreign(path: Path, classes: int, model: str, stem: Stem, size: int) -> Subject:
+    network = build_model(model, classes, stem=chosen_stem(stem, size, model), seed=0, image_size=size)
+    load_weights(network, path, any_head=False)
+    return Subject(
+        network=network,
+        model=model,
+        image_size=size,
+        resize_size=None,
+        interpolation="bilinear",
+        flip=False,
+        amp="none",
+        epoch=None,
     )

@@ -8,7 +8,7 @@ max-pool.
 
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchvision
@@ -16,7 +16,8 @@ from torch import nn
 from torchvision.models import ResNet, get_model, list_models
 
 from ...prep import TrainingError
-from ..config import SMALL_STEM_MODELS, Stem
+from ..config import SMALL_STEM_MODELS, Stem, TrainConfig
+from .changes import blur_strided, drop_blocks, drops_blocks
 
 MODELS = SMALL_STEM_MODELS
 """The models whose speed and learning this project measures. Every other name of torchvision or timm works too."""
@@ -28,12 +29,41 @@ SINGLE_OUTPUT = {"googlenet": {"aux_logits": False, "init_weights": True}}
 SINGLE_OUTPUT["inception_v3"] = SINGLE_OUTPUT["googlenet"]
 
 
-def build_model(name: str, classes: int, *, stem: Stem, seed: int, image_size: int) -> nn.Module:
+def model_of(config: TrainConfig, classes: int) -> nn.Module:
+    """Return the model of a run with fresh weights. ``config`` must be resolved. Raises what ``build_model`` raises.
+
+    Also raises TrainingError if the model cannot compute one of the run's other image sizes.
+    """
+    model = build_model(
+        config.model,
+        classes,
+        stem=config.stem,
+        seed=config.seed,
+        image_size=config.image_size,
+        drop_path=config.drop_path,
+        blurpool=config.blurpool,
+    )
+    for size in {config.size_from, config.eval_image_size} - {None, config.image_size}:
+        require_scores(model, config.model, classes, cast(int, size))
+    return model
+
+
+def build_model(
+    name: str,
+    classes: int,
+    *,
+    stem: Stem,
+    seed: int,
+    image_size: int,
+    drop_path: float | None = None,
+    blurpool: bool = False,
+) -> nn.Module:
     """Return a model from float32 (N, 3, H, W) to scores (N, ``classes``); ``seed`` determines its weights.
 
     H and W are ``image_size`` pixels. ``stem`` is ``imagenet`` or ``small``; only the ResNets of ``MODELS`` have a
-    small one. The state of torch's global generator does not change. Raises TrainingError for an unknown name, a stem
-    that the model does not have, and an image size that it cannot compute.
+    small one. ``drop_path`` and ``blurpool`` are as in ``TrainConfig``. The state of torch's global generator does not
+    change. Raises TrainingError for an unknown name, a stem, stochastic depth or blur that the model does not have, and
+    an image size that it cannot compute.
     """
     if stem == "small" and name not in MODELS:
         raise TrainingError(f"{name} has no small stem, only {', '.join(MODELS)} have one; use --stem imagenet")
@@ -41,13 +71,17 @@ def build_model(name: str, classes: int, *, stem: Stem, seed: int, image_size: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name.startswith(TIMM):
-            model = _from_timm(name, classes, image_size)
+            model = _from_timm(name, classes, image_size, drop_path)
         else:
-            model = _from_torchvision(name, classes, image_size)
+            model = _from_torchvision(name, classes, image_size, drop_path)
         if stem == "small":
             _make_small(model)
+        if drop_path and not drops_blocks(model):
+            raise _no_depth(name)
+        if blurpool and not blur_strided(model):
+            raise TrainingError(f"{name} has no strided convolution to blur; leave out --blurpool")
     if name not in MODELS:
-        _require_scores(model, name, classes, image_size)
+        require_scores(model, name, classes, image_size)
     return model
 
 
@@ -65,27 +99,48 @@ def check_model(name: str) -> None:
         raise TrainingError(f"unknown model {name!r}; choose one such as {', '.join(near)} {of}")
 
 
-def _from_torchvision(name: str, classes: int, image_size: int) -> nn.Module:
+def _from_torchvision(name: str, classes: int, image_size: int, drop_path: float | None) -> nn.Module:
     settings: dict[str, Any] = dict(SINGLE_OUTPUT.get(name, {}))
-    if "resne" in name:  # ResNet, ResNeXt, Wide ResNet
+    is_resnet = "resne" in name  # ResNet, ResNeXt, Wide ResNet
+    if is_resnet:
         settings["zero_init_residual"] = True
+    elif drop_path is not None:
+        settings["stochastic_depth_prob"] = drop_path
     if name.startswith("vit_"):
         settings["image_size"] = image_size
     try:
-        return get_model(name, weights=None, num_classes=classes, **settings)
+        model = get_model(name, weights=None, num_classes=classes, **settings)
+    except TypeError as error:
+        if drop_path is None:
+            raise
+        raise _no_depth(name) from error
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _wrong_size(name, image_size, error) from error
+    if is_resnet and drop_path:
+        drop_blocks(model, drop_path)
+    return model
 
 
-def _from_timm(name: str, classes: int, image_size: int) -> nn.Module:
+def _from_timm(name: str, classes: int, image_size: int, drop_path: float | None) -> nn.Module:
     timm, plain = _timm(name), name.removeprefix(TIMM)
+    settings: dict[str, Any] = {} if drop_path is None else {"drop_path_rate": drop_path}
     try:
         try:
-            return timm.create_model(plain, pretrained=False, num_classes=classes, img_size=image_size)
+            return timm.create_model(plain, pretrained=False, num_classes=classes, img_size=image_size, **settings)
         except TypeError:  # a model that takes any size has no such argument
-            return timm.create_model(plain, pretrained=False, num_classes=classes)
+            return timm.create_model(plain, pretrained=False, num_classes=classes, **settings)
+    except TypeError as error:
+        if drop_path is None:
+            raise
+        raise _no_depth(name) from error
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _wrong_size(name, image_size, error) from error
+
+
+def _no_depth(name: str) -> TrainingError:
+    return TrainingError(
+        f"{name} has no stochastic depth; leave out --drop-path, or use a model that has it, such as resnet50"
+    )
 
 
 def _timm(name: str) -> Any:
@@ -102,7 +157,7 @@ def _make_small(model: nn.Module) -> None:
     setattr(model, "maxpool", nn.Identity())  # noqa: B010  (typed as MaxPool2d)
 
 
-def _require_scores(model: nn.Module, name: str, classes: int, image_size: int) -> None:
+def require_scores(model: nn.Module, name: str, classes: int, image_size: int) -> None:
     """Raise TrainingError unless the model makes (1, ``classes``) scores of an image of this size."""
     first = next(model.parameters(), None)
     image = torch.zeros(1, 3, image_size, image_size, device=None if first is None else first.device)

@@ -115,6 +115,12 @@ def _last_layer(model: nn.Module) -> str:
 
 
 def _difference(own: Weights, weights: Weights) -> str:
+    blurred = [sum(name.endswith(".blur") for name in names) for names in (own, weights)]
+    if blurred[0] != blurred[1]:
+        return (
+            f"{'the model' if blurred[0] else 'their model'} has blur in its strided convolutions, and the other has "
+            "not; use the same --blurpool for both"
+        )
     for name in own:
         if name not in weights:
             return f"they lack {name}; choose the --model that they belong to"

@@ -5,12 +5,12 @@ that they share. The calls from Python, and what decodes with a library, belong 
 
     header, codes, unstuff, entropy    bytes to coefficients, of tiles
     scans                              the same of whole images, two at a time
-    idct, tiles                        coefficients to planes of luma and chroma
+    blocks, tiles                      coefficients to planes of luma and chroma
     colour, weights, resize            planes to the sample: exact
     planar                             the same with the resize before the colours
     raw                                pixels as they are to the sample
     plan, scratch, decode              which part of which image, the memory, the loop over images
-    vectors                            what the innermost loops are written with
+    vectors                            what the innermost loops are written with, and how all is compiled
 
 Nothing in it checks indexes while it runs. Each module says why its indexes stay within the arrays. The tests run the
 same functions with checked indexes, on damaged images, and between guard zones.

@@ -19,8 +19,8 @@ stream did wrong shows in the place where it ends, and costs nothing while it de
 import numpy as np
 import numpy.typing as npt
 
-from .compiling import compiled, inlined, whole
 from .header import AC_CODES, ACROSS, COMPONENTS, DC_CODES, DOWN, ZIGZAG
+from .vectors.compiling import compiled, inlined, whole
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]

@@ -13,18 +13,30 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from .compiling import compiled
-from .header import ACROSS, COMPONENTS, DOWN
-from .idct import LANES
-from .plan import FIRST_ROW, GROUPS, LAST_ROW, TILES_X, WIDTH, X0, X1
+from .blocks.idct import LANES
+from .header import COMPONENTS
+from .plan import (
+    BAND_ROWS,
+    CHROMA,
+    DECODED_WIDTH,
+    FIRST_ROW,
+    GROUPS,
+    LAST_ROW,
+    LUMA,
+    STEP_X,
+    STEP_Y,
+    TILES_X,
+    X0,
+    X1,
+)  # fmt: skip
 from .scratch import BAND, Scratch
+from .vectors.compiling import compiled
 from .vectors.lanes import Lanes, same, word_lanes
 from .vectors.memory import Memory, after, body, intrinsic
 from .words import load_word
 
 U8 = npt.NDArray[np.uint8]
 I16 = npt.NDArray[np.int16]
-I64 = npt.NDArray[np.int64]
 U = np.uint64
 
 # Multiples of 2^16. 1.402 is 1 + _RED, 1.772 is 2 - _BLUE, and -0.71414 is _GREEN_CR - 1, so that each has 16 bits.
@@ -101,16 +113,19 @@ def _convert(
 
 
 @compiled
-def _sum_rows(plane, column, group, groups, last_lane, down, wide, sums, place):
+def _sum_rows(plane, column, group, groups, last_lane, side, down, wide, sums, place):
     """Write the sums of one chroma column and its vertical neighbours for a group of MCU rows to ``sums``, int16.
 
-    ``column`` is where the column begins in ``plane``, ``last_lane`` the lane of the last MCU row of the group.
-    If ``down`` is 2, 128 sums, 3 + 1 times a sample (and 1 more in odd rows if ``wide`` is 1, for rounding); else 64
-    samples.
+    ``column`` is where the column begins in ``plane``, ``last_lane`` the lane of the last MCU row of the group,
+    ``side`` the rows of a block. If ``down`` is 2, 16 * side sums, 3 + 1 times a sample (and 1 more in odd rows if
+    ``wide`` is 1, for rounding); else 8 * side samples, and others behind them.
     """
-    first = column + group * 64
+    first = column + group * 8 * side
     if down == 1:
         _widen(plane, first, sums, place)
+        return
+    if side < 8:
+        _sum_few_rows(plane, first, group, groups, last_lane, side, sums, place)
         return
     top, bottom = load_word(plane, first), load_word(plane, first + 56)  # a byte for each MCU row
     before = U(plane[first - 1]) if group > 0 else top & _255
@@ -120,6 +135,32 @@ def _sum_rows(plane, column, group, groups, last_lane, down, wide, sums, place):
         own = _255 << U(8 * last_lane)
         below = below & ~own | bottom & own
     _add_neighbours(plane, first, above, below, 1 if wide == 1 else 0, sums, place)
+
+
+@compiled
+def _sum_few_rows(plane, first, group, groups, last_lane, side, sums, place):
+    """Do the same for blocks of 4, 2 or 1 rows of chroma with half of the rows of luma, which few images have.
+
+    With one row libjpeg repeats the samples instead.
+    """
+    count, bottom = 8 * side, 8 * (side - 1)
+    for i in range(count):
+        lane, here = i & 7, np.int16(plane[first + i])
+        above = below = here
+        if i >= 8:
+            above = np.int16(plane[first + i - 8])
+        elif lane > 0:
+            above = np.int16(plane[first + bottom + lane - 1])
+        elif group > 0:
+            above = np.int16(plane[first - 1])
+        if i < bottom:
+            below = np.int16(plane[first + i + 8])
+        elif lane < 7 and lane != last_lane:
+            below = np.int16(plane[first + lane + 1])
+        elif lane != last_lane and group + 1 < groups:
+            below = np.int16(plane[first + count])
+        sums[place + i] = np.int16(4 * here if side == 1 else 3 * here + above)
+        sums[place + count + i] = np.int16(4 * here if side == 1 else 3 * here + below + 1)
 
 
 @compiled
@@ -134,21 +175,21 @@ def _convert_column(plane, luma, sums, here, near, half, shift, length, out, red
 
 
 @compiled
-def convert_band(plan: I64, scratch: Scratch, group: int) -> None:
+def convert_band(scratch: Scratch, group: int) -> None:
     """Write the columns of the region in a group of MCU rows to ``scratch.band`` in RGB, or in grey."""
     region, planes, band, sums = scratch.region, scratch.planes, scratch.band, scratch.sums
-    across, down, groups = scratch.head[ACROSS], scratch.head[DOWN], region[GROUPS]
+    across, down, groups, side = region[STEP_X], region[STEP_Y], region[GROUPS], region[CHROMA]
     left, right = region[X0] - region[TILES_X], region[X1] - region[TILES_X]
-    length = 64 * down
+    length = region[BAND_ROWS]
     if scratch.head[COMPONENTS] == 1:
         for column in range(left, right):
-            source, target = U((column * groups + group) * 64), U((column - left) * 64)
-            for i in range(64):
+            source, target = U((column * groups + group) * length), U((column - left) * length)
+            for i in range(length):
                 band[target + U(i)] = planes[0, source + U(i)]
         return
     last_lane = (region[LAST_ROW] - region[FIRST_ROW]) % LANES if group == groups - 1 else LANES
-    last_chroma = (plan[WIDTH] + across - 1) // across - 1 - region[TILES_X] // across
-    interpolated = across == 2
+    last_chroma = (region[DECODED_WIDTH] + across - 1) // across - 1 - region[TILES_X] // across
+    interpolated = across == 2 and region[LUMA] > 1
     shift = 4 if down == 2 else 2  # a column that is its own neighbour has four times its sum
     # ``sums`` holds four chroma columns, each in the place of its number modulo 4
     ready = max(left // across - 1, 0)
@@ -160,7 +201,7 @@ def convert_band(plan: I64, scratch: Scratch, group: int) -> None:
         while ready <= max(here, near):
             for component in range(1, 3):
                 _sum_rows(
-                    planes[component], ready * 64 * groups, group, groups, last_lane, down, across,
+                    planes[component], ready * 8 * side * groups, group, groups, last_lane, side, down, across,
                     sums, (component - 1) * _RED_SUMS + (ready & 3) * 128,
                 )  # fmt: skip
             ready += 1

@@ -10,24 +10,29 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from .blocks.idct import LANES
 from .colour import convert_band
-from .compiling import compiled, counted, inlined
 from .entropy import decode_tiles
 from .header import ACROSS, COMPONENTS, DOWN
-from .idct import LANES
 from .plan import (
     ADDRESS,
     BAND_ROWS,
+    CUBIC,
+    DECODED_WIDTH,
     FIRST_ROW,
     FIRST_TILE,
     GROUPS,
     INTERVAL,
     LAST_ROW,
     LAST_TILE,
+    LUMA,
     ROWS,
     ROWS_ADDRESS,
     SCAN,
+    SHIFT,
     SIZE,
+    STEP_X,
+    STEP_Y,
     TILES_Y,
     X0,
     X1,
@@ -37,7 +42,7 @@ from .plan import (
 from .planar import shrink_planes, shrink_to_colours, weigh_chroma
 from .resize import shrink_band, shrink_rows, stride_of
 from .scans import begin_scan, decode_row, decode_rows_of_two, end_row
-from .scratch import BAND, Scratch
+from .scratch import BAND, BEYOND, Scratch
 from .tiles import (
     BLOCK,
     blocks_of,
@@ -49,6 +54,7 @@ from .tiles import (
     row_length,
     unstuff_group,
 )
+from .vectors.compiling import compiled, counted, inlined
 from .words import memory_at
 
 U8 = npt.NDArray[np.uint8]
@@ -121,14 +127,14 @@ def _is_whole(plan: I64) -> bool:
 def _finish(plan: I64, planar: bool, scratch: Scratch, out: U8, place: int) -> None:
     """Write the sample of decoded planes to ``out`` from ``place`` on."""
     channels = scratch.head[COMPONENTS]
-    if planar and channels == 3:
+    if planar and channels == 3 and plan[SHIFT] == 0 and plan[CUBIC] == 0:
         weigh_chroma(plan, scratch)
         for group in range(scratch.region[GROUPS]):
             shrink_planes(scratch, group)
         shrink_to_colours(scratch, out, place)
     else:
         for group in range(scratch.region[GROUPS]):
-            convert_band(plan, scratch, group)
+            convert_band(scratch, group)
             shrink_band(scratch, channels, group)
         shrink_rows(scratch, channels, scratch.region[TILES_Y], out, place)
 
@@ -146,19 +152,20 @@ def _begin(data: U8, plan: I64, scratch: Scratch, stream: int) -> bool:
     region, head = scratch.region, scratch.head
     if not weigh(plan, scratch.axes, scratch.weights, scratch.taps, region) or not enter(data, plan, scratch, stream):
         return False
-    choose_tiles(plan, head[ACROSS], head[DOWN], region)
+    choose_tiles(plan, head[ACROSS], head[DOWN], head[COMPONENTS], region)
     rows, tiles = region[GROUPS] * region[BAND_ROWS], region[LAST_TILE] - region[FIRST_TILE] + 1
     if (
-        tiles * plan[INTERVAL] * 8 * head[ACROSS] * rows > scratch.planes.shape[1]
+        tiles * plan[INTERVAL] * region[LUMA] * head[ACROSS] * rows + BEYOND > scratch.planes.shape[1]
         or LANES * tiles > len(scratch.starts)
-        or (region[X1] - region[X0]) * region[BAND_ROWS] > BAND
+        or (region[X1] - region[X0]) * region[BAND_ROWS] + BEYOND > BAND
         or region[X1] - region[X0] + 4 > len(scratch.columns)
         or rows + 4 > len(scratch.lines)
+        or (region[STEP_X] == 2 and region[DECODED_WIDTH] < 5)  # libjpeg interpolates no chroma of one or two columns
     ):
         return False
-    stride = stride_of(scratch.axes.shape[1])
+    stride, halves = stride_of(scratch.axes.shape[1]), region[STEP_Y] == 2
     for row in range(rows):
-        scratch.lines[row] = place_of(row, head[DOWN]) * stride
+        scratch.lines[row] = place_of(row, region[LUMA] * head[DOWN], halves) * stride
     return True
 
 
@@ -188,5 +195,5 @@ def _decode_planes(data: U8, row_lengths: U8, plan: I64, scratch: Scratch) -> bo
             for column in range(columns):
                 if not invert_column(scratch, interval, column * (blocks + 1) * BLOCK, first + column, group):
                     return False
-    repeat_last_row(scratch, plan)
+    repeat_last_row(scratch, plan[INTERVAL])
     return True

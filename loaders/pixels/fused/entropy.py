@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .codes import BITS, BLOCK, DC_STEP, FAILED, LONG, PLAIN, long_code
-from .compiling import compiled, inlined
 from .header import AC_CODES, DC_CODES
+from .vectors.compiling import compiled, inlined
 from .words import load_bits
 
 U8 = npt.NDArray[np.uint8]
@@ -37,15 +37,13 @@ _STEP = U(DC_STEP)
 
 
 @inlined
-def _symbol(codes, places, coefficients, data, head, end, buffer, place, table, base, used):
-    """Decode one symbol; return the bits left, the place, the next table and the bits used."""
-    entry = U(codes[table + (buffer >> _SHIFT)])
+def _apply(entry, places, coefficients, end, buffer, place, table, base, used):
+    """Store the value of one symbol; return the bits left, the place, the next table and the bits used.
+
+    A symbol with a long code changes nothing.
+    """
     if entry >= _FLAG:
-        if entry == LONG:
-            slot = np.int64(table >> _BITS) & 7
-            first = DC_CODES if slot & 1 == 0 else AC_CODES
-            entry = long_code(data, head[first + (slot >> 1)], buffer, slot & 1 == 0)
-        if entry >= _FLAG:
+        if entry != LONG:
             advance = (entry >> _24) & _127
             if entry == FAILED:
                 place = end | _63
@@ -56,7 +54,7 @@ def _symbol(codes, places, coefficients, data, head, end, buffer, place, table, 
             table = U(places[place]) >> _16
             buffer = buffer << (entry & _63)
             used += entry >> _8
-    if entry < _FLAG:
+    else:
         bits = buffer << (entry & _63)
         taken = entry >> _8
         shift = (entry >> _16) & _63
@@ -71,6 +69,28 @@ def _symbol(codes, places, coefficients, data, head, end, buffer, place, table, 
 
 
 @inlined
+def symbol(codes, places, coefficients, end, buffer, place, table, base, used):
+    """Decode one symbol; return the bits left, the place, the next table and the bits used.
+
+    Before a symbol with a long code everything stays as it is: if ``used`` is still 0 after two symbols, the caller
+    calls ``long_symbol``. So the loops have no code for long codes, which would take their registers.
+    """
+    entry = U(codes[table + (buffer >> _SHIFT)])
+    return _apply(entry, places, coefficients, end, buffer, place, table, base, used)
+
+
+@compiled
+def long_symbol(places, coefficients, data, head, source, end, bit, place, table, base):
+    """Decode one symbol with a code of more than BITS bits; return the bit, the place and the table after it."""
+    buffer = load_bits(source, bit >> _3) << (bit & _7)
+    slot = np.int64(table >> _BITS) & 7
+    first = DC_CODES if slot & 1 == 0 else AC_CODES
+    entry = long_code(data, head[first + (slot >> 1)], buffer, slot & 1 == 0)
+    buffer, place, table, used = _apply(entry, places, coefficients, end, buffer, place, table, base, _0)
+    return bit + (used & _63), place, table
+
+
+@inlined
 def _is_whole(place, end, bit, stop):
     """Return whether a stream ended at its last coefficient, within the last byte of its tile."""
     return place == end - _STEP and (stop << _3) - bit < _8
@@ -81,13 +101,13 @@ def decode_to(codes, places, coefficients, data, head, source, end, bit, place, 
     """Decode one stream to ``end``; return the bit and the place where it ended."""
     while np.int64(place + _STEP) < np.int64(end):
         buffer = load_bits(source, bit >> _3) << (bit & _7)
-        buffer, place, table, used = _symbol(
-            codes, places, coefficients, data, head, end, buffer, place, table, base, _0
-        )
-        buffer, place, table, used = _symbol(
-            codes, places, coefficients, data, head, end, buffer, place, table, base, used
-        )
+        buffer, place, table, used = symbol(codes, places, coefficients, end, buffer, place, table, base, _0)
+        buffer, place, table, used = symbol(codes, places, coefficients, end, buffer, place, table, base, used)
         bit += used & _63
+        if used & _63 == _0 and np.int64(place + _STEP) < np.int64(end):
+            bit, place, table = long_symbol(
+                places, coefficients, data, head, source, end, bit, place, table, base
+            )  # fmt: skip
     return bit, place
 
 
@@ -120,18 +140,18 @@ def decode_tiles(codes, places, coefficients, data, head, source, blocks, starts
     while True:
         left_a = load_bits(source, bit_a >> _3) << (bit_a & _7)
         left_b = load_bits(source, bit_b >> _3) << (bit_b & _7)
-        left_a, place_a, table_a, used_a = _symbol(
-            codes, places, coefficients, data, head, end, left_a, place_a, table_a, base_a, _0
-        )
-        left_b, place_b, table_b, used_b = _symbol(
-            codes, places, coefficients, data, head, end, left_b, place_b, table_b, base_b, _0
-        )
-        left_a, place_a, table_a, used_a = _symbol(
-            codes, places, coefficients, data, head, end, left_a, place_a, table_a, base_a, used_a
-        )
-        left_b, place_b, table_b, used_b = _symbol(
-            codes, places, coefficients, data, head, end, left_b, place_b, table_b, base_b, used_b
-        )
+        left_a, place_a, table_a, used_a = symbol(
+            codes, places, coefficients, end, left_a, place_a, table_a, base_a, _0
+        )  # fmt: skip
+        left_b, place_b, table_b, used_b = symbol(
+            codes, places, coefficients, end, left_b, place_b, table_b, base_b, _0
+        )  # fmt: skip
+        left_a, place_a, table_a, used_a = symbol(
+            codes, places, coefficients, end, left_a, place_a, table_a, base_a, used_a
+        )  # fmt: skip
+        left_b, place_b, table_b, used_b = symbol(
+            codes, places, coefficients, end, left_b, place_b, table_b, base_b, used_b
+        )  # fmt: skip
         bit_a += used_a & _63
         bit_b += used_b & _63
         if np.int64(place_a + _STEP) >= np.int64(end):
@@ -144,6 +164,10 @@ def decode_tiles(codes, places, coefficients, data, head, source, blocks, starts
             a = following
             following += 1
             bit_a, place_a, table_a, base_a = starts[a] << _3, _FIRST, _0, bases[a]
+        elif used_a & _63 == _0:
+            bit_a, place_a, table_a = long_symbol(
+                places, coefficients, data, head, source, end, bit_a, place_a, table_a, base_a
+            )  # fmt: skip
         if np.int64(place_b + _STEP) >= np.int64(end):
             good &= _is_whole(place_b, end, bit_b, stops[b])
             if following == stop:
@@ -154,3 +178,7 @@ def decode_tiles(codes, places, coefficients, data, head, source, blocks, starts
             b = following
             following += 1
             bit_b, place_b, table_b, base_b = starts[b] << _3, _FIRST, _0, bases[b]
+        elif used_b & _63 == _0:
+            bit_b, place_b, table_b = long_symbol(
+                places, coefficients, data, head, source, end, bit_b, place_b, table_b, base_b
+            )  # fmt: skip

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from .compiling import compiled
-from .plan import BAND_ROWS, HEIGHT, WIDTH, X0, X1, Y0, Y1, weigh
+from .plan import BAND_ROWS, HEIGHT, SHIFT, WIDTH, X0, X1, Y0, Y1, weigh
 from .resize import shrink_band, shrink_rows, stride_of, transpose
-from .scratch import BAND, Scratch
+from .scratch import BAND, BEYOND, Scratch
+from .vectors.compiling import compiled
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -19,16 +19,17 @@ _ROWS = 64  # rows of pixels at a time
 def fit_pixels(pixels: U8, width: int, height: int, plan: I64, scratch: Scratch, out: U8) -> bool:
     """Write one sample of an image to ``out``, uint8 (size * size * 3,); return False if it needs too much memory.
 
-    ``pixels`` is uint8 (height * width * 3,), RGB. Of ``plan`` the box, the target, the offset and the flip count.
+    ``pixels`` is uint8 (height * width * 3,), RGB, decoded at 1 / 2 ** ``plan[SHIFT]``. Of ``plan`` the box, the
+    target, the offset, the flip, the shift and whether the resize is bicubic count.
     """
-    plan[WIDTH], plan[HEIGHT] = width, height
+    plan[WIDTH], plan[HEIGHT] = width << plan[SHIFT], height << plan[SHIFT]
     region = scratch.region
     if not weigh(plan, scratch.axes, scratch.weights, scratch.taps, region):
         return False
     left, columns, first, rows = region[X0], region[X1] - region[X0], region[Y0], region[Y1] - region[Y0]
     groups, padded = (rows + _ROWS - 1) // _ROWS, (columns + 63) & ~63
     if (
-        padded * _ROWS > min(BAND, scratch.planes.shape[1])
+        padded * _ROWS + BEYOND > min(BAND, scratch.planes.shape[1])
         or columns + 4 > len(scratch.columns)
         or groups * _ROWS + 4 > len(scratch.lines)
     ):

@@ -7,8 +7,8 @@ outside the header, whatever the header says. A refused image is decoded by libj
 import numpy as np
 import numpy.typing as npt
 
-from .compiling import compiled, inlined, whole
 from .plan import HEIGHT, INTERVAL, MCU_HEIGHT, MCU_WIDTH, SCAN, WIDTH
+from .vectors.compiling import compiled, inlined, whole
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
-from .compiling import compiled
 from .header import ACROSS, DOWN
 from .plan import (
     ACROSS_COUNT,
@@ -32,6 +31,7 @@ from .plan import (
 from .resize import stride_of, transpose
 from .scratch import Scratch
 from .tiles import place_of
+from .vectors.compiling import compiled
 from .vectors.lanes import interleaved, same
 from .vectors.memory import Memory, Variable, body, each, intrinsic
 from .weights import PRECISION
@@ -54,7 +54,7 @@ def weigh_chroma(plan: I64, scratch: Scratch) -> None:
     head, region, size = scratch.head, scratch.region, scratch.axes.shape[1]
     stride = stride_of(size)
     for row in range(64 * region[GROUPS]):
-        scratch.chroma_lines[row] = place_of(row, 1) * stride
+        scratch.chroma_lines[row] = place_of(row, 8, False) * stride
     _halve(
         scratch.axes[ACROSS_FIRST], scratch.axes[ACROSS_COUNT], scratch.weights[0], region[TAPS_ACROSS], head[ACROSS],
         plan[WIDTH], scratch.chroma_axes[ACROSS_FIRST], scratch.chroma_axes[ACROSS_COUNT], scratch.chroma_weights[0],

@@ -11,10 +11,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from .compiling import compiled, counted
 from .fit import fit_pixels
 from .plan import ADDRESS, HEIGHT, INTERVAL, RAW, SCAN, SIZE, WIDTH
 from .scratch import Scratch
+from .vectors.compiling import compiled, counted
 from .words import memory_at
 
 U8 = npt.NDArray[np.uint8]

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from .compiling import compiled, inlined
 from .plan import (
     ACROSS_COUNT,
     ACROSS_FIRST,
@@ -24,6 +23,7 @@ from .plan import (
     X1,
 )  # fmt: skip
 from .scratch import BAND, Scratch
+from .vectors.compiling import compiled, inlined
 from .vectors.lanes import constant, interleaved, same
 from .vectors.memory import Memory, Variable, body, each, intrinsic
 from .weights import PRECISION
@@ -52,7 +52,8 @@ def _blending(count: int) -> Any:
                 line = b.add(lines.number(b.add(first, tap)), offset)
                 weight = same(b, weights.number(b.add(at, tap)), count, 32)
                 total.set(total.get() + source.load(line, count).unsigned(32) * weight)
-            out.store(place, (total.get() >> PRECISION).narrow(8))
+            # Bicubic weights overshoot, and Pillow clips after each pass.
+            out.store(place, (total.get() >> PRECISION).clipped(0, 255).narrow(8))
 
         return types.void(source, lines, first, offset, weights, at, taps, out, place), generate
 
@@ -67,12 +68,13 @@ def blend(source, lines, first, weights, at, count, length, out, place):
     """Write a weighted sum of ``count`` lines of ``source`` to ``out``, uint8, from ``place`` on.
 
     The line of tap t begins at ``lines[first + t]``; its weight is ``weights[at + t]``, int32. ``length`` is a multiple
-    of 32.
+    of 32, or less: then 32 pixels are written.
     """
     for i in range(0, length - 32, 64):
         _blend_64(source, lines, first, i, weights, at, count, out, place + i)
-    if length & 32:
-        _blend_32(source, lines, first, length - 32, weights, at, count, out, place + length - 32)
+    if length & 63:
+        i = length & ~63
+        _blend_32(source, lines, first, i, weights, at, count, out, place + i)
 
 
 @inlined
@@ -155,7 +157,7 @@ def shrink_band(scratch: Scratch, channels: int, group: int) -> None:
     """Resize the columns of ``scratch.band`` along the image's rows, and write them to ``scratch.rows`` by rows."""
     region, axes, columns = scratch.region, scratch.axes, scratch.columns
     size, length, count = axes.shape[1], region[BAND_ROWS], region[X1] - region[X0]
-    words = stride_of(size) >> 3
+    words, lines = stride_of(size) >> 3, (length + 63) & ~63  # what is more is overwritten by the group below
     for i in range(count):
         columns[i] = i * length
     for channel in range(channels):
@@ -163,10 +165,10 @@ def shrink_band(scratch: Scratch, channels: int, group: int) -> None:
         for x in range(size):
             blend(
                 band, columns, axes[ACROSS_FIRST, x] - region[X0], scratch.weights[0], x * region[TAPS_ACROSS],
-                axes[ACROSS_COUNT, x], length, scratch.narrow, x * length,
+                axes[ACROSS_COUNT, x], length, scratch.narrow, x * lines,
             )  # fmt: skip
         rows = scratch.rows64[channel]
-        transpose(scratch.narrow64, (size + 7) & ~7, length, rows[group * length * words :], words, scratch.turned)
+        transpose(scratch.narrow64, (size + 7) & ~7, lines, rows[group * length * words :], words, scratch.turned)
 
 
 @compiled

@@ -12,15 +12,15 @@ above the sample's are decoded too, for what follows them, but not transformed.
 import numpy as np
 import numpy.typing as npt
 
+from .blocks.idct import LANES
 from .codes import BITS, BLOCK as PLACES_OF_BLOCK, DC_STEP, TABLES
-from .compiling import compiled, whole
-from .entropy import SLACK, _symbol, decode_to
+from .entropy import SLACK, decode_to, long_symbol, symbol
 from .header import ACROSS, COMPONENTS, DOWN
-from .idct import LANES
 from .plan import FIRST_ROW, HEIGHT, INTERVAL, LAST_ROW, MCU_HEIGHT, SCAN
 from .scratch import COEFFICIENTS, ENTROPY, PLACES, Scratch
 from .tiles import BLOCK, blocks_of, invert_column, repeat_last_row
 from .unstuff import AT_ONCE, copy_to_marker
+from .vectors.compiling import compiled, whole
 from .words import load_bits, store_word
 
 U8 = npt.NDArray[np.uint8]
@@ -99,7 +99,7 @@ def end_row(plan: I64, scratch: Scratch, stream: int) -> int:
     if is_whole_group and not invert_column(scratch, plan[INTERVAL], stream * COEFFICIENTS, 0, needed // LANES):
         return -1
     if row == region[LAST_ROW]:
-        repeat_last_row(scratch, plan)
+        repeat_last_row(scratch, plan[INTERVAL])
         return 1
     reach[ROW] = row + 1
     _begin_row(plan, scratch, stream)
@@ -148,20 +148,28 @@ def decode_rows_of_two(codes, places, coefficients, source, data_a, head_a, stat
     while np.int64(place_a + _STEP) < np.int64(end_a) and np.int64(place_b + _STEP) < np.int64(end_b):
         left_a = load_bits(source, bit_a >> _3) << (bit_a & _7)
         left_b = load_bits(source, bit_b >> _3) << (bit_b & _7)
-        left_a, place_a, table_a, used_a = _symbol(
-            codes, places, coefficients, data_a, head_a, end_a, left_a, place_a, table_a, base_a, _0
-        )
-        left_b, place_b, table_b, used_b = _symbol(
-            codes, places, coefficients, data_b, head_b, end_b, left_b, place_b, table_b, base_b, _0
-        )
-        left_a, place_a, table_a, used_a = _symbol(
-            codes, places, coefficients, data_a, head_a, end_a, left_a, place_a, table_a, base_a, used_a
-        )
-        left_b, place_b, table_b, used_b = _symbol(
-            codes, places, coefficients, data_b, head_b, end_b, left_b, place_b, table_b, base_b, used_b
-        )
+        left_a, place_a, table_a, used_a = symbol(
+            codes, places, coefficients, end_a, left_a, place_a, table_a, base_a, _0
+        )  # fmt: skip
+        left_b, place_b, table_b, used_b = symbol(
+            codes, places, coefficients, end_b, left_b, place_b, table_b, base_b, _0
+        )  # fmt: skip
+        left_a, place_a, table_a, used_a = symbol(
+            codes, places, coefficients, end_a, left_a, place_a, table_a, base_a, used_a
+        )  # fmt: skip
+        left_b, place_b, table_b, used_b = symbol(
+            codes, places, coefficients, end_b, left_b, place_b, table_b, base_b, used_b
+        )  # fmt: skip
         bit_a += used_a & _63
         bit_b += used_b & _63
+        if used_a & _63 == _0 and np.int64(place_a + _STEP) < np.int64(end_a):
+            bit_a, place_a, table_a = long_symbol(
+                places, coefficients, data_a, head_a, source, end_a, bit_a, place_a, table_a, base_a
+            )  # fmt: skip
+        if used_b & _63 == _0 and np.int64(place_b + _STEP) < np.int64(end_b):
+            bit_b, place_b, table_b = long_symbol(
+                places, coefficients, data_b, head_b, source, end_b, bit_b, place_b, table_b, base_b
+            )  # fmt: skip
     state_a[BIT], state_a[PLACE], state_a[TABLE] = bit_a, place_a, table_a
     state_b[BIT], state_b[PLACE], state_b[TABLE] = bit_b, place_b, table_b
     return np.int64(place_a + _STEP) >= np.int64(end_a)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .codes import BLOCK, KEPT, TABLES, empty_codes
 from .entropy import MOST_BLOCKS, SLACK
 from .plan import REGION
-from .weights import MOST_TAPS
+from .weights import MOST_TAPS, ROOM
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -27,6 +27,8 @@ PLANE = 1 << 23
 """Pixels of the tiles that one image may need."""
 LINES = 1 << 14
 """Rows and columns of them."""
+BEYOND = 64
+"""Pixels behind a column, or lines behind the last, that a vector may read, or write before the next is written."""
 TILES = 1 << 13
 """Tiles in eight MCU rows."""
 BAND = 1 << 21
@@ -130,7 +132,7 @@ def second_scratch(first: Scratch) -> Scratch:
 def make_scratch(size: int) -> Scratch:
     """Return the memory for samples of ``size`` x ``size`` pixels."""
     padded = -(-size // 32) * 32
-    narrow, rows = np.zeros(padded * 128, np.uint8), np.zeros((3, LINES * padded), np.uint8)
+    narrow, rows = np.zeros(padded * 128, np.uint8), np.zeros((3, (LINES + BEYOND) * padded), np.uint8)
     planes, band = np.zeros((3, PLANE), np.uint8), np.zeros(3 * BAND, np.uint8)
     return Scratch(
         head=np.zeros(12, np.int64),
@@ -163,10 +165,10 @@ def make_scratch(size: int) -> Scratch:
         line=np.zeros(3 * padded, np.uint8),
         wide_line=np.zeros(3 * padded, np.int16),
         axes=np.zeros((4, size), np.int64),
-        weights=np.zeros((2, 64 * size + MOST_TAPS), np.int32),
+        weights=np.zeros((2, ROOM * size + MOST_TAPS), np.int32),
         chroma_axes=np.zeros((4, size), np.int64),
-        chroma_weights=np.zeros((2, 64 * size + MOST_TAPS), np.int32),
-        short_weights=np.zeros((4, 64 * size + MOST_TAPS), np.uint16),
+        chroma_weights=np.zeros((2, ROOM * size + MOST_TAPS), np.int32),
+        short_weights=np.zeros((4, ROOM * size + MOST_TAPS), np.uint16),
         chroma_lines=np.zeros(LINES + 8, np.int64),
         taps=np.zeros(MOST_TAPS, np.float64),
         columns=np.zeros(LINES + 8, np.int64),

@@ -3,12 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
+from .blocks.idct import LANES, add_dc, invert
+from .blocks.reduced import invert_reduced
 from .codes import fill_all_codes, fill_places
-from .compiling import compiled, inlined, whole
 from .entropy import MOST_BLOCKS, SLACK
 from .header import ACROSS, COMPONENTS, DOWN, QUANTISATION, read_divisors, read_header
-from .idct import LANES, add_dc, invert
 from .plan import (
+    BAND_ROWS,
+    CHROMA,
+    DECODED_HEIGHT,
     FIRST_ROW,
     FIRST_TILE,
     GROUPS,
@@ -16,10 +19,13 @@ from .plan import (
     INTERVAL,
     LAST_ROW,
     LAST_TILE,
+    LUMA,
     MCU_HEIGHT,
     MCU_WIDTH,
     ROWS,
     SCAN,
+    STEP_X,
+    STEP_Y,
     TILES_X,
     WIDTH,
     X0,
@@ -27,12 +33,12 @@ from .plan import (
 )  # fmt: skip
 from .scratch import PLACES, Scratch
 from .unstuff import unstuff_row
+from .vectors.compiling import compiled, inlined, whole
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 U = np.uint64
 
-_DC_LOW, _DC_HIGH = -1024, 1023  # of 8-bit samples with a quantiser of 1
 BLOCK = 64 * LANES
 
 
@@ -67,8 +73,7 @@ def enter(data: U8, plan: I64, scratch: Scratch, stream: int) -> bool:
         return False
     if interval < 1 or interval > MOST_BLOCKS or blocks_of(head, interval) > MOST_BLOCKS:
         return False
-    # libjpeg does not interpolate chroma that is one or two samples wide
-    if _up(width, 8 * across) % interval or (across == 2 and width < 5):
+    if _up(width, 8 * across) % interval:
         return False
     scratch.extreme[:] = 0
     shared = fill_all_codes(data, head, scratch.codes, scratch.kept, stream)
@@ -132,63 +137,72 @@ def invert_column(scratch: Scratch, interval: int, start: int, tile: int, group:
     They begin at ``start``. Behind them is a block of zeros, which stands before the first of each component.
     """
     head, region, coefficients = scratch.head, scratch.region, scratch.coefficients
-    across, down, groups = head[ACROSS], head[DOWN], region[GROUPS]
+    across, groups, side, chroma = head[ACROSS], region[GROUPS], region[LUMA], region[CHROMA]
+    step, length = region[STEP_X], region[BAND_ROWS]
     left, right = region[X0] - region[TILES_X], region[X1] - region[TILES_X]
-    luma = across * down
+    luma = across * head[DOWN]
     per_mcu = luma + head[COMPONENTS] - 1
+    half = length // 2 if region[STEP_Y] == 2 else 0
+    lower = 4 * side if half and side > 1 else 8 * side  # from a block to the one below
     at = start
     before_luma = before_blue = before_red = at + interval * per_mcu * BLOCK
     for mcu in range(interval):
-        x = (tile * interval + mcu) * 8
+        number = tile * interval + mcu
+        x = number * chroma
         for block in range(per_mcu):
             component = max(block - luma + 1, 0)
             before = before_luma if component == 0 else before_blue if component == 1 else before_red
-            if not add_dc(coefficients, at, before, np.int32(_DC_LOW), np.int32(_DC_HIGH)):
-                return False
+            add_dc(coefficients, at, before, scratch.extreme)
             if component == 0:
                 before_luma = at
-                place = x * across + block % across * 8
-                if place + 8 > left and place < right:
-                    row = 64 * down * group + 32 * (block // across)
-                    _put(scratch, at, 0, place * 64 * down * groups + row, 64 * down * groups, down == 2)
+                place = (number * across + block % across) * side
+                if place + side > left and place < right:
+                    row = length * group + lower * (block // across)
+                    _put(scratch, at, 0, place * length * groups + row, length * groups, side, half)
             else:
                 if component == 1:
                     before_blue = at
                 else:
                     before_red = at
-                if (x + 9) * across > left and (x - 1) * across < right:
-                    _put(scratch, at, component, (x * groups + group) * 64, 64 * groups, False)
+                if (x + chroma + 1) * step > left and (x - 1) * step < right:
+                    _put(scratch, at, component, (x * groups + group) * 8 * chroma, 8 * chroma * groups, chroma, 0)
             at += BLOCK
     return min(scratch.extreme) >= 0
 
 
 @inlined
-def _put(scratch: Scratch, at: int, component: int, place: int, height: int, halves: bool) -> None:
-    """Transform eight blocks and write their columns to a plane; with ``halves``, odd rows go 64 behind even rows."""
-    invert(
-        scratch.coefficients, at, scratch.divisors, component * BLOCK, scratch.work, scratch.extreme,
-        scratch.planes[component], place, height, halves,
-    )  # fmt: skip
+def _put(scratch: Scratch, at: int, component: int, place: int, height: int, side: int, half: int) -> None:
+    """Transform eight blocks and write their columns to a plane; odd rows go ``half`` behind even ones, if not 0."""
+    if side == 8:
+        invert(
+            scratch.coefficients, at, scratch.divisors, component * BLOCK, scratch.work, scratch.extreme,
+            scratch.planes[component], place, height, half > 0,
+        )  # fmt: skip
+    else:
+        invert_reduced(
+            scratch.coefficients, at, scratch.divisors, component * BLOCK, scratch.work, scratch.extreme,
+            scratch.planes[component], place, height, side, half,
+        )  # fmt: skip
 
 
 @compiled
-def repeat_last_row(scratch: Scratch, plan: I64) -> None:
+def repeat_last_row(scratch: Scratch, interval: int) -> None:
     """Repeat the image's last chroma row, as libjpeg does, if padding stands below it in the same MCU row."""
-    region, head = scratch.region, scratch.head
+    region, side = scratch.region, scratch.region[CHROMA]
     groups = region[GROUPS]
-    rows = _up(plan[HEIGHT], head[DOWN]) - 8 * region[FIRST_ROW]
-    if head[DOWN] == 2 and rows % 8 and rows <= 64 * groups:
-        here, below = place_of(rows - 1, 1), place_of(rows, 1)
-        columns = (region[LAST_TILE] - region[FIRST_TILE] + 1) * plan[INTERVAL] * 8
-        for component in range(1, head[COMPONENTS]):
+    rows = _up(region[DECODED_HEIGHT], region[STEP_Y]) - side * region[FIRST_ROW]
+    if region[STEP_Y] == 2 and rows % side and rows <= 8 * side * groups:
+        here, below = place_of(rows - 1, side, False), place_of(rows, side, False)
+        columns = (region[LAST_TILE] - region[FIRST_TILE] + 1) * interval * side
+        for component in range(1, scratch.head[COMPONENTS]):
             plane = scratch.planes[component]
             for column in range(columns):
-                plane[column * 64 * groups + below] = plane[column * 64 * groups + here]
+                plane[column * 8 * side * groups + below] = plane[column * 8 * side * groups + here]
 
 
 @inlined
-def place_of(row: int, down: int) -> int:
-    """Return where a row of pixels lies in a column, counted from the first MCU row."""
-    mcu, i = row // (8 * down), row % (8 * down)
-    half = (i & 1) * 64 + (i >> 1) * 8 if down == 2 else i * 8
-    return mcu // LANES * 64 * down + half + mcu % LANES
+def place_of(row: int, per_mcu: int, halves: bool) -> int:
+    """Return where a row of pixels lies in a column, counted from the first MCU row, which has ``per_mcu`` rows."""
+    mcu, i = row // per_mcu, row % per_mcu
+    within = (i & 1) * 4 * per_mcu + (i >> 1) * 8 if halves else i * 8
+    return mcu // LANES * 8 * per_mcu + within + mcu % LANES

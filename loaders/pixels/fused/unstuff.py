@@ -7,7 +7,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
-from .compiling import compiled
+from .vectors.compiling import compiled
 from .vectors.lanes import Lanes
 from .vectors.memory import I64, Memory, intrinsic
 from .words import store_word

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
-from .compiling import compiled, inlined
+from .vectors.compiling import compiled, inlined
 from .vectors.memory import CHECKED, intrinsic
 
 U8 = npt.NDArray[np.uint8]

@@ -39,8 +39,8 @@ def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecor
     assert all(len(timed.seconds) == 2 and min(timed.seconds) > 0 for timed in times)
     assert record.index.samples == IMAGENET
     assert record.index.bytes > 40 * IMAGENET
-    assert [size.image_size for size in record.scaling] == [64, 128, 224]
-    assert record.scaling[2].share == record.scaling[2].mean_error == 0 == record.scaling[2].largest_error
+    assert [size.image_size for size in record.scaling] == [64, 112, 128, 160, 224]
+    assert record.scaling[4].share == record.scaling[4].mean_error == 0 == record.scaling[4].largest_error
     assert {1, 2} <= set(record.loader) == set(record.undecoded)
     assert min(record.undecoded[1].seconds) < min(record.loader[1].seconds)
 
@@ -63,7 +63,7 @@ def test_a_promise_that_is_not_kept_is_reported_as_missed(record: ThreadedRecord
 
     assert {finding.what: finding.met for finding in findings(kept)} == {
         **dict.fromkeys(("one thread, no loader", "loader, 2 threads")),
-        **{f"DCT scaling, {size} px": None for size in (64, 128, 224)},
+        **{f"DCT scaling, {size} px": None for size in (64, 112, 128, 160, 224)},
         **dict.fromkeys(("share of its ceiling", "2 threads against 1"), True),
         "Python per image, batch 256": True,
         **{f"{count} threads against 1": None for count in (4, 8, 16)},

@@ -20,8 +20,9 @@ from .test_pixels import MEAN_TOLERANCE, TOLERANCE
 
 F = v2.functional
 MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
-# Mean and largest difference. Bicubic weights overshoot: DALI clips only at the end, where Pillow clips twice.
-BICUBIC = {"dali": (0.5, 64), GPU: (0.3, 3)}
+# Mean and largest difference. Bicubic weights overshoot: DALI clips only at the end, where Pillow clips twice. threaded
+# clips twice too, but always resizes along the rows first, which Pillow 13 does only for some shapes.
+BICUBIC = {"threaded": (0.1, 12), "dali": (0.5, 64), GPU: (0.3, 3)}
 SQUEEZED = {"dali": (0.3, 32)}  # images that shrink most have the largest differences at their border
 
 

@@ -8,6 +8,7 @@ import simplejpeg
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from feedline.loaders.pixels.dct_scaling import resize_scaled
 from feedline.loaders.pixels.fused.decode import decode_many
 from feedline.loaders.pixels.fused.header import find_scan
 from feedline.loaders.pixels.fused.plan import ADDRESS, FIELDS, INTERVAL, LEFT, ROWS, SCAN, SIZE as SIZE_OF_FILE, WIDTH
@@ -25,12 +26,15 @@ SECOND = second_scratch(SCRATCH)
 
 
 class Part(NamedTuple):
-    """What a sample is made of: the box, the size that it is resized to, the sample's place in that, and the flip."""
+    """What a sample is made of: the box, the size that it is resized to, the sample's place in that, and how."""
 
     box: tuple[int, int, int, int]
     target: tuple[int, int] = (SIZE, SIZE)
     offset: tuple[int, int] = (0, 0)
     flip: bool = False
+    shift: int = 0
+    """log2 of the factor by which the decoder makes the image smaller."""
+    cubic: bool = False
 
 
 def encoded(pixels: U8, sampling: str, quality: int = 90) -> bytes:
@@ -64,7 +68,7 @@ def plan_of(image: EncodedImage, part: Part) -> npt.NDArray[np.int64]:
         lengths = tiles.row_lengths
         plan[SCAN : ROWS + 1] = tiles.scan, lengths.ctypes.data, len(lengths)
         plan[WIDTH : INTERVAL + 1] = tiles.grid
-    plan[LEFT:] = *part.box, *part.target, *part.offset, int(part.flip)
+    plan[LEFT:] = *part.box, *part.target, *part.offset, part.flip, part.shift, part.cubic
     return plans
 
 
@@ -78,8 +82,19 @@ def decoded(image: EncodedImage, part: Part, *, planar: bool = False) -> U8 | No
 def expected(image: EncodedImage, part: Part) -> U8:
     """Return the sample that libjpeg-turbo and Pillow make, resized along the rows first."""
     left, top, width, height = part.box
-    pixels = Image.fromarray(simplejpeg.decode_jpeg(image.data, "RGB")).crop((left, top, left + width, top + height))
-    pixels = pixels.resize((part.target[0], height), Image.Resampling.BILINEAR)
     x, y = part.offset
-    sample = np.asarray(pixels.resize(part.target, Image.Resampling.BILINEAR))[y : y + SIZE, x : x + SIZE]
+    if part.shift:
+        sample = np.empty((SIZE, SIZE, 3), np.uint8)
+        resize_scaled(scaled(image, part.shift), 1 << part.shift, part.box, part.target, part.offset, sample)
+    else:
+        kind = Image.Resampling.BICUBIC if part.cubic else Image.Resampling.BILINEAR
+        pixels = Image.fromarray(simplejpeg.decode_jpeg(image.data, "RGB"))
+        pixels = pixels.crop((left, top, left + width, top + height)).resize((part.target[0], height), kind)
+        sample = np.asarray(pixels.resize(part.target, kind))[y : y + SIZE, x : x + SIZE]
     return sample[:, ::-1] if part.flip else sample
+
+
+def scaled(image: EncodedImage, shift: int) -> U8:
+    """Return the image that libjpeg-turbo decodes at 1 / 2 ** shift."""
+    height, width = (-(-length // (1 << shift)) for length in simplejpeg.decode_jpeg_header(image.data)[:2])
+    return simplejpeg.decode_jpeg(image.data, "RGB", min_width=width, min_height=height)

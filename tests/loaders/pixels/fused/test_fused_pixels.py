@@ -9,8 +9,8 @@ import simplejpeg
 from hypothesis import given, settings, strategies as st
 
 from feedline.loaders.pixels.cuts import Cut
+from feedline.loaders.pixels.fused.blocks.idct import invert
 from feedline.loaders.pixels.fused.decode import decode_many
-from feedline.loaders.pixels.fused.idct import invert
 from feedline.loaders.pixels.fused.plan import FIELDS
 from feedline.loaders.pixels.fused_calls import fit
 from feedline.loaders.support.encoded import EncodedImage

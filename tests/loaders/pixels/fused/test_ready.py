@@ -19,12 +19,15 @@ from ...contract import spec_of
 
 
 @pytest.mark.parametrize("transform", ["train", "eval"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("workers", "fields"), [(0, {}), (2, {}), (0, {"interpolation": "bicubic"}), (0, {"dct_scaling": True})]
+)
 def test_batches_are_the_same_before_and_after(
-    transform: str, workers: int, root: Path, monkeypatch: pytest.MonkeyPatch
+    transform: str, workers: int, fields: dict[str, object], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So nothing depends on how long a compilation takes, nor on which images the decoder takes."""
-    spec = spec_of(root, transform=transform, workers=workers)
+    fields = {**fields, "image_size": 16} if fields else {}
+    spec = spec_of(root, transform=transform, workers=workers, **fields)
     with closing(open_loader("threaded", spec)) as loader:
         loader.set_epoch(1)
         after = list(loader)

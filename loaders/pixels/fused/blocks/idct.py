@@ -8,19 +8,16 @@ Ordinary images never come near; damaged ones do.
 # pyright: basic
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .compiling import compiled
-from .vectors.lanes import Lanes
-from .vectors.memory import Memory, after, body, intrinsic
-
-U = np.uint64
-I = np.int32  # noqa: E741
+from ..vectors.compiling import compiled
+from ..vectors.lanes import Lanes
+from ..vectors.memory import Memory, after, body, intrinsic
 
 LANES = 8
 _TOP = 8191
+_DC_LOW, _DC_HIGH = -1024, 1023
 
 _AT_ONCE = 16
 
@@ -103,13 +100,19 @@ def invert(coefficients, first, divisors, table, work, extreme, plane, place, he
             _invert_rows(work, 64 * row, 64 * row + 64, plane, place + 8 * row, height)
 
 
-@compiled
-def add_dc(coefficients, first, before, low, high):
-    """Make DC values of eight differences, from those of the blocks before; return whether all lie within bounds."""
-    here, there = U(first), U(before)
-    outside = I(0)
-    for lane in range(LANES):
-        value = I(I(coefficients[here + U(lane)]) + I(coefficients[there + U(lane)]))
-        coefficients[here + U(lane)] = np.int16(value)
-        outside |= I(value - low) | I(high - value)
-    return outside >= 0
+@intrinsic
+def add_dc(typing: Any, coefficients: Any, first: Any, before: Any, extreme: Any) -> Any:
+    """Make DC values of eight differences, from those of the blocks before.
+
+    ``extreme`` becomes negative for values that no image of 8 bits has, with any divisor.
+    """
+
+    @body
+    def generate(b: Any, coefficients: Memory, first: Any, before: Any, extreme: Memory) -> None:
+        zero = ir.Constant(ir.IntType(64), 0)
+        values = coefficients.load(first, LANES).signed(32) + coefficients.load(before, LANES).signed(32)
+        coefficients.store(first, values.narrow(16))
+        outside = values - _DC_LOW | values * -1 + _DC_HIGH
+        extreme.store(zero, extreme.load(zero, LANES) | outside)
+
+    return types.void(coefficients, first, before, extreme), generate

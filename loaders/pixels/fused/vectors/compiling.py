@@ -1,4 +1,4 @@
-"""How the functions of this folder are compiled: as ``prep.base.compiled`` does, and kept per version.
+"""How the functions of the fused decoder are compiled: as ``prep.base.compiled`` does, and kept per version.
 
 numba compiles a function again if its own file changed, but not if a function that it calls changed in another file.
 The functions here call one another across files. So what is compiled is kept under a name that changes with any of
@@ -17,8 +17,8 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from ....prep.base.cache import cache_folder
-from .vectors.memory import CHECKED
+from .....prep.base.cache import cache_folder
+from .memory import CHECKED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,8 +56,9 @@ def _compile(function: F, **options: bool) -> F:
 
 
 def _cache_of_version() -> str:
-    room = Path(__file__).parent
-    sources = [*sorted(room.rglob("*.py")), room.parent / "crops.py", room.parent / "crop_plans.py"]
+    room = Path(__file__).parent.parent
+    around = [room.parent / name for name in ("crops.py", "crop_plans.py", "dct_scaling.py")]
+    sources = [*sorted(room.rglob("*.py")), *around]
     digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
     kind = "checked" if CHECKED else "fused"
     return os.path.join(_config.CACHE_DIR or cache_folder(), f"{kind}-{digest}")  # noqa: PTH118
