@@ -149,7 +149,8 @@ def build_learner(model: nn.Module, config: TrainConfig, ranks: Ranks, teacher: 
 def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
     network: Any = model
     if ranks.size > 1:
-        network = DistributedDataParallel(network)
+        with ranks.lost_rank_named():
+            network = DistributedDataParallel(network)
     # Sizes of images that are known beforehand are compiled for each, which is faster than once for any.
     dynamic = None if config.size_from is None else False
     return torch.compile(network, dynamic=dynamic) if config.compile else network

@@ -178,6 +178,8 @@ def _is_own(error: RuntimeError) -> bool:
     """
     if failed_allocation(error) or str(error).startswith("CUDA error"):
         return True
+    if any(library in str(error) for library in ("gloo", "NCCL")):
+        return False
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
