@@ -25,6 +25,7 @@ import torch
 
 from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
 from ...prep import MeasurementError, Progress, read_document, silent, write_document
+from ...prep.limits.reached import limit_in
 from ...train import TrainConfig, default_workers
 from ...train.config import resolved
 from ...train.data import read_contents
@@ -174,7 +175,7 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
         stops.check()
         if process.returncode != 0:
             sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
-            raise MeasurementError(f"{name} could not be measured: {sentences[0].strip()}")
+            raise MeasurementError(f"{name} could not be measured: {limit_in(stderr) or sentences[0].strip()}")
         return read_document(speed_path, Speed)
 
 

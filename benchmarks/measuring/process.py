@@ -27,6 +27,7 @@ from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
 from ...prep.base.documents import json_bytes
+from ...prep.limits.reached import limit_in
 from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
@@ -156,8 +157,9 @@ def _parsed_answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
-        words = stderr.decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(words) if line.strip()), "it wrote no message")
+        text = stderr.decode("utf-8", "replace")
+        last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
+        last = limit_in(text) or last
         raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
 
 

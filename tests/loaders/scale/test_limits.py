@@ -1,0 +1,76 @@
+"""Limits of the system that a loader reaches: the sentence of the doctor, and no process that waits for ever."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.prep import LoaderError
+
+LOAD = """
+import sys
+from pathlib import Path
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.prep import FeedlineError
+name, root, size = sys.argv[1:]
+spec = LoaderSpec(root=Path(root), batch_size=32, image_size=int(size), workers=2)
+try:
+    with open_loader(name, spec) as loader:
+        print(sum(len(batch.indexes) for batch in loader))
+except FeedlineError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+def load(*before: str, name: str, root: Path, size: int = 32, **environment: str) -> str:
+    """Load an epoch in a fresh process, started through the command ``before``; return what it printed."""
+    command = [*before, sys.executable, "-c", LOAD, name, str(root), str(size)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    )
+    return done.stdout or done.stderr
+
+
+def test_threads_that_cannot_start_end_those_that_could(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others would wait for them for ever."""
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("feedline"):
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(LoaderError, match=r"threaded cannot start 4 threads: .* use a smaller --workers"):
+        open_loader("threaded", LoaderSpec(root=root, image_size=32, workers=4))
+    assert len(started) == 2 and not any(thread.is_alive() for thread in started)
+
+
+@linux_only
+def test_workers_work_with_a_long_folder_for_temporary_files(root: Path, tmp_path: Path) -> None:
+    """Batch systems have paths longer than a socket's may be."""
+    place = tmp_path / ("long" * 30)
+    place.mkdir()
+    assert load(name="imagefolder", root=root, TMPDIR=str(place)) == "84\n"
+    assert not list(place.iterdir())
+
+
+@linux_only
+def test_shared_memory_that_is_too_small_is_named_with_the_way_out(root: Path) -> None:
+    """The sizes, and the loader that does without."""
+    if os.getuid() or shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("needs the right to mount")
+    small = 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$@"'
+    told = load("unshare", "-m", "sh", "-c", small, "sh", name="imagefolder", root=root, size=224)
+    assert told.startswith("LoaderError: cannot receive batches from 2 workers: /dev/shm has 4 MB")
+    assert "use --loader threaded, fewer --workers, a smaller --batch-size, or more shared memory" in told
+    assert load("unshare", "-m", "sh", "-c", small, "sh", name="threaded", root=root, size=224) == "84\n"
