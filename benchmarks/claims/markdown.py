@@ -16,6 +16,7 @@ from ...prep import read_document
 from ...train.history import EpochRecord
 from ..bench.scaling import tabulate_speeds
 from ..bench.training_speed import SpeedRecord
+from ..faults.record import FaultsRecord, table as faults_table
 from ..machine.environment import Environment
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
@@ -123,6 +124,13 @@ def fuzz(records: Path) -> str:
     return "\n\n".join(f"{_where(record)}:\n\n{fuzz_table(record)}" for record in found)
 
 
+def faults(records: Path) -> str:
+    """Return what random faults did, and what came out in the end."""
+    found = _newest(records, "faults/*.json", FaultsRecord)
+    heads = [f"{len(r.outcomes)} faults with seed {r.seed}; {_where(r)}" for r in found]
+    return "\n\n".join(f"{head}:\n\n{faults_table(record)}" for head, record in zip(heads, found, strict=True))
+
+
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
     found = _newest(records, "what-if/*.json", Check)
@@ -177,6 +185,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "listing": listing,
     "orders": orders,
     "fuzz": fuzz,
+    "faults": faults,
     "what-if": what_if,
     "learning": learning,
     "measured": measured,

@@ -1,0 +1,141 @@
+"""One fault in the epochs of a loader: every sample that still comes must be the one that came without the fault."""
+
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...loaders import loader_versions
+from ...prep import LoaderUnavailable, MeasurementError
+from .commands import Workshop, last_line, made
+from .epochs import READY
+from .injections import make_fault
+from .kinds import FILE_KINDS, Fault, Kind, Place
+from .record import Outcome
+from .sessions import Finished, run_command, shared_memory
+
+LOADERS: dict[str, tuple[str, str]] = {
+    "threaded": ("threaded", "root"),
+    "threaded over folders": ("threaded", "folders"),
+    "imagefolder": ("imagefolder", "folders"),
+    "webdataset": ("webdataset", "root"),
+    "dali": ("dali", "root"),
+}
+"""The loader and the folder of data, by the name in the record."""
+
+
+@dataclass
+class Epochs:
+    """What a run of the program printed."""
+
+    samples: dict[tuple[int, int], tuple[int, str, int]] = field(default_factory=dict[tuple[int, int], Any])
+    """(label, key, checksum) by (epoch, sample index)."""
+    skipped: set[int] = field(default_factory=set[int])
+    ended: set[int] = field(default_factory=set[int])
+    error: str | None = None
+    left: int | None = None
+    repeated: int = 0
+    """Samples that came twice in an epoch."""
+
+
+def installed_loaders() -> tuple[str, ...]:
+    """Return the names in LOADERS that can be used here."""
+    return tuple(name for name, (loader, _) in LOADERS.items() if _is_installed(loader))
+
+
+def undisturbed_epochs(shop: Workshop, name: str) -> Epochs:
+    """Return what the epochs yield without a fault; raise MeasurementError if they fail by themselves."""
+    loader, source = LOADERS[name]
+    done = _run(shop, loader, shop.data / source, shop.folder / "tmp", Fault(""), 0.0)
+    found = read_epochs(done.output)
+    if done.code != 0 or found.error is not None or found.skipped:
+        raise MeasurementError(
+            f"the epochs of {name} fail without a fault: {last_line(done.output)}; repair that first"
+        )
+    return found
+
+
+def disturb_epochs(shop: Workshop, name: str, kind: Kind, rng: random.Random, normal: Epochs) -> Outcome:
+    """Inject one fault, and compare what came with what comes without it."""
+    loader, source = LOADERS[name]
+    with made(shop.folder / "disturbed") as folder:
+        data = shop.data / source
+        if kind in FILE_KINDS:
+            data = Path(shutil.copytree(data, folder / "copy" / source))
+        place = Place(data=data, out=folder / "out", disk=None, expected_bytes=0, at_start=False)
+        fault, moment, shared, temporary = make_fault(kind, place, rng), rng.random(), shared_memory(), folder / "tmp"
+        done = _run(shop, loader, data, temporary, fault, moment)
+        found = read_epochs(done.output)
+        return Outcome(
+            target=f"epochs of {name}",
+            kind=kind,
+            detail=fault.detail,
+            moment=round(moment, 2),
+            code=done.code,
+            said=(found.error or last_line(done.output)).replace(str(shop.folder), "WORK"),
+            survived=found.left is not None or found.error is not None or kind == "kill",
+            lost=_lost(found, normal),
+            wrong=found.repeated > 0 or any(normal.samples.get(key) != sample for key, sample in found.samples.items()),
+            hung=done.code is None,
+            crashed=_crashed(done, found, kind),
+            processes_left=done.processes_left,
+            shared_memory_left=len(shared_memory() - shared),
+            files_left=(found.left or 0) + sum(path.is_file() for path in temporary.rglob("*")),
+        )
+
+
+def read_epochs(output: str) -> Epochs:
+    """Return what the program printed; its last line may be cut by a kill."""
+    found = Epochs()
+    for line in output.splitlines():
+        if not line.startswith("{") or not line.endswith("}"):
+            continue
+        value = json.loads(line)
+        for index, label, key, checksum in value.get("samples", ()):
+            found.repeated += (value["epoch"], index) in found.samples
+            found.samples[value["epoch"], index] = (label, key, checksum)
+        if "ended" in value:
+            found.ended.add(value["ended"])
+            found.skipped |= set(value["skipped"])
+        found.error, found.left = value.get("error", found.error), value.get("left", found.left)
+    return found
+
+
+def _lost(found: Epochs, normal: Epochs) -> int:
+    """Return the samples of finished epochs that neither came nor were reported as skipped."""
+    due = {(epoch, index) for epoch, index in normal.samples if epoch in found.ended}
+    return sum(index not in found.skipped for _, index in due - found.samples.keys())
+
+
+def _crashed(done: Finished, found: Epochs, kind: Kind) -> bool:
+    if done.code in (0, None) or (kind == "kill" and done.code == -9):
+        return False
+    return found.error is None
+
+
+def _run(shop: Workshop, loader: str, data: Path, temporary: Path, fault: Fault, moment: float) -> Finished:
+    temporary.mkdir(parents=True, exist_ok=True)
+    command: Sequence[str] = (sys.executable, "-P", "-m", "feedline.benchmarks.faults.epochs", loader, str(data))
+    return run_command(
+        command,
+        {**os.environ, "TMPDIR": str(temporary), **fault.environment},
+        shop.folder / "output.log",
+        shop.limit,
+        moment=moment,
+        marker=READY,
+        disturb=fault.disturb,
+        limits=fault.limits,
+    )
+
+
+def _is_installed(loader: str) -> bool:
+    try:
+        loader_versions(loader)
+    except LoaderUnavailable:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""The program whose epochs are disturbed: ``python -m feedline.benchmarks.faults.epochs LOADER ROOT``.
+
+It prints a line of JSON for each batch: the samples with their labels, keys and checksums of pixels. After the first
+epoch, which is not disturbed, it prints READY. Damaged samples are skipped, so an epoch goes on after most faults.
+"""
+
+import json
+import sys
+import time
+import zlib
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+
+from ...loaders import Batch, Loader, LoaderSpec, open_loader
+from ...prep import FeedlineError
+
+READY = "READY"
+EPOCHS = 5
+PAUSE_SECONDS = 0.02
+"""Between two batches, so that a fault meets a batch under way and not only the ends."""
+
+
+def main(loader: str, root: Path) -> None:
+    """Print what five epochs yield; or the error, as a line of JSON too."""
+    spec = LoaderSpec(root=root, batch_size=4, image_size=32, workers=2, seed=3, on_error="skip")
+    try:
+        before = _epochs(loader, spec, range(1))
+        print(READY, flush=True)
+        after = _epochs(loader, spec, range(1, EPOCHS))
+    except (FeedlineError, MemoryError) as error:
+        _print({"error": f"{type(error).__name__}: {error}"})
+    else:
+        _print({"left": max(0, after - before)})
+
+
+def _epochs(name: str, spec: LoaderSpec, epochs: range) -> int:
+    """Print these epochs; return the number of open file descriptors after the loader was closed."""
+    with closing(open_loader(name, spec)) as loader:
+        for epoch in epochs:
+            loader.set_epoch(epoch)
+            _print_epoch(loader, epoch)
+    return psutil.Process().num_fds()
+
+
+def _print_epoch(loader: Loader, epoch: int) -> None:
+    for batch in loader:
+        _print({"epoch": epoch, "samples": _samples(batch)})
+        time.sleep(PAUSE_SECONDS)
+    _print({"ended": epoch, "skipped": sorted(loader.skipped)})
+
+
+def _samples(batch: Batch) -> list[tuple[int, int, str, int]]:
+    sums = [zlib.crc32(image.contiguous().numpy().tobytes()) for image in batch.images]
+    return list(zip(batch.indexes.tolist(), batch.labels.tolist(), batch.keys, sums, strict=True))
+
+
+def _print(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":  # DataLoader's workers import this module again where they are spawned
+    main(sys.argv[1], Path(sys.argv[2]))

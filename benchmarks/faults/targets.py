@@ -1,0 +1,96 @@
+"""The commands that are disturbed, on data that take a second, and what must come out of each.
+
+``prep`` and ``shard`` must write the same bytes, ``train`` the same weights, ``bench`` a complete record of each run.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ...prep import MeasurementError, ShardSpec, SyntheticSpec, prepare_imagenet, write_shards, write_synthetic
+from ..measuring.record import read_records
+
+CLASSES, IMAGES_PER_CLASS, SCALE = 4, 12, 0.12
+BENCH_LOADERS, BENCH_REPEATS = ("threaded", "imagefolder"), 2
+TRAIN_LOADERS = ("imagefolder", "threaded", "webdataset")
+
+Digest = dict[str, str]
+"""What came out, by name: the checksum of each file, of the weights, or of nothing but a record's presence."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One command: its words for inputs and an output, and what came out."""
+
+    name: str
+    words: Callable[[Path, Path], tuple[str, ...]]
+    result: Callable[[Path], Digest]
+    source: str
+    """The folder of the data that it reads."""
+
+
+def make_data(folder: Path) -> None:
+    """Write the archives, and a prepared root with shards."""
+    spec = SyntheticSpec(layout="ilsvrc2012", classes=CLASSES, images_per_class=IMAGES_PER_CLASS, scale=SCALE)
+    write_synthetic(folder / "archives", spec)
+    prepare_imagenet([folder / "archives"], folder / "root")
+    shutil.copytree(folder / "root", folder / "folders")
+    write_shards(folder / "root", ShardSpec(seed=3, shard_count=3))
+
+
+def targets() -> dict[str, Target]:
+    """Return every command by name; ``train`` once for each kind of loader."""
+    found = [
+        Target("prep", _prep_words, _files, "archives"),
+        Target("shard", _shard_words, _files, "folders"),
+        Target("bench", _bench_words, _records, "root"),
+        *(Target(f"train {name}", _train_words(name), _weights, "root") for name in TRAIN_LOADERS),
+    ]
+    return {target.name: target for target in found}
+
+
+def _prep_words(data: Path, out: Path) -> tuple[str, ...]:
+    return ("prep", "imagenet", str(data), "--out", str(out), "--checksum", "md5", "--workers", "2")
+
+
+def _shard_words(data: Path, out: Path) -> tuple[str, ...]:
+    return ("shard", str(data), "--out", str(out), "--shard-count", "4", "--seed", "3", "--workers", "2")
+
+
+def _bench_words(data: Path, out: Path) -> tuple[str, ...]:
+    loaders = [word for name in BENCH_LOADERS for word in ("--loader", name)]
+    options = ("--workers", "1", "--seconds", "0.2", "--image-size", "32", "--repeats", str(BENCH_REPEATS))
+    return ("bench", str(data), *loaders, *options, "--out", str(out))
+
+
+def _train_words(loader: str) -> Callable[[Path, Path], tuple[str, ...]]:
+    options = ("--workers", "2", "--epochs", "3", "--batch-size", "8", "--image-size", "32", "--stem", "imagenet")
+
+    def words(data: Path, out: Path) -> tuple[str, ...]:
+        return ("train", str(data), "--loader", loader, *options, "--device", "cpu", "--out", str(out))
+
+    return words
+
+
+def _files(out: Path) -> Digest:
+    """Return the checksum of every file; a shard set records no path of its source that may differ."""
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _weights(out: Path) -> Digest:
+    content = torch.load(out / "checkpoints" / "last.pt", map_location="cpu", weights_only=True)
+    return {name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in content["model"].items()}
+
+
+def _records(out: Path) -> Digest:
+    """Return each run whose record is complete; a bench that was run again has some of them twice."""
+    try:
+        found = read_records([out])
+    except MeasurementError:
+        return {}
+    return {f"{one.loader} {one.repeat}": "complete" for one in found if one.measurement.images_per_second > 0}
