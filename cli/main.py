@@ -51,7 +51,8 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__)
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Prepare, shard, load and measure labelled images, so that a training run never waits for them.
 
     \b
@@ -64,6 +65,10 @@ def cli(debug: bool) -> None:
 
     Help for one command: feedline COMMAND -h
     """
+    # Not at the top: this imports numpy and pydantic, which help does not need.
+    from ..prep.processes.stop_signals import stops_interrupt
+
+    ctx.with_resource(stops_interrupt())
 
 
 def main() -> None:
@@ -101,12 +106,16 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     from ..prep.base.errors import FeedlineError
     from ..prep.base.names import not_text
     from ..prep.base.shell import shell_word
+    from ..prep.limits.memory import failed_allocation, memory_ran_out
     from ..prep.limits.reached import limit_reached
 
     if isinstance(error, FeedlineError):
         return str(error)
     if limit := limit_reached(error):
         return f"{limit}; no unfinished file is left in place"
+    if failed_allocation(error):
+        smaller = "end other programs, or use fewer --workers or a smaller --batch-size if the command has them"
+        return memory_ran_out(error, smaller)
     if isinstance(error, OSError):
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return f"{place}{error.strerror or error}; no unfinished file is left in place"

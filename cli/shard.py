@@ -161,11 +161,11 @@ def _compiled_meanwhile() -> Generator[None]:
     It takes about a minute, once per version and processor. The shards never wait for it: a loader that opens before it
     is compiled decodes in another way. If the shards fail or are interrupted, it ends too.
     """
-    options: dict[str, Any] = {"creationflags": 0x4000} if sys.platform == "win32" else {"start_new_session": True}
-    process = subprocess.Popen(  # the flag: BELOW_NORMAL_PRIORITY_CLASS; a session: Ctrl-C goes to this process only
-        [sys.executable, "-P", "-m", "feedline.loaders.pixels.ready", "--ahead"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options,
-    )  # fmt: skip
+    try:
+        process = _start_compiling()
+    except OSError:  # a limit on processes, which ends no writing of shards
+        yield
+        return
     lines: list[str] = []
 
     def report() -> None:
@@ -175,14 +175,22 @@ def _compiled_meanwhile() -> Generator[None]:
                 say(line.strip())
 
     reporter = threading.Thread(target=report, daemon=True)
-    reporter.start()
     try:
+        reporter.start()
         yield
     except BaseException:
         process.kill()
         raise
     if lines and process.poll() is None:
         say("The decoder is still being compiled; loaders that open meanwhile decode with libjpeg-turbo")
+
+
+def _start_compiling() -> "subprocess.Popen[str]":
+    options: dict[str, Any] = {"creationflags": 0x4000} if sys.platform == "win32" else {"start_new_session": True}
+    return subprocess.Popen(  # the flag: BELOW_NORMAL_PRIORITY_CLASS; a session: Ctrl-C goes to this process only
+        [sys.executable, "-P", "-m", "feedline.loaders.pixels.ready", "--ahead"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options,
+    )  # fmt: skip
 
 
 def _refuse_ignored(ctx: click.Context, settings: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from .base.errors import (
     SourceError,
     TrainingError,
     TransformError,
+    WorkerLost,
 )
 from .base.manifest import (
     MANIFEST,
@@ -73,6 +74,7 @@ __all__ = [
     "TrainingError",
     "TransformError",
     "Verification",
+    "WorkerLost",
     "class_names",
     "default_place",
     "find_samples",

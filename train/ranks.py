@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ..loaders.launch import Launch, check_master, read_launch
 from ..prep import LoaderError, TrainingError
+from ..prep.limits.memory import failed_allocation
 
 T = TypeVar("T")
 
@@ -31,6 +33,8 @@ T = TypeVar("T")
 # respond. The longest legitimate wait is for rank 0 to write a checkpoint to a slow disk.
 TIMEOUT = timedelta(minutes=10)
 SIGNAL_SECONDS = 1.0
+EXCHANGING = ("torch/distributed/", "torch/nn/parallel/", "torch/autograd/")
+"""The code that exchanges tensors with other ranks."""
 CHECK_IN_SECONDS = 10.0  # time for every live rank to check in before the others count as dead
 
 
@@ -118,11 +122,14 @@ class Ranks:
 
     @contextmanager
     def lost_rank_named(self) -> Generator[None, None, None]:
-        """Turn the error of a broken connection into a TrainingError that names the rank that ended or died."""
+        """Turn the error of a broken connection into a TrainingError that names the rank that ended or died.
+
+        An error of this rank's own stays what it is: the others wait for it, and would count as dead.
+        """
         try:
             yield
         except RuntimeError as error:
-            lost = self._describe_lost_rank() if self.size > 1 else None
+            lost = self._describe_lost_rank() if self.size > 1 and not _is_own(error) else None
             if lost is None:
                 raise
             raise LostRank(lost) from error
@@ -162,6 +169,20 @@ def _stops_soon(stopping: Callable[[], bool]) -> bool:
     while not stopping() and time.monotonic() < deadline:
         time.sleep(0.01)
     return stopping()
+
+
+def _is_own(error: RuntimeError) -> bool:
+    """Return whether an error comes from this rank's computing, and not from the exchange with the other ranks.
+
+    Gradients are exchanged inside the backward pass, whose errors have no place of their own in a traceback.
+    """
+    if failed_allocation(error) or str(error).startswith("CUDA error"):
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    file = "" if place is None else place.tb_frame.f_code.co_filename
+    return file != __file__ and not any(folder in Path(file).as_posix() for folder in EXCHANGING)
 
 
 def _describe_death(dead: int, rank: int) -> str:

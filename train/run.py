@@ -12,11 +12,12 @@ import torch
 from ..loaders.launch import alone_among_tasks
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
+from ..prep.limits.memory import failed_allocation, memory_ran_out
+from ..prep.processes.stop_signals import stops_interrupt
 from .checkpoint import read_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
-from .interrupts import sigterm_interrupts
 from .ranks import Ranks, joined_ranks
 from .result import TrainResult
 from .trainer import Trainer
@@ -30,11 +31,11 @@ def train(
     ``notice`` is called with a sentence on the chosen loader and on what else was decided, before the first step.
 
     Raises TrainingError for settings, a loss, a rank or a checkpoint that cannot be used, OutputError for the
-    directory, DatasetError and LoaderError for the data. Before it raises an error or KeyboardInterrupt (Ctrl-C and
-    SIGTERM), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
+    directory, DatasetError and LoaderError for the data. Before it raises an error or KeyboardInterrupt (Ctrl-C,
+    SIGTERM and SIGHUP), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
     """
     check_device(config.device)
-    with sigterm_interrupts(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
+    with stops_interrupt(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)
         with open_data(config, ranks) as data, _torch_errors_explained(config), _gpu_arithmetic(config):
@@ -126,12 +127,11 @@ def _torch_errors_explained(config: TrainConfig) -> Generator[None, None, None]:
     """Turn two errors of torch, out of memory and a failed compilation, into a TrainingError of one sentence."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise TrainingError(
-            f"a batch of {config.batch_size} does not fit into the memory of {config.device}; "
-            "use a larger --accumulate or a smaller --batch-size"
-        ) from error
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if failed_allocation(error):
+            fewer = "" if config.device.startswith("cuda") else ", or fewer --workers"
+            way_out = f"use a larger --accumulate or a smaller --batch-size{fewer}"
+            raise TrainingError(f"in training, {memory_ran_out(error, way_out)}") from error
         if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = str(error).strip().partition("\n")[0]
             raise TrainingError(f"torch.compile failed ({reason}); train without --compile") from error

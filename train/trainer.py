@@ -10,6 +10,7 @@ of an epoch, and before a checkpoint.
 """
 
 import math
+import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from torch import nn
 
 from ..loaders import Batch
 from ..prep import OutputError, Progress, TrainingError
+from ..prep.limits.memory import failed_allocation
 from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
 from .config import TrainConfig
 from .data import OpenData
@@ -123,8 +125,10 @@ class Trainer:
         The ranks add up the sums of the last steps if all of them are here. Else these steps are not in the epoch's
         figures; the weights have them.
         """
-        if isinstance(error, (NotFinite, OutputError)):
+        if isinstance(error, (NotFinite, OutputError)) or _in_update(error):
             return
+        if failed_allocation(error):
+            traceback.clear_frames(error.__traceback__)  # they hold the step's tensors, and saving needs memory
         with suppress(Exception):  # the first error is the one to report
             if self._ranks.size == 1 or not (self._in_step or isinstance(error, LostRank)):
                 self._log()
@@ -162,7 +166,8 @@ class Trainer:
         if not self._is_trained:  # another rank had no batch left
             loader.set_epoch(epoch + 1)
             self._loader_state = loader.state_dict()
-        self._log()
+        with interrupts_deferred():
+            self._log()
 
     def _train_step(self, batch: Batch) -> None:
         self._in_step = True
@@ -275,6 +280,12 @@ class Trainer:
         loaders = (self._data.train, self._data.val)
         counts = [float(len(loader.skipped)) for loader in loaders if loader is not None]
         return int(self._ranks.total([sum(counts)])[0])
+
+
+def _in_update(error: Exception) -> bool:
+    """Return whether an error came while the optimiser changed the weights, so that only some are changed."""
+    places = traceback.walk_tb(error.__traceback__)
+    return any("torch/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)
 
 
 def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:

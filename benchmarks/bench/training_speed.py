@@ -7,11 +7,11 @@ ROOT, and with ``cached``, which replays a few decoded batches and gives the cei
 of its own; torchrun starts several ranks. Steps are whole training steps: some to warm up, then a fixed number.
 """
 
-import contextlib
 import itertools
+import os
+import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,12 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import psutil
 import torch
 
 from ...loaders import Batch, Loader, LoaderSpec, open_loader, readable_loaders
 from ...prep import MeasurementError, Progress, read_document, silent, write_document
+from ...prep.limits.memory import Memory, memory_now
 from ...prep.limits.reached import limit_in
+from ...prep.processes.endings import how_it_ended
+from ...prep.processes.parent import end_with
+from ...prep.processes.temporary import temporary_folder
 from ...train import TrainConfig, default_workers
 from ...train.config import resolved
 from ...train.data import read_contents
@@ -35,8 +38,10 @@ from ...train.ranks import Ranks, joined_ranks
 from ...train.schedule import WARMUP_START
 from ...train.tally import StepClock, Tally
 from ..machine.environment import Environment, capture
+from ..measuring.process import WAY_OUT
 from ..measuring.record import TRAINING_SPEED, Code, running_code, write_beside_records
 from ..measuring.stops import measured_again, watched
+from ..measuring.trees import end_tree
 from ..results.ranking import CEILING
 
 LOCAL = "--local-addr=127.0.0.1"  # else the ranks look for each other at the name of the machine, which may not resolve
@@ -93,6 +98,8 @@ class SpeedJob:
     config: TrainConfig
     classes: int
     steps: int
+    parent: int | None = None
+    """The process that waits for the result: the ranks end soon after it."""
 
 
 def time_steps(job: SpeedJob, ranks: Ranks) -> Speed:
@@ -153,9 +160,10 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
     Raises RunStopped if one of them was stopped in the meantime.
     """
     name = f"{job.config.loader} on {ranks} x {job.config.device}"
-    with tempfile.TemporaryDirectory() as place:
-        job_path, speed_path = Path(place) / "job.json", Path(place) / "speed.json"
-        write_document(job_path, job)
+    memory = memory_now()
+    with temporary_folder("bench-train") as place:
+        job_path, speed_path = place / "job.json", place / "speed.json"
+        write_document(job_path, replace(job, parent=os.getpid()))
         words = ["-m", "feedline.benchmarks.bench.training_speed", str(job_path), str(speed_path)]
         if ranks > 1:  # one rank runs without torchrun, which torch's wheels for Windows cannot start
             words = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone", LOCAL, *words]
@@ -171,21 +179,23 @@ def run_ranks(job: SpeedJob, ranks: int, timeout: float = 1800.0) -> Speed:
                     f"{name} took more than {timeout:g} s and was ended; try fewer --steps"
                 ) from error
             finally:
-                _end(process.pid)
+                end_tree(process.pid)
         stops.check()
         if process.returncode != 0:
-            sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
-            raise MeasurementError(f"{name} could not be measured: {limit_in(stderr) or sentences[0].strip()}")
+            problem = limit_in(stderr) or _problem(process.returncode, stderr, memory)
+            raise MeasurementError(f"{name} could not be measured: {problem}")
         return read_document(speed_path, Speed)
 
 
-def _end(pid: int) -> None:
-    """End a process if it still runs, and its descendants: the ranks of torchrun continue if torchrun is killed."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for one in (*process.children(recursive=True), process):
-            with contextlib.suppress(psutil.Error):
-                one.kill()
+def _problem(code: int, stderr: str, memory: Memory) -> str:
+    """Return why ranks failed: by a signal, which torchrun reports on stderr, or with the message of the first."""
+    # torchrun ends the other ranks by SIGTERM.
+    signals = [-int(number) for number in re.findall(r"Signal (\d+) \(SIG\w+\) received by PID", stderr)]
+    killed = next((number for number in (min(code, 0), *signals) if number not in (0, -15)), None)
+    if killed is not None:
+        return f"a rank {how_it_ended(killed, WAY_OUT, memory)}"
+    sentences = [line for line in stderr.splitlines() if "Error: " in line] or ["it wrote no message"]
+    return sentences[0].strip()
 
 
 def device_sets() -> list[tuple[str, int]]:
@@ -247,6 +257,9 @@ def read_speeds(places: Sequence[Path]) -> SpeedRecord | None:
 def rank_main(job_path: Path, speed_path: Path) -> None:
     """Run one rank of a row. This module is the program that torchrun starts for each rank."""
     job = read_document(job_path, SpeedJob)
+    end_with(os.getppid())  # torchrun, or the process that waits
+    if job.parent is not None:
+        end_with(job.parent)
     with joined_ranks(job.config.device) as ranks:
         speed = time_steps(job, ranks)
         if ranks.rank == 0:

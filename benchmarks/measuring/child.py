@@ -15,12 +15,14 @@ from pydantic import TypeAdapter
 from ...loaders import LOADERS, Loader, loader_versions, open_loader, prepare_loader
 from ...prep import FeedlineError
 from ...prep.base.documents import from_json
+from ...prep.limits.memory import failed_allocation, memory_ran_out
+from ...prep.processes.parent import end_with
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
 from .measure import Expected, measure
 from .model_step import SteppedEpochs, step_function
-from .process import Answer, MeasuringJob
+from .process import WAY_OUT, Answer, MeasuringJob
 from .stacks import cancel_dump, dump_stacks_at
 from .stages import throttled_samples, time_stages_of
 
@@ -31,16 +33,26 @@ def main() -> None:
 
 
 def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
-    """Read a job from stdin, ``run`` it, and write its answer to stdout. A FeedlineError becomes an answer too."""
+    """Read a job from stdin, ``run`` it, and write its answer to stdout.
+
+    A FeedlineError becomes an answer too, and so does an allocation that failed. The process ends soon after the one
+    that waits for the answer.
+    """
     answers = os.dup(1)
     os.dup2(2, 1)
     job = from_json(sys.stdin.buffer.read(), MeasuringJob)
+    if job.parent is not None:
+        end_with(job.parent)
     if job.dump_stacks_at is not None:
         dump_stacks_at(job.dump_stacks_at)
     try:
         answer = run(job)
     except FeedlineError as error:
         answer = Answer(problem=str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not failed_allocation(error):
+            raise
+        answer = Answer(problem=memory_ran_out(error, WAY_OUT))
     cancel_dump()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))

@@ -27,16 +27,20 @@ from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
 from ...prep.base.documents import json_bytes
+from ...prep.limits.memory import Memory, memory_now
 from ...prep.limits.reached import limit_in
+from ...prep.processes.endings import how_it_ended
 from .encodings import Profile
 from .measure import Measurement
 from .model_step import ModelStep
 from .stacks import dump_time, innermost_frames, stacks_in
 from .stops import StopWatch
+from .trees import end_processes
 
 CHILD = (sys.executable, "-P", "-X", "utf8", "-m", "feedline.benchmarks.measuring.child")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SAMPLE_SECONDS = 0.2
+WAY_OUT = "use fewer --workers or a smaller --batch-size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ class MeasuringJob:
     """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
     dump_stacks_at: float | None = None
     """When the process writes the stacks of its threads, by ``time.monotonic``, if it has not ended by then."""
+    parent: int | None = None
+    """The process that waits for the answer: the measuring process ends soon after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +116,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
     a timeout the message names the places where it hung, and a note of the error has every thread's stack. Every
     process of the run is ended in all cases. Raises RunStopped if one of them was stopped in the meantime.
     """
-    job = replace(job, dump_stacks_at=dump_time(timeout))
+    job, memory = replace(job, dump_stacks_at=dump_time(timeout), parent=os.getpid()), memory_now()
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -127,7 +133,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
         finally:
             tree.end()
     tree.stops.check()
-    return _parsed_answer(stdout, stderr, process.returncode), tree.peak_rss_bytes
+    return _parsed_answer(stdout, stderr, process.returncode, memory), tree.peak_rss_bytes
 
 
 def _stderr_of(process: "subprocess.Popen[bytes]") -> str:
@@ -152,14 +158,20 @@ def _timeout_error(timeout: float, stderr: str, stopped: float) -> MeasurementEr
     return error
 
 
-def _parsed_answer(stdout: bytes, stderr: bytes, code: int) -> Answer:
-    """Return the answer. Raises MeasurementError with the last line of stderr if the process wrote none."""
+def _parsed_answer(stdout: bytes, stderr: bytes, code: int, memory: Memory) -> Answer:
+    """Return the answer. If the process wrote none, raises MeasurementError with its signal or last line of stderr.
+
+    ``memory`` is that before the run.
+    """
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
         text = stderr.decode("utf-8", "replace")
+        limit = limit_in(text)
+        if code < 0 and limit is None:
+            raise MeasurementError(f"the measuring process {how_it_ended(code, WAY_OUT, memory)}") from error
         last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
-        last = limit_in(text) or last
+        last = limit or last
         raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
 
 
@@ -191,9 +203,7 @@ class _ProcessTree:
         self._stop.set()
         self._thread.join()
         self._find_descendants()
-        for process in self._known:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        end_processes(next(iter(self._roots), None), self._known.difference(self._roots))
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):

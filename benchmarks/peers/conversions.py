@@ -19,9 +19,11 @@ from typing import cast
 from ...prep import MANIFEST, FeedlineError, MeasurementError, find_samples, read_document, write_document
 from ...prep.base.shell import shell_word
 from ...prep.images.opening import foreign_format
+from ...prep.processes.parent import end_with
 from ...prep.roots.samples import Sample
 from ..measuring.dataset import describe
 from ..measuring.process import ONE_THREAD
+from ..measuring.trees import end_tree
 from .adapters.epochs import PeerModule
 from .environments import python_of
 from .table import PEERS
@@ -56,9 +58,14 @@ def ensure_converted(name: str, root: Path, split: str, work: Path, envs: Path) 
     if not PEERS[name].converts or conversion_at(place):
         return
     command = [str(python_of(name, envs)), *OPTIONS, name, str(root.resolve()), split, str(place)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD})
-    if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
+    environment = {**os.environ, **ONE_THREAD}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            stderr = process.communicate()[1]
+        finally:
+            end_tree(process.pid)
+    if process.returncode != 0:
+        words = stderr.decode("utf-8", "replace").strip().splitlines() or ["it printed nothing"]
         raise MeasurementError(f"{name} cannot convert {root}: {words[-1].strip()}")
 
 
@@ -111,6 +118,7 @@ def _require_images(root: Path, samples: Sequence[Sample]) -> None:
 
 
 if __name__ == "__main__":
+    end_with(os.getppid())
     try:
         _convert(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
     except FeedlineError as error:

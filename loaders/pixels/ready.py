@@ -24,6 +24,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
 from ..support.damage import log
 from .crop_plans import plan_crops
@@ -56,8 +57,11 @@ def begin() -> None:
             with _locked(wait=False) as held:
                 text = f"{'another process is ' if held is None else ''}compiling {_WHAT}; until then {_MEANWHILE}"
                 if held is not None:
-                    _compiling = _start(held)
-                    atexit.register(_compiling.kill)
+                    try:
+                        _compiling = _start(held)
+                        atexit.register(_compiling.kill)
+                    except OSError as error:  # a limit on processes
+                        text = f"the decoder is not compiled: {limit_reached(error) or error}; {_MEANWHILE}"
         if not said:
             log.warning("%s", text)
         _reported = True

@@ -4,20 +4,29 @@ Workers persist between epochs, because starting one imports torch, which takes 
 So all data that change with the epoch must be sent with the requests, never in the pickled data set.
 """
 
+import atexit
 import multiprocessing
+import os
 import warnings
+import weakref
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ...prep import LoaderError
+from ...prep import LoaderError, WorkerLost
+from ...prep.limits.memory import failed_allocation, memory_ran_out
 from ...prep.limits.reached import limit_reached
 from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
+from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_workers
+
+_loaders: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
+_workers: weakref.WeakSet[Any] = weakref.WeakSet()
+_process = os.getpid()
 
 
 def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -> DataLoader[Any]:
@@ -30,9 +39,10 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
     if spec.workers and (problem := prepare_sockets()):
         raise LoaderError(problem)
     with _no_advice():
-        return DataLoader(
+        loader = DataLoader(
             dataset,
             num_workers=spec.workers,
+            worker_init_fn=begin_worker,
             persistent_workers=spec.workers > 0,
             pin_memory=spec.device.startswith("cuda"),
             # DataLoader draws a seed for its workers in every epoch. From torch's own generator, that would change the
@@ -40,20 +50,25 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
             generator=torch.Generator(device="cpu"),
             **options,
         )
+    _loaders.add(loader)
+    return loader
 
 
 def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the items that the workers return.
 
     An exception in the middle, such as KeyboardInterrupt, ends the workers, because torch's queues can then hold
-    answers that belong to no request. The next call starts others. Raises LoaderError if a limit of the system is
-    reached (open files, of which each tensor that a worker passes is one; shared memory; processes), and if a script
-    has no main guard.
+    answers that belong to no request. The next call starts others. Raises WorkerLost if a worker has died, LoaderError
+    if a limit of the system is reached (open files, of which each tensor that a worker passes is one; shared memory;
+    memory; processes), and if a script has no main guard.
     """
     began = False
     try:
-        with _no_advice(), torch.device("cpu"):  # DataLoader's own tensors, whatever torch.set_default_device says
+        starting = loader.num_workers > 0 and loader._iterator is None  # pyright: ignore[reportPrivateUsage]
+        # torch.device: DataLoader's own tensors, whatever torch.set_default_device says
+        with _no_advice(), torch.device("cpu"), signals_held() if starting else nullcontext():
             iterator = iter(loader)
+            _workers.update(watch_workers(iterator))
         for item in iterator:
             began = True
             yield item
@@ -63,6 +78,8 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         end_data_loader(loader)
         if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
+        if loader.num_workers and failed_allocation(error):
+            raise LoaderError(f"in a worker, {memory_ran_out(error, WAY_OUT)}") from error
         if _not_started(error, began):
             raise LoaderError(
                 "the worker processes ended while they started, which they do if a script has no main guard; "
@@ -73,20 +90,33 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
 
 def _not_started(error: BaseException, began: bool) -> bool:
     """Return whether workers ended because Python started them by running the script again, up to its loop."""
-    if not isinstance(error, RuntimeError):
-        return False
-    if "bootstrapping phase" in str(error):  # in the worker; what follows is in the process that started it
+    if isinstance(error, RuntimeError) and "bootstrapping phase" in str(error):  # in the worker itself
         return True
-    return not began and "exited unexpectedly" in str(error) and multiprocessing.get_start_method() != "fork"
+    ended = isinstance(error, WorkerLost) and error.exit_code == 1
+    return ended and not began and multiprocessing.get_start_method() != "fork"
 
 
 def end_data_loader(loader: DataLoader[Any]) -> None:
     """End the worker processes now, and not when the garbage collector runs."""
     # torch has no public call for this; a test checks that no process is left.
     iterator: Any = loader._iterator  # pyright: ignore[reportPrivateUsage]
+    workers = getattr(iterator, "_workers", [])
+    kill_workers([worker for worker in workers if is_stopped(worker)])  # torch waits five seconds for each
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()
+    kill_workers(workers)
     loader._iterator = None  # pyright: ignore[reportPrivateUsage]
+
+
+def _end_all() -> None:
+    """End all workers before multiprocessing waits for them at exit, those of loaders that were not closed too."""
+    if os.getpid() == _process:
+        for loader in list(_loaders):
+            end_data_loader(loader)
+        kill_workers(list(_workers))
+
+
+atexit.register(_end_all)
 
 
 @contextmanager

@@ -7,7 +7,8 @@
     ├── SampleError             one image cannot be decoded
     ├── LoaderError             a loader cannot do what its spec requests
     │   ├── LoaderUnavailable   the library that a loader needs is not installed
-    │   └── TransformError      a transform of the user raised; its exception is the cause
+    │   ├── TransformError      a transform of the user raised; its exception is the cause
+    │   └── WorkerLost          a worker process died, or is stopped and is not continued
     ├── MeasurementError        a benchmark run, or a record of one, cannot be used
     └── TrainingError           a training run or its checkpoint cannot be used
 
@@ -46,6 +47,13 @@ class LoaderUnavailable(LoaderError):
 
 class TransformError(LoaderError):
     """A transform of the user raised, or returned what cannot be in a batch. What it raised is the ``__cause__``."""
+
+
+class WorkerLost(LoaderError):
+    """A worker process died, or is stopped and is not continued. The place before its batch is not lost."""
+
+    exit_code: int | None = None
+    """The worker's exit code, the negative number of a signal; None for a stopped worker."""
 
 
 class MeasurementError(FeedlineError):

@@ -28,13 +28,15 @@ def run_all(tasks: Sequence[Callable[[threading.Event], T]], workers: int) -> li
     """
     stop = threading.Event()
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        futures = [pool.submit(task, stop) for task in tasks]
+        futures: list[Future[T]] = []
         try:
+            for task in tasks:
+                futures.append(pool.submit(task, stop))  # RuntimeError: the system starts no further thread
             # Wait in slices, because Windows delivers Ctrl-C to a waiting main thread only between two waits.
             while wait(futures, SLICE, FIRST_EXCEPTION).not_done and not any(map(_failed, futures)):
                 pass
         finally:
-            if not all(_succeeded(future) for future in futures):
+            if len(futures) < len(tasks) or not all(map(_succeeded, futures)):
                 stop.set()
                 pool.shutdown(cancel_futures=True)
     for future in futures:

@@ -51,10 +51,10 @@ def _least(controller: str, mount: Path, own: Path, read: Callable[[Path], Grant
 
 
 def _grants(controller: str, mount: Path, own: Path, read: Callable[[Path], Grant | None]) -> list[Grant]:
-    return [grant for folder in _folders(controller, mount, own) if (grant := read(folder))]
+    return [grant for folder in group_folders(controller, mount, own) if (grant := read(folder))]
 
 
-def _folders(controller: str, mount: Path, own: Path) -> Iterator[Path]:
+def group_folders(controller: str, mount: Path, own: Path) -> Iterator[Path]:
     """Yield the folders of the groups of this process for a controller, of both versions: its own, then each above.
 
     A container may see the path of its group on the host, which it cannot open, next to a mount of that group alone.

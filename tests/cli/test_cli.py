@@ -272,7 +272,8 @@ def test_a_full_disk_is_one_sentence_and_no_manifest(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
-def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_with_130_and_keeps_what_is_finished(name: str, tmp_path: Path) -> None:
     """A clean sentence, no traceback, no manifest; the same command then finishes the work."""
     archives, data = tmp_path / "archives", tmp_path / "data"
     made = feedline("prep", "synthetic", archives, "--classes", 8, "--images-per-class", 40)
@@ -281,7 +282,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(tmp_path: Path) -> None
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (data / "train").is_dir() and process.poll() is None:
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     _, told = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("the machine was faster than the signal")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,13 +77,15 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def two_ranks(*words: str, port: int | None = None) -> Iterator[list[subprocess.Popen[str]]]:
+def two_ranks(
+    *words: str, port: int | None = None, program: Sequence[str] = ("-m", "feedline.train")
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Start two ranks without torchrun, which would end the other itself when one dies."""
     ranks = []
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port or free_port()), "WORLD_SIZE": "2"}
     for rank in ("0", "1"):
         environment = {**ENVIRONMENT, **shared, "RANK": rank, "LOCAL_RANK": rank}
-        command = [sys.executable, "-m", "feedline.train", *words]
+        command = [sys.executable, *program, *words]
         ranks.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
     try:
         yield ranks
@@ -213,14 +215,17 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")
-def test_ctrl_c_in_the_terminal_saves_one_place_for_all(root: Path, tmp_path: Path) -> None:
-    """Ctrl-C reaches torchrun, the ranks and their loader workers at once: all ranks are interrupted, none fails."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_saves_one_place_for_all(
+    number: signal.Signals, root: Path, tmp_path: Path
+) -> None:
+    """Torchrun, the ranks and their loader workers get it at once: all ranks are interrupted, none fails."""
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", *SETTINGS]
     command = torchrun(*words, "--loader", "imagefolder", "--workers", "1")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
     wait_for(out / "checkpoints" / "last.pt", process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, told = process.communicate(timeout=60)
     assert told.count("feedline: interrupted") == 2
     assert told.count("the run is saved") == 1
@@ -268,3 +273,28 @@ def test_a_port_in_use_is_named(root: Path, tmp_path: Path) -> None:
     assert f"the ranks cannot connect at 127.0.0.1:{port}" in told
     assert "--master-port" in told
     assert "Traceback" not in told
+
+
+# Rank 1 may have less memory than its step needs.
+SHORT_OF_MEMORY = """
+import os, resource, sys, psutil
+import feedline.train, feedline.cli.train, torchvision, torch.utils.tensorboard
+if os.environ["RANK"] == "1":
+    limit = psutil.Process().memory_info().vms + 400 * 10**6
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from feedline.cli.main import run
+sys.exit(run(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_rank_without_memory_is_the_one_that_is_blamed(root: Path, tmp_path: Path) -> None:
+    """It reports its own lack of memory, and the other rank names it with the reason; the place is saved."""
+    words = [str(root), "--out", str(tmp_path / "run"), "--epochs", "3", "--loader", "imagefolder", *SETTINGS]
+    words += ["--workers", "0", "--batch-size", "40", "--image-size", "224"]
+    with two_ranks(*words, program=["-c", SHORT_OF_MEMORY]) as ranks:
+        told = [process.communicate(timeout=120)[1] for process in ranks]
+        assert [process.returncode for process in ranks] == [1, 1]
+    assert "feedline: in training, memory ran out" in told[1]
+    assert "rank 1 ended (in training, memory ran out" in told[0]
+    assert "the run is saved" in told[0]

@@ -16,6 +16,7 @@ from feedline.benchmarks.doctor.finding import Finding
 from feedline.benchmarks.doctor.machine_facts import DataFolder, MachineFacts, TorchBuild, collect_facts
 from feedline.cli.main import run as feedline
 from feedline.prep import MANIFEST, SHARDS, read_manifest, read_shard_manifest, write_document
+from feedline.prep.limits.tasks import TaskLimit, no_task_left
 
 HEALTHY = MachineFacts(
     environment=Environment(
@@ -155,6 +156,32 @@ def test_a_low_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
     assert about(replace(HEALTHY, open_files=256), "open files").mend == "ulimit -n 4096"
     assert about(replace(HEALTHY, open_files=256, open_files_hard=2048), "open files").mend == "ulimit -n 2048"
     assert "sudo" in (about(replace(HEALTHY, open_files=256, open_files_hard=256), "open files").mend or "")
+
+
+def test_a_limit_on_threads_and_processes_is_compared_with_a_training() -> None:
+    """16 workers take some threads each; the finding is the sentence of the loader that reaches the limit."""
+    limit = TaskLimit(limit=200, used=100, whose="this user", raised_by="ulimit -u 4096")
+    assert about(replace(HEALTHY, tasks=replace(limit, limit=4096)), "tasks").level == "ok"
+    finding = about(replace(HEALTHY, tasks=limit), "tasks")
+    sentence = no_task_left(limit).sentence
+    assert finding.level == "warning" and "200 threads and processes, and 100 run" in finding.found
+    assert sentence == f"{finding.found}, so {finding.consequence}; {finding.mend}"
+    assert sentence.endswith("use a smaller --workers, end other programs, or raise the limit: ulimit -u 4096")
+
+
+def test_what_sockets_and_names_cannot_do_is_a_note() -> None:
+    """feedline works; other programs do not."""
+    assert about(replace(HEALTHY, temporary="/" + "x" * 90), "temporary").mend == "export TMPDIR=/tmp"
+    assert "temporary" not in {finding.subject for finding in run_checks(replace(HEALTHY, temporary="/tmp/job.7"))}
+    finding = about(replace(HEALTHY, unresolved_name="node-7"), "host name")
+    assert "'node-7' has no address" in finding.found and "--local-addr 127.0.0.1" in (finding.mend or "")
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning() -> None:
+    """As of a user without a home."""
+    finding = about(replace(HEALTHY, unwritable_cache="/.cache/feedline"), "cache")
+    assert finding.level == "warning" and "/.cache/feedline" in finding.found
+    assert "NUMBA_CACHE_DIR" in (finding.mend or "")
 
 
 def test_the_number_of_shards_is_compared_with_the_limits() -> None:

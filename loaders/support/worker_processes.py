@@ -1,0 +1,162 @@
+"""The worker processes of torch's DataLoader: what they do with signals, how they end, and what their end means.
+
+A batch system, ``timeout`` or a closed terminal signals the whole process group. The process of the loop decides when
+to stop, so workers ignore these signals. They end when that process ends them, or soon after it died.
+
+torch raises an error of its own when a worker has died, by a signal handler and at any place of the caller's code, even
+inside a training step. The workers here are not registered for it. Their end is noticed while the loop waits for a
+batch, within a second, and raised there as WorkerLost. A worker that is stopped (SIGSTOP) keeps its batches, and is
+waited for.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from typing import Any
+
+import psutil
+from torch.utils.data._utils import signal_handling
+
+from ...prep import WorkerLost
+from ...prep.limits.memory import memory_now
+from ...prep.processes.endings import how_it_ended
+from ...prep.processes.parent import end_with
+from ...prep.processes.stop_signals import STOPS
+from .damage import log
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at the workers, while no batch comes."""
+REPORTED_SECONDS = 10.0
+"""How long a worker is stopped before that is logged."""
+STOPPED_SECONDS = 300.0
+"""How long a stopped worker is waited for: less than ranks wait for each other."""
+SIGNAL_SECONDS = 1.0
+"""What ends workers may signal this process too, and a little later; then that signal is what happened."""
+
+WAY_OUT = "use fewer workers (--workers), a smaller --batch-size, or --loader threaded, which starts no process"
+
+
+def begin_worker(_: int) -> None:
+    """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it."""
+    if sys.platform == "win32":  # there torch's own watch of the parent serves, and Ctrl-C as everywhere
+        return
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    end_with(os.getppid())
+
+
+@contextmanager
+def signals_held() -> Generator[None, None, None]:
+    """Hold back the signals of this thread inside the block, so that none reaches a worker before ``begin_worker``.
+
+    Workers inherit that. Under forkserver the server would, and with it every process of the caller that it starts.
+    """
+    method = multiprocessing.get_start_method()
+    if sys.platform == "win32" or method == "forkserver":
+        yield
+        return
+    if method == "spawn":
+        resource_tracker.ensure_running()  # starting it lets the signals pass again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def watch_workers(iterator: Any) -> list[Any]:
+    """Have an iterator of torch's DataLoader raise WorkerLost if one of its workers has died, or stays stopped.
+
+    Returns the workers. An iterator that is watched since an earlier epoch stays as it is.
+    """
+    workers: list[Any] = getattr(iterator, "_workers", [])
+    if not workers or "_try_get_data" in vars(iterator):
+        return workers
+    with suppress(AttributeError, ValueError):  # a torch of other internals raises its own error, as said above
+        getattr(signal_handling, "_remove_worker_pids")(id(iterator))  # noqa: B009 - there is no public name
+        iterator._worker_pids_set = False
+    watch, held = _Watch(workers), weakref.ref(iterator)
+
+    def try_get_data(timeout: float = LOOK_SECONDS) -> tuple[bool, Any]:
+        watched: Any = held()
+        try:
+            found = type(watched)._try_get_data(watched, min(timeout, LOOK_SECONDS))
+        except Exception as error:
+            watch.raise_if_lost(error)
+            raise
+        watch.look(works=found[0])
+        return found
+
+    iterator._try_get_data = try_get_data
+    return workers
+
+
+class _Watch:
+    """Looks at the workers while no batch comes."""
+
+    def __init__(self, workers: list[Any]) -> None:
+        self._workers = workers
+        self._memory = memory_now()
+        self._stopped = 0.0
+
+    def look(self, *, works: bool) -> None:
+        """Raise WorkerLost if a worker has died, or was stopped for too long. ``works``: whether a batch came."""
+        if works:
+            self._stopped = 0.0
+            return
+        self.raise_if_lost(None)
+        stopped = next((worker for worker in self._workers if is_stopped(worker)), None)
+        # Looks are counted, not seconds: a whole job that was stopped and continued finds its workers stopped no more.
+        before, self._stopped = self._stopped, 0.0 if stopped is None else self._stopped + LOOK_SECONDS
+        if stopped is None:
+            return
+        what = f"{self._name(stopped)} is stopped (SIGSTOP)"
+        remedy = f"let it run with: kill -CONT {stopped.pid}"
+        if self._stopped >= STOPPED_SECONDS:
+            raise WorkerLost(f"{what}, and its batch did not come for {STOPPED_SECONDS:g} s; {remedy}")
+        if before < REPORTED_SECONDS <= self._stopped:
+            log.warning("%s, and its batch is waited for; %s", what, remedy)
+
+    def raise_if_lost(self, error: BaseException | None) -> None:
+        """Raise WorkerLost if a worker has died; a signal that arrives in the meantime is raised instead."""
+        lost = next((worker for worker in self._workers if _is_dead(worker, error)), None)
+        if lost is None:
+            return
+        time.sleep(SIGNAL_SECONDS)
+        how = how_it_ended(lost.exitcode or 0, WAY_OUT, self._memory)
+        found = WorkerLost(f"{self._name(lost)} {how}")
+        found.exit_code = lost.exitcode
+        raise found from error
+
+    def _name(self, worker: Any) -> str:
+        return f"worker {self._workers.index(worker) + 1} of {len(self._workers)} (process {worker.pid})"
+
+
+def _is_dead(worker: Any, error: BaseException | None) -> bool:
+    """Return whether a worker is dead. A broken connection comes a moment before its end can be seen."""
+    if isinstance(error, (OSError, EOFError)):
+        worker.join(0.1)
+    return not worker.is_alive()
+
+
+def is_stopped(worker: Any) -> bool:
+    """Return whether a worker is stopped by SIGSTOP; one that a debugger holds does not count."""
+    try:
+        return psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
+def kill_workers(workers: list[Any]) -> None:
+    """End workers that did not end when they were asked to; SIGTERM has no effect on them."""
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+            worker.join()

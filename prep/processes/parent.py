@@ -1,0 +1,61 @@
+"""End a process soon after the one that it works for has died, even if that was killed and could end nothing itself."""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+WATCH_SECONDS = 0.5
+
+
+def end_with(pid: int) -> None:
+    """End this process soon after the process ``pid``, its parent or one above it, has ended. A thread watches.
+
+    The thread removes the folder of multiprocessing's sockets, which multiprocessing does at an orderly exit only.
+    (Linux can signal a child when its parent dies, but it takes the thread that started the child for the parent. That
+    thread may end earlier.)
+    """
+    lives = _watch(pid)
+
+    def watch() -> None:
+        while lives():
+            time.sleep(WATCH_SECONDS)
+        try:
+            _remove_sockets()
+        finally:
+            os._exit(1)
+
+    threading.Thread(target=watch, name="feedline-parent", daemon=True).start()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that has ended, and that its parent has not looked at yet, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def _watch(pid: int) -> Callable[[], bool]:
+    """Return a function that returns whether the process runs."""
+    if sys.platform != "win32" and os.getppid() == pid:
+        return lambda: os.getppid() == pid
+    try:
+        process = psutil.Process(pid)
+    except psutil.Error:
+        return lambda: False
+    return lambda: runs(process)
+
+
+def _remove_sockets() -> None:
+    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    if folder := config.get("tempdir"):
+        shutil.rmtree(folder, ignore_errors=True)
