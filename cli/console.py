@@ -37,6 +37,7 @@ from ..prep.base.names import printable, shortened
 from .streams import silence
 
 CLASS_NAME = 60  # characters in a table
+LEAST_COLUMNS = 40
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
 LINE_SECONDS = 30.0
 """Time between two lines of progress where there is no terminal."""
@@ -80,8 +81,11 @@ def echo_json(value: object) -> None:
 
 
 def stderr_console() -> Console:
-    """Return a Rich console on stderr, for tables."""
-    return _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    """Return a Rich console on stderr, for tables. In one that is narrower than a table, lines of 80 columns wrap."""
+    console = _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    if console.width < LEAST_COLUMNS:
+        console.width = 80
+    return console
 
 
 def plain_cell(name: str) -> Text:

@@ -251,7 +251,9 @@ def _show(result: "TrainResult", out: Path) -> None:
     if result.skipped:
         say(f"{result.skipped} images could not be decoded and were left out; see which: feedline verify ROOT --decode")
     say(f"best checkpoint: {result.best}")
-    say(f"curves: {out / 'curves.png'}; TensorBoard: tensorboard --logdir {shell_word(out / 'tensorboard')}")
+    events = out / "tensorboard"
+    shown = f"; TensorBoard: tensorboard --logdir {shell_word(events)}" if events.is_dir() else ""
+    say(f"curves: {out / 'curves.png'}{shown}")
 
 
 def _cells(metrics: "Metrics") -> tuple[str, str, str]:

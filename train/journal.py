@@ -13,7 +13,7 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from ..loaders import Batch
 from ..prep import OutputError, to_json, write_atomically, write_document
 from ..prep.base.lock import LOCK_FILES
+from ..prep.base.names import is_text
 from .checkpoint import resume_command
 from .config import TrainConfig
 from .history import EpochRecord
@@ -95,6 +96,13 @@ class RunDirectory:
             raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
 
 
+class _NoEvents:
+    """Takes the place of TensorBoard's writer and writes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
 class Journal:
     """The log of a run's steps and epochs, in TensorBoard events and files. Close it to flush the events."""
 
@@ -102,7 +110,14 @@ class Journal:
         self._directory = directory
         with self._writing():
             # purge_step hides the events that an interrupted run wrote for the steps from first_step on.
-            self._events: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
+            self._events: Any = _NoEvents()
+            if self.has_events:
+                self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there are TensorBoard events: TensorBoard cannot write below a path that is not UTF-8."""
+        return is_text(self._directory.absolute())
 
     def add_model(self, model: nn.Module, batch: Batch) -> None:
         """Write the model's graph and the first images of its first batch."""

@@ -70,6 +70,8 @@ class Trainer:
         if ranks.rank == 0:
             self._directory.claim(config)
             self._journal = Journal(config.out, first_step=self._step + 1)
+            if not self._journal.has_events:
+                notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
             if self._history:
                 self._journal.write_files(self._history)
 

@@ -22,6 +22,7 @@ from PIL import features
 
 from ...prep import usable_cpus
 from ...prep.limits.cgroups import memory_limit
+from ...prep.limits.shared_memory import shared_memory
 from .registry import registry_value
 
 LIBRARIES = ("torch", "torchvision", "webdataset", "nvidia-dali-cuda130", "numpy", "numba", "simplejpeg", "pillow")
@@ -74,7 +75,7 @@ def capture() -> Environment:
         python=platform.python_version(),
         start_method=multiprocessing.get_start_method(),
         driver=driver,
-        shm_bytes=_shm(),
+        shm_bytes=shared_memory(),
         governor=_text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         load_average=_load_average(),
         libraries=_libraries(),
@@ -118,13 +119,6 @@ def _gpu() -> tuple[str | None, str | None]:
     names = [name.strip() for name, _, _ in rows]
     counted = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
     return ", ".join(counted) or None, rows[0][2].strip() if rows else None
-
-
-def _shm() -> int | None:
-    try:
-        return shutil.disk_usage("/dev/shm").total
-    except OSError:
-        return None
 
 
 def _load_average() -> float | None:

@@ -37,7 +37,7 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
     if spec.workers and spec.sample_transform is not None:
         require_picklable("sample_transform", spec.sample_transform)
     if spec.workers and (problem := prepare_sockets()):
-        raise LoaderError(problem)
+        raise LoaderError(f"workers cannot pass batches: {problem}, or use --loader threaded")
     with _no_advice():
         loader = DataLoader(
             dataset,

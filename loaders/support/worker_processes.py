@@ -29,6 +29,7 @@ from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
 from .damage import log
+from .passing import start_passing
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the workers, while no batch comes."""
@@ -49,7 +50,7 @@ def begin_worker(_: int) -> None:
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    end_with(os.getppid())
+    start_passing(lambda: end_with(os.getppid()))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ below check a field whenever a document is read; ``require_name`` checks a name 
 import os
 import re
 import unicodedata
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -31,6 +32,15 @@ def printable(text: str) -> str:
     and bytes of file names that are not UTF-8.
     """
     return "".join(character if character.isprintable() or character in JOINERS else "?" for character in text)
+
+
+def is_text(path: PurePath) -> bool:
+    """Return whether the bytes of a path are UTF-8, so that libraries that take text can open it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def not_text(name: str) -> str:

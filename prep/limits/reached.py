@@ -11,7 +11,7 @@ import sys
 from .files import open_file_limits, too_few_files, too_few_mappings
 from .shared_memory import shared_memory_is_full
 from .sockets import too_long_folder
-from .tasks import no_task_left, task_limits
+from .tasks import NO_TASK, no_task_left, task_limits
 
 # CPython, then libgomp, OpenBLAS, C++'s std::thread (DALI, gloo, oneTBB).
 NO_THREAD = re.compile(
@@ -40,7 +40,7 @@ def limit_reached(error: BaseException) -> str | None:
 
 def limit_in(text: str) -> str | None:
     """Return which limit of the system the message of a library is about, with the next step; None for no limit."""
-    if NO_THREAD.search(text):
+    if NO_THREAD.search(text) or f"exit code {NO_TASK}." in text:  # as torch reports a worker that ended
         return no_task_left(task_limits()).sentence
     if "Too many open files" in text:
         return _files()

@@ -11,13 +11,12 @@ from .shortage import Shortage, size_text
 PLACE = "/dev/shm"
 
 
-def shared_memory() -> tuple[int, int] | None:
-    """Return (bytes in all, bytes that are free) of shared memory; None if the system has no such folder."""
+def shared_memory() -> int | None:
+    """Return the bytes of shared memory; None if the system has none."""
     try:
-        usage = shutil.disk_usage(PLACE)
+        return shutil.disk_usage(PLACE).total
     except OSError:
         return None
-    return usage.total, usage.free
 
 
 def too_little_shared_memory(found: str, need: int) -> Shortage:
@@ -32,13 +31,12 @@ def too_little_shared_memory(found: str, need: int) -> Shortage:
 
 def shared_memory_is_full() -> str:
     """Return the sentence for a worker that found shared memory full."""
-    sizes = shared_memory()
-    if sizes is None:
+    size = shared_memory()
+    if size is None:
         return f"the system has no shared memory ({PLACE}) for the batches of workers; use --loader threaded"
-    total, free = sizes
-    found = f"{PLACE} has {size_text(total)}, of which {size_text(free)} are free now"
-    shortage = too_little_shared_memory(found, 2 * total)
+    found = f"{PLACE} has {size_text(size)}, which the batches of the workers exceed"
+    shortage = too_little_shared_memory(found, 2 * size)
     return (
-        f"{shortage.found}, so {shortage.consequence}; use --loader threaded, fewer --workers, a smaller --batch-size, "
+        f"{shortage.found}; use --loader threaded, which does not use it, fewer --workers, a smaller --batch-size, "
         f"or more shared memory: {shortage.remedy}"
     )

@@ -45,6 +45,5 @@ def too_long_folder() -> str:
     place = tempfile.gettempdir()
     return (
         f"the folder for temporary files has a path of {len(os.fsencode(place))} bytes ({place}), and a socket in it "
-        f"can have {LONGEST}, so worker processes cannot pass batches; set a shorter one with: export TMPDIR=/tmp, "
-        f"or use --loader threaded"
+        f"can have {LONGEST}; set a shorter one with: export TMPDIR=/tmp"
     )

@@ -14,6 +14,7 @@ from .cgroups import task_limit
 from .shortage import Shortage
 
 PROC = Path("/proc")
+NO_TASK = 71  # sysexits.h, EX_OSERR: the exit code of a process of feedline that can start no thread
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import sys
 
 from ..limits.memory import Memory, memory_now
 from ..limits.shared_memory import shared_memory_is_full
+from ..limits.tasks import NO_TASK, no_task_left, task_limits
 
 FAULTS = ("SIGSEGV", "SIGILL", "SIGFPE", "SIGABRT")
 
@@ -16,6 +17,8 @@ def how_it_ended(code: int, way_out: str, before: Memory | None = None) -> str:
     ``way_out`` is the next step if it needs less memory then, and ``before`` the memory when the process began, which
     shows whether the kernel has killed a process since.
     """
+    if code == NO_TASK:
+        return f"ended, because it could start no thread: {no_task_left(task_limits()).sentence}"
     if code >= 0 or sys.platform == "win32":
         return f"ended with exit code {code}; {way_out}"
     name = signal_name(-code)

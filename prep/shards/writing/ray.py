@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...base.errors import OutputError
+from ...limits.reached import limit_in
 from .shard import ShardTask, Written, write_shard
 
 SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them
@@ -78,6 +79,8 @@ def _joined(ray: Any) -> Generator[None, None, None]:
         ray.init(log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
         reason = str(error).partition("\n")[0]
+        if limit := limit_in(str(error)):
+            raise OutputError(f"cannot start Ray: {limit}") from error
         raise OutputError(
             f"cannot join a Ray cluster: {reason}; set RAY_ADDRESS to one that runs, or start one: ray start --head"
         ) from error
