@@ -1,6 +1,7 @@
 """A training run from its settings to its result: it joins the ranks, chooses a loader, opens the data and trains."""
 
 import json
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -13,6 +14,7 @@ from ..loaders.launch import alone_among_tasks
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
 from ..prep.limits.memory import failed_allocation, memory_ran_out
+from ..prep.processes.parent import stop_with
 from ..prep.processes.stop_signals import stops_interrupt
 from .checkpoint import read_checkpoint
 from .choose import Choice, choose_loader
@@ -35,6 +37,8 @@ def train(
     SIGTERM and SIGHUP), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
     """
     check_device(config.device)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # ranks would train on without the torchrun that was killed
+        stop_with(os.getppid())
     with stops_interrupt(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)

@@ -1,38 +1,28 @@
-"""How a worker process passes tensors: a thread of it, which answers at a socket, hands over the open files.
+"""How a worker process ends if the system starts no further thread in it.
 
-torch starts that thread when the worker sends its first batch, in another thread. If it fails there, the batch is lost
-and the loop waits for it for ever. So the worker starts it before its work, and ends if it cannot.
+A worker passes its batches from threads: one sends them, one hands over the open files of their tensors. Python and
+torch start these when the first batch is sent. If one cannot start, the batch is lost, and the loop waits for it
+for ever.
 """
 
 import os
 import threading
 from collections.abc import Callable
-from multiprocessing import reduction
-
-import torch.multiprocessing
 
 from ...prep.limits.reached import limit_reached
 from ...prep.limits.tasks import NO_TASK
 
 
-def start_passing(watch: Callable[[], None]) -> None:
-    """Start the thread of ``watch`` and the one that passes tensors, and make sure that one more thread can start.
+def end_without_threads() -> None:
+    """From now on, end this process with the exit code ``NO_TASK`` when a thread cannot start in it."""
+    start: Callable[[threading.Thread], None] = threading.Thread.start
 
-    The process ends with the exit code ``NO_TASK`` if the system starts no further thread.
-    """
-    try:
-        watch()
-        if torch.multiprocessing.get_sharing_strategy() == "file_descriptor":
-            with open(os.devnull, "rb") as file:  # noqa: PTH123 - passed to this process itself
-                os.close(reduction.DupFd(file.fileno()).detach())
-        thread = threading.Thread(target=_nothing)  # stands for the one that sends the batches
-        thread.start()
-        thread.join()
-    except (OSError, RuntimeError) as error:
-        if not limit_reached(error):
-            raise
-        os._exit(NO_TASK)
+    def start_or_end(self: threading.Thread) -> None:
+        try:
+            start(self)
+        except RuntimeError as error:
+            if not limit_reached(error):  # it was started twice
+                raise
+            os._exit(NO_TASK)
 
-
-def _nothing() -> None:
-    pass
+    threading.Thread.start = start_or_end

@@ -22,7 +22,7 @@ from ...prep.limits.reached import limit_reached
 from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
-from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_workers
+from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_of, watch_workers
 
 _loaders: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -62,20 +62,25 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
     if a limit of the system is reached (open files, of which each tensor that a worker passes is one; shared memory;
     memory; processes), and if a script has no main guard.
     """
-    began = False
+    began, watch = False, None
     try:
         starting = loader.num_workers > 0 and loader._iterator is None  # pyright: ignore[reportPrivateUsage]
         # torch.device: DataLoader's own tensors, whatever torch.set_default_device says
         with _no_advice(), torch.device("cpu"), signals_held() if starting else nullcontext():
             iterator = iter(loader)
-            _workers.update(watch_workers(iterator))
+            watch = watch_workers(iterator)
+            _workers.update(watch.workers)
         for item in iterator:
             began = True
             yield item
     except GeneratorExit:  # the caller left early; torch drops what is under way when it begins again
         raise
     except BaseException as error:
-        end_data_loader(loader)
+        try:
+            if watch is not None and isinstance(error, (OSError, EOFError, RuntimeError)):
+                watch.raise_if_lost(error)  # whose sockets are gone, before the loop waited for it
+        finally:
+            end_data_loader(loader)
         if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         if loader.num_workers and failed_allocation(error):
@@ -100,7 +105,10 @@ def end_data_loader(loader: DataLoader[Any]) -> None:
     """End the worker processes now, and not when the garbage collector runs."""
     # torch has no public call for this; a test checks that no process is left.
     iterator: Any = loader._iterator  # pyright: ignore[reportPrivateUsage]
-    workers = getattr(iterator, "_workers", [])
+    workers: list[Any] = getattr(iterator, "_workers", [])
+    watch = watch_of(iterator)
+    if watch is not None:
+        watch.join()
     kill_workers([worker for worker in workers if is_stopped(worker)])  # torch waits five seconds for each
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()

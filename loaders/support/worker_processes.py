@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Generator
@@ -29,7 +30,7 @@ from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
 from .damage import log
-from .passing import start_passing
+from .passing import end_without_threads
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the workers, while no batch comes."""
@@ -42,6 +43,8 @@ SIGNAL_SECONDS = 1.0
 
 WAY_OUT = "use fewer workers (--workers), a smaller --batch-size, or --loader threaded, which starts no process"
 
+_watches: "weakref.WeakKeyDictionary[Any, Watch]" = weakref.WeakKeyDictionary()
+
 
 def begin_worker(_: int) -> None:
     """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it."""
@@ -50,7 +53,8 @@ def begin_worker(_: int) -> None:
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    start_passing(lambda: end_with(os.getppid()))
+    end_without_threads()
+    end_with(os.getppid())
 
 
 @contextmanager
@@ -72,75 +76,112 @@ def signals_held() -> Generator[None, None, None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def watch_workers(iterator: Any) -> list[Any]:
+def watch_workers(iterator: Any) -> "Watch":
     """Have an iterator of torch's DataLoader raise WorkerLost if one of its workers has died, or stays stopped.
 
-    Returns the workers. An iterator that is watched since an earlier epoch stays as it is.
+    Returns what watches, which is that of an earlier epoch if the workers are.
     """
     workers: list[Any] = getattr(iterator, "_workers", [])
-    if not workers or "_try_get_data" in vars(iterator):
-        return workers
+    if iterator in _watches or not workers:
+        return _watches.get(iterator) or Watch(workers)
     with suppress(AttributeError, ValueError):  # a torch of other internals raises its own error, as said above
         getattr(signal_handling, "_remove_worker_pids")(id(iterator))  # noqa: B009 - there is no public name
         iterator._worker_pids_set = False
-    watch, held = _Watch(workers), weakref.ref(iterator)
+    watch, held = Watch(workers), weakref.ref(iterator)
 
     def try_get_data(timeout: float = LOOK_SECONDS) -> tuple[bool, Any]:
         watched: Any = held()
-        try:
-            found = type(watched)._try_get_data(watched, min(timeout, LOOK_SECONDS))
-        except Exception as error:
-            watch.raise_if_lost(error)
-            raise
-        watch.look(works=found[0])
-        return found
+        with watch.waiting():
+            return type(watched)._try_get_data(watched, min(timeout, LOOK_SECONDS))
 
     iterator._try_get_data = try_get_data
-    return workers
+    _watches[iterator] = watch
+    weakref.finalize(iterator, watch.end).atexit = False
+    return watch
 
 
-class _Watch:
-    """Looks at the workers while no batch comes."""
+def watch_of(iterator: Any) -> "Watch | None":
+    """Return what watches the workers of an iterator; None if nothing does."""
+    return None if iterator is None else _watches.get(iterator)
+
+
+class Watch:
+    """Looks at the workers while the loop waits for a batch.
+
+    A thread looks whether one is stopped: the loop may wait for an answer of that one, without an end. Looks are
+    counted, not seconds, because a whole job that was stopped and continued finds its workers stopped no more.
+    """
 
     def __init__(self, workers: list[Any]) -> None:
-        self._workers = workers
-        self._memory = memory_now()
-        self._stopped = 0.0
+        self.workers = workers
+        self._memory = memory_now() if workers else None
+        self._waiting = False
+        self._given_up: dict[int, str] = {}
+        """Why a worker was ended, by process."""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="feedline-workers", daemon=True)
+        if workers:
+            self._thread.start()
 
-    def look(self, *, works: bool) -> None:
-        """Raise WorkerLost if a worker has died, or was stopped for too long. ``works``: whether a batch came."""
-        if works:
-            self._stopped = 0.0
-            return
-        self.raise_if_lost(None)
-        stopped = next((worker for worker in self._workers if is_stopped(worker)), None)
-        # Looks are counted, not seconds: a whole job that was stopped and continued finds its workers stopped no more.
-        before, self._stopped = self._stopped, 0.0 if stopped is None else self._stopped + LOOK_SECONDS
-        if stopped is None:
-            return
-        what = f"{self._name(stopped)} is stopped (SIGSTOP)"
-        remedy = f"let it run with: kill -CONT {stopped.pid}"
-        if self._stopped >= STOPPED_SECONDS:
-            raise WorkerLost(f"{what}, and its batch did not come for {STOPPED_SECONDS:g} s; {remedy}")
-        if before < REPORTED_SECONDS <= self._stopped:
-            log.warning("%s, and its batch is waited for; %s", what, remedy)
+    @contextmanager
+    def waiting(self) -> Generator[None, None, None]:
+        """Look at the workers inside the block. Raises WorkerLost in place of any error of a worker that has died."""
+        self._waiting = True
+        try:
+            yield
+        except Exception as error:
+            self.raise_if_lost(error)
+            raise
+        finally:
+            self._waiting = False
 
-    def raise_if_lost(self, error: BaseException | None) -> None:
+    def end(self) -> None:
+        """Look no more."""
+        self._over.set()
+
+    def join(self) -> None:
+        """Look no more, and wait for the end of the thread."""
+        self.end()
+        if self.workers:
+            self._thread.join()
+
+    def raise_if_lost(self, error: BaseException) -> None:
         """Raise WorkerLost if a worker has died; a signal that arrives in the meantime is raised instead."""
-        lost = next((worker for worker in self._workers if _is_dead(worker, error)), None)
+        lost = next((worker for worker in self.workers if _is_dead(worker, error)), None)
         if lost is None:
             return
         time.sleep(SIGNAL_SECONDS)
-        how = how_it_ended(lost.exitcode or 0, WAY_OUT, self._memory)
-        found = WorkerLost(f"{self._name(lost)} {how}")
-        found.exit_code = lost.exitcode
+        given_up = self._given_up.get(lost.pid)
+        found = WorkerLost(given_up or f"{self._name(lost)} {how_it_ended(lost.exitcode or 0, WAY_OUT, self._memory)}")
+        found.exit_code = None if given_up else lost.exitcode
         raise found from error
 
+    def _look(self) -> None:
+        looks = 0
+        while not self._over.wait(LOOK_SECONDS):
+            stopped = next((worker for worker in self.workers if self._waiting and is_stopped(worker)), None)
+            looks = 0 if stopped is None else looks + 1
+            if stopped is not None:
+                self._report(stopped, looks)
+
+    def _report(self, stopped: Any, looks: int) -> None:
+        """Say that the loop waits for a stopped worker, and end the worker when it has waited for too long."""
+        what, seconds = f"{self._name(stopped)} is stopped (SIGSTOP)", looks * LOOK_SECONDS
+        remedy = f"let it run with: kill -CONT {stopped.pid}"
+        if seconds >= STOPPED_SECONDS:
+            self._given_up[stopped.pid] = (
+                f"{what}, and its batch did not come for {STOPPED_SECONDS:g} s, so it was ended; "
+                "find what stopped it, or use --loader threaded, which starts no process"
+            )
+            stopped.kill()
+        elif seconds - LOOK_SECONDS < REPORTED_SECONDS <= seconds:
+            log.warning("%s, and its batch is waited for; %s", what, remedy)
+
     def _name(self, worker: Any) -> str:
-        return f"worker {self._workers.index(worker) + 1} of {len(self._workers)} (process {worker.pid})"
+        return f"worker {self.workers.index(worker) + 1} of {len(self.workers)} (process {worker.pid})"
 
 
-def _is_dead(worker: Any, error: BaseException | None) -> bool:
+def _is_dead(worker: Any, error: BaseException) -> bool:
     """Return whether a worker is dead. A broken connection comes a moment before its end can be seen."""
     if isinstance(error, (OSError, EOFError)):
         worker.join(0.1)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -15,9 +16,21 @@ WATCH_SECONDS = 0.5
 
 
 def end_with(pid: int) -> None:
-    """End this process soon after the process ``pid``, its parent or one above it, has ended. A thread watches.
+    """End this process at once when the process ``pid``, its parent or one above it, has ended.
 
-    The thread removes the folder of multiprocessing's sockets, which multiprocessing does at an orderly exit only.
+    The folder of multiprocessing's sockets is removed, which multiprocessing does at an orderly exit only.
+    """
+    _when_ended(pid, _end)
+
+
+def stop_with(pid: int) -> None:
+    """Ask this process to stop, by SIGTERM, when the process ``pid``, its parent or one above it, has ended."""
+    _when_ended(pid, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def _when_ended(pid: int, act: Callable[[], object]) -> None:
+    """Call ``act`` soon after a process has ended, from a thread that watches it.
+
     (Linux can signal a child when its parent dies, but it takes the thread that started the child for the parent. That
     thread may end earlier.)
     """
@@ -26,10 +39,7 @@ def end_with(pid: int) -> None:
     def watch() -> None:
         while lives():
             time.sleep(WATCH_SECONDS)
-        try:
-            _remove_sockets()
-        finally:
-            os._exit(1)
+        act()
 
     threading.Thread(target=watch, name="feedline-parent", daemon=True).start()
 
@@ -55,7 +65,10 @@ def _watch(pid: int) -> Callable[[], bool]:
     return lambda: runs(process)
 
 
-def _remove_sockets() -> None:
-    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
-    if folder := config.get("tempdir"):
-        shutil.rmtree(folder, ignore_errors=True)
+def _end() -> None:
+    try:
+        config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+        if folder := config.get("tempdir"):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os._exit(1)

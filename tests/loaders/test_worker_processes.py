@@ -145,7 +145,7 @@ def test_a_worker_that_stays_stopped_is_reported_and_then_an_error(
     worker.suspend()
     with (
         caplog.at_level(logging.WARNING, "feedline.loaders"),
-        pytest.raises(WorkerLost, match=rf"is stopped \(SIGSTOP\).* for 0.5 s; .*: kill -CONT {worker.pid}"),
+        pytest.raises(WorkerLost, match=r"is stopped \(SIGSTOP\).* for 0.5 s, so it was ended; .*--loader threaded"),
     ):
         list(batches)
     assert [record.getMessage() for record in caplog.records] == [
@@ -181,7 +181,10 @@ def test_a_worker_ends_with_a_killed_parent_even_if_it_hangs(root: Path, tmp_pat
 def small_group() -> Iterator[Path]:
     """Return a cgroup that may use 600 MB."""
     for own, limit in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
-        group = Path("/sys/fs/cgroup") / own / f"feedline-test-{os.getpid()}"
+        top = Path("/sys/fs/cgroup") / own
+        group = top / f"feedline-test-{os.getpid()}"
+        if not (top / "cgroup.procs").is_file():
+            continue
         try:
             group.mkdir()
             (group / limit).write_text(str(600 * 10**6))

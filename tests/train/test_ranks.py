@@ -215,17 +215,18 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_saves_one_place_for_all(
-    number: signal.Signals, root: Path, tmp_path: Path
-) -> None:
-    """Torchrun, the ranks and their loader workers get it at once: all ranks are interrupted, none fails."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_signal_to_the_whole_group_saves_one_place_for_all(name: str, root: Path, tmp_path: Path) -> None:
+    """Torchrun, the ranks and their loader workers get it at once: all ranks are interrupted, none fails.
+
+    SIGKILL is sent to torchrun alone: its ranks do not go on without it.
+    """
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", *SETTINGS]
     command = torchrun(*words, "--loader", "imagefolder", "--workers", "1")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
     wait_for(out / "checkpoints" / "last.pt", process)
-    os.killpg(process.pid, number)
+    (os.kill if name == "SIGKILL" else os.killpg)(process.pid, getattr(signal, name))
     _, told = process.communicate(timeout=60)
     assert told.count("feedline: interrupted") == 2
     assert told.count("the run is saved") == 1

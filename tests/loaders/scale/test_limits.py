@@ -5,6 +5,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,4 +76,26 @@ def test_shared_memory_that_is_too_small_is_named_with_the_way_out(root: Path) -
     told = load("unshare", "-m", "sh", "-c", small, "sh", name="imagefolder", root=root, size=224)
     assert told.startswith("LoaderError: cannot receive batches from 2 workers: /dev/shm has 4 MB, which")
     assert "use --loader threaded, which does not use it, fewer --workers, a smaller --batch-size" in told
-    assert load("unshare", "-m", "sh", "-c", small, "sh", name="threaded", root=root, size=224) == "84\n"
+
+
+@pytest.fixture
+def seven_tasks() -> Iterator[Path]:
+    """Yield the file of a cgroup that may have seven threads and processes, to which a process adds itself."""
+    for top in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")):
+        group = top / f"feedline-test-{uuid.uuid4().hex[:8]}"
+        with suppress(OSError):
+            group.mkdir()
+            try:
+                (group / "pids.max").write_text("7")
+                yield group / "cgroup.procs"
+                return
+            finally:
+                group.rmdir()
+    pytest.skip("needs the right to make cgroups")
+
+
+def test_workers_that_can_start_no_thread_are_not_waited_for(root: Path, seven_tasks: Path) -> None:
+    """A worker passes its batches from a thread. Without it, the loop would wait for the batch for ever."""
+    told = load("sh", "-c", f'echo $$ > {seven_tasks} && exec "$@"', "sh", name="imagefolder", root=root)
+    assert "may have 7 threads and processes" in told
+    assert "so threads and worker processes cannot start; use a smaller --workers" in told
