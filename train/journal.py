@@ -59,7 +59,7 @@ class RunDirectory:
         """What the user does after a run ended early: continue it, if a checkpoint is there."""
         if self.last.is_file():
             return f"continue the run with: {resume_command(self.last)}"
-        return "start the run again with another --out, as it has no checkpoint yet"
+        return "start the run again, as it has no checkpoint yet"
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a checkpoint's bytes. Raises OutputError if that fails; the file is then as it was before."""

@@ -40,7 +40,7 @@ def advised(output: str, words: Sequence[str], attempt: int, *, repeated: bool =
             if found and found[0] == words[0]:
                 return Advice(found, "command")
     last = said[-1] if said else ""
-    if _OTHER_OUT.search(last) and (repeated or "again with another --out" in last or not _SAME.search(last)):
+    if _OTHER_OUT.search(last) and (repeated or not _SAME.search(last)):
         return Advice(_with_other_out(words, attempt), "other out")
     return Advice(tuple(words), "same command" if _SAME.search(last) else "nothing said")
 

@@ -178,7 +178,7 @@ def test_a_full_disk_at_the_first_checkpoint_names_no_file_that_is_not_there(
     def no_space(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(OutputError, match="start the run again with another --out, as it has no checkpoint yet"):
+    with pytest.raises(OutputError, match="start the run again, as it has no checkpoint yet"):
         train(config, fill)
 
 
