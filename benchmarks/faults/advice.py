@@ -16,7 +16,7 @@ Way = Literal["command", "other out", "same command", "nothing said"]
 
 _COMMAND = re.compile(r"(?:with|by|run|from): (feedline (?:prep|shard|bench|train) [^;\n]+)")
 _SAME = re.compile(r"same command|again|make room|retry", re.IGNORECASE)
-_OTHER_OUT = re.compile(r"(?:choose|use|with) another (?:directory with )?--out|choose another disk with --out")
+_OTHER_OUT = re.compile(r"another (?:directory with |disk with )?--out")
 _PLACEHOLDER = re.compile(r"(?<![\w/.-])[A-Z]{2,}(?![\w/.-])")
 
 
@@ -28,8 +28,11 @@ class Advice:
     way: Way
 
 
-def advised(output: str, words: Sequence[str], attempt: int) -> Advice:
-    """Return what the user runs next, if ``words`` printed ``output``; ``attempt`` numbers a new directory."""
+def advised(output: str, words: Sequence[str], attempt: int, *, repeated: bool = False) -> Advice:
+    """Return what the user runs next, if ``words`` printed ``output``; ``attempt`` numbers a new directory.
+
+    A message may offer the same command or another directory. If ``repeated``, the first was of no use already.
+    """
     said = [line for line in output.splitlines() if line.startswith("feedline: ") or "continue with: " in line]
     for line in reversed(said):
         for match in _COMMAND.finditer(line):
@@ -37,7 +40,7 @@ def advised(output: str, words: Sequence[str], attempt: int) -> Advice:
             if found and found[0] == words[0]:
                 return Advice(found, "command")
     last = said[-1] if said else ""
-    if _OTHER_OUT.search(last) and not _SAME.search(last):
+    if _OTHER_OUT.search(last) and (repeated or not _SAME.search(last)):
         return Advice(_with_other_out(words, attempt), "other out")
     return Advice(tuple(words), "same command" if _SAME.search(last) else "nothing said")
 

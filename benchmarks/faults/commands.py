@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...prep import MeasurementError
+from ...prep import FeedlineError, MeasurementError
+from ..measuring.process import ONE_THREAD
 from .advice import Way, advised
 from .disks import Disk
 from .injections import make_fault
@@ -48,7 +49,7 @@ class Workshop:
         """Run ``feedline`` with these words, its temporary files in ``temporary``."""
         temporary.mkdir(parents=True, exist_ok=True)
         fault = fault or Fault("")
-        environment = {**os.environ, "TMPDIR": str(temporary), "NO_COLOR": "1", **fault.environment}
+        environment = {**os.environ, **ONE_THREAD, "TMPDIR": str(temporary), "NO_COLOR": "1", **fault.environment}
         return run_command(
             [*PROGRAM, *words],
             environment,
@@ -66,7 +67,8 @@ def undisturbed(shop: Workshop, target: Target) -> Undisturbed:
         out = folder / "out"
         done = shop.run(target.words(shop.data / target.source, out), folder / "tmp")
         if done.code != 0:
-            raise MeasurementError(f"{target.name} fails without a fault: {last_line(done.output)}; repair that first")
+            reason = last_line(done.output) if done.code is not None else f"it took more than {shop.limit:g} s"
+            raise MeasurementError(f"{target.name} fails without a fault: {reason}; repair that first")
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         return Undisturbed(done.seconds, size, target.result(out))
 
@@ -89,7 +91,7 @@ def _place(shop: Workshop, target: Target, kind: Kind, folder: Path, disk: Disk 
         # A copy with the same name, because shards and manifests may name their source.
         data = Path(shutil.copytree(data, folder / "copy" / target.source))
     out = (folder if disk is None else disk.folder) / "out"
-    return Place(data=data, out=out, disk=disk, expected_bytes=normal.bytes)
+    return Place(data=data, reads=target.reads, out=out, disk=disk, expected_bytes=normal.bytes)
 
 
 def _disturbed(
@@ -101,7 +103,7 @@ def _disturbed(
     first = shop.run(words, temporary, fault, moment)
     fault.repair()
     last, words, ways, runs = _follow(shop, words, temporary, first)
-    result = target.result(_out_of(words)) if last.code == 0 else {}
+    result = _result_of(target, words) if last.code == 0 else {}
     missing = normal.result.keys() - result.keys() if last.code == 0 else set[str]()
     return Outcome(
         target=target.name,
@@ -109,7 +111,7 @@ def _disturbed(
         detail=fault.detail,
         moment=round(moment, 2),
         code=first.code,
-        said=last_line(first.output).replace(str(shop.folder), "WORK"),
+        said=last_line((first if last.code == 0 else last).output).replace(str(shop.folder), "WORK"),
         ways=ways,
         survived=last.code == 0,
         lost=sum(Path(name).suffix.lower() in IMAGES for name in missing),
@@ -128,11 +130,20 @@ def _follow(
     """Run what the output advises until it succeeds; return the last run, its words, the ways and all runs."""
     runs, ways = [first], list[Way]()
     while runs[-1].code != 0 and len(ways) < MOST_COMMANDS:
-        advice = advised(runs[-1].output, words, len(runs))
+        repeated = len(runs) > 1 and ways[-1] in ("same command", "nothing said")
+        advice = advised(runs[-1].output, words, len(runs), repeated=repeated)
         words = advice.words
         ways.append(advice.way)
         runs.append(shop.run(words, temporary))
     return runs[-1], words, tuple(ways), runs
+
+
+def _result_of(target: Target, words: Sequence[str]) -> Digest:
+    """Return what the last command made; nothing if a file of it is missing or cannot be read."""
+    try:
+        return target.result(_out_of(words))
+    except (OSError, FeedlineError):
+        return {}
 
 
 def _out_of(words: Sequence[str]) -> Path:

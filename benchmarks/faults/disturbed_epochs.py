@@ -19,14 +19,15 @@ from .kinds import FILE_KINDS, Fault, Kind, Place
 from .record import Outcome
 from .sessions import Finished, run_command, shared_memory
 
-LOADERS: dict[str, tuple[str, str]] = {
-    "threaded": ("threaded", "root"),
-    "threaded over folders": ("threaded", "folders"),
-    "imagefolder": ("imagefolder", "folders"),
-    "webdataset": ("webdataset", "root"),
-    "dali": ("dali", "root"),
+_FOLDERS, _SHARDS = ("train/*/*",), ("shards/*-train-*", "shards/manifest.json")
+LOADERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "threaded": ("threaded", "root", _SHARDS),
+    "threaded over folders": ("threaded", "folders", _FOLDERS),
+    "imagefolder": ("imagefolder", "folders", _FOLDERS),
+    "webdataset": ("webdataset", "root", _SHARDS),
+    "dali": ("dali", "root", _SHARDS),
 }
-"""The loader and the folder of data, by the name in the record."""
+"""The loader, the folder of data and the patterns of the files that it reads, by the name in the record."""
 
 
 @dataclass
@@ -45,12 +46,12 @@ class Epochs:
 
 def installed_loaders() -> tuple[str, ...]:
     """Return the names in LOADERS that can be used here."""
-    return tuple(name for name, (loader, _) in LOADERS.items() if _is_installed(loader))
+    return tuple(name for name, (loader, *_) in LOADERS.items() if _is_installed(loader))
 
 
 def undisturbed_epochs(shop: Workshop, name: str) -> Epochs:
     """Return what the epochs yield without a fault; raise MeasurementError if they fail by themselves."""
-    loader, source = LOADERS[name]
+    loader, source, _ = LOADERS[name]
     done = _run(shop, loader, shop.data / source, shop.folder / "tmp", Fault(""), 0.0)
     found = read_epochs(done.output)
     if done.code != 0 or found.error is not None or found.skipped:
@@ -62,12 +63,12 @@ def undisturbed_epochs(shop: Workshop, name: str) -> Epochs:
 
 def disturb_epochs(shop: Workshop, name: str, kind: Kind, rng: random.Random, normal: Epochs) -> Outcome:
     """Inject one fault, and compare what came with what comes without it."""
-    loader, source = LOADERS[name]
+    loader, source, reads = LOADERS[name]
     with made(shop.folder / "disturbed") as folder:
         data = shop.data / source
         if kind in FILE_KINDS:
             data = Path(shutil.copytree(data, folder / "copy" / source))
-        place = Place(data=data, out=folder / "out", disk=None, expected_bytes=0, at_start=False)
+        place = Place(data=data, reads=reads, out=folder / "out", disk=None, expected_bytes=0, at_start=False)
         fault, moment, shared, temporary = make_fault(kind, place, rng), rng.random(), shared_memory(), folder / "tmp"
         done = _run(shop, loader, data, temporary, fault, moment)
         found = read_epochs(done.output)

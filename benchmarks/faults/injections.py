@@ -105,7 +105,7 @@ def _open_files(place: Place, rng: random.Random) -> Fault:
     import resource
 
     if place.at_start and rng.random() < 0.5:
-        most = rng.randint(8, 64)
+        most = rng.randint(12, 64)
         return Fault(f"RLIMIT_NOFILE of {most}", limits=((resource.RLIMIT_NOFILE, most),))
     more = rng.randint(0, 6)
     return Fault(
@@ -152,7 +152,7 @@ def _clock(place: Place, rng: random.Random) -> Fault:
 
 
 def _missing(place: Place, rng: random.Random) -> Fault:
-    path = rng.choice(_files(place.data))
+    path = rng.choice(_files(place))
     away = place.data.parent / "away"
 
     def disturb(session: int) -> None:
@@ -165,7 +165,7 @@ def _missing(place: Place, rng: random.Random) -> Fault:
 
 
 def _cut(place: Place, rng: random.Random) -> Fault:
-    path = rng.choice(_files(place.data))
+    path = rng.choice(_files(place))
     data, status = path.read_bytes(), path.stat()
     size = rng.randrange(len(data))
 
@@ -181,7 +181,8 @@ def _cut(place: Place, rng: random.Random) -> Fault:
 
 
 def _swapped(place: Place, rng: random.Random) -> Fault:
-    archives = [path for path in _files(place.data) if ".tar" in path.suffixes]
+    # Two images of class folders are not exchanged: a root stores no checksum of each.
+    archives = [path for path in _files(place, anywhere=True) if ".tar" in path.suffixes]
     one, other = rng.sample(archives, 2)
 
     def swap(session: int = 0) -> None:
@@ -193,8 +194,10 @@ def _swapped(place: Place, rng: random.Random) -> Fault:
     return Fault(f"{one.name} and {other.name} change places", disturb=swap, repair=swap)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 0)
+def _files(place: Place, anywhere: bool = False) -> list[Path]:
+    patterns = ("**/*",) if anywhere else place.reads
+    found = {path for pattern in patterns for path in place.data.glob(pattern)}
+    return sorted(path for path in found if path.is_file() and path.stat().st_size > 0)
 
 
 def _one_of(session: int, rng: random.Random) -> list[psutil.Process]:

@@ -37,6 +37,8 @@ class Place:
 
     data: Path
     """Its inputs: a copy, if the fault changes files."""
+    reads: tuple[str, ...]
+    """Patterns of the files there that may change."""
     out: Path
     disk: Disk | None
     """The disk on which ``out`` lies, if a fault needs one."""
@@ -65,5 +67,5 @@ def possible(kind: Kind, target: str) -> bool:
         return False
     if kind == "process limit":
         return sys.platform == "linux" and (os.geteuid() != 0 or can_limit_tasks())
-    # Two images of class folders that change places leave every size and checksum that a root stores as it is.
-    return kind != "swapped file" or target != "shard"
+    # Only archives and shards change places: a root stores no checksum of each image.
+    return kind != "swapped file" or not target.endswith(("shard", "folders", "imagefolder"))

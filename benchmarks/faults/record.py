@@ -23,7 +23,7 @@ class Outcome:
     code: int | None
     """Exit code of the disturbed process: 0 if the fault did not end it, negative for a signal, None for a hang."""
     said: str
-    """The last line of its output."""
+    """The last line of its output; if no further command succeeded, that of the last one."""
     ways: tuple[Way, ...] = ()
     """How each further command was found, until one succeeded."""
     survived: bool

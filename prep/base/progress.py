@@ -25,13 +25,10 @@ def quiet(message: str) -> None:
 def counter(progress: Progress, step: str, total: int, divisor: int = 1) -> Callable[[int], None]:
     """Return a thread-safe function that adds to ``done`` and reports it in multiples of ``divisor``.
 
-    With ``divisor`` 10**6 and counts of bytes, it reports ``step`` in megabytes. The step itself is reported at once,
-    because its first item may take long.
+    With ``divisor`` 10**6 and counts of bytes, it reports ``step`` in megabytes.
     """
     done = 0
     lock = threading.Lock()
-    if total > 0:
-        progress(step, 0, max(1, total // divisor))
 
     def count(more: int) -> None:
         nonlocal done
