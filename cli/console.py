@@ -1,7 +1,7 @@
 """Output of all commands: messages, tables and progress bars on stderr, one JSON object on stdout.
 
-stdout holds nothing but the object of ``--json``. Rich draws tables and bars, and uses plain characters on consoles
-that cannot show others.
+stdout holds nothing but the object of ``--json``, or the file that ``feedline recipes NAME`` prints. Rich draws tables
+and bars, and uses plain characters on consoles that cannot show others.
 """
 
 import json
