@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ..benchmarks import capture, read_records, tabulate
 from ..benchmarks.measuring.dataset import describe
-from ..loaders import LOADERS, LoaderSpec, readable_loaders
+from ..loaders import LOADERS, LoaderSpec, honours, readable_loaders
 from ..train import Choice, TrainConfig
+from ..train.data import loader_spec
+from ..train.ranks import Ranks
 
 
 def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
@@ -19,7 +21,8 @@ def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
     Raises MeasurementError for a file that is not a record, DatasetError for a root that cannot be read.
     """
     machine, data = capture().machine, describe(config.root, "train")
-    trainable = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch]
+    needs = loader_spec(config, Ranks(), "train")
+    trainable = [name for name in readable_loaders(config.root) if LOADERS[name].covers_epoch and honours(name, needs)]
     wanted = ("train", "train", config.image_size, config.decode, config.dct_scaling, config.pixels)
     records = [
         record

@@ -17,11 +17,11 @@ from ..prep import (
     usable_cpus,
 )
 from .augment.mixing import Mix
-from .augment.policy import parse_policy
 from .augment.transform import Augment
 from .config import TrainConfig
 from .ranks import Ranks
 from .schedule import image_size
+from .settings.policy import parse_policy
 
 SplitName = Literal["train", "val"]
 

@@ -71,7 +71,7 @@ AUGMENTATION = (
         default=1,
         show_default=True,
         metavar="N",
-        help="Repeated augmentation: each image N times, in N times fewer epochs.",
+        help="Repeated augmentation: an N-th of the images in an epoch, each N times.",
     ),
     click.option(
         "--eval-image-size",

@@ -17,7 +17,7 @@ from feedline.train.data import open_data
 from feedline.train.ranks import Ranks
 from feedline.train.schedule import image_size, learning_rate
 
-from .runs import CLASSES, PER_CLASS, last, records, same, weights
+from .runs import CLASSES, PER_CLASS, last, make_root, records, same, weights
 
 EVERYTHING = {
     "epochs": 3,
@@ -263,7 +263,15 @@ def test_a_resume_keeps_the_recipe(whole: TrainConfig, tmp_path: Path) -> None:
     assert whole.teacher is not None
     moved.write_bytes(whole.teacher.read_bytes())
     resumed = replace(whole, resume=last(whole))
-    for change, value in (("cutmix", 0.5), ("augment", "trivial"), ("teacher", None), ("eval_flip", False)):
+    for change, value in (("cutmix", 0.5), ("teacher", None)):
         with pytest.raises(TrainingError, match=f"was trained with {change} "):
             train(replace(resumed, **{change: value}))
     assert train(replace(resumed, teacher=moved)).epochs == 3
+
+
+def test_a_teacher_of_other_classes_is_refused(whole: TrainConfig, config: TrainConfig, tmp_path: Path) -> None:
+    """Before the first step, with both numbers."""
+    other = make_root(tmp_path, 3, 8)
+    with pytest.raises(TrainingError, match="was trained on 6 classes, and the data set has 3 classes; use a teacher"):
+        train(replace(config, root=other, teacher=whole.teacher))
+    assert not (config.out / "checkpoints").exists()

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..settings.policy import MOST_BINS, MOST_LEVEL, Policy
 from . import operations
 from .draws import Rng, on_device, per_image
 from .operations import Operation
-from .policy import MOST_BINS, MOST_LEVEL, Policy
 from .spaces import F64, Entry, space_of
 
 KERNELS: dict[str, Operation] = {

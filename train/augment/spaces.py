@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .policy import MOST_BINS, MOST_LEVEL, Policy
+from ..settings.policy import MOST_BINS, MOST_LEVEL, Policy
 
 F64 = npt.NDArray[np.float64]
 Strength = Callable[[F64], F64]

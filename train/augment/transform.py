@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ..settings.policy import Policy
 from .apply import apply_policy
 from .changes import erase, jitter_colours
 from .draws import host_generator
 from .mixing import Mix, mix
-from .policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)

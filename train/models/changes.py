@@ -40,7 +40,9 @@ class BlurredConv2d(nn.Conv2d):
 
     def __init__(self, plain: nn.Conv2d) -> None:
         """Take over the settings and the weights of ``plain``."""
-        settings: dict[str, Any] = {name: getattr(plain, name) for name in ("stride", "padding", "dilation", "groups")}
+        settings: dict[str, Any] = {
+            name: getattr(plain, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")
+        }
         kernel = cast(tuple[int, int], plain.kernel_size)
         super().__init__(plain.in_channels, plain.out_channels, kernel, **settings, bias=plain.bias is not None)
         self.weight, self.bias = plain.weight, plain.bias

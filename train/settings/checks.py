@@ -7,8 +7,8 @@ from typing import Any, cast, get_args
 from ...loaders import Interpolation
 from ...loaders.transform_fields import probability_of, range_of
 from ...prep import LoaderError, TrainingError
-from ..augment.policy import parse_policy
 from .names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
+from .policy import parse_policy
 
 NAMES: dict[str, Any] = {
     "optimiser": OptimiserName,

@@ -64,7 +64,7 @@ def test_cutmix_labels_have_the_shares_of_the_pixels(mode: str, batch: tuple[tor
 def test_a_sample_mode_mixes_both_ways_in_one_batch(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     """Some images are blended, some cut and some left; labels stay shares that add up to one."""
     images, labels = batch
-    settings = how(mixup=0.8, cutmix=1.0, probability=0.8, mode="sample")
+    settings = how(mixup=0.8, cutmix=1.0, probability=0.5, mode="sample")
     plan = draw_plan(COUNT, SIZE, SIZE, settings, rng(3))
     mixed, dense = mix(images, labels, CLASSES, settings, rng(3))
     assert {bool(cut) for cut in plan.cut} == {True, False}
