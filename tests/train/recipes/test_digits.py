@@ -14,8 +14,8 @@ from PIL import Image
 
 from feedline.cli.main import cli
 
-PUBLISHED = (0.934, 0.991)
-"""The least and the largest of these."""
+PUBLISHED = 0.934
+"""The least of these. This run reached 98 %, and what another machine's arithmetic changes is some images of 899."""
 
 
 def run(*words: object) -> dict:
@@ -46,4 +46,4 @@ def test_digits_reach_their_published_accuracy(tmp_path: Path) -> None:
 
     assert evaluated["top1"] >= trained["val"]["top1"]  # best.pt may be of an earlier epoch
     assert evaluated["images"] == len(digits.target) - half
-    assert PUBLISHED[0] <= evaluated["top1"] <= PUBLISHED[1]
+    assert evaluated["top1"] >= PUBLISHED
