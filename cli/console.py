@@ -1,10 +1,10 @@
 """Output of all commands: messages, tables and progress bars on stderr, one JSON object on stdout.
 
-stdout holds nothing but the object of ``--json``. Rich draws tables and bars, and uses plain characters on consoles
-that cannot show others. It reads no markup in them: "[red]" and ":smile:" may stand in the name of a class. Where
-stderr is no terminal, as in a file, a pipe or the log of a batch system, lines of text replace the bars: one at the
-start of each step and one every half minute. Messages whose reader has ended are dropped, and the command goes on; an
-object that cannot be printed is an error.
+stdout holds nothing but the object of ``--json``, or the file that ``feedline recipes NAME`` prints. Rich draws tables
+and bars, and uses plain characters on consoles that cannot show others. It reads no markup in them: "[red]" and
+":smile:" may stand in the name of a class. Where stderr is no terminal, as in a file, a pipe or the log of a batch
+system, lines of text replace the bars: one at the start of each step and one every half minute. Messages whose reader
+has ended are dropped, and the command goes on; an object that cannot be printed is an error.
 """
 
 import contextlib

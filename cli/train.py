@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 from rich.table import Table
 
 from ..prep import silent, to_json
 from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import json_option
+from .training.config import is_rank_0, requested_config
 from .training.options import training_options
+from .training.plan import records_near, show_plan
 
 if TYPE_CHECKING:
     from ..train import Metrics, TrainConfig, TrainResult
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path), required=False)
 @training_options
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Train nothing; print the plan: steps, sizes, learning rates, memory, disk, and the time by bench records.",
+)
 @json_option
 @click.pass_context
-def train(ctx: click.Context, as_json: bool, records: Path | None, device: str | None, **settings: Any) -> None:
+def train(ctx: click.Context, as_json: bool, dry_run: bool, records: Path | None, **settings: Any) -> None:
     """Train a classification model on the data set ROOT.
 
     \b
     Example:
       feedline train data --out run --epochs 30 --batch-size 128 --image-size 64
+      feedline train imagenet --recipe ffcv-rn18-16 --dry-run
       torchrun --nproc-per-node=2 -m feedline.train data --out run
 
     Reports loss, top-1 and top-5 on train and val, and the share of time that the model waited for data. The
@@ -40,39 +47,26 @@ def train(ctx: click.Context, as_json: bool, records: Path | None, device: str |
     feedline train --resume RUN/checkpoints/last.pt. More --epochs, another --batch-size and another number of ranks
     are allowed then.
     """
-    from ..loaders.launch import is_first
     from ..train import resume_command, train as run_training
 
-    is_rank_0 = is_first()
-    config = _config(ctx, device, settings)
-    config = _with_recorded_loader(config, records, is_rank_0)
+    config = requested_config(ctx, settings)
+    if dry_run:
+        show_plan(config, records_near(config.root, records), as_json)
+        return
+    config = _with_recorded_loader(config, records_near(config.root, records))
     saved = config.out / "checkpoints" / "last.pt"
     before = _version(saved)
     try:
         with progress_bars() as progress:
-            result = run_training(config, progress if is_rank_0 else silent, say)
+            result = run_training(config, progress if is_rank_0() else silent, say)
     except (KeyboardInterrupt, Exception):
-        if is_rank_0 and _version(saved) != before:
+        if is_rank_0() and _version(saved) != before:
             say(f"the run is saved; continue with: {resume_command(saved)}")
         raise
-    if is_rank_0:
+    if is_rank_0():
         _show(result, config.out)
         if as_json:
             echo_json(to_json(result))
-
-
-def _config(ctx: click.Context, device: str | None, settings: dict[str, Any]) -> "TrainConfig":
-    """Return the settings of a new run, or those of the resumed run with the options that the user gave."""
-    from ..train import TrainConfig, default_device, resumed_config
-
-    if settings["resume"] is None:
-        for name, shown in (("root", "argument ROOT"), ("out", "option --out")):
-            if settings[name] is None:
-                raise click.UsageError(f"missing {shown}", ctx)
-        return TrainConfig(device=device or default_device(), **settings)
-    given = {name for name in settings if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    changes = {name: settings[name] for name in given - {"resume"}}
-    return resumed_config(settings["resume"], **changes, **({} if device is None else {"device": device}))
 
 
 def _version(path: Path) -> tuple[int, int] | None:
@@ -84,22 +78,21 @@ def _version(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_ino
 
 
-def _with_recorded_loader(config: "TrainConfig", records: Path | None, is_rank_0: bool) -> "TrainConfig":
+def _with_recorded_loader(config: "TrainConfig", places: list[Path]) -> "TrainConfig":
     """Return ``config`` with the fastest loader of the bench records of this machine and data set, if there are any."""
     from ..train import AUTO
     from .recorded import fastest_recorded
 
-    places = [records] if records else [place for place in (config.root / "bench", Path("bench")) if place.is_dir()]
     if config.loader != AUTO or config.resume is not None or not places:
         return config
     found = ((place, fastest_recorded(place, config)) for place in places)
     place, choice = next((pair for pair in found if pair[1] is not None), (places[0], None))
     if choice is None:
-        if is_rank_0:
+        if is_rank_0():
             shown = " and ".join(map(str, places))
             say(f"no record of this machine, data set and image size is in {shown}; trying the loaders instead")
         return config
-    if is_rank_0:
+    if is_rank_0():
         say(f"bench records in {place}: {choice.reason}")
     workers = choice.workers if config.workers is None else config.workers
     return replace(config, loader=choice.loader, workers=workers)

@@ -186,6 +186,8 @@ def test_the_wheel_holds_feedline_alone(wheel: Path) -> None:
     assert modules == {f"feedline/{path.relative_to(TOP).as_posix()}" for path in [TOP / "__init__.py", *shipped]}
     assert {"feedline/py.typed", "feedline/benchmarks/report/report.html.j2"} <= set(names)
     assert "feedline/prep/labels/ilsvrc2012_val_labels.xz" in names
+    recipes = {f"feedline/train/recipes/{path.name}" for path in (TOP / "train" / "recipes").glob("*.toml")}
+    assert {name for name in names if name.endswith(".toml")} == recipes
 
 
 @pytest.mark.slow

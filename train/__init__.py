@@ -12,7 +12,7 @@ from typing import Any
 
 from .checkpoint import export_weights, resume_command
 from .choose import Choice
-from .config import AUTO, TrainConfig, default_device
+from .config import AUTO, RecipeUse, TrainConfig, default_device
 from .data import default_loader, default_workers
 from .evaluation.compare import Comparison, Disagreement, Prediction, compare
 from .evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
@@ -20,6 +20,8 @@ from .evaluation.gallery import write_gallery
 from .metrics import Metrics
 from .models import MODELS
 from .models.summary import Summary, summarise_model
+from .planning import Disk, Memory, RatePoint, RunPlan, SizeSpan, plan_run
+from .recipes import Published, Recipe, Source, read_recipe, recipe_config, recipe_names
 from .result import TrainResult
 from .run import resumed_config, train
 
@@ -29,10 +31,19 @@ __all__ = [
     "Choice",
     "Comparison",
     "Disagreement",
+    "Disk",
     "EvaluateConfig",
     "Evaluation",
+    "Memory",
     "Metrics",
     "Prediction",
+    "Published",
+    "RatePoint",
+    "Recipe",
+    "RecipeUse",
+    "RunPlan",
+    "SizeSpan",
+    "Source",
     "Summary",
     "TrainConfig",
     "TrainResult",
@@ -42,6 +53,10 @@ __all__ = [
     "default_workers",
     "evaluate",
     "export_weights",
+    "plan_run",
+    "read_recipe",
+    "recipe_config",
+    "recipe_names",
     "resume_command",
     "resumed_config",
     "summarise_model",

@@ -32,7 +32,7 @@ from .models.weights import check_archive
 # Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
 FREE_SETTINGS = frozenset(
     {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps", "on_error"}
-    | {"tf32", "cudnn_benchmark", "accumulate", "init"}
+    | {"tf32", "cudnn_benchmark", "accumulate", "init", "recipe"}
 )
 # These change the rest of the run as the user asks: each sample of the epoch under way is still used once.
 CHANGEABLE_SETTINGS = frozenset({"epochs", "batch_size", "lr"})

@@ -46,6 +46,18 @@ def check_device(device: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecipeUse:
+    """The recipe that a run's settings came from."""
+
+    name: str
+    """The name of a recipe of feedline, or the path of the user's file."""
+    sha256: str
+    """Of the recipe's file."""
+    replaced: tuple[str, ...] = ()
+    """Settings of the recipe that the run replaced by others."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What to train, on which data, and how. Raises TrainingError for a value out of range."""
 
@@ -53,6 +65,8 @@ class TrainConfig:
     """A dataset root, as ``LoaderSpec.root``."""
     out: Path
     """The run directory: new or empty, or the run that ``resume`` belongs to."""
+    recipe: RecipeUse | None = None
+    """The recipe that the other settings came from, which the run records; ``recipe_config`` fills it in."""
     loader: str = AUTO
     """A name from the table of loaders, or ``auto``: the fastest loader that can read ``root``."""
     model: str = "resnet18"

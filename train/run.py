@@ -16,7 +16,7 @@ from ..prep.base.lock import claimed
 from ..prep.limits.memory import failed_allocation, memory_ran_out
 from ..prep.processes.parent import stop_with
 from ..prep.processes.stop_signals import stops_interrupt
-from .checkpoint import read_checkpoint
+from .checkpoint import FREE_SETTINGS, read_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
@@ -64,9 +64,13 @@ def _run_trainer(
 def resumed_config(path: Path, **changes: Any) -> TrainConfig:
     """Return the settings with which the run of the checkpoint at ``path`` continues, with ``changes`` to them.
 
-    Raises TrainingError if the checkpoint cannot be read.
+    If the run followed a recipe, it records that these changes replace the recipe's settings. Raises TrainingError if
+    the checkpoint cannot be read.
     """
     saved = read_checkpoint(path).about.config
+    new = {name for name in changes.keys() - FREE_SETTINGS if changes[name] != getattr(saved, name)}
+    if saved.recipe is not None and new:
+        changes["recipe"] = replace(saved.recipe, replaced=tuple(sorted(new.union(saved.recipe.replaced))))
     return replace(saved, **{"resume": path, "out": path.absolute().parent.parent, **changes})
 
 

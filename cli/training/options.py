@@ -26,9 +26,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DATA = (
     click.option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Train by a published recipe, or by a file like one; options replace its values. List them with: "
+        "feedline recipes.",
+    ),
+    click.option(
         "--out",
         type=click.Path(path_type=Path),
-        show_default="with --resume, that of the run",
+        show_default="run; with --resume, that of the run",
         help="Run directory, new or empty.",
     ),
     click.option(
