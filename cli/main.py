@@ -99,7 +99,9 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
-    repeat = f"feedline --debug {' '.join(arguments)}"
+    from ..prep.base.origins import without_credentials
+
+    repeat = without_credentials(f"feedline --debug {' '.join(arguments)}")
     return f"feedline has a bug ({type(error).__name__}: {error}); show the traceback with: {repeat}"
 
 

@@ -16,8 +16,10 @@ from ..prep import silent, to_json
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
+    RootPath,
     amp_option,
     batch_size_option,
+    cache_size_option,
     dct_scaling_option,
     device_option,
     image_size_option,
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path), required=False)
+@cache_size_option
+@click.argument("root", type=RootPath(path_type=Path), required=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -36,7 +36,7 @@ from .resumable import ResumableLoader
 from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
-from .support.encoded import EncodedSamples, open_samples
+from .support.encoded import EncodedSamples, ShardSamples, open_samples
 from .transforms.samples import SampleTransform
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.
@@ -93,15 +93,20 @@ class DaliLoader(ResumableLoader):
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = self._chosen.share(epoch, done)
-        ahead = AHEAD if self._spec.workers else 0
+        ahead, size = AHEAD if self._spec.workers else 0, self._spec.batch_size
+        shards = self._samples.read_ahead(indexes_of(share)) if isinstance(self._samples, ShardSamples) else None
         try:
-            for first in range(0, len(share), self._spec.batch_size):
-                self._begin(share[first : first + self._spec.batch_size], epoch)
+            for first in range(0, len(share), size):
+                if shards:
+                    shards.move(first - size * len(self._pending), first + size)
+                self._begin(share[first : first + size], epoch)
                 if len(self._pending) > ahead:
                     yield self._finish()
             while self._pending:
                 yield self._finish()
         finally:
+            if shards:
+                shards.close()
             if self._pending:  # the caller left early; a new pipeline costs 5 ms
                 self._stop()
 

@@ -9,9 +9,11 @@ they are written.
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress, islice, repeat
+from pathlib import Path
 from tarfile import TarError
 from typing import Any
 
@@ -37,6 +39,7 @@ from .resumable import ResumableLoader
 from .sampling.chosen import batch_count, without_choice
 from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
+from .store.ahead import fetched_in_turn
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.streams import ShardRange, Turn, ranges_of, rounds, share_of, stream_ranges
@@ -183,10 +186,12 @@ class _Turns(IterableDataset[Answer]):
 
     def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
         """Yield the samples of each range as the library groups them, each with its sample index."""
-        return chain.from_iterable(map(self._read_range, found))
+        parts = list(found)
+        with closing(fetched_in_turn([self._paths[held.shard] for held in parts])) as paths:
+            for held, path in zip(parts, paths, strict=True):
+                yield from self._read_range(held, path)
 
-    def _read_range(self, held: ShardRange) -> Iterator[dict[str, Any]]:
-        path = self._paths[held.shard]
+    def _read_range(self, held: ShardRange, path: Path) -> Iterator[dict[str, Any]]:
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             members = tar_file_expander([{"url": str(path), "stream": file}], select_files=is_part)

@@ -11,6 +11,7 @@ from .base.errors import (
     OutputError,
     SampleError,
     SourceError,
+    StoreError,
     TrainingError,
     TransformError,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Source",
     "SourceError",
     "Split",
+    "StoreError",
     "SyntheticSpec",
     "TrainingError",
     "TransformError",

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from ..loaders import Decode, OnError, PixelOrder
+from ..loaders.store.roots import Root, given_root
 from ..prep import TrainingError
 
 OptimiserName = Literal["sgd", "adamw"]
@@ -50,7 +51,7 @@ def check_device(device: str) -> None:
 class TrainConfig:
     """What to train, on which data, and how. Raises TrainingError for a value out of range."""
 
-    root: Path
+    root: Root
     """A dataset root, as ``LoaderSpec.root``."""
     out: Path
     """The run directory: new or empty, or the run that ``resume`` belongs to."""
@@ -120,6 +121,7 @@ class TrainConfig:
     ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen, and this is its construction
         counts = ("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps")
         for name, least in (*((name, 1) for name in counts), ("workers", 0)):
             if getattr(self, name) is not None and getattr(self, name) < least:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..loaders.store.roots import open_root
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
 from .checkpoint import read_checkpoint
@@ -33,6 +34,7 @@ def train(
     SIGTERM), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
     """
     check_device(config.device)
+    open_root(config.root)
     with sigterm_interrupts(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)

@@ -27,11 +27,13 @@ from ...prep import (
     sample_order,
 )
 from ...prep.base.mapping import MappedFile
+from ...prep.base.origins import origin_of, shown
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
-from ...prep.shards.index import decoded_key, read_index
+from ...prep.shards.index import decoded_key, index_path, read_index
+from ..store.ahead import ReadAhead, window_of
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -196,7 +198,11 @@ class ShardSamples:
             raise LoaderError(f"{directory} has no split {split!r}; choose one of: {', '.join(manifest.splits)}")
         require_labels(root, manifest, split)
         self._paths = [shard_path(directory, manifest, shard) for shard in held.shards]
+        self._sizes = [shard.bytes for shard in held.shards]
+        self._origin = origin_of(directory)
         homes = [directory / shard.name for shard in held.shards]
+        if self._origin is not None:
+            self._origin.hold_all([index_path(home) for home in homes])
         indexes = [read_index(home, path) for home, path in zip(homes, self._paths, strict=True)]
         for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
             if len(index.samples) != shard.samples:
@@ -216,6 +222,8 @@ class ShardSamples:
         self._place[self._order] = np.arange(held.samples)
         self.labels = self._rows["label"][self._place].astype(np.int64)
         self._maps: dict[int, MappedFile] = {}
+        self._held = set[int]()
+        """The shards in the cache that are kept for this split, if it is behind a URL."""
         self._mapping = threading.Lock()
         self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
         self._touched = 0
@@ -253,6 +261,7 @@ class ShardSamples:
         """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it."""
         source = self._maps.get(shard)
         if source is None:
+            self._hold(shard)
             with self._mapping:
                 source = self._maps.get(shard)
                 if source is None:
@@ -260,6 +269,37 @@ class ShardSamples:
                         del self._maps[next(iter(self._maps))]
                     source = self._maps[shard] = MappedFile(self._paths[shard])
         return source
+
+    @property
+    def window(self) -> int:
+        """How many shards to read at a time, because they are fetched from a URL; 0 for no limit."""
+        return 0 if self._origin is None else window_of(self._sizes)
+
+    def read_ahead(self, indexes: I64) -> ReadAhead | None:
+        """Begin to fetch the shards of these samples, in this order; return None if all shards are here."""
+        if self._origin is None:
+            return None
+        return ReadAhead(self._shard[self._place[indexes]].astype(np.int64), self._sizes, self._hold, self._let_go)
+
+    def _hold(self, shard: int) -> None:
+        """Fetch a shard unless it is here. Raises StoreError."""
+        if self._origin is None or shard in self._held:
+            return
+        self._origin.hold(self._paths[shard])
+        with self._mapping:
+            twice = shard in self._held
+            self._held.add(shard)
+        if twice:
+            self._origin.let_go(self._paths[shard])
+
+    def _let_go(self, shard: int) -> None:
+        """Allow that a fetched shard is removed from the cache."""
+        with self._mapping:
+            self._maps.pop(shard, None)
+            held = shard in self._held
+            self._held.discard(shard)
+        if held and self._origin is not None:
+            self._origin.let_go(self._paths[shard])
 
     def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
@@ -272,7 +312,7 @@ class ShardSamples:
                 mapped.let_go()
 
     def name(self, index: int) -> str:
-        return f"{self.key(index)} in {self._paths[self._shard.item(self._place.item(index))]}"
+        return f"{self.key(index)} in {shown(self._paths[self._shard.item(self._place.item(index))])}"
 
     def key(self, index: int) -> str:
         key: bytes = self._rows["key"][self._place.item(index)].item()
@@ -281,6 +321,8 @@ class ShardSamples:
     def close(self) -> None:
         # A mapping ends with the last array that views it.
         self._maps = {}
+        for shard in list(self._held):
+            self._let_go(shard)
         self._row_lengths = []
 
 

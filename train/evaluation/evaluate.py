@@ -18,6 +18,7 @@ from pydantic import AliasChoices, Field
 from torch import nn
 
 from ...loaders import Batch, LoaderSpec
+from ...loaders.store.roots import Root, given_root
 from ...prep import ClassEntry, Progress, TrainingError, silent
 from ..config import Stem, check_device, default_device
 from ..data import Contents, open_split, read_contents
@@ -36,7 +37,7 @@ CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks
 class EvaluateConfig:
     """Which split to evaluate on, and how to read it."""
 
-    root: Path
+    root: Root
     loader: str
     split: str = "val"
     workers: int = 0
@@ -48,6 +49,9 @@ class EvaluateConfig:
     """The stem of ``model``."""
     image_size: int | None = None
     """Height and width of the images in pixels; None means that of the training, or 224 with ``model``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
