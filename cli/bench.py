@@ -13,6 +13,8 @@ from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
     SECONDS,
+    RootPath,
+    cache_size_option,
     dct_scaling_option,
     image_size_option,
     json_option,
@@ -49,7 +51,8 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 
 
 @click.command("bench")
-@click.argument("root", type=click.Path(path_type=Path))
+@cache_size_option
+@click.argument("root", type=RootPath(path_type=Path))
 @loaders_option("Measure this loader instead of all that are installed and can read ROOT")
 @worker_counts_option("Worker counts to measure.", "0,1,2,4 ... usable CPUs")
 @click.option(

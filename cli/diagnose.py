@@ -7,11 +7,14 @@ import click
 from rich.table import Table as RichTable
 
 from ..prep import TrainingError, to_json
+from ..prep.base.origins import shown
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
     SECONDS,
+    RootPath,
     batch_size_option,
+    cache_size_option,
     image_size_option,
     json_option,
     loaders_option,
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 
 @click.command("diagnose")
-@click.argument("root", type=click.Path(path_type=Path))
+@cache_size_option
+@click.argument("root", type=RootPath(path_type=Path))
 @loaders_option("Consider this loader instead of all that are installed and can read ROOT", trainable=True)
 @click.option("--model", metavar="NAME", show_default="resnet18", help="Train this model, on the GPU if there is one.")
 @click.option("--step-ms", type=SECONDS, metavar="MS", help="Time of a batch in a model elsewhere, instead of --model.")
@@ -116,7 +120,7 @@ def _command(root: Path, loaders: tuple[str, ...], options: dict[str, Any]) -> t
     for name, value in given.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return ("feedline", "diagnose", str(root), *words)
+    return ("feedline", "diagnose", shown(root), *words)
 
 
 def _summary(found: "Diagnosis") -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """``feedline doctor``: what this machine has, what slows feedline down on it, and the commands that fix it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..prep import LoaderUnavailable, to_json
+from ..prep.base.origins import is_url
 from .console import echo_json, printable, say
 from .options import json_option
 
@@ -15,20 +16,29 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
 
+class DoctorTarget(click.Path):
+    """An existing folder, or the text of a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
+@click.argument("root", type=DoctorTarget(path_type=Path, exists=True, file_okay=False), default=".")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
-    """Examine this machine and the disk that holds the folder ROOT.
+def doctor(ctx: click.Context, root: "Path | str", as_json: bool) -> None:
+    """Examine this machine and the disk that holds the folder ROOT; or the store behind the URL ROOT.
 
     \b
     Example:
       feedline doctor
       feedline doctor data --json
+      feedline doctor s3://bucket/data
 
-    ROOT is the current folder by default. Each finding has its consequence and the command that fixes it. The exit
-    code is 1 if feedline cannot work on this machine, else 0.
+    ROOT is the current folder by default. Of a URL, the shards are read for some seconds: latency, ranges, bandwidth,
+    listing, and where credentials are. Each finding has its consequence and the command that fixes it. The exit
+    code is 1 if feedline cannot work on this machine, or with this store, else 0.
     """
     try:
         from ..benchmarks.doctor.doctor import run_checks, usable
@@ -38,8 +48,15 @@ def doctor(ctx: click.Context, root: Path, as_json: bool) -> None:
             f"a library that feedline needs cannot be loaded ({error}); "
             f"install it again with: pip install --force-reinstall torch torchvision numpy pillow psutil"
         ) from error
-    facts = collect_facts(root)
-    found = run_checks(facts)
+    if isinstance(root, Path):
+        facts = collect_facts(root)
+        found = run_checks(facts)
+    else:
+        from ..benchmarks.doctor.store_checks import check_store
+        from ..benchmarks.doctor.store_facts import store_facts
+
+        facts = store_facts(root)
+        found = check_store(facts)
     if as_json:
         echo_json({"ok": usable(found), "findings": [to_json(finding) for finding in found], "facts": to_json(facts)})
     _show(found)

@@ -8,7 +8,15 @@ from rich.table import Table
 
 from ..prep import to_json
 from .console import class_cell, echo_json, progress_bars, say, stderr_console
-from .options import AT_LEAST_1, evaluate_config, evaluation_options, json_option, stem_option
+from .options import (
+    AT_LEAST_1,
+    RootPath,
+    cache_size_option,
+    evaluate_config,
+    evaluation_options,
+    json_option,
+    stem_option,
+)
 from .training.recipe_options import INTERPOLATIONS
 
 if TYPE_CHECKING:
@@ -19,7 +27,8 @@ WORST_CLASSES = 10
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("root", type=click.Path(path_type=Path))
+@cache_size_option
+@click.argument("root", type=RootPath(path_type=Path))
 @evaluation_options
 @click.option(
     "--model",

@@ -107,6 +107,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     from ..prep.base.disks import is_of_the_disk, reason_of
     from ..prep.base.errors import FeedlineError
     from ..prep.base.names import not_text
+    from ..prep.base.origins import without_credentials
     from ..prep.base.shell import shell_word
     from ..prep.limits.memory import failed_allocation, memory_ran_out
     from ..prep.limits.reached import limit_reached
@@ -125,7 +126,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
     if isinstance(error, UnicodeEncodeError):
         return not_text(error.object)
-    repeat = f"feedline --debug {' '.join(map(shell_word, arguments))}"
+    repeat = f"feedline --debug {' '.join(shell_word(without_credentials(word)) for word in arguments)}"
     return f"feedline has a bug ({type(error).__name__}: {error}); show the traceback with: {repeat}"
 
 

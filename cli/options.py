@@ -1,5 +1,6 @@
 """Options that several commands share: one name, one type, one default and one meaning."""
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..prep import usable_cpus
+from ..prep.base.origins import is_url
 from .streams import STDOUT, is_closed
 
 if TYPE_CHECKING:
@@ -38,6 +40,25 @@ SHARE = Share()
 # Copies of what feedline.train defines, because importing it loads torch, which help must not. A test compares them.
 STEMS = ("auto", "imagenet", "small")
 PRECISIONS = ("none", "bf16", "fp16")
+
+
+class RootPath(click.Path):
+    """The path of a root; of one behind a URL, that of its copy in the cache, whose manifest is fetched."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        from ..loaders.store.roots import given_root  # imports torch
+
+        return given_root(value)
+
+
+def _limit_cache(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from ..loaders.store.cache import CACHE_SIZE, parsed_size
+
+        parsed_size(value)
+        os.environ[CACHE_SIZE] = value  # for the processes that this one starts, too
 
 
 def _needs_stdout(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
@@ -92,6 +113,15 @@ image_size_option = click.option(
     show_default=True,
     metavar="PX",
     help="Height and width of the images, in pixels.",
+)
+cache_size_option = click.option(
+    "--cache-size",
+    metavar="SIZE",
+    is_eager=True,
+    expose_value=False,
+    callback=_limit_cache,
+    show_default="half of the free disk",
+    help="Most bytes of the shards that a root behind a URL keeps on the local disk, such as 200GB.",
 )
 device_option = click.option(
     "--device", metavar="NAME", show_default="cuda if available, else cpu", help="torch device to compute on."

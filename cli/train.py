@@ -13,7 +13,7 @@ from rich.table import Table
 from ..prep import silent, to_json
 from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
-from .options import json_option
+from .options import RootPath, cache_size_option, json_option
 from .training.config import is_rank_0, requested_config
 from .training.options import training_options
 from .training.plan import records_near, show_plan
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path), required=False)
+@cache_size_option
+@click.argument("root", type=RootPath(path_type=Path), required=False)
 @training_options
 @click.option(
     "--dry-run",

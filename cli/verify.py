@@ -4,14 +4,16 @@ from pathlib import Path
 
 import click
 
+from ..prep.base.origins import shown
 from .console import echo_json, progress_bars, say
-from .options import json_option, threads_option
+from .options import RootPath, cache_size_option, json_option, threads_option
 
 LISTED = 20  # most problems, and most notes, on stderr; --json has all
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@cache_size_option
+@click.argument("path", type=RootPath(path_type=Path))
 @click.option("--decode", is_flag=True, help="Also decode every image.")
 @threads_option("Threads that read and check.")
 @json_option
@@ -24,6 +26,8 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
       feedline verify data/shards --decode
       feedline verify data/shards/imagenet-val-000000.tar
 
+    PATH may be a URL such as s3://bucket/data; its shards are fetched one after the other.
+
     Compares every count, size and checksum with the manifest. The exit code is 1 if anything
     is missing or damaged.
     """
@@ -32,12 +36,12 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
     with progress_bars() as progress:
         found = check(path, decode=decode, workers=workers, progress=progress)
     for problem in found.problems[:LISTED]:
-        say(f"problem: {problem}")
+        say(f"problem: {shown(problem)}")
     if len(found.problems) > LISTED:
         say(f"... and {len(found.problems) - LISTED} more problems; list all with --json")
     for notes in (found.odd, found.strangers):
         for line in notes[:LISTED]:
-            say(f"note: {line}")
+            say(f"note: {shown(line)}")
         if len(notes) > LISTED:
             say(f"... and {len(notes) - LISTED} more notes; list all with --json")
     for split, held in found.splits.items():
@@ -52,10 +56,10 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
         echo_json(
             {
                 "ok": found.ok,
-                "problems": list(found.problems),
+                "problems": list(map(shown, found.problems)),
                 "splits": found.splits,
-                "odd": list(found.odd),
-                "strangers": list(found.strangers),
+                "odd": list(map(shown, found.odd)),
+                "strangers": list(map(shown, found.strangers)),
                 "formats": found.formats,
                 "rotated": found.rotated,
             }
@@ -67,4 +71,4 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
             f"{path} is damaged ({len(found.problems)} problems); repair what is named above, "
             f"or move {path} away and make it again"
         )
-    say(f"{path} is complete and undamaged")
+    say(f"{shown(path)} is complete and undamaged")

@@ -99,10 +99,13 @@ class DaliLoader(ResumableLoader):
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = self._chosen.share(epoch, done)
-        ahead = AHEAD if self._spec.workers else 0
+        ahead, size = AHEAD if self._spec.workers else 0, self._spec.batch_size
+        shards = self._samples.read_ahead(indexes_of(share)) if isinstance(self._samples, ShardSamples) else None
         try:
-            for first in range(0, len(share), self._spec.batch_size):
-                self._begin(share[first : first + self._spec.batch_size], epoch)
+            for first in range(0, len(share), size):
+                if shards:
+                    shards.move(first - size * len(self._pending), first + size)
+                self._begin(share[first : first + size], epoch)
                 if len(self._pending) > ahead:
                     yield self._finish()
             while self._pending:
@@ -110,6 +113,8 @@ class DaliLoader(ResumableLoader):
         finally:
             if self._pending:  # the caller left early; a new pipeline costs 5 ms
                 self._stop()
+            if shards:
+                shards.close()
 
     def _begin(self, keys: npt.NDArray[np.int64], epoch: int) -> None:
         indexes, images, odd = indexes_of(keys), list[npt.NDArray[np.uint8]](), list[int]()

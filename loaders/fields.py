@@ -14,16 +14,19 @@ import torch
 
 from ..prep import LoaderError
 from .launch import read_launch
+from .store.roots import given_root
 
 OF_PROCESS = -1
 """The value of ``rank`` and ``world_size`` that stands for those of this process."""
 
 
-def path_of(name: str, value: Any) -> Path:
-    """Return ``value`` as a Path. Raises LoaderError for what is neither text nor a path."""
+def root_path_of(name: str, value: Any) -> Path:
+    """Return the Path of a root; of one behind a URL, its copy in the cache, whose manifest is fetched.
+
+    Raises StoreError if it cannot be fetched, and LoaderError for what is neither text nor a path."""
     if not isinstance(value, (str, PathLike)) or not str(value):
-        raise LoaderError(f"{name} must be a path, got {value!r}")
-    return Path(value)
+        raise LoaderError(f"{name} must be a path or a URL, got {value!r}")
+    return given_root(value)
 
 
 def text_of(name: str, value: Any) -> str:

@@ -7,15 +7,15 @@ the field, because only then can two loaders be compared or exchanged.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import numpy.typing as npt
 import torch
 
 from ..prep import LoaderError
 from .choice_fields import IN_DOCUMENT, classes_of, indices_of, require_agreement, sampler_of, weights_of
-from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, path_of, ranks_of, text_of
+from .fields import OF_PROCESS, choice_of, device_of, flag_of, integer_of, names_of, ranks_of, root_path_of, text_of
+from .store.roots import Root
 from .transform_fields import (
     FLIP,
     RATIO,
@@ -44,11 +44,13 @@ Values = Sequence[int] | Sequence[float] | npt.NDArray[Any] | torch.Tensor
 class LoaderSpec:
     """What to load and how.
 
-    Raises LoaderError for a value that means nothing. A root may be given as text, a device as a torch.device.
+    Raises LoaderError for a value that means nothing, StoreError for a URL whose manifest cannot be
+    fetched. A root may be given as text, a device as a torch.device.
     """
 
-    root: Path
-    """The root: the directory with ``manifest.json``, ``train/``, ``val/`` and ``shards/``."""
+    root: Root
+    """The root: the directory with ``manifest.json``, ``train/``, ``val/`` and ``shards/``, or the URL of one with
+    shards, such as "s3://bucket/data"."""
     split: str = "train"
     batch_size: int = 64
     image_size: int | None = 224
@@ -106,7 +108,7 @@ class LoaderSpec:
     def __post_init__(self) -> None:
         rank, world_size = ranks_of(self.rank, self.world_size)
         for name, value in (
-            ("root", path_of("root", self.root)),
+            ("root", root_path_of("root", self.root)),
             ("split", text_of("split", self.split)),
             ("batch_size", integer_of("batch_size", self.batch_size, 1)),
             ("image_size", size_of("image_size", self.image_size)),
@@ -165,7 +167,7 @@ class LoaderSpec:
         ``fields`` are further fields, and replace these.
         """
         preset: dict[str, Any] = {"split": "train", "transform": "train", "shuffle": True, "drop_last": True}
-        return cls(root=Path(root), **{**preset, **fields})
+        return cls(root=cast(Any, root), **{**preset, **fields})
 
     @classmethod
     def eval(cls, root: str | PathLike[str], **fields: Any) -> Self:
@@ -174,4 +176,4 @@ class LoaderSpec:
         ``fields`` are further fields, and replace these.
         """
         preset: dict[str, Any] = {"split": "val", "transform": "eval", "shuffle": False, "drop_last": False}
-        return cls(root=Path(root), **{**preset, **fields})
+        return cls(root=cast(Any, root), **{**preset, **fields})

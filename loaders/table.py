@@ -14,12 +14,14 @@ import torch
 
 from ..prep import MANIFEST, SHARDS, DatasetError, LoaderError, LoaderUnavailable
 from ..prep.base.manifest import MAKE, refuse_shards
+from ..prep.base.origins import origin_of
 from ..prep.base.shell import shell_word
 from ..prep.shards.current import current_shards, stale_shards
 from .abilities import Ability, needed
 from .base import Loader, Stages
 from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
+from .store.roots import open_root
 from .support.encoded import EncodedImage, EncodedSamples
 
 
@@ -124,6 +126,7 @@ def open_loader(name: str, spec: LoaderSpec, *, samples: EncodedSamples | None =
     missing, DatasetError for a root that it cannot read.
     """
     factory = _factory(name)
+    open_root(spec.root)
     spec = replace(spec, root=spec.root.absolute())  # a caller may change the working directory while it iterates
     if spec.device.startswith("cuda") and not torch.cuda.is_available():
         raise LoaderError(f"torch finds no GPU here for device {spec.device!r}; use --device cpu")
@@ -184,6 +187,7 @@ def readable_loaders(root: Path) -> list[str]:
 
     Raises LoaderError if ``root`` has class folders and shards that do not match them.
     """
+    open_root(root)
     found = {
         "folders": (root / MANIFEST).is_file(),
         "shards": (root / SHARDS / MANIFEST).is_file(),
@@ -231,6 +235,12 @@ def _module(name: str) -> ModuleType:
 
 
 def _require_honoured(name: str, spec: LoaderSpec) -> None:
+    if LOADERS[name].needs == "folders" and origin_of(spec.root / SHARDS) is not None:
+        able = ", ".join(other for other, entry in LOADERS.items() if entry.needs != "folders" and entry.covers_epoch)
+        raise LoaderError(
+            f"{name} reads class folders, and of {spec.root}, which is behind a URL, shards are read; "
+            f"choose one of: {able}"
+        )
     lacking = [ability for ability in needed(spec) if ability not in LOADERS[name].abilities]
     if lacking:
         able = ", ".join(other for other in LOADERS if honours(other, spec))

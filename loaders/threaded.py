@@ -97,7 +97,8 @@ class ThreadedLoader(ResumableLoader):
     """A Loader over shards or class folders with ``spec.workers`` threads.
 
     ``window`` is the number of shards to read at a time, for slow disks and object stores: the samples of a window are
-    shuffled together, and the windows follow one another in random order. 0 means true random order. The loader reads
+    shuffled together, and the windows follow one another in random order. 0 means true random order, and for a root
+    behind a URL windows of as many shards as have 1 GB, if each sample comes once. The loader reads
     ``samples`` instead of those of ``spec``, and closes them. ``decoder`` replaces nvJPEG if ``spec.decode`` is
     "gpu". A saved state may have another batch size or world size.
     """
@@ -119,8 +120,12 @@ class ThreadedLoader(ResumableLoader):
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
         self._files = self._samples if isinstance(self._samples, FileSamples) else None
         self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
-        if window:
+        self._shards = self._samples if isinstance(self._samples, ShardSamples) else None
+        if self._shards and not window and self._chosen.is_set:
+            self._window = self._shards.window if spec.shuffle else 0
+        if self._window:
             self._chosen.mask()  # raises LoaderError for what cannot be read in windows
+            self._cursor.mark(self._marks)
         self._pool = _start_threads(spec.workers) if spec.workers else None
         self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
         # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
@@ -131,15 +136,23 @@ class ThreadedLoader(ResumableLoader):
         elif spec.decode == "cpu":
             ready.begin()
 
+    def _marks(self, epoch: int, samples: int) -> dict[str, Any]:
+        marks = self._chosen.marks(epoch, samples)
+        return {**marks, "window": self._window} if samples and self._spec.shuffle else marks
+
     def _remaining(self, done: int) -> int:
         return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         share = self._chosen.share_of(self._order(epoch), done)
         pending: deque[_Pending] = deque()
+        size = self._spec.batch_size
+        ahead = self._shards.read_ahead(indexes_of(share)) if self._shards else None
         try:
-            for first in range(0, len(share), self._spec.batch_size):
-                pending.append(self._begin(share[first : first + self._spec.batch_size], epoch))
+            for first in range(0, len(share), size):
+                if ahead:
+                    ahead.move(first - size * len(pending), first + size)
+                pending.append(self._begin(share[first : first + size], epoch))
                 if len(pending) > self._ahead:
                     yield self._finish(pending.popleft())
             while pending:
@@ -147,6 +160,8 @@ class ThreadedLoader(ResumableLoader):
         finally:
             for task in (task for batch in pending for task in batch.tasks):
                 task.cancel()
+            if ahead:
+                ahead.close()
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         if not (self._window and self._spec.shuffle):

@@ -10,9 +10,11 @@ they are written.
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress, islice, repeat
+from pathlib import Path
 from tarfile import TarError
 from typing import Any
 
@@ -38,6 +40,7 @@ from .resumable import ResumableLoader
 from .sampling.chosen import batch_count, without_choice
 from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
+from .store.ahead import fetched_in_turn
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.held import Held
@@ -187,10 +190,12 @@ class _Turns(IterableDataset[Answer]):
 
     def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
         """Yield the samples of each range as the library groups them, each with its sample index."""
-        return chain.from_iterable(map(self._read_range, found))
+        parts = list(found)
+        with closing(fetched_in_turn([self._paths[held.shard] for held in parts])) as paths:
+            for held, path in zip(parts, paths, strict=True):
+                yield from self._read_range(held, path)
 
-    def _read_range(self, held: ShardRange) -> Iterator[dict[str, Any]]:
-        path = self._paths[held.shard]
+    def _read_range(self, held: ShardRange, path: Path) -> Iterator[dict[str, Any]]:
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ..loaders import Decode, Interpolation, OnError, PixelOrder
+from ..loaders.store.roots import Root, given_root
 from ..loaders.transform_fields import FLIP, RATIO, SCALE
 from ..prep import TrainingError
 from .settings.checks import check_together, check_values
@@ -61,7 +62,7 @@ class RecipeUse:
 class TrainConfig:
     """What to train, on which data, and how. Raises TrainingError for a value out of range."""
 
-    root: Path
+    root: Root
     """A dataset root, as ``LoaderSpec.root``."""
     out: Path
     """The run directory: new or empty, or the run that ``resume`` belongs to."""
@@ -207,6 +208,7 @@ class TrainConfig:
     ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen, and this is its construction
         check_values(self)
         check_together(self)
 

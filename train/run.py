@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..loaders.launch import alone_among_tasks
+from ..loaders.store.roots import open_root
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
 from ..prep.limits.memory import failed_allocation, memory_ran_out
@@ -37,6 +38,7 @@ def train(
     SIGTERM and SIGHUP), it saves ``last.pt``, unless the error is a loss that is not finite or a write that failed.
     """
     check_device(config.device)
+    open_root(config.root)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # ranks would train on without the torchrun that was killed
         stop_with(os.getppid())
     with stops_interrupt(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):

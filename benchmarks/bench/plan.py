@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...loaders import LOADERS, LoaderSpec, PixelOrder, most_workers
+from ...loaders.store.roots import Root, given_root
 from ...prep import MeasurementError, usable_cpus
+from ...prep.base.origins import shown
 from ..machine.cache import AskedCache
 from ..measuring.interleaving import interleaved
 from ..peers import Contest
@@ -16,7 +18,7 @@ from ..peers import Contest
 class Plan:
     """What a bench measures. Raises MeasurementError for values that cannot be measured."""
 
-    root: Path
+    root: Root
     loaders: tuple[str, ...] = ()
     """Names of loaders. If empty, all loaders that are installed and can read the root."""
     workers: tuple[int, ...] = ()
@@ -41,6 +43,7 @@ class Plan:
     """Other projects' loaders, whose runs are interleaved with the others, on the train split."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the plan is frozen
         require_run_settings(self.seconds, self.repeats, self.timeout)
         if not self.batch_sizes or not self.caches:
             raise MeasurementError("a plan needs at least one batch size and one state of the cache; give both")
@@ -65,7 +68,7 @@ class Plan:
         loaders += [] if self.pixels == "exact" else ["--pixels", self.pixels]
         peers = () if self.peers is None else ("--peers", "--envs", self.peers.envs, "--work", self.peers.work)
         words = (self.root, *loaders, *(word for pair in options.items() for word in pair), *peers)
-        return ("feedline", "bench", *map(str, words))
+        return ("feedline", "bench", *map(shown, words))
 
 
 @dataclass(frozen=True, kw_only=True)

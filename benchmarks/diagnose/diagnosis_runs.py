@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import median
 
 from ...loaders import LOADERS, LoaderSpec, PixelOrder, honours, most_workers, readable_loaders
+from ...loaders.store.roots import Root, given_root
 from ...prep import MeasurementError, Progress, silent
+from ...prep.base.origins import size_of
 from ..bench.plan import default_workers, require_run_settings
 from ..machine.cache import evict, files_read, warm
 from ..machine.environment import free_memory
@@ -32,7 +34,7 @@ from .verdict import Rate, State, rate_of, state_that_counts
 class DiagnosisPlan:
     """What to diagnose. Raises MeasurementError for values that cannot be measured."""
 
-    root: Path
+    root: Root
     step: ModelStep
     """The model."""
     loaders: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class DiagnosisPlan:
     """Seconds after which a run is ended."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the plan is frozen
         require_run_settings(self.seconds, self.repeats, self.timeout)
 
     def job(self, loader: str, workers: int) -> MeasuringJob:
@@ -117,7 +120,7 @@ def measure_rates(
     curve = session.curve()
     chosen = recommend(curve)
     files = files_read(plan.root, "train", [chosen.loader])
-    data_bytes, free_bytes = sum(path.stat().st_size for path in files), free_memory()
+    data_bytes, free_bytes = sum(map(size_of, files)), free_memory()
     state = state_that_counts(data_bytes, free_bytes)
     rates = session.differential_rates(chosen, files, state)
     job = plan.job(chosen.loader, 0 if LOADERS[chosen.loader].workers == "none" else min(1, chosen.workers))

@@ -34,6 +34,7 @@ from ...prep import (
     read_shard_manifest,
     silent,
 )
+from ...prep.base.origins import held, is_absent, origin_of, size_of
 from ...prep.roots.places import shard_path
 from .environment import free_memory
 
@@ -81,6 +82,9 @@ def resident_fraction(files: Sequence[Path]) -> float | None:
         return None
     resident = pages = 0
     for path in files[:: -(-len(files) // SAMPLE) or 1]:
+        if is_absent(path):
+            pages += -(-size_of(path) // mmap.PAGESIZE)
+            continue
         with _opened(path) as descriptor:
             found = _resident_pages(descriptor)
         if found is None:
@@ -92,11 +96,17 @@ def resident_fraction(files: Sequence[Path]) -> float | None:
 def evict(files: Sequence[Path]) -> CacheState:
     """Drop the files from the page cache; return "cold" if mincore confirms it, else "unknown".
 
-    Files that were just written are first flushed to the disk. Raises MeasurementError for a file that cannot be read.
+    Files that were just written are first flushed to the disk. Shards behind a URL are removed from the cache of
+    shards, and fetched again by the run. Raises MeasurementError for a file that cannot be read.
     """
+    for path in files:
+        if origin := origin_of(path):
+            origin.forget(path)
     if sys.platform != "linux":
         return "unknown"
     for path in files:
+        if is_absent(path):
+            continue
         with _opened(path) as descriptor:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             found = _resident_pages(descriptor)
@@ -111,10 +121,16 @@ def warm(files: Sequence[Path], progress: Progress = silent) -> CacheState:
     """Read the files into the page cache; return "warm" if mincore confirms it, else "unknown".
 
     Nothing is read if all files are resident already. Files larger than half of the free memory are not read either;
-    their state is then "unknown". Raises MeasurementError for a file that cannot be read.
+    their state is then "unknown". Shards behind a URL are fetched. Raises MeasurementError for a file that cannot be
+    read.
     """
+    for path in files:
+        with held(path):
+            pass
     if _is_warm(files):
         return "warm"
+    if any(map(is_absent, files)):  # they do not fit into the cache of shards
+        return "unknown"
     with _named_errors():
         sizes = [path.stat().st_size for path in files]
     if sum(sizes) > free_memory() // 2:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from ...prep import to_json
+from ...prep.base.origins import shown
 from ..console import echo_json, plain_cell, say, stderr_console
 from .config import is_rank_0, number_of_ranks
 
@@ -56,7 +57,7 @@ def rows(plan: "RunPlan") -> list[tuple[str, str]]:
     ranks = f" on {plan.ranks} ranks, {config.batch_size} each" if plan.ranks > 1 else ""
     return [
         *recipe,
-        ("data", f"{config.root}: {plan.classes} classes, {plan.images:,} train images, {val}"),
+        ("data", f"{shown(config.root)}: {plan.classes} classes, {plan.images:,} train images, {val}"),
         ("model", f"{config.model}, {config.stem} stem, {memory.parameters:,} parameters"),
         ("steps", f"{config.epochs} epochs of {plan.steps_per_epoch:,} = {plan.steps:,} steps"),
         ("batch", f"{plan.batch} images a step{ranks}{parts}"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from ...benchmarks import capture
 from ...benchmarks.bench.training_speed import Speed, SpeedRecord, read_speeds
 from ...benchmarks.results.ranking import CEILING
+from ...prep.base.origins import shown
 from ...train import AUTO, RunPlan, TrainConfig
 
 
@@ -82,7 +83,7 @@ def _fastest(record: SpeedRecord, plan: RunPlan) -> Speed | None:
 
 
 def _bench_command(config: TrainConfig) -> str:
-    words = ["feedline", "bench", str(config.root), "--train", "--model", config.model, "--stem", config.stem]
+    words = ["feedline", "bench", shown(config.root), "--train", "--model", config.model, "--stem", config.stem]
     words += ["--image-size", str(config.image_size), "--batch-size", str(config.batch_size // config.accumulate)]
     return shlex.join([*words, *(["--amp", config.amp] if config.amp != "none" else []), "--out", "bench"])
 

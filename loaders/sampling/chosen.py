@@ -64,6 +64,11 @@ class Chosen:
             return self._order.mask()
         raise LoaderError(NOT_A_SET)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether each chosen sample comes once in an epoch, in an order that the loader may choose."""
+        return isinstance(self._order, ChosenOrder) and self._order.is_set
+
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
         """Return what a saved state must have in common with this choice to be resumed with it."""
         return self._order.marks(epoch, samples)

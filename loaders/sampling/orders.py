@@ -83,6 +83,11 @@ class ChosenOrder:
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
         return self._marks
 
+    @property
+    def is_set(self) -> bool:
+        """Whether each chosen sample comes once in an epoch."""
+        return not self._repeats
+
     def mask(self) -> npt.NDArray[np.bool_] | None:
         """Return which samples are chosen, or None for all. Raises LoaderError if not each of them comes once."""
         if self._repeats:

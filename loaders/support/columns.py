@@ -8,6 +8,7 @@ of each shard. Sample indexes mean the same in both.
 import numpy as np
 
 from ...prep import MANIFEST, SHARDS, LoaderError, read_manifest, sample_order
+from ...prep.base.origins import origin_of
 from ...prep.base.shell import shell_word
 from ...prep.roots.columns import Columns, JsonLines
 from ...prep.roots.lists import list_path
@@ -40,6 +41,8 @@ def open_columns(spec: LoaderSpec) -> Columns | None:
             directory = spec.root / SHARDS
             remedy = f"rebuild it with: feedline shard --index-only {shell_word(directory)}"
             paths = [columns_path(directory / shard.name) for shard in held.shards]
+            if origin := origin_of(directory):
+                origin.hold_all(paths)
             lines = JsonLines(paths, [shard.samples for shard in held.shards], remedy)
             places = np.empty(held.samples, np.int64)
             places[sample_order(held.samples, manifest.order, manifest.seed)] = np.arange(held.samples)

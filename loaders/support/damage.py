@@ -13,6 +13,7 @@ from typing import Self
 import torch
 
 from ...prep import LoaderError, SampleError
+from ...prep.base.errors import StoreError
 from ...prep.base.shell import shell_word
 from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
@@ -34,12 +35,12 @@ class DamagedSample:
     index: int | None
     """The sample's index, or None if more than one sample is lost; such damage is never skipped."""
     intact: bool = False
-    """Whether a limit of the system is the reason, and not the sample."""
+    """Whether a limit of the system, or the store, is the reason, and not the sample."""
 
     @classmethod
     def of(cls, name: str, error: Exception, index: int | None) -> Self:
-        """Return the damage that ``error`` is; if a limit of the system was reached, that is never skipped."""
-        limit = limit_reached(error)
+        """Return the damage that ``error`` is; if it is not the sample's, that is never skipped."""
+        limit = str(error) if isinstance(error, StoreError) else limit_reached(error)
         # webdataset adds the shard and the member to the error's arguments, of which the first is the text or an errno.
         first = error.args[0] if index is None and error.args else error
         reason = limit or str(error if isinstance(first, int) else first)

@@ -30,12 +30,14 @@ from ...prep import (
     sample_order,
 )
 from ...prep.base.mapping import MappedFile
+from ...prep.base.origins import origin_of, shown
 from ...prep.base.shell import shell_word
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
-from ...prep.shards.index import decoded_key, read_index
+from ...prep.shards.index import decoded_key, index_path, read_index
+from ..store.ahead import ReadAhead, window_of
 from . import bus_errors
 
 U8 = npt.NDArray[np.uint8]
@@ -208,7 +210,11 @@ class ShardSamples:
             raise LoaderError(f"{directory} has no split {split!r}; choose one of: {', '.join(manifest.splits)}")
         require_labels(root, manifest, split)
         self._paths = [shard_path(directory, manifest, shard) for shard in held.shards]
+        self._sizes = [shard.bytes for shard in held.shards]
+        self._origin = origin_of(directory)
         homes = [directory / shard.name for shard in held.shards]
+        if self._origin is not None:
+            self._origin.hold_all([index_path(home) for home in homes])
         indexes = [read_index(home, path) for home, path in zip(homes, self._paths, strict=True)]
         for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
             if len(index.samples) != shard.samples:
@@ -230,6 +236,8 @@ class ShardSamples:
         self.labels = self._rows["label"][self._place].astype(np.int64)
         self._bytes = [shard.bytes for shard in held.shards]
         self._maps: dict[int, MappedFile] = {}
+        self._held = set[int]()
+        """The shards in the cache that are kept for this split, if it is behind a URL."""
         self._mapping = threading.Lock()
         self._is_caught, self._bus_errors = bus_errors.catch(), bus_errors.count()
         self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
@@ -272,6 +280,7 @@ class ShardSamples:
         if source is not None and not self._is_caught:  # a cut in the midst of decoding ends the process there
             self._require_whole(shard, self._paths[shard].stat().st_size)
         if source is None:
+            self._hold(shard)
             with self._mapping:
                 source = self._maps.get(shard)
                 if source is None:
@@ -287,6 +296,7 @@ class ShardSamples:
         return bus_errors.count() != self._bus_errors
 
     def _read_unmapped(self, shard: int, offset: int, size: int) -> U8:
+        self._hold(shard)
         with self._paths[shard].open("rb") as file:
             self._require_whole(shard, os.fstat(file.fileno()).st_size)
             file.seek(offset)
@@ -300,6 +310,37 @@ class ShardSamples:
                 "so it was cut or written again"
             )
 
+    @property
+    def window(self) -> int:
+        """How many shards to read at a time, because they are fetched from a URL; 0 for no limit."""
+        return 0 if self._origin is None else window_of(self._sizes)
+
+    def read_ahead(self, indexes: I64) -> ReadAhead | None:
+        """Begin to fetch the shards of these samples, in this order; return None if all shards are here."""
+        if self._origin is None:
+            return None
+        return ReadAhead(self._shard[self._place[indexes]].astype(np.int64), self._sizes, self._hold, self._let_go)
+
+    def _hold(self, shard: int) -> None:
+        """Fetch a shard unless it is here. Raises StoreError."""
+        if self._origin is None or shard in self._held:
+            return
+        self._origin.hold(self._paths[shard])
+        with self._mapping:
+            twice = shard in self._held
+            self._held.add(shard)
+        if twice:
+            self._origin.let_go(self._paths[shard])
+
+    def _let_go(self, shard: int) -> None:
+        """Allow that a fetched shard is removed from the cache."""
+        with self._mapping:
+            self._maps.pop(shard, None)
+            held = shard in self._held
+            self._held.discard(shard)
+        if held and self._origin is not None:
+            self._origin.let_go(self._paths[shard])
+
     def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
         self._touched += size  # an approximate sum: threads may overwrite each other's
@@ -311,7 +352,7 @@ class ShardSamples:
                 mapped.let_go()
 
     def name(self, index: int) -> str:
-        return f"{self.key(index)} in {self._paths[self._shard.item(self._place.item(index))]}"
+        return f"{self.key(index)} in {shown(self._paths[self._shard.item(self._place.item(index))])}"
 
     def key(self, index: int) -> str:
         key: bytes = self._rows["key"][self._place.item(index)].item()
@@ -320,6 +361,8 @@ class ShardSamples:
     def close(self) -> None:
         # A mapping ends with the last array that views it.
         self._maps = {}
+        for shard in list(self._held):
+            self._let_go(shard)
         self._row_lengths = []
 
 

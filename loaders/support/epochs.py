@@ -127,6 +127,12 @@ class Cursor:
                 "was saved; let its order depend on set_epoch or torch's global generator only, or begin the next "
                 f"epoch with set_epoch({int(state['epoch']) + 1})"
             )
+        if state.get("window") != marks.get("window"):
+            raise LoaderError(
+                f"cannot resume within epoch {state['epoch']}: it was read {_windows(state)}, and this loader reads "
+                f"{_windows(marks)}; resume with the root or URL that it began with, or begin the next epoch with "
+                f"set_epoch({int(state['epoch']) + 1})"
+            )
         if "world_size" in marks and state.get("world_size") != marks["world_size"]:
             raise LoaderError(
                 f"cannot resume: the state has world_size {state.get('world_size')}, the sampler has "
@@ -135,3 +141,8 @@ class Cursor:
 
     def _move(self, epoch: int, samples: int) -> None:
         self._epoch, self._samples, self._next = epoch, samples, (epoch, samples)
+
+
+def _windows(marks: dict[str, Any]) -> str:
+    """Return how samples are mixed, in words."""
+    return f"in windows of {marks['window']} shards" if "window" in marks else "in one order over all shards"

@@ -5,6 +5,8 @@ prepared or sharded again meanwhile, the loader would go on with the samples of 
 of old ones. So an epoch does not begin unless the manifest still says the same of the split. What it says of other
 splits may change. The contents of shards and images are not compared; ``feedline verify`` compares them. Indexes that
 are rebuilt meanwhile have no effect on a loader that is open.
+
+Of a root behind a URL, the copy of the manifest in the cache is compared. It is fetched again only if it was removed.
 """
 
 import os
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...prep import MANIFEST, SHARDS, DatasetError, LoaderError, read_manifest, read_shard_manifest
+from ...prep.base.origins import hold
 
 
 class Held:
@@ -53,5 +56,5 @@ class Held:
 
 def _identity(path: Path) -> tuple[int, ...]:
     """Return numbers that change whenever a file is replaced or written."""
-    found = os.stat(path)  # noqa: PTH116
+    found = os.stat(hold(path))  # noqa: PTH116
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -4,6 +4,7 @@
     ├── SourceError             an archive or folder given as input is missing, damaged or foreign
     ├── OutputError             the output directory holds something else, or its disk has no room
     ├── DatasetError            a dataset root or shard set is unfinished, damaged or lacks what is requested
+    │   └── StoreError          what a URL names cannot be fetched, or not be kept in the cache
     ├── SampleError             one image cannot be decoded
     ├── LoaderError             a loader cannot do what its spec requests
     │   ├── LoaderUnavailable   the library that a loader needs is not installed
@@ -12,13 +13,20 @@
     ├── MeasurementError        a benchmark run, or a record of one, cannot be used
     └── TrainingError           a training run or its checkpoint cannot be used
 
+A message names the URL of a root, not the folder of the cache that holds its copy.
+
 The tree is in the lowest package because imports only run down. Each message has one or two sentences: what is
 wrong, with its value, and the next command. The command line prints the message and exits with code 1.
 """
 
+from .origins import shown
+
 
 class FeedlineError(Exception):
     """Every error that feedline raises on purpose; its text is meant for the user."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class SourceError(FeedlineError):
@@ -31,6 +39,10 @@ class OutputError(FeedlineError):
 
 class DatasetError(FeedlineError):
     """A dataset root or shard set is unfinished, damaged or lacks what is requested."""
+
+
+class StoreError(DatasetError):
+    """What a URL names cannot be fetched, or not be kept in the cache."""
 
 
 class SampleError(FeedlineError):

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import PurePath
 
+from .origins import shown
+
 CMD_SPECIAL = re.compile(r"""[\s&|<>^()%!;,=`'@~\[\]{}]""")  # of cmd.exe and PowerShell
 
 
@@ -18,9 +20,9 @@ def shell_word(value: object, *, windows: bool = sys.platform == "win32") -> str
     """Return a value as one word for the user's shell: sh, or cmd.exe on Windows.
 
     A path that begins with a dash gets "./" before it, so that no command takes it for an option. What cannot be
-    printed is written in bash's and zsh's form for it, $'...'.
+    printed is written in bash's and zsh's form for it, $'...'. A copy of a root behind a URL is named by its URL.
     """
-    text = str(value)
+    text = shown(value)
     if isinstance(value, PurePath) and text.startswith("-"):
         text = os.path.join(os.curdir, text)  # noqa: PTH118 - pathlib drops the dot
     if windows:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..base.errors import DatasetError
 from ..base.mapping import MappedFile
+from ..base.origins import hold, size_of
 from ..base.shell import shell_word
 from ..images.geometry import Geometry
 from ..limits.reached import limit_reached
@@ -133,11 +134,11 @@ def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
     """
     path = index_path(shard)
     try:
-        mapped = MappedFile(path)
+        mapped = MappedFile(hold(path))
         with path.open("rb") as file:
             samples = _array(file, mapped.data)
             row_lengths = _array(file, mapped.data)
-        length = (place or shard).stat().st_size
+        length = size_of(place or shard)
     except (OSError, ValueError) as error:
         if limit := limit_reached(error):
             raise DatasetError(f"cannot read {path}: {limit}") from error

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from ..archives.tar import Member, read_member, walk
 from ..base.errors import DatasetError
+from ..base.origins import held
 from ..base.shell import shell_word
 from ..roots.lists import MAX_LINE
 from ..sources.parts import MAX_IMAGE
@@ -100,7 +101,7 @@ def read_shard(
     Raises DatasetError for a missing shard, for a sample without exactly one image and one label, for a key
     that comes twice, and for a requested ``.json`` that is damaged; SourceError for a damaged tar.
     """
-    with _opened(path) as file:
+    with held(path), _opened(path) as file:
         yield from _Samples(cast(BinaryIO, HashedFile(file)), path, rule, label_of, columns).read()
 
 
@@ -117,7 +118,7 @@ def read_whole(
 
     Raises what ``read_shard`` raises, and DatasetError for a shard that is written meanwhile.
     """
-    with _opened(path) as file:
+    with held(path), _opened(path) as file:
         before, hashed = os.fstat(file.fileno()), HashedFile(file, count)
         for sample in _Samples(cast(BinaryIO, hashed), path, rule, label_of, columns).read():
             add(sample)

@@ -13,6 +13,7 @@ it, and the manifest has the sha256.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..base.documents import write_atomically
 from ..base.errors import DatasetError
 from ..base.manifest import ShardManifest, ShardSplit
 from ..base.names import is_plain_path
+from ..base.origins import hold
 from ..base.progress import Notice, quiet
 from ..images.geometry import Geometry
 from .columns import START as LINE_START, SUFFIX as LINES, column_line, columns_path
@@ -182,6 +184,8 @@ def _has_own_form(value: Any) -> bool:
 
 
 def _holds(path: Path, data: bytes) -> bool:
+    with suppress(FileNotFoundError):
+        hold(path)
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from pydantic import AliasChoices, Field
 
 from ...loaders import Batch, Interpolation, LoaderSpec
+from ...loaders.store.roots import Root, given_root
 from ...prep import ClassEntry, Progress, TrainingError, silent
 from ..config import Stem, check_device, default_device
 from ..data import Contents, open_split, read_contents
@@ -37,7 +38,7 @@ CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks
 class EvaluateConfig:
     """Which split to evaluate on, and how to read it."""
 
-    root: Path
+    root: Root
     loader: str
     split: str = "val"
     workers: int = 0
@@ -55,6 +56,9 @@ class EvaluateConfig:
     """How they are resized; None means as in the run, or ``bilinear``."""
     flip: bool | None = None
     """Whether to take the mean with the scores of the mirror images; None means as in the run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

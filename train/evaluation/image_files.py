@@ -15,6 +15,7 @@ from PIL import Image
 
 from ...prep import MANIFEST, SHARDS, DatasetError, read_manifest, read_shard_manifest, sample_order
 from ...prep.archives.tar import Member, read_member, walk
+from ...prep.base.origins import held
 from ...prep.base.shell import shell_word
 from ...prep.images.opening import open_image
 from ...prep.images.rgb import rgb_of
@@ -86,16 +87,16 @@ def _read_from_shards(directory: Path, split: str, indexes: Sequence[int]) -> li
 
 def _read_sample(path: Path, rule: SampleRule, place: int) -> tuple[str, bytes]:
     """Return name and bytes of the image at ``place`` in a shard, counted from 0."""
-    with path.open("rb") as file:
+    with held(path), path.open("rb") as file:
         members = (member for member in walk(file, 0, path.stat().st_size, str(path)) if _counts(member))
-        samples = (list(held) for _, held in groupby(members, lambda member: split_key(member.name)[0]))
-        held = next(islice(samples, place, None), [])
-        images = rule.images_among([split_key(member.name)[1].lower() for member in held])
+        samples = (list(group) for _, group in groupby(members, lambda member: split_key(member.name)[0]))
+        found = next(islice(samples, place, None), [])
+        images = rule.images_among([split_key(member.name)[1].lower() for member in found])
         if len(images) != 1:
             raise DatasetError(
                 f"{path} has fewer samples than its manifest lists; run: feedline verify {shell_word(path.parent)}"
             )
-        member = held[images[0]]
+        member = found[images[0]]
         return member.name, read_member(file, member, str(path))
 
 

@@ -1,0 +1,154 @@
+"""``Store``: reads the files below a URL, through fsspec, with repeated requests. Many threads can read.
+
+fsspec has one interface for all stores, and its packages speak their protocols: s3fs, gcsfs, adlfs, huggingface_hub,
+and aiohttp for HTTP. They take credentials from the environment and the configuration files of the store's own tools.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+from urllib.parse import quote
+
+from ...prep.base.errors import StoreError
+from ...prep.base.origins import SCHEME
+from .attempts import Attempts, CutShort
+
+PACKAGES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "az": "adlfs",
+    "hf": "huggingface_hub",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "memory": "fsspec",
+}
+"""The protocols of roots, and the package that each needs."""
+CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # a connection that takes longer, or has sent nothing for so long, is given up
+MOST_BYTES = 64 * 1024 * 1024  # of a document
+
+
+class Store:
+    """The files below a URL."""
+
+    def __init__(self, url: str, attempts: Attempts | None = None) -> None:
+        """Raises StoreError for a protocol that is unknown, or whose package is not installed."""
+        self.url = plain_url(url)
+        """The URL without credentials."""
+        self._web = protocol_of(url) in ("http", "https")
+        address, _, self._query = url.partition("?")
+        self._address = (address if self._web else self.url).rstrip("/")
+        self.serves_ranges = False
+        """Whether the store has answered a request for a range with that range."""
+        self._attempts = attempts or Attempts()
+        self._files = _file_system(url)
+
+    def read(self, name: str, most: int = MOST_BYTES) -> bytes:
+        """Return a whole file. Raises FileNotFoundError, and StoreError for more than ``most`` bytes."""
+        data = self._attempts.call(partial(self._get, name, None), self.name(name))
+        if len(data) > most:
+            raise StoreError(f"{self.name(name)} has {len(data)} bytes, more than {most}; check the URL")
+        return data
+
+    def read_range(self, name: str, start: int, stop: int, ended: threading.Event | None = None) -> bytes:
+        """Return the bytes from ``start`` to ``stop``, or the whole file if the store does not serve ranges.
+
+        ``ended`` is set if no one waits for the answer any more. Raises FileNotFoundError and StoreError.
+        """
+        what = f"bytes {start} to {stop} of {self.name(name)}"
+        return self._attempts.call(partial(self._get, name, (start, stop)), what, ended)
+
+    def size(self, name: str) -> int | None:
+        """Return the size of a file in bytes, None if the store does not say. Raises as ``read`` does."""
+        return self._attempts.call(lambda: self._files.info(self._path(name)).get("size"), self.name(name))
+
+    def list(self) -> list[str]:
+        """Return the names of the files and folders directly below the URL. Raises as ``read`` does."""
+        found = self._attempts.call(lambda: self._files.ls(self._path(""), detail=False), self.url)
+        return sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in found)
+
+    def name(self, name: str) -> str:
+        """Return the URL of a file, for messages."""
+        return f"{self.url.rstrip('/')}/{name}" if name else self.url
+
+    def _get(self, name: str, bounds: tuple[int, int] | None) -> bytes:
+        start, stop = bounds or (None, None)
+        data: bytes = self._files.cat_file(self._path(name), start=start, end=stop)
+        if bounds is not None and len(data) < bounds[1] - bounds[0]:
+            raise CutShort(f"the answer has {len(data)} of {bounds[1] - bounds[0]} bytes")
+        return data
+
+    def _path(self, name: str) -> str:
+        """Return how fsspec names a file."""
+        address = f"{self._address}/{quote(name) if self._web else name}" if name else self._address
+        if self._web:
+            return f"{address}?{self._query}" if self._query else address
+        return self._files._strip_protocol(address)
+
+
+def plain_url(url: str) -> str:
+    """Return a URL without user, password, query and fragment."""
+    scheme, _, rest = re.split(r"[?#]", url)[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def known_protocols() -> str:
+    """Return the protocols that a root can have, for messages."""
+    return ", ".join(f"{name}://" for name in [*PACKAGES, "file"] if name != "memory")
+
+
+def protocol_of(url: str) -> str:
+    """Return the protocol of a URL, in lower case."""
+    match = SCHEME.match(url)
+    return match[1].lower() if match else ""
+
+
+def _file_system(url: str) -> Any:
+    protocol = protocol_of(url)
+    if protocol not in PACKAGES:
+        raise StoreError(f"{plain_url(url)} has an unknown protocol; use one of: {known_protocols()}")
+    try:
+        import fsspec
+
+        _watch_forks()
+        if "http" in protocol:
+            import aiohttp
+
+            return fsspec.filesystem(protocol, encoded=True, client_kwargs=_web_options(aiohttp))
+        return fsspec.filesystem(protocol, use_listings_cache=False, **_OPTIONS.get(protocol, dict)())
+    except ImportError as error:
+        raise StoreError(
+            f"{plain_url(url)} needs {PACKAGES[protocol]}, which is not installed; "
+            f"install it with: pip install 'feedline[store]' (or pip install {PACKAGES[protocol]})"
+        ) from error
+
+
+@cache
+def _watch_forks() -> None:
+    """Let fsspec start a thread of its own in forked processes, which its versions before 2025 do not by themselves."""
+    from fsspec.asyn import reset_lock
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=reset_lock)
+
+
+def _web_options(aiohttp: Any) -> dict[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    return {"timeout": timeout, "trust_env": True}
+
+
+def _s3_options() -> dict[str, Any]:
+    """Return s3fs's options: requests are repeated here, not in botocore."""
+    return {
+        "config_kwargs": {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": SILENT_SECONDS,
+            "retries": {"max_attempts": 1},
+        }
+    }
+
+
+_OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {"s3": _s3_options}

@@ -1,0 +1,118 @@
+"""The shards that an epoch needs, fetched ahead of the loader, in the order in which it needs them.
+
+A loader knows the order of its samples before it reads the first. So the first and the last place of each shard in the
+epoch are known. A shard is fetched before its first sample comes, and may leave the cache after its last.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...prep.base.origins import hold, let_go, origin_of
+from .cache import NoRoom, open_cache
+from .fetch import begin
+
+I64 = npt.NDArray[np.int64]
+WINDOW = 10**9
+"""Bytes of the shards whose samples are mixed, and of those that are fetched ahead of them."""
+
+
+class ReadAhead:
+    """Fetches the shards of the rest of an epoch while it is read. One thread uses it."""
+
+    def __init__(
+        self, shards: I64, sizes: Sequence[int], hold: Callable[[int], None], let_go: Callable[[int], None]
+    ) -> None:
+        """Begin with the first shards.
+
+        ``shards`` are the shards of the samples in the order of the epoch, ``sizes`` the bytes of every shard.
+        ``hold`` fetches a shard and waits for it, ``let_go`` may be called once for each that was held.
+        """
+        self._sizes, self._hold, self._let_go = sizes, hold, let_go
+        found, first = np.unique(shards, return_index=True)
+        last = len(shards) - 1 - np.unique(shards[::-1], return_index=True)[1]
+        order = np.argsort(first, kind="stable")
+        self._waiting: list[tuple[int, int, int]] = [
+            (int(first[place]), int(last[place]), int(found[place])) for place in order[::-1]
+        ]
+        self._begun: dict[int, tuple[int, Future[None]]] = {}
+        self._bytes, self._most = 0, min(2 * WINDOW, open_cache().limit() // 2)
+        self.move(0, 0)
+
+    def move(self, done: int, needed: int) -> None:
+        """Let go of the shards of the first ``done`` samples, and begin to fetch those of the first ``needed``.
+
+        Further shards are begun while all that are held have less than two windows of bytes, and half of the cache.
+        """
+        for shard in [shard for shard, (last, _) in self._begun.items() if last < done]:
+            self._end(shard)
+        while self._waiting:
+            first, last, shard = self._waiting[-1]
+            if first >= needed and self._bytes + self._sizes[shard] > self._most:
+                return
+            self._waiting.pop()
+            self._bytes += self._sizes[shard]
+            self._begun[shard] = last, begin(partial(self._hold, shard))
+
+    def close(self) -> None:
+        """Let go of all shards; those that are not being fetched yet are left out."""
+        self._waiting.clear()
+        for shard in list(self._begun):
+            self._end(shard)
+
+    def _end(self, shard: int) -> None:
+        _, task = self._begun.pop(shard)
+        self._bytes -= self._sizes[shard]
+        if not task.cancel():
+            task.add_done_callback(partial(self._ended, shard))
+
+    def _ended(self, shard: int, task: "Future[None]") -> None:
+        if task.exception() is None:
+            self._let_go(shard)
+
+
+def fetched_in_turn(paths: Sequence[Path]) -> Generator[Path]:
+    """Yield each of the shards when it is here, fetch the next meanwhile, and let go of each after its turn."""
+    if not paths or origin_of(paths[0]) is None:
+        yield from paths
+        return
+    waiting, begun = deque(paths), deque[tuple[Path, Future[None]]]()
+    try:
+        while waiting or begun:
+            while waiting and len(begun) < 2:
+                path = waiting.popleft()
+                begun.append((path, begin(partial(_hold, path))))
+            try:
+                begun[0][1].result()
+            except NoRoom:  # the shards before it have made room meanwhile
+                hold(begun[0][0])
+            yield begun[0][0]
+            let_go(begun.popleft()[0])
+    finally:
+        for path, task in begun:
+            if not task.cancel():
+                task.add_done_callback(partial(_let_go_if_held, path))
+
+
+def _hold(path: Path) -> None:
+    hold(path)
+
+
+def _let_go_if_held(path: Path, task: "Future[None]") -> None:
+    if task.exception() is None:
+        let_go(path)
+
+
+def window_of(sizes: Sequence[int]) -> int:
+    """Return how many shards behind a URL are mixed; 0 if all are, because they have few bytes.
+
+    It depends on the manifest only, so the order of an epoch is the same on every machine.
+    """
+    if sum(sizes) <= WINDOW:
+        return 0
+    return max(2, WINDOW * len(sizes) // sum(sizes))
