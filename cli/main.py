@@ -22,7 +22,7 @@ COMMANDS = {
     "bench": "Measure the loaders: images/s for each worker count.",
     "diagnose": "Report what limits training on this machine.",
     "report": "Write one HTML page from bench records.",
-    "train": "Train a ResNet through any loader.",
+    "train": "Train a classification model through any loader.",
     "recipes": "List the published trainings that feedline train can follow.",
     "evaluate": "Evaluate a checkpoint: top-1, top-5, loss, classes, confusions.",
     "compare": "List and show the images on which two checkpoints disagree.",

@@ -82,7 +82,7 @@ def _version(path: Path) -> tuple[int, int] | None:
 def _with_recorded_loader(config: "TrainConfig", places: list[Path]) -> "TrainConfig":
     """Return ``config`` with the fastest loader of the bench records of this machine and data set, if there are any."""
     from ..train import AUTO
-    from .recorded import fastest_recorded
+    from .training.recorded import fastest_recorded
 
     if config.loader != AUTO or config.resume is not None or not places:
         return config

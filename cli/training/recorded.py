@@ -7,12 +7,12 @@ both at the top, so a command imports it in a function.
 
 from pathlib import Path
 
-from ..benchmarks import capture, read_records, tabulate
-from ..benchmarks.measuring.dataset import describe
-from ..loaders import LOADERS, LoaderSpec, honours, readable_loaders
-from ..train import Choice, TrainConfig
-from ..train.data import loader_spec
-from ..train.ranks import Ranks
+from ...benchmarks import capture, read_records, tabulate
+from ...benchmarks.measuring.dataset import describe
+from ...loaders import LOADERS, LoaderSpec, honours, readable_loaders
+from ...train import Choice, TrainConfig
+from ...train.data import loader_spec
+from ...train.ranks import Ranks
 
 
 def fastest_recorded(place: Path, config: TrainConfig) -> Choice | None:
