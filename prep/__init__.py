@@ -1,6 +1,5 @@
 """Preparation of data sets, from archives to class folders to shards, in Python without a shell or a network."""
 
-from .base.cpus import usable_cpus
 from .base.documents import read_document, to_json, write_atomically, write_document
 from .base.errors import (
     DatasetError,
@@ -40,6 +39,7 @@ from .folders.tiny_imagenet import prepare_tiny_imagenet
 from .foreign.prepare import prepare_webdataset
 from .labelled.lists import ListOptions
 from .labels.imagenet import class_names, validation_labels, wnids
+from .limits.cpus import usable_cpus
 from .roots.samples import list_samples
 from .shards.order import sample_order
 from .shards.reindex import index_shards

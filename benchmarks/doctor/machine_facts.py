@@ -23,8 +23,8 @@ from ...loaders.launch import own_name_is_unresolved
 from ...loaders.pixels.fused.vectors.compiling import CACHE
 from ...loaders.pixels.ready import is_kept
 from ...prep import FeedlineError, LoaderUnavailable
-from ...prep.base.cpus import cgroup_quota
 from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
+from ...prep.limits.cpus import cgroup_quota
 from ...prep.limits.files import max_mappings, open_file_limits
 from ...prep.limits.tasks import TaskLimit, task_limits
 from ...prep.shards.current import stale_shards

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
-from ..base.cpus import usable_cpus
 from ..base.documents import read_document
 from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, is_shard_set, read_manifest
 from ..base.paths import reachable
@@ -22,6 +21,7 @@ from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
 from ..images.kinds import count_image, split_counts
+from ..limits.cpus import usable_cpus
 from ..roots.lists import list_path
 from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards

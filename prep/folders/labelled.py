@@ -12,7 +12,6 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any
 
-from ..base.cpus import usable_cpus
 from ..base.documents import read_document
 from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
@@ -23,6 +22,7 @@ from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..checking.notes import note_images
 from ..labelled.images import LabelledSource
 from ..labelled.request import LabelledRequest
+from ..limits.cpus import usable_cpus
 from ..roots.lists import ListedImage, list_path, write_list
 from ..shards.current import stale_shards
 from ..sources.naming import SPLITS

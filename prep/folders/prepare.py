@@ -10,13 +10,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from ..archives.checksums import Md5s
-from ..base.cpus import usable_cpus
 from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
 from ..base.manifest import MANIFEST, Manifest
 from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
 from ..base.progress import Notice, Progress, counter
 from ..labels.completeness import CLASSES, check_md5
+from ..limits.cpus import usable_cpus
 from ..shards.current import stale_shards
 from ..sources.agreement import agreed_parts, check_complete, report_left_out, report_subset, units_of
 from ..sources.label_lists import LabelList

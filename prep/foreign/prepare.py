@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base.cpus import usable_cpus
 from ..base.disks import reason_of
 from ..base.documents import read_document, write_atomically, write_document
 from ..base.errors import DatasetError, OutputError
@@ -26,6 +25,7 @@ from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.threads import run_all
 from ..labels.lists import read_class_names
+from ..limits.cpus import usable_cpus
 from ..roots.places import is_same_time, moved_shards, place_of, shards_folder
 from ..shards.columns import columns_path
 from ..shards.found import is_root

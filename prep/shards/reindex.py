@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
 
-from ..base.cpus import usable_cpus
 from ..base.documents import write_document
 from ..base.errors import DatasetError
 from ..base.lock import claimed
@@ -24,6 +23,7 @@ from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
+from ..limits.cpus import usable_cpus
 from ..roots.places import is_same_time, shard_path
 from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
 from .encode import describe_image

@@ -18,13 +18,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..base.cpus import usable_cpus
 from ..base.disks import naming
 from ..base.documents import written_whole
 from ..base.errors import OutputError
 from ..base.order import permutation, uniforms
 from ..base.progress import Progress, silent
 from ..labels.imagenet import class_names, validation_labels
+from ..limits.cpus import usable_cpus
 from ..sources.parts import SIGNATURE
 from .class_folders import write_class_folders
 from .images import (

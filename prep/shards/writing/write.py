@@ -16,7 +16,6 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
-from ...base.cpus import usable_cpus
 from ...base.errors import DatasetError, OutputError
 from ...base.lock import claimed
 from ...base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
@@ -24,6 +23,7 @@ from ...base.output import PARTIAL, OutputJob, finish_output, remove_partial, re
 from ...base.paths import reachable
 from ...base.progress import Notice, Progress, counter, quiet, silent
 from ...base.threads import run_all
+from ...limits.cpus import usable_cpus
 from ...roots.samples import SampleSet
 from ..found import is_root
 from ..keys import with_keys

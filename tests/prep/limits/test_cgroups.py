@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from feedline.prep.base.cpus import cgroup_quota
 from feedline.prep.limits.cgroups import memory_limit, task_limit
+from feedline.prep.limits.cpus import cgroup_quota
 
 
 class Machine:
@@ -128,7 +128,7 @@ def half_a_cpu() -> Iterator[Path]:
 def test_this_machine_has_the_quota_of_a_group_above(half_a_cpu: Path) -> None:
     """A process in a group below the one with the limit has one usable CPU."""
     code = "import sys; sys.stdin.readline(); from feedline.prep import usable_cpus; "
-    code += "from feedline.prep.base.cpus import cgroup_quota; print(usable_cpus(), cgroup_quota())"
+    code += "from feedline.prep.limits.cpus import cgroup_quota; print(usable_cpus(), cgroup_quota())"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
     ) as process:

@@ -9,7 +9,7 @@ import math
 import os
 from pathlib import Path
 
-from ..limits.cgroups import MOUNT, OWN, cpu_quota
+from .cgroups import MOUNT, OWN, cpu_quota
 
 
 def usable_cpus() -> int:
