@@ -254,9 +254,11 @@ def _is_thin(width: int, height: int, spec: LoaderSpec) -> bool:
 
 def _is_raw(samples: EncodedSamples) -> bool:
     """Return whether most images of a split are pixels as they are."""
-    count = len(samples.labels)
-    places = np.linspace(0, count - 1, min(EXAMINED, count)).astype(int).tolist()
-    raw = [npy.read_header(samples.read(index).data[: npy.HEADER].tobytes()) is not None for index in places]
+    held = np.arange(len(samples.labels))
+    if isinstance(samples, ShardSamples) and samples.window:  # each further shard would be fetched before the epoch
+        held = next(filter(len, samples.windows()), held)
+    indexes = held[np.linspace(0, len(held) - 1, min(EXAMINED, len(held))).astype(int)].tolist()
+    raw = [npy.read_header(samples.read(index).data[: npy.HEADER].tobytes()) is not None for index in indexes]
     return sum(raw) * 2 > len(raw)
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ...prep.base.errors import StoreError
 from ...prep.base.origins import without_credentials
+from ...prep.limits.reached import limit_reached
 
 T = TypeVar("T")
 
@@ -88,8 +89,15 @@ def _status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
+def _limit(error: Exception) -> str | None:
+    """Return which limit of the system an error is, with the next step; None for an error of the store."""
+    return None if isinstance(error, BlockingIOError) else limit_reached(error)  # a socket's is no limit
+
+
 def _refused(what: str, error: Exception) -> str:
     status, what = _status(error), without_credentials(what)
+    if limit := _limit(error):
+        return f"cannot read {what}: {limit}"
     if status in (401, 403) or isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return (
             f"the store does not let this process read {what} ({reason_of(error)}); give its credentials in the "
@@ -99,6 +107,8 @@ def _refused(what: str, error: Exception) -> str:
 
 
 def _given_up(what: str, error: Exception, attempts: int) -> str:
+    if limit := _limit(error):
+        return f"cannot read {without_credentials(what)} after {attempts} attempts: {limit}"
     return (
         f"cannot read {without_credentials(what)} after {attempts} attempts: {reason_of(error)}; "
         f"check the network and the store, then run again: what was fetched is kept"

@@ -25,6 +25,7 @@ from platformdirs import user_cache_dir
 
 from ...prep.base.disks import is_of_the_disk, reason_of
 from ...prep.base.errors import StoreError
+from ...prep.base.retries import put_in_place
 from ...prep.limits.reached import limit_reached
 from .leases import Lease, files_in_use
 
@@ -46,15 +47,21 @@ class Cache:
         self._own = threading.Lock()  # threads of this process need not poll for the file's lock
         self._lease: Lease | None = None
 
-    def take(self, shard: Path) -> bool:
-        """Use a shard if it is there; return whether it is."""
+    def take(self, shard: Path, size: int) -> bool:
+        """Use a shard if it is there with all of its ``size`` bytes; return whether it is."""
         with self._locked():
-            if not shard.is_file():
+            if not shard.is_file() or shard.stat().st_size != size:  # cut by a disk that failed, or by hand
                 return False
             with suppress(OSError):  # the time of its last use; that of its last change stays
                 os.utime(shard, ns=(time.time_ns(), shard.stat().st_mtime_ns))
             self._leased().add(shard)
             return True
+
+    def add(self, partial: Path, shard: Path) -> None:
+        """Give a whole shard its name, and use it; no one can remove it in between."""
+        with self._locked():
+            put_in_place(partial, shard)
+            self._leased().add(shard)
 
     def release(self, shard: Path) -> None:
         """Use a shard no more."""

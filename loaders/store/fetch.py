@@ -17,7 +17,6 @@ from filelock import FileLock
 from ...prep.base.errors import StoreError
 from ...prep.base.flush import flush_folder
 from ...prep.base.manifest import Shard
-from ...prep.base.retries import put_in_place
 from .access import Store
 from .cache import LOCK, PARTIAL, Cache, cannot_write
 
@@ -37,15 +36,13 @@ def fetch_shard(store: Store, cache: Cache, shard: Shard, target: Path) -> None:
 
     Raises StoreError if it cannot be fetched, or is not the shard of the manifest.
     """
-    if cache.take(target):
+    if cache.take(target, shard.bytes):
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}{LOCK}", thread_local=False):
-            if not cache.take(target):
+            if not cache.take(target, shard.bytes):
                 _fetch(store, cache, shard, target)
-                if not cache.take(target):
-                    raise StoreError(f"{target} was removed from the cache by another program; run again")
     except FileNotFoundError as error:
         raise StoreError(
             f"{store.name(shard.name)} is missing, and the manifest lists it; upload it again: "
@@ -64,7 +61,7 @@ def _fetch(store: Store, cache: Cache, shard: Shard, target: Path) -> None:
                 sha256 = _fill(store, shard, file)
                 os.fsync(file.fileno())
             if sha256 == shard.sha256:
-                put_in_place(unfinished, target)
+                cache.add(unfinished, target)
                 flush_folder(target.parent)
                 return
         finally:

@@ -1,7 +1,9 @@
 """The cache: whole shards only, whatever the store, the network or a kill does; and bounded."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,8 @@ import pytest
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.loaders.store.access import Store
 from feedline.loaders.store.attempts import Attempts
-from feedline.prep import StoreError
+from feedline.loaders.store.cache import open_cache
+from feedline.prep import LoaderError, StoreError
 from feedline.prep.base.origins import held
 
 from .epochs import epoch_of, shards_in
@@ -172,6 +175,55 @@ def test_no_room_is_an_error(server: Server, size: int, monkeypatch: pytest.Monk
     monkeypatch.setenv("FEEDLINE_CACHE_SIZE", str(2 * size))
     with pytest.raises(StoreError, match=r"may hold .* GB, and the shards in use leave no room for \S+tar .*allow"):
         epoch_of(f"{server.url}/data")
+
+
+def test_a_fetched_shard_is_in_use_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread can remove it before its first sample is read."""
+    monkeypatch.setenv("FEEDLINE_CACHE_SIZE", "100")
+    ours, folder = open_cache(), cache / "roots" / "data" / "shards"
+    ours.make_room(folder / "a.tar.partial", 80)
+    ours.add(folder / "a.tar.partial", folder / "a.tar")
+    with pytest.raises(StoreError, match="the shards in use leave no room for b"):
+        ours.make_room(folder / "b.tar.partial", 80)
+    ours.release(folder / "a.tar")
+    ours.make_room(folder / "b.tar.partial", 80)
+
+    assert not (folder / "a.tar").exists()
+
+
+def test_a_copy_that_was_cut_is_fetched_again(root: Path, server: Server, cache: Path) -> None:
+    """By a disk that failed, or by hand."""
+    epoch_of(f"{server.url}/data")
+    for shard in shards_in(cache):
+        os.truncate(shard, shard.stat().st_size // 2)
+
+    assert epoch_of(f"{server.url}/data") == epoch_of(root)
+
+
+def test_a_full_disk_of_the_cache_is_described(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which disk, and what it has left."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(
+        StoreError, match=r"cannot write to the cache \S+cache: No space left .*\(\S+ has .* free\); corr"
+    ):
+        epoch_of(f"{server.url}/data")
+
+
+def test_a_removed_copy_of_the_manifest_is_fetched_again(root: Path, server: Server, cache: Path) -> None:
+    """Between two epochs, by someone who empties the cache; and other data in its place is noticed."""
+    spec = LoaderSpec.train(f"{server.url}/data", batch_size=8, image_size=32)
+    with open_loader("threaded", spec) as loader:
+        first = sum(len(batch.indexes) for batch in loader)
+        shutil.rmtree(cache / "roots")
+        assert sum(len(batch.indexes) for batch in loader) == first
+        (manifest,) = cache.glob("roots/*/shards/manifest.json")
+        manifest.write_text(manifest.read_text().replace('"samples": 84', '"samples": 83'))
+        with pytest.raises(LoaderError, match=rf"{server.url}/data/shards/manifest.json was written again"):
+            next(iter(loader))
 
 
 def test_an_unwritable_cache_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Roots on servers that people run: nginx, and S3 as moto's server speaks it."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from .epochs import epoch_of
 
 NGINX = """
-daemon off; pid {work}/pid; error_log {work}/error.log; worker_processes 1;
+daemon off; {user} pid {work}/pid; error_log {work}/error.log; worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
     access_log off; client_body_temp_path {work}/1; proxy_temp_path {work}/2; fastcgi_temp_path {work}/3;
@@ -21,6 +22,9 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {folder}; }}
 }}
 """
+
+# As root it would read as a user who has no access to the folders of a test.
+USER = "user root;" if hasattr(os, "getuid") and os.getuid() == 0 else ""
 
 
 def free_port() -> int:
@@ -49,7 +53,7 @@ def nginx(root: Path, tmp_path: Path) -> Generator[str]:
     if program is None:
         pytest.skip("nginx is not installed; install it with: apt-get install nginx-light")
     port, config = free_port(), tmp_path / "nginx.conf"
-    config.write_text(NGINX.format(work=tmp_path, port=port, folder=root.parent))
+    config.write_text(NGINX.format(user=USER, work=tmp_path, port=port, folder=root.parent))
     process = subprocess.Popen([program, "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         wait_for(port, process)
