@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..prep import usable_cpus
-from ..prep.base.origins import is_url
+from ..prep.base.origins import is_url, without_credentials
 from .streams import STDOUT, is_closed
 
 if TYPE_CHECKING:
@@ -51,6 +51,20 @@ class RootPath(click.Path):
         from ..loaders.store.roots import given_root  # imports torch
 
         return given_root(value)
+
+
+class LocalPath(click.Path):
+    """A path of this machine, for what cannot read or write behind a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_url(value):
+            self.fail(
+                f"{without_credentials(value)} is a URL, and this command reads and writes folders of this machine; "
+                "copy the data with the tool of the store",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
 
 
 def _limit_cache(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

@@ -16,7 +16,7 @@ from ..prep.base.manifest import SHARDS, Encode, Order, ShardManifest
 from ..prep.shards.writing.write import Engine
 from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
-from .options import json_option, seed_option
+from .options import LocalPath, json_option, seed_option
 
 if TYPE_CHECKING:
     from ..prep import ShardSpec
@@ -40,8 +40,8 @@ class Size(click.ParamType[int]):
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Directory for the shards.  [default: SOURCE/shards]")
+@click.argument("source", type=LocalPath(path_type=Path))
+@click.option("--out", type=LocalPath(path_type=Path), help="Directory for the shards.  [default: SOURCE/shards]")
 @click.option("--split", "splits", multiple=True, help="A labelled split; repeatable.  [default: all]")
 @click.option(
     "--encode",

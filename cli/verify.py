@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..prep.base.origins import shown
+from ..prep.base.origins import origin_of, shown
 from .console import echo_json, progress_bars, say
 from .options import RootPath, cache_size_option, json_option, threads_option
 
@@ -31,7 +31,7 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
     Compares every count, size and checksum with the manifest. The exit code is 1 if anything
     is missing or damaged.
     """
-    from ..prep import DatasetError, verify as check
+    from ..prep import SHARDS, DatasetError, verify as check
 
     with progress_bars() as progress:
         found = check(path, decode=decode, workers=workers, progress=progress)
@@ -67,8 +67,7 @@ def verify(path: Path, decode: bool, workers: int, as_json: bool) -> None:
     if not found.ok:
         if found.stale and len(found.problems) == 1:
             raise DatasetError(f"the shards of {path} are old; the problem above has the command that helps")
-        raise DatasetError(
-            f"{path} is damaged ({len(found.problems)} problems); repair what is named above, "
-            f"or move {path} away and make it again"
-        )
+        remote = origin_of(path / SHARDS) is not None
+        remedy = "upload it again" if remote else f"or move {path} away and make it again"
+        raise DatasetError(f"{path} is damaged ({len(found.problems)} problems); repair what is named above, {remedy}")
     say(f"{shown(path)} is complete and undamaged")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...prep import SHARDS, FeedlineError, MeasurementError, Progress, read_document, silent
+from ...prep.base.origins import origin_of
 from ...prep.base.shell import shell_word
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
@@ -230,10 +231,18 @@ def _faster_encodings(found: Diagnosis) -> list[str]:
     return [
         f"Make decoding {ratio:.2f} times cheaper "
         + ("with smaller images, and check the accuracy" if name == "resize" else "without losing a pixel")
-        + f": feedline shard {shell_word(found.plan.root)} --encode {name}"
+        + f": {_sharding(found, name)}"
         for name, ratio in sorted(ratios.items(), key=lambda item: item[1])
         if ratio > 1.1 and name not in ("copy", "raw")
     ]
+
+
+def _sharding(found: Diagnosis, encode: str) -> str:
+    """Return the command that writes shards with another ``--encode``."""
+    root = found.plan.root
+    if origin_of(root / SHARDS) is not None:
+        return f"feedline shard ROOT --encode {encode}, where the images are, and upload the shards"
+    return f"feedline shard {shell_word(root)} --encode {encode}"
 
 
 def _pixels(found: Diagnosis) -> list[str]:
@@ -241,7 +250,7 @@ def _pixels(found: Diagnosis) -> list[str]:
     raw = found.raw_pixels
     if raw is None or not raw.pays:
         return []
-    return [f"{raw.sentence[:-1]}: feedline shard {shell_word(found.plan.root)} --encode raw --out OTHER/{SHARDS}"]
+    return [f"{raw.sentence[:-1]}: {_sharding(found, f'raw --out OTHER/{SHARDS}')}"]
 
 
 def _smaller_images(found: Diagnosis) -> list[str]:
@@ -251,5 +260,5 @@ def _smaller_images(found: Diagnosis) -> list[str]:
         return []
     return [
         f"Make images {here.bytes_per_image / resized.bytes_per_image:.1f} times smaller, and check the accuracy: "
-        f"feedline shard {shell_word(found.plan.root)} --encode resize"
+        f"{_sharding(found, 'resize')}"
     ]

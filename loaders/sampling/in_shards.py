@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import SHARDS, LoaderError, ShardManifest, sample_order
-from ...prep.base.shell import shell_word
 from ...prep.roots.places import shard_path
-from ...prep.shards.index import read_index
+from ...prep.shards.index import read_index, rebuild
 from ..spec import LoaderSpec
 from ..support.streams import ShardRange, stream_count
 from .draw_keys import I64
@@ -68,10 +67,7 @@ def _labels(spec: LoaderSpec, manifest: ShardManifest) -> I64:
     indexes = [read_index(home, place).samples for home, place in zip(homes, places, strict=True)]
     for shard, index in zip(split.shards, indexes, strict=True):
         if len(index) != shard.samples:
-            raise LoaderError(
-                f"the index of {shard.name} is stale; rebuild it with: "
-                f"feedline shard --index-only {shell_word(directory)}"
-            )
+            raise LoaderError(f"the index of {shard.name} is stale; {rebuild(directory)}")
     found = np.empty(split.samples, np.int64)
     found[sample_order(split.samples, manifest.order, manifest.seed)] = np.concatenate([i["label"] for i in indexes])
     return found

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -148,6 +149,13 @@ class CopiedRoot:
     def forget(self, path: Path) -> None:
         if self._named(path)[1] is not None:
             self._cache.forget(path)
+
+    def renew(self, path: Path) -> None:
+        if self._named(path)[1] is not None:
+            self._cache.forget(path)
+            return
+        with suppress(OSError):  # Windows keeps a file that is mapped
+            path.unlink()
 
     def size(self, path: Path) -> int | None:
         shard = self._named(path)[1]

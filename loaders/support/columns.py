@@ -9,11 +9,11 @@ import numpy as np
 
 from ...prep import MANIFEST, SHARDS, LoaderError, read_manifest, sample_order
 from ...prep.base.origins import origin_of
-from ...prep.base.shell import shell_word
 from ...prep.roots.columns import Columns, JsonLines
 from ...prep.roots.lists import list_path
 from ...prep.shards.columns import columns_path
 from ...prep.shards.current import current_shards
+from ...prep.shards.index import rebuild
 from ..spec import LoaderSpec
 
 
@@ -39,7 +39,7 @@ def open_columns(spec: LoaderSpec) -> Columns | None:
         in_shards = held.columns if held else ()
         if held and set(spec.columns) <= set(in_shards):
             directory = spec.root / SHARDS
-            remedy = f"rebuild it with: feedline shard --index-only {shell_word(directory)}"
+            remedy = rebuild(directory)
             paths = [columns_path(directory / shard.name) for shard in held.shards]
             if origin := origin_of(directory):
                 origin.hold_all(paths)

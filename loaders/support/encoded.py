@@ -31,12 +31,11 @@ from ...prep import (
 )
 from ...prep.base.mapping import MappedFile
 from ...prep.base.origins import origin_of, shown
-from ...prep.base.shell import shell_word
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
-from ...prep.shards.index import decoded_key, index_path, read_index
+from ...prep.shards.index import decoded_key, index_path, read_index, rebuild
 from ..store.ahead import ReadAhead, window_of
 from . import bus_errors
 
@@ -218,10 +217,7 @@ class ShardSamples:
         indexes = [read_index(home, path) for home, path in zip(homes, self._paths, strict=True)]
         for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
             if len(index.samples) != shard.samples:
-                raise LoaderError(
-                    f"the index of {path} is stale; rebuild it with: "
-                    f"feedline shard --index-only {shell_word(directory)}"
-                )
+                raise LoaderError(f"the index of {path} is stale; {rebuild(directory)}")
         counts = [shard.samples for shard in held.shards]
         # A copy: one array for all shards.
         self._rows = np.concatenate([index.samples for index in indexes])

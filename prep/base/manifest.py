@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field
 from .documents import read_document
 from .errors import DatasetError
 from .names import ClassId, PathBelow, Place, PlainName, PlainPath
+from .origins import origin_of
 from .shell import shell_word
 
 MANIFEST = "manifest.json"
@@ -155,6 +156,11 @@ class ShardManifest:
 def read_manifest(root: Path) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
     refuse_shards(root)
+    if not (root / MANIFEST).is_file() and origin_of(root / SHARDS) is not None:
+        raise DatasetError(
+            f"{root} is behind a URL, where shards are read and class folders are not; "
+            "choose a loader of shards, such as threaded"
+        )
     above = root.absolute().parent
     if root.is_dir() and not (root / MANIFEST).exists() and root.name != SHARDS and (above / MANIFEST).is_file():
         raise DatasetError(f"{root} has no {MANIFEST}, and the folder that holds it has one; give that: {above}")

@@ -35,6 +35,10 @@ class Origin(Protocol):
         """Remove a shard that no process uses from the cache."""
         ...
 
+    def renew(self, path: Path) -> None:
+        """Remove the copy of any file that no process uses, so that it is fetched again when it is held."""
+        ...
+
     def size(self, path: Path) -> int | None:
         """Return the size of a shard in bytes, fetched or not; None for another file."""
         ...

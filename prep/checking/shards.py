@@ -18,6 +18,7 @@ import numpy as np
 from ..base.errors import DatasetError, FeedlineError, SourceError
 from ..base.manifest import MANIFEST, Shard, ShardManifest, is_shard_set, read_shard_manifest
 from ..base.names import MAX_DEPTH
+from ..base.origins import origin_of
 from ..base.progress import Progress, counter
 from ..base.shell import shell_word
 from ..base.threads import raise_if_stopped, run_all
@@ -59,7 +60,7 @@ def verify_shards(
     """Check every shard and every index. ``image_problem`` returns the problem in an image's bytes, or None."""
     count = counter(progress, "verify, samples", sum(split.samples for split in manifest.splits.values()))
     tasks: list[Callable[[threading.Event], CheckResult]] = [
-        bind(_check_shard, split, _to_check(directory, manifest, split, shard), image_problem, count)
+        bind(_check, split, _to_check(directory, manifest, split, shard), image_problem, count)
         for split, held in manifest.splits.items()
         for shard in held.shards
     ]
@@ -94,7 +95,7 @@ def verify_shard(path: Path, image_problem: ImageCheck, progress: Progress) -> t
     count = counter(progress, "verify, samples", shard.entry.samples if shard.entry else 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return split, _check_shard(split, shard, image_problem, count, threading.Event())
+        return split, _check(split, shard, image_problem, count, threading.Event())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,22 @@ def _listed(path: Path) -> tuple[str, _ToCheck]:
             f"feedline shard --index-only {shell_word(directory)}"
         )
     return "shard", _ToCheck(path=path, home=path)
+
+
+def _check(
+    split: str,
+    shard: _ToCheck,
+    image_problem: ImageCheck,
+    count: Callable[[int], None],
+    stop: threading.Event,
+) -> CheckResult:
+    """Check a shard; if it is a damaged copy of one behind a URL, check that one."""
+    found = _check_shard(split, shard, image_problem, count, stop)
+    origin = origin_of(shard.path) if found.problems else None
+    if origin is None:
+        return found
+    origin.renew(shard.path)
+    return _check_shard(split, shard, image_problem, lambda _: None, stop)
 
 
 def _check_shard(
@@ -207,6 +224,11 @@ def _index_findings(contents: dict[Path, bytes]) -> tuple[tuple[str, ...], tuple
 
 def _index_problem(path: Path) -> str:
     state = "does not belong to its shards" if path.is_file() else "is missing"
+    if origin_of(path) is not None:
+        return (
+            f"{path} {state}; make it again where the shards were written, with: feedline shard --index-only FOLDER, "
+            "and upload it"
+        )
     return f"{path} {state}; make it again with: feedline shard --index-only {shell_word(path.parent)}"
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..base.errors import DatasetError
 from ..base.mapping import MappedFile
-from ..base.origins import hold, size_of
+from ..base.origins import hold, origin_of, size_of
 from ..base.shell import shell_word
 from ..images.geometry import Geometry
 from ..limits.reached import limit_reached
@@ -142,16 +142,16 @@ def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
     except (OSError, ValueError) as error:
         if limit := limit_reached(error):
             raise DatasetError(f"cannot read {path}: {limit}") from error
-        raise DatasetError(f"cannot read {path} ({error}); rebuild it with: {_rebuild(shard)}") from error
+        raise DatasetError(f"cannot read {path} ({error}); {rebuild(shard.parent)}") from error
     index = ShardIndex(samples, row_lengths, mapped)
     names = sample_dtype(1).names
     if samples.dtype.names != names or samples.ndim != 1 or row_lengths.dtype != np.uint16 or row_lengths.ndim != 1:
-        raise DatasetError(f"{path} is not an index of this version; rebuild it with: {_rebuild(shard)}")
+        raise DatasetError(f"{path} is not an index of this version; {rebuild(shard.parent)}")
     ends = samples["offset"] + samples["size"]
     last_rows = samples["first_row"].astype(np.int64) + samples["rows"]
     outside = (samples["offset"] > length) | (ends > length)  # a sum of 64-bit offsets may wrap around
     if outside.any() or last_rows.max(initial=0) > len(row_lengths):
-        raise DatasetError(f"{path} points outside {shard.name}; rebuild it with: {_rebuild(shard)}")
+        raise DatasetError(f"{path} points outside {shard.name}; {rebuild(shard.parent)}")
     return index
 
 
@@ -175,5 +175,8 @@ def _array(file: BinaryIO, mapped: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     return mapped[offset : offset + size].view(dtype)
 
 
-def _rebuild(shard: Path) -> str:
-    return f"feedline shard --index-only {shell_word(shard.parent)}"
+def rebuild(directory: Path) -> str:
+    """Return what to do about a wrong index in a directory of shards, for messages."""
+    if origin_of(directory) is not None:  # perhaps only the copy is wrong
+        return f"compare it with the store, and fetch it again, with: feedline verify {shell_word(directory.parent)}"
+    return f"rebuild it with: feedline shard --index-only {shell_word(directory)}"

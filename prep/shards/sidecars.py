@@ -22,7 +22,7 @@ from ..base.documents import write_atomically
 from ..base.errors import DatasetError
 from ..base.manifest import ShardManifest, ShardSplit
 from ..base.names import is_plain_path
-from ..base.origins import hold
+from ..base.origins import hold, origin_of
 from ..base.progress import Notice, quiet
 from ..images.geometry import Geometry
 from .columns import START as LINE_START, SUFFIX as LINES, column_line, columns_path
@@ -184,6 +184,16 @@ def _has_own_form(value: Any) -> bool:
 
 
 def _holds(path: Path, data: bytes) -> bool:
+    """Return whether a file has these bytes. A copy that has others is compared with what is behind its URL."""
+    if _has(path, data):
+        return True
+    if (origin := origin_of(path)) is None:
+        return False
+    origin.renew(path)
+    return _has(path, data)
+
+
+def _has(path: Path, data: bytes) -> bool:
     with suppress(FileNotFoundError):
         hold(path)
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data

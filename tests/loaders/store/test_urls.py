@@ -14,7 +14,8 @@ from feedline.cli.main import run
 from feedline.loaders import LoaderSpec, open_loader, readable_loaders
 from feedline.loaders.store import ahead
 from feedline.loaders.store.roots import root_of
-from feedline.prep import LoaderError, ShardSpec, StoreError, read_document, write_document, write_shards
+from feedline.prep import DatasetError, LoaderError, ShardSpec, StoreError, read_document, write_document, write_shards
+from feedline.prep.base.shell import shell_word
 from feedline.train import TrainConfig
 
 from ..contract import require_loader
@@ -173,6 +174,39 @@ def test_credentials_are_used_and_never_written(
     for secret in ("s3cr3t", "t0ps3cr3t"):
         assert secret not in said.err + said.out
         assert not any(secret.encode() in data for data in written)
+
+
+def test_a_damaged_copy_is_repaired(
+    root: Path, server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`verify` compares with the store; an error of a copy's index leads to it."""
+    url = f"{server.url}/data"
+    assert run(["verify", url]) == 0
+    copy, other = shards_in(cache)[:2]
+    copy.with_suffix(".index").write_bytes(b"no index")
+    other.write_bytes(other.read_bytes()[:-9] + b"x" * 9)
+    with pytest.raises(DatasetError, match=rf"fetch it again, with: feedline verify {url}$"):
+        epoch_of(url)
+    assert run(["verify", url]) == 0
+    assert epoch_of(url) == epoch_of(root)
+    server.fault = lambda name, times: "corrupt" if name.endswith("000001.tar") else None
+    other.unlink()
+    assert run(["verify", url]) == 1
+    assert "repair what is named above, upload it again" in capsys.readouterr().err
+
+
+def test_what_needs_a_disk_refuses_urls(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Writing shards, and loaders of class folders: with the next step."""
+    assert run(["shard", "s3://user:pass@bucket/data"]) == 2
+    assert "s3://bucket/data is a URL, and this command reads and writes folders" in capsys.readouterr().err
+    assert run(["train", f"{server.url}/data", "--loader", "imagefolder", "--out", str(tmp_path / "run")]) == 1
+    assert "shards are read and class folders are not; choose a loader of shards" in capsys.readouterr().err
+
+
+def test_advice_quotes_urls(cache: Path) -> None:
+    """A copy is named by its URL before it is quoted, not after."""
+    assert shell_word(root_of("s3://bucket/my data")) == "'s3://bucket/my data'"
+    assert shell_word(root_of("s3://bucket/my data") / "shards") == "'s3://bucket/my data/shards'"
 
 
 def test_commands_take_urls(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
