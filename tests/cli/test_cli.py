@@ -89,7 +89,7 @@ def test_every_setting_of_a_training_has_an_option_with_the_same_default() -> No
     """``TrainConfig`` and ``feedline train`` have the same names and mean the same if nothing is said."""
     parsed = train.make_context("train", ["data", "--out", "run"]).params
     settings = vars(TrainConfig(root=Path("data"), out=Path("run"), device="cpu"))
-    assert parsed.keys() - settings.keys() == {"records", "as_json"}
+    assert parsed.keys() - settings.keys() == {"records", "as_json", "dry_run"}
     assert {name: parsed[name] for name in settings} == settings | {"device": None}
 
 
