@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]  # documented
 from torch.distributed.rendezvous import rendezvous
 
 from ..loaders.launch import Launch, check_master, read_launch
@@ -190,7 +191,7 @@ def _is_own(error: RuntimeError) -> bool:
 def _describe_death(dead: int, rank: int) -> str:
     return (
         f"rank {dead} died without an error message (killed, or out of memory?), so rank {rank} ends too; "
-        "continue the run with --resume and its last.pt"
+        "continue the run with: feedline train --resume RUN/checkpoints/last.pt"
     )
 
 
@@ -227,7 +228,9 @@ def joined_ranks(device: str) -> Generator[Ranks, None, None]:
 def _connect(device: str, launch: Launch) -> Ranks:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     try:
-        store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+        shared, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+        # torchrun may keep its store, with what the ranks wrote before it started them again.
+        store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", shared)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"

@@ -21,6 +21,7 @@ from .checkpoint import FREE_SETTINGS, read_checkpoint
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
+from .journal import RunDirectory
 from .ranks import Ranks, joined_ranks
 from .result import TrainResult
 from .trainer import Trainer
@@ -39,6 +40,7 @@ def train(
     """
     check_device(config.device)
     open_root(config.root)
+    config = _after_restart(config)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # ranks would train on without the torchrun that was killed
         stop_with(os.getppid())
     with stops_interrupt(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
@@ -74,6 +76,14 @@ def resumed_config(path: Path, **changes: Any) -> TrainConfig:
     if saved.recipe is not None and new:
         changes["recipe"] = replace(saved.recipe, replaced=tuple(sorted(new.union(saved.recipe.replaced))))
     return replace(saved, **{"resume": path, "out": path.absolute().parent.parent, **changes})
+
+
+def _after_restart(config: TrainConfig) -> TrainConfig:
+    """Return the settings of ranks that torchrun starts again after one was lost: they continue what the run saved."""
+    last = RunDirectory(config.out).last
+    if config.resume is None and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and last.is_file():
+        return replace(config, resume=last)
+    return config
 
 
 def _with_saved_rates(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:

@@ -214,6 +214,28 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
     assert images - 1 <= line["images"] <= images
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the ranks are found in /proc")
+def test_torchrun_starts_the_ranks_again_after_one_was_killed(root: Path, tmp_path: Path) -> None:
+    """With --max-restarts, four ranks go on from the last checkpoint, with each image once. Rank 0 has written it."""
+    out = tmp_path / "run"
+    words = ["--standalone", "--nproc-per-node=4", "--max-restarts=1", "-m", "feedline.train", str(root)]
+    words += ["--out", str(out), "--epochs", "2", "--loader", "threaded", "--workers", "0", "--save-steps", "5"]
+    words += [*SETTINGS, "--batch-size", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    wait_for(out / "checkpoints" / "last.pt", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
+    (rank,) = (int(pid) for pid, held in environments.items() if b"RANK=0" in held)
+    os.kill(rank, signal.SIGKILL)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    images = read_checkpoint(out / "checkpoints" / "last.pt").about.images
+    assert images is not None
+    assert [(line["epoch"], line["images"]) for line in lines] == [(epoch, images // 8 * 8) for epoch in (1, 2)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_signal_to_the_whole_group_saves_one_place_for_all(name: str, root: Path, tmp_path: Path) -> None:
