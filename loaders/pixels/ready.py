@@ -110,8 +110,6 @@ def compile_ahead() -> None:
     with _locked(wait=False) as held:
         if held is not None:
             print(f"compiling {_WHAT}, in the background", flush=True)
-            with suppress(AttributeError, OSError):  # Windows has no such call
-                os.nice(_NICE)
             _load()
             _remember()
 
@@ -210,6 +208,8 @@ def _marker() -> Path:
 def main(words: list[str]) -> None:
     """Compile, as ``compile_ahead`` with ``--ahead``, or with ``--locked`` in a process that has the lock."""
     if words == ["--ahead"]:
+        with suppress(AttributeError, OSError):  # Windows has no such call
+            os.nice(_NICE)
         compile_ahead()
     elif words == ["--locked"]:
         _load()
