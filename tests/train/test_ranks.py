@@ -219,7 +219,7 @@ def test_torchrun_starts_the_ranks_again_after_one_was_killed(root: Path, tmp_pa
     """With --max-restarts, four ranks go on from the last checkpoint, with each image once. Rank 0 has written it."""
     out = tmp_path / "run"
     words = ["--standalone", "--nproc-per-node=4", "--max-restarts=1", "-m", "feedline.train", str(root)]
-    words += ["--out", str(out), "--epochs", "2", "--loader", "threaded", "--workers", "0", "--save-steps", "5"]
+    words += ["--out", str(out), "--epochs", "1", "--loader", "threaded", "--workers", "0", "--save-steps", "4"]
     words += [*SETTINGS, "--batch-size", "2"]
     command = [sys.executable, "-m", "torch.distributed.run", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -233,7 +233,7 @@ def test_torchrun_starts_the_ranks_again_after_one_was_killed(root: Path, tmp_pa
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     images = read_checkpoint(out / "checkpoints" / "last.pt").about.images
     assert images is not None
-    assert [(line["epoch"], line["images"]) for line in lines] == [(epoch, images // 8 * 8) for epoch in (1, 2)]
+    assert [(line["epoch"], line["images"]) for line in lines] == [(1, images // 8 * 8)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")

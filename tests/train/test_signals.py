@@ -90,6 +90,10 @@ def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
     import pty
     import termios
 
+    def begin() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, where the tests run under it, ignores
+
     out = tmp_path / "run"
     words = [
         "-m",
@@ -112,7 +116,7 @@ def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=begin,
     )
     os.close(theirs)
     saved = out / "checkpoints" / "last.pt"
