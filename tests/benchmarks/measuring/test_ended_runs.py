@@ -15,6 +15,7 @@ import pytest
 from feedline.benchmarks.measuring.process import MeasuringJob, run_in_fresh_process
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError
+from feedline.prep.processes.parent import runs
 from feedline.prep.processes.temporary import LOCK, temporary_folder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -79,10 +80,15 @@ def test_ranks_end_with_a_killed_bench(root: Path, tmp_path: Path, temporary: Pa
     """kill -9 of bench --train: torchrun and both ranks end; the folder that is left has a lock that is free."""
     size = ["--image-size", "32", "--batch-size", "8", "--steps", "1000000", "--stem", "imagenet"]
     words = ["bench", str(root), "--train", "--ranks", "2", "--loader", "cached", *size]
-    process = start([*words, "--out", str(tmp_path / "bench")], temporary, processes=4)
-    process.kill()
-    process.communicate()
-    until(lambda: not session_of(process.pid), seconds=60)
+    process = start([*words, "--out", str(tmp_path / "bench")], temporary, processes=2)
+    bench = psutil.Process(process.pid)
+    try:
+        until(lambda: len(bench.children(recursive=True)) >= 3)  # the ranks have sessions of their own
+        begun = bench.children(recursive=True)
+    finally:
+        process.kill()
+        process.communicate()
+    until(lambda: not any(map(runs, begun)))
 
 
 def test_a_measuring_process_that_was_killed_is_reported_as_that(tmp_path: Path) -> None:
