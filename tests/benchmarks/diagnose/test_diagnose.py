@@ -79,28 +79,28 @@ def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_slow_disk_is_named_ten_times_out_of_ten(root: Path) -> None:
+def test_a_slow_disk_is_named_five_times_out_of_five(root: Path) -> None:
     """Reads are limited to 100 images/s; decoding and the model are much faster."""
-    verdicts = [diagnosed(root, throttle=slow_disk(root)).verdict.name for _ in range(10)]
+    verdicts = [diagnosed(root, throttle=slow_disk(root)).verdict.name for _ in range(5)]
 
-    assert verdicts == ["fetch-bound"] * 10
+    assert verdicts == ["fetch-bound"] * 5
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_decoder")
-def test_a_slow_decoder_is_named_ten_times_out_of_ten(root: Path) -> None:
+def test_a_slow_decoder_is_named_five_times_out_of_five(root: Path) -> None:
     """The decoder takes 20 ms per image and reads from memory."""
-    verdicts = [diagnosed(root).verdict.name for _ in range(10)]
+    verdicts = [diagnosed(root).verdict.name for _ in range(5)]
 
-    assert verdicts == ["decode-bound"] * 10
+    assert verdicts == ["decode-bound"] * 5
 
 
 @pytest.mark.slow
-def test_a_slow_model_is_named_ten_times_out_of_ten(root: Path) -> None:
+def test_a_slow_model_is_named_five_times_out_of_five(root: Path) -> None:
     """The model takes 20 ms per image; the loader is much faster."""
-    verdicts = [diagnosed(root, step=ModelStep(seconds_per_image=2 / SLOW)).verdict.name for _ in range(10)]
+    verdicts = [diagnosed(root, step=ModelStep(seconds_per_image=2 / SLOW)).verdict.name for _ in range(5)]
 
-    assert verdicts == ["compute-bound"] * 10
+    assert verdicts == ["compute-bound"] * 5
 
 
 @pytest.mark.slow
