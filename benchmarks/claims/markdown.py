@@ -47,19 +47,17 @@ D = TypeVar("D", bound=_Dated)
 def preparation(records: Path) -> str:
     """Return the times of preparing archives, of feedline and of other tools."""
     found = _newest(records, "preparation/*.json", PreparationRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{preparation_table(record).strip()}" for record in found)
+    return _sections(found, lambda record: preparation_table(record).strip())
 
 
 def sharding(records: Path) -> str:
     """Return the cost of restart markers and of writing shards."""
-    found = _newest(records, "sharding/*.json", ShardingRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{sharding_table(record)}" for record in found)
+    return _sections(_newest(records, "sharding/*.json", ShardingRecord), sharding_table)
 
 
 def progressive(records: Path) -> str:
     """Return what making progressive JPEGs sequential costs and gains."""
-    found = _newest(records, "progressive/*.json", ProgressiveRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{progressive_table(record)}" for record in found)
+    return _sections(_newest(records, "progressive/*.json", ProgressiveRecord), progressive_table)
 
 
 def accuracy(records: Path) -> str:
@@ -81,60 +79,56 @@ def training_speed(records: Path) -> str:
 
 def threaded(records: Path) -> str:
     """Return the costs of ``threaded`` with its promises."""
-    found = _newest(records, "threaded/*.json", ThreadedRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{threaded_table(record)}" for record in found)
+    return _sections(_newest(records, "threaded/*.json", ThreadedRecord), threaded_table)
 
 
 def columns(records: Path) -> str:
     """Return what reading the columns of samples costs."""
     found = _newest(records, "columns/*.json", ColumnsRecord)
-    heads = [f"{len(record.columns)} columns of {record.data.samples:,} samples; {_where(record)}" for record in found]
-    return "\n\n".join(f"{head}:\n\n{columns_table(record)}" for head, record in zip(heads, found, strict=True))
+    return _sections(found, columns_table, lambda r: f"{len(r.columns)} columns of {r.data.samples:,} samples")
 
 
 def loops(records: Path) -> str:
     """Return images/s of each project's loop with its own data loading and with ours."""
-    found = _newest(records, "loops/*.json", LoopsRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{loops_table(record)}" for record in found)
+    return _sections(_newest(records, "loops/*.json", LoopsRecord), loops_table)
 
 
 def whole_images(records: Path) -> str:
     """Return the times of both decoders on images without tiles, by size."""
     found = _newest(records, "whole-images/*.json", WholeImagesRecord)
-    heads = [f"{r.images} photographs of each size at quality {r.quality}; {_where(r)}" for r in found]
-    return "\n\n".join(f"{head}:\n\n{whole_table(r.rows)}" for head, r in zip(heads, found, strict=True))
+    return _sections(
+        found,
+        lambda record: whole_table(record.rows),
+        lambda record: f"{record.images} photographs of each size at quality {record.quality}",
+    )
 
 
 def listing(records: Path) -> str:
     """Return what listing many files takes, in time and memory."""
-    found = _newest(records, "listing/*.json", ListingRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{listing_table(record)}" for record in found)
+    return _sections(_newest(records, "listing/*.json", ListingRecord), listing_table)
 
 
 def orders(records: Path) -> str:
     """Return times and errors of the fused decoder's orders, in one table for each image size."""
     found = _newest(records, "orders/*.json", OrdersRecord, lambda record: record.image_size)
     found.sort(key=lambda record: -record.image_size)
-    return "\n\n".join(f"{_decoded_from(record)}; {_where(record)}:\n\n{orders_table(record)}" for record in found)
+    return _sections(found, orders_table, _decoded_from)
 
 
 def fuzz(records: Path) -> str:
     """Return what the fused decoder does with damaged images."""
-    found = _newest(records, "fuzz/*.json", FuzzRecord)
-    return "\n\n".join(f"{_where(record)}:\n\n{fuzz_table(record)}" for record in found)
+    return _sections(_newest(records, "fuzz/*.json", FuzzRecord), fuzz_table)
 
 
 def faults(records: Path) -> str:
     """Return what random faults did, and what came out in the end."""
     found = _newest(records, "faults/*.json", FaultsRecord)
-    heads = [f"{len(r.outcomes)} faults with seed {r.seed}; {_where(r)}" for r in found]
-    return "\n\n".join(f"{head}:\n\n{faults_table(record)}" for head, record in zip(heads, found, strict=True))
+    return _sections(found, faults_table, lambda record: f"{len(record.outcomes)} faults with seed {record.seed}")
 
 
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
-    found = _newest(records, "what-if/*.json", Check)
-    return "\n\n".join(f"{_where(record)}:\n\n{tabulate_check(record)}" for record in found)
+    return _sections(_newest(records, "what-if/*.json", Check), tabulate_check)
 
 
 def learning(records: Path) -> str:
@@ -335,6 +329,12 @@ def _newest(records: Path, pattern: str, kind: type[D], what: Callable[[D], obje
     """Return the newest document of each machine, and of each ``what`` there, newest last."""
     found = sorted((read_document(path, kind) for path in records.glob(pattern)), key=lambda record: record.date)
     return list({(record.environment.machine, what(record)): record for record in found}.values())
+
+
+def _sections(found: Sequence[D], table: Callable[[D], str], of: Callable[[D], str] | None = None) -> str:
+    """Return a table of each record, below what it is a table ``of``, the machine and the date."""
+    heads = [_where(record) if of is None else f"{of(record)}; {_where(record)}" for record in found]
+    return "\n\n".join(f"{head}:\n\n{table(record)}" for head, record in zip(heads, found, strict=True))
 
 
 def _where(record: _Dated) -> str:

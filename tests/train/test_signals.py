@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from feedline.benchmarks.faults.sessions import members
 from feedline.prep import WorkerLost
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
@@ -41,18 +42,6 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.02)
 
 
-def group_of(pid: int) -> list[psutil.Process]:
-    """Return the processes of a session that still run."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (OSError, psutil.Error):
-            continue
-    return found
-
-
 def test_sigterm_to_the_whole_group_saves_the_place(root: Path, tmp_path: Path) -> None:
     """As SLURM, timeout and systemd send it, twice: the workers do not end the run, and none is left."""
     out = tmp_path / "run"
@@ -73,7 +62,7 @@ def test_sigterm_to_the_whole_group_saves_the_place(root: Path, tmp_path: Path) 
     )
     saved = out / "checkpoints" / "last.pt"
     wait_for(saved, process)
-    assert len(group_of(process.pid)) >= 3
+    assert len(members(process.pid)) >= 3
     for _ in range(2):
         os.killpg(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=60)
@@ -81,7 +70,7 @@ def test_sigterm_to_the_whole_group_saves_the_place(root: Path, tmp_path: Path) 
     assert f"the run is saved; continue with: feedline train --resume {saved}" in said
     assert "feedline: interrupted" in said
     assert read_checkpoint(saved).about.history
-    assert not group_of(process.pid)
+    assert not members(process.pid)
 
 
 def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
@@ -128,7 +117,7 @@ def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 130
     assert saved.stat().st_mtime_ns > before
     assert read_checkpoint(saved).about.history
-    assert not group_of(process.pid)
+    assert not members(process.pid)
 
 
 def test_a_dead_worker_saves_the_place_and_the_run_continues(config: TrainConfig) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from feedline.benchmarks.faults.sessions import members
 from feedline.benchmarks.measuring.process import MeasuringJob, run_in_fresh_process
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError
@@ -30,18 +31,6 @@ def until(happens: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def session_of(pid: int) -> list[psutil.Process]:
-    """Return the processes of a session that still run."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (OSError, psutil.Error):
-            continue
-    return found
-
-
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """Return a folder for temporary files whose path is short enough for sockets."""
@@ -55,7 +44,7 @@ def start(words: list[str], temporary: Path, processes: int) -> "subprocess.Pope
     process = subprocess.Popen(
         [*FEEDLINE, *words], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
-    until(lambda: len(session_of(process.pid)) >= processes or process.poll() is not None)
+    until(lambda: len(members(process.pid)) >= processes or process.poll() is not None)
     return process
 
 
@@ -71,7 +60,7 @@ def test_a_bench_that_is_ended_leaves_no_process_and_no_folder(
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-number if number == signal.SIGKILL else 130)
     assert number == signal.SIGKILL or "feedline: interrupted" in said
-    until(lambda: not session_of(process.pid), seconds=10)
+    until(lambda: not members(process.pid), seconds=10)
     assert not [path for path in temporary.iterdir() if path.name.startswith(("pymp-", "feedline-"))]
 
 
