@@ -294,6 +294,7 @@ def table(record: FuzzRecord) -> str:
         "taken, with a damaged index": outcome.index,
         "taken, and refused by the old way": outcome.unseen,
         "refused": outcome.refused,
+        "of those taken: decoded at a smaller size": outcome.scaled,
     }
     lines = [f"| {what} | {count:,} | {count / outcome.images:.2%} |" for what, count in rows.items()]
     head = f"| of {outcome.images:,} damaged images, seed {outcome.seed} | images | share |"

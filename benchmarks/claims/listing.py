@@ -13,6 +13,7 @@ it.
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -25,7 +26,16 @@ from typing import Any, Literal
 import click
 import psutil
 
-from ...prep import MANIFEST, ClassEntry, Manifest, Split, read_manifest, write_document
+from ...prep import (
+    MANIFEST,
+    ClassEntry,
+    FeedlineError,
+    Manifest,
+    OutputError,
+    Split,
+    read_manifest,
+    write_document,
+)
 from ...prep.roots import kept_listings
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.listing import Listing, Run, listing_of
@@ -99,6 +109,9 @@ def _megabytes(size: int) -> str:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="listing.json")
 def main(folder: Path, files: int, images: int, ranks: int, out: Path) -> None:
     """Measure how class folders are listed."""
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another name with --out")
+    words = {"--folder": folder, "--files": files, "--images": images, "--ranks": ranks, "--out": out}
     with tempfile.TemporaryDirectory(dir=folder, prefix="feedline-listing-") as place:
         cache, root = Path(place) / "cache", Path(place) / "data"
         os.environ["XDG_CACHE_HOME"] = str(cache)
@@ -111,7 +124,12 @@ def main(folder: Path, files: int, images: int, ranks: int, out: Path) -> None:
         size = sum(file.stat().st_size for file in cache.rglob("*.listing"))
     record = ListingRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=("python", "-m", "feedline.benchmarks.claims.listing", "--files", str(files), "--out", str(out)),
+        command=(
+            "python",
+            "-m",
+            "feedline.benchmarks.claims.listing",
+            *(str(w) for pair in words.items() for w in pair),
+        ),
         code=running_code(),
         environment=capture(),
         classes=classes,
@@ -210,4 +228,7 @@ def _replaced(module: Any, name: str, value: object) -> Generator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FeedlineError as error:
+        sys.exit(f"feedline: {error}")

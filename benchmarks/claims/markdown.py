@@ -245,7 +245,7 @@ def _decoded(record: OrdersRecord) -> str:
     return _row(
         f"decoding to {record.image_size} px, times {first.name}, one core",
         record,
-        ", ".join(times),
+        "; ".join(times),
         "`python -m feedline.benchmarks.claims.threaded_orders ROOT --out FILE`, [docs/loaders.md](docs/loaders.md)",
     )
 

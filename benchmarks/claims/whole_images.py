@@ -125,7 +125,10 @@ def main(out: Path, repeats: int) -> None:
     transforms: tuple[Transform, ...] = ("train", "eval")
     record = WholeImagesRecord(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=("python", "-m", "feedline.benchmarks.claims.whole_images", "--out", str(out)),
+        command=(
+            *("python", "-m", "feedline.benchmarks.claims.whole_images"),
+            *("--repeats", str(repeats), "--out", str(out)),
+        ),
         code=running_code(),
         environment=capture(),
         images=IMAGES,

@@ -114,14 +114,14 @@ def _decode(data: U8, width: int, height: int) -> U8:
 
 
 def resize_by_pillow(pixels: U8, cut: Cut, row: U8) -> None:
-    """Do what ``fit`` does, bit for bit, without compiled functions.
+    """Do what ``fit`` does without compiled functions: bit for bit, or in evaluation of thin images within 2 levels.
 
     Pillow chooses which direction it resizes first. Since Pillow 13 that is the vertical one if it shrinks most.
     """
     left, top, width, height = cut.box
     image = Image.fromarray(pixels).crop((left, top, left + width, top + height))
     if is_thin(cut.target, len(row)):
-        resized = np.asarray(resize(image, cut.target, cut.offset, len(row), cut.interpolation))
+        resized = np.asarray(resize(image, cut.target, cut.offset, len(row), cut.interpolation, rows_first=True))
         row[:] = resized[:, ::-1] if cut.flip else resized
         return
     image = image.resize((cut.target[0], height), RESAMPLING[cut.interpolation])

@@ -41,7 +41,8 @@ class CutShort(OSError):
 class Attempts:
     """How often a request is made, and how long the waits between are."""
 
-    most: int = 8
+    most: int = 12
+    """With these waits, a store may be away for half a minute."""
     first_wait: float = 0.1
     """Seconds; doubled after each attempt, up to ``longest_wait``, and multiplied by a random number of 0.5 to 1."""
     longest_wait: float = 10.0

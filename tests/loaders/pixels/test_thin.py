@@ -13,7 +13,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from feedline.cli.main import run
-from feedline.loaders import LoaderSpec
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.loaders.pixels import ready
 from feedline.loaders.pixels.reference import read_pixels
 from feedline.prep import SHARDS, ShardSpec, prepare_imagefolder, write_shards
 
@@ -51,6 +52,32 @@ def test_the_part_that_is_resized_has_torchvisions_pixels(
 
     most = 0 if whole.width * whole.height <= 8 * size * size else 2 if interpolation == "bilinear" else 24
     assert np.abs(actual - expected).max() <= most
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("width", "height"), [(71, 2_236), (2_236, 71), (207, 296), (3, 900)])
+def test_the_compiled_resize_and_pillows_agree(
+    width: int, height: int, interpolation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of noise, by two grey levels: an evaluation does not depend on how long a compilation takes."""
+    folder = tmp_path / "photos" / "class"
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "noise.jpg", quality=95)
+    prepare_imagefolder([tmp_path / "photos"], tmp_path / "data")
+    spec = LoaderSpec(
+        root=tmp_path / "data",
+        image_size=42,
+        resize_size=190,
+        transform="eval",
+        shuffle=False,
+        interpolation=interpolation,
+    )
+    with closing(open_loader("threaded", spec)) as loader:
+        (after,) = loader
+        monkeypatch.setattr(ready, "usable", lambda: False)
+        (before,) = loader
+    assert (after.images.int() - before.images.int()).abs().max() <= 2
 
 
 @pytest.fixture(scope="module")
