@@ -16,7 +16,8 @@ from ...prep import read_document
 from ...train.history import EpochRecord
 from ..bench.scaling import tabulate_speeds
 from ..bench.training_speed import SpeedRecord
-from ..faults.record import FaultsRecord, table as faults_table
+from ..faults.record import FaultsRecord
+from ..faults.table import heading as faults_heading, table as faults_table
 from ..machine.environment import Environment
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
@@ -122,8 +123,12 @@ def fuzz(records: Path) -> str:
 
 def faults(records: Path) -> str:
     """Return what random faults did, and what came out in the end."""
-    found = _newest(records, "faults/*.json", FaultsRecord)
-    return _sections(found, faults_table, lambda record: f"{len(record.outcomes)} faults with seed {record.seed}")
+    machines: dict[object, list[FaultsRecord]] = {}
+    for record in _newest(records, "faults/*.json", FaultsRecord, lambda record: record.seed):
+        machines.setdefault(record.environment.machine, []).append(record)
+    return "\n\n".join(
+        f"{faults_heading(found)}; {_where(found[-1])}:\n\n{faults_table(found)}" for found in machines.values()
+    )
 
 
 def what_if(records: Path) -> str:

@@ -3,23 +3,24 @@
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ...loaders.pixels import ready
 from ...prep import MeasurementError, Progress, silent, write_document
-from ..machine.environment import capture
-from ..measuring.record import running_code
 from .commands import Undisturbed, Workshop, disturb_command, undisturbed
+from .continuing import begun, with_outcome
 from .disks import private_shared_memory
-from .disturbed_epochs import Epochs, disturb_epochs, installed_loaders, undisturbed_epochs
+from .disturbed_epochs import disturb_epochs, installed_loaders, undisturbed_epochs
+from .judging import Epochs
 from .kinds import OF_COMMANDS, OF_EPOCHS, Kind, possible
 from .record import FaultsRecord, Outcome
 from .targets import make_data, targets
 
 EPOCHS = "epochs of "
+MOST_MISSES = 4
+"""Times that a fault is tried with another moment, before another fault takes its turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +46,29 @@ class FaultPlan:
 def inject(plan: FaultPlan, out: Path, command: Sequence[str], progress: Progress = silent) -> FaultsRecord:
     """Inject the faults of the plan, and write the record to ``out`` after each; return it.
 
-    Raises MeasurementError if a command fails without a fault.
+    A record in ``out`` with the same seed is continued. Raises MeasurementError if it was made with other settings, or
+    if a command fails without a fault.
     """
+    record = begun(out, plan.seed, plan.faults, plan.limit_seconds, command)
+    chosen = drawn(plan)
+    if following(chosen, record.outcomes) is None:
+        return record
     private_shared_memory()
     ready.prepare()  # no disturbed command compiles the decoder in a process that outlives it
+    record = replace(record, not_injected=_impossible())
     with tempfile.TemporaryDirectory(prefix="feedline-faults-") as place:
         shop = Workshop(Path(place).resolve(), plan.limit_seconds)
         make_data(shop.data)
-        chosen = list(_drawn(plan))
         session = _Session(shop, {}, {})
-        record = _empty_record(plan, command)
         deadline = None if plan.minutes is None else time.monotonic() + 60 * plan.minutes
-        for number, (target, kind) in enumerate(chosen):
+        while pair := following(chosen, record.outcomes):
             if deadline is not None and time.monotonic() > deadline:
                 break
-            progress("faults", number, plan.faults)
-            outcome = session.disturb(target, kind, random.Random(f"{plan.seed} {number}"))
-            record = replace(record, outcomes=(*record.outcomes, outcome))
+            progress("faults", record.injected, plan.faults)
+            outcome = session.disturb(*pair, random.Random(f"{plan.seed} {len(record.outcomes)}"))
+            record = with_outcome(record, outcome)
             write_document(out, record)
-        progress("faults", len(record.outcomes), len(record.outcomes))
+        progress("faults", record.injected, max(record.injected, plan.faults))
         return record
 
 
@@ -93,24 +98,27 @@ def _pairs() -> list[tuple[str, Kind]]:
     return [(name, kind) for names, kinds in groups for name in names for kind in kinds if possible(kind, name)]
 
 
-def _drawn(plan: FaultPlan) -> Iterator[tuple[str, Kind]]:
-    """Yield the faults of the plan: every pair once, in a random order, then every pair again."""
-    pairs, left, rng = list(plan.pairs) or _pairs(), plan.faults, random.Random(plan.seed)
-    while left > 0:
+def drawn(plan: FaultPlan) -> list[tuple[str, Kind]]:
+    """Return the faults of the plan: every pair once, in a random order, then every pair again."""
+    pairs, drawn, rng = list(plan.pairs) or _pairs(), list[tuple[str, Kind]](), random.Random(plan.seed)
+    while len(drawn) < plan.faults:
         if not plan.pairs:
             rng.shuffle(pairs)
-        yield from pairs[:left]
-        left -= len(pairs)
+        drawn += pairs
+    return drawn[: plan.faults]
 
 
-def _empty_record(plan: FaultPlan, command: Sequence[str]) -> FaultsRecord:
-    return FaultsRecord(
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(command),
-        code=running_code(),
-        environment=capture(),
-        seed=plan.seed,
-        limit_seconds=plan.limit_seconds,
-        not_injected=tuple(kind for kind in OF_COMMANDS if not any(possible(kind, name) for name in targets())),
-        outcomes=(),
-    )
+def following(drawn: Sequence[tuple[str, Kind]], outcomes: Sequence[Outcome]) -> tuple[str, Kind] | None:
+    """Return the fault that follows these outcomes: one that was not met is drawn again, with another moment."""
+    left, misses, met = list(drawn), 0, 0
+    for one in outcomes:
+        misses = 0 if one.met else misses + 1
+        met += one.met
+        if misses == MOST_MISSES:  # its turn comes again at the end
+            left.append(left.pop(met))
+            misses = 0
+    return left[met] if met < len(left) and len(outcomes) < MOST_MISSES * len(left) else None
+
+
+def _impossible() -> tuple[str, ...]:
+    return tuple(kind for kind in OF_COMMANDS if not any(possible(kind, name) for name in targets()))

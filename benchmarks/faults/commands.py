@@ -4,15 +4,16 @@ import os
 import random
 import shutil
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...prep import FeedlineError, MeasurementError
 from ..measuring.process import ONE_THREAD
 from .advice import Way, advised
-from .disks import Disk
+from .disks import mounted
 from .injections import make_fault
+from .judging import Disturbance, judge_command, last_line
 from .kinds import DISK_KINDS, FILE_KINDS, Fault, Kind, Place
 from .record import Outcome
 from .sessions import PROGRAM, Finished, run_command, shared_memory
@@ -20,7 +21,8 @@ from .targets import Digest, Target
 
 MOST_COMMANDS = 5
 """Most commands that are run after a fault, before the advice counts as wrong."""
-IMAGES = (".jpeg", ".jpg", ".png")
+IN_STARTUP = 0.2
+"""Share of the faults that come before the first output: most of a short command is the import of libraries."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,16 @@ class Undisturbed:
     """What a command takes and makes if nothing happens."""
 
     seconds: float
+    startup: float
+    """Seconds to the first output."""
     bytes: int
     result: Digest
+
+    def moment(self, rng: random.Random) -> tuple[float, str | None]:
+        """Return when a fault comes: seconds after the start, or after the marker."""
+        if rng.random() < IN_STARTUP:
+            return rng.random() * self.startup, None
+        return rng.random() * (self.seconds - self.startup), ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,14 @@ class Workshop:
         """The archives and the root that every command reads."""
         return self.folder / "data"
 
-    def run(self, words: Sequence[str], temporary: Path, fault: Fault | None = None, moment: float = 0.0) -> Finished:
+    def run(
+        self,
+        words: Sequence[str],
+        temporary: Path,
+        fault: Fault | None = None,
+        moment: float = 0.0,
+        marker: str | None = None,
+    ) -> Finished:
         """Run ``feedline`` with these words, its temporary files in ``temporary``."""
         temporary.mkdir(parents=True, exist_ok=True)
         fault = fault or Fault("")
@@ -56,6 +73,7 @@ class Workshop:
             self.folder / "output.log",
             self.limit,
             moment=moment,
+            marker=marker,
             disturb=fault.disturb,
             limits=fault.limits,
         )
@@ -65,69 +83,62 @@ def undisturbed(shop: Workshop, target: Target) -> Undisturbed:
     """Return the time and the result of the command; raise MeasurementError if it fails by itself."""
     with made(shop.folder / "undisturbed") as folder:
         out = folder / "out"
-        done = shop.run(target.words(shop.data / target.source, out), folder / "tmp")
+        done = shop.run(target.words(shop.data / target.source, out), folder / "tmp", marker="")
         if done.code != 0:
             reason = last_line(done.output) if done.code is not None else f"it took more than {shop.limit:g} s"
             raise MeasurementError(f"{target.name} fails without a fault: {reason}; repair that first")
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        return Undisturbed(done.seconds, size, target.result(out))
+        return Undisturbed(done.seconds, done.first_output or 0.0, size, target.result(out))
 
 
 def disturb_command(shop: Workshop, target: Target, kind: Kind, rng: random.Random, normal: Undisturbed) -> Outcome:
     """Inject one fault, follow the advice until the command succeeds, and compare the result."""
-    with made(shop.folder / "disturbed") as folder:
-        disk = Disk(folder / "disk") if kind in DISK_KINDS else None
-        try:
-            place = _place(shop, target, kind, folder, disk, normal)
-            return _disturbed(shop, target, kind, rng, normal, place)
-        finally:
-            if disk is not None:
-                disk.close()
+    with made(shop.folder / "disturbed") as folder, _disk(folder, kind) as disk:
+        data = shop.data / target.source
+        if kind in FILE_KINDS:
+            # A copy with the same name, because shards and manifests may name their source.
+            data = Path(shutil.copytree(data, folder / "copy" / target.source))
+        place = Place(
+            data=data, reads=target.reads, out=(disk or folder) / "out", disk=disk, expected_bytes=normal.bytes
+        )
+        return _disturbed(shop, target, kind, rng, normal, place)
 
 
-def _place(shop: Workshop, target: Target, kind: Kind, folder: Path, disk: Disk | None, normal: Undisturbed) -> Place:
-    data = shop.data / target.source
-    if kind in FILE_KINDS:
-        # A copy with the same name, because shards and manifests may name their source.
-        data = Path(shutil.copytree(data, folder / "copy" / target.source))
-    out = (folder if disk is None else disk.folder) / "out"
-    return Place(data=data, reads=target.reads, out=out, disk=disk, expected_bytes=normal.bytes)
+def _disk(folder: Path, kind: Kind) -> AbstractContextManager[Path | None]:
+    return mounted(folder / "disk") if kind in DISK_KINDS else nullcontext()
 
 
 def _disturbed(
     shop: Workshop, target: Target, kind: Kind, rng: random.Random, normal: Undisturbed, place: Place
 ) -> Outcome:
-    fault, moment = make_fault(kind, place, rng), rng.random() * normal.seconds
+    fault, (moment, marker) = make_fault(kind, place, rng), normal.moment(rng)
     temporary, shared = place.out.parent / "tmp", shared_memory()
     words = target.words(place.data, place.out)
-    first = shop.run(words, temporary, fault, moment)
-    fault.repair()
-    last, words, ways, runs = _follow(shop, words, temporary, first)
-    result = _result_of(target, words) if last.code == 0 else {}
-    missing = normal.result.keys() - result.keys() if last.code == 0 else set[str]()
-    return Outcome(
-        target=target.name,
-        kind=kind,
-        detail=fault.detail,
-        moment=round(moment, 2),
-        code=first.code,
-        said=last_line((first if last.code == 0 else last).output).replace(str(shop.folder), "WORK"),
-        ways=ways,
-        survived=last.code == 0,
-        lost=sum(Path(name).suffix.lower() in IMAGES for name in missing),
-        wrong=last.code == 0 and result != normal.result,
-        hung=any(run.code is None for run in runs),
-        crashed=any(_crashed(run, may_kill=kind == "kill" and run is first) for run in runs),
-        processes_left=sum(run.processes_left for run in runs),
+    try:
+        first = shop.run(words, temporary, fault, moment, marker)
+        felt, killed = fault.felt(first), fault.killed()
+    finally:
+        fault.repair()
+    runs, words, ways = _follow(shop, words, temporary, first)
+    result = _result_of(target, words) if runs[-1].code == 0 else {}
+    did = Disturbance(
+        target.name,
+        kind,
+        fault.detail,
+        moment,
+        felt=felt,
+        killed=killed,
         shared_memory_left=len(shared_memory() - shared),
         files_left=sum(path.is_file() for path in temporary.rglob("*")),
     )
+    outcome = judge_command(did, runs, ways, normal.result, result)
+    return replace(outcome, said=outcome.said.replace(str(shop.folder), "WORK"))
 
 
 def _follow(
     shop: Workshop, words: tuple[str, ...], temporary: Path, first: Finished
-) -> tuple[Finished, tuple[str, ...], tuple[Way, ...], list[Finished]]:
-    """Run what the output advises until it succeeds; return the last run, its words, the ways and all runs."""
+) -> tuple[list[Finished], tuple[str, ...], tuple[Way, ...]]:
+    """Run what the output advises until it succeeds; return all runs, the words of the last, and the ways."""
     runs, ways = [first], list[Way]()
     while runs[-1].code != 0 and len(ways) < MOST_COMMANDS:
         repeated = len(runs) > 1 and ways[-1] in ("same command", "nothing said")
@@ -135,7 +146,7 @@ def _follow(
         words = advice.words
         ways.append(advice.way)
         runs.append(shop.run(words, temporary))
-    return runs[-1], words, tuple(ways), runs
+    return runs, words, tuple(ways)
 
 
 def _result_of(target: Target, words: Sequence[str]) -> Digest:
@@ -150,16 +161,6 @@ def _out_of(words: Sequence[str]) -> Path:
     if "--out" in words:
         return Path(words[words.index("--out") + 1])
     return Path(words[words.index("--resume") + 1]).parent.parent
-
-
-def _crashed(run: Finished, may_kill: bool) -> bool:
-    by_signal = run.code is not None and run.code < 0 and not (may_kill or run.code in (-9, -15))
-    return by_signal or "feedline has a bug" in run.output or "Traceback (most recent call last)" in run.output
-
-
-def last_line(output: str) -> str:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 @contextmanager

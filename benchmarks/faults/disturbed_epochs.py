@@ -6,15 +6,15 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...loaders import loader_versions
 from ...prep import LoaderUnavailable, MeasurementError
-from .commands import Workshop, last_line, made
+from .commands import Workshop, made
 from .epochs import READY
 from .injections import make_fault
+from .judging import KILLED, Disturbance, Epochs, judge_epochs, last_line
 from .kinds import FILE_KINDS, Fault, Kind, Place
 from .record import Outcome
 from .sessions import Finished, run_command, shared_memory
@@ -30,20 +30,6 @@ LOADERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """The loader, the folder of data and the patterns of the files that it reads, by the name in the record."""
 
 
-@dataclass
-class Epochs:
-    """What a run of the program printed."""
-
-    samples: dict[tuple[int, int], tuple[int, str, int]] = field(default_factory=dict[tuple[int, int], Any])
-    """(label, key, checksum) by (epoch, sample index)."""
-    skipped: set[int] = field(default_factory=set[int])
-    ended: set[int] = field(default_factory=set[int])
-    error: str | None = None
-    left: int | None = None
-    repeated: int = 0
-    """Samples that came twice in an epoch."""
-
-
 def installed_loaders() -> tuple[str, ...]:
     """Return the names in LOADERS that can be used here."""
     return tuple(name for name, (loader, *_) in LOADERS.items() if _is_installed(loader))
@@ -54,7 +40,7 @@ def undisturbed_epochs(shop: Workshop, name: str) -> Epochs:
     loader, source, _ = LOADERS[name]
     done = _run(shop, loader, shop.data / source, shop.folder / "tmp", Fault(""), 0.0)
     found = read_epochs(done.output)
-    if done.code != 0 or found.error is not None or found.skipped:
+    if done.code != 0 or found.error is not None or any(found.skipped.values()):
         raise MeasurementError(
             f"the epochs of {name} fail without a fault: {last_line(done.output)}; repair that first"
         )
@@ -62,7 +48,7 @@ def undisturbed_epochs(shop: Workshop, name: str) -> Epochs:
 
 
 def disturb_epochs(shop: Workshop, name: str, kind: Kind, rng: random.Random, normal: Epochs) -> Outcome:
-    """Inject one fault, and compare what came with what comes without it."""
+    """Inject one fault, and compare what came with what comes without it; start again what was killed."""
     loader, source, reads = LOADERS[name]
     with made(shop.folder / "disturbed") as folder:
         data = shop.data / source
@@ -70,24 +56,26 @@ def disturb_epochs(shop: Workshop, name: str, kind: Kind, rng: random.Random, no
             data = Path(shutil.copytree(data, folder / "copy" / source))
         place = Place(data=data, reads=reads, out=folder / "out", disk=None, expected_bytes=0, at_start=False)
         fault, moment, shared, temporary = make_fault(kind, place, rng), rng.random(), shared_memory(), folder / "tmp"
-        done = _run(shop, loader, data, temporary, fault, moment)
-        found = read_epochs(done.output)
-        return Outcome(
-            target=f"epochs of {name}",
-            kind=kind,
-            detail=fault.detail,
-            moment=round(moment, 2),
-            code=done.code,
-            said=(found.error or last_line(done.output)).replace(str(shop.folder), "WORK"),
-            survived=found.left is not None or found.error is not None or kind == "kill",
-            lost=_lost(found, normal),
-            wrong=found.repeated > 0 or any(normal.samples.get(key) != sample for key, sample in found.samples.items()),
-            hung=done.code is None,
-            crashed=_crashed(done, found, kind),
-            processes_left=done.processes_left,
+        try:
+            done = _run(shop, loader, data, temporary, fault, moment)
+            felt, killed = fault.felt(done), fault.killed()
+        finally:
+            fault.repair()
+        runs = [done]
+        if killed and done.code == KILLED:
+            runs.append(_run(shop, loader, data, temporary, Fault(""), 0.0))
+        did = Disturbance(
+            f"epochs of {name}",
+            kind,
+            fault.detail,
+            moment,
+            felt=felt,
+            killed=killed,
             shared_memory_left=len(shared_memory() - shared),
-            files_left=(found.left or 0) + sum(path.is_file() for path in temporary.rglob("*")),
+            files_left=sum(path.is_file() for path in temporary.rglob("*")),
         )
+        outcome = judge_epochs(did, [(run, read_epochs(run.output)) for run in runs], normal)
+        return replace(outcome, said=outcome.said.replace(str(shop.folder), "WORK"))
 
 
 def read_epochs(output: str) -> Epochs:
@@ -101,22 +89,10 @@ def read_epochs(output: str) -> Epochs:
             found.repeated += (value["epoch"], index) in found.samples
             found.samples[value["epoch"], index] = (label, key, checksum)
         if "ended" in value:
-            found.ended.add(value["ended"])
-            found.skipped |= set(value["skipped"])
+            found.skipped[value["ended"]] = frozenset(value["skipped"])
         found.error, found.left = value.get("error", found.error), value.get("left", found.left)
+        found.grown = value.get("grown", found.grown)
     return found
-
-
-def _lost(found: Epochs, normal: Epochs) -> int:
-    """Return the samples of finished epochs that neither came nor were reported as skipped."""
-    due = {(epoch, index) for epoch, index in normal.samples if epoch in found.ended}
-    return sum(index not in found.skipped for _, index in due - found.samples.keys())
-
-
-def _crashed(done: Finished, found: Epochs, kind: Kind) -> bool:
-    if done.code in (0, None) or (kind == "kill" and done.code == -9):
-        return False
-    return found.error is None
 
 
 def _run(shop: Workshop, loader: str, data: Path, temporary: Path, fault: Fault, moment: float) -> Finished:

@@ -4,6 +4,7 @@ It prints a line of JSON for each batch: the samples with their labels, keys and
 epoch, which is not disturbed, it prints READY. Damaged samples are skipped, so an epoch goes on after most faults.
 """
 
+import gc
 import json
 import sys
 import time
@@ -23,7 +24,7 @@ PAUSE_SECONDS = 0.02
 
 
 def main(loader: str, root: Path) -> None:
-    """Print what five epochs yield; or the error, as a line of JSON too."""
+    """Print what five epochs yield; or the error, as a line of JSON too, with exit code 1."""
     spec = LoaderSpec(root=root, batch_size=4, image_size=32, workers=2, seed=3, on_error="skip")
     try:
         before = _epochs(loader, spec, range(1))
@@ -31,17 +32,19 @@ def main(loader: str, root: Path) -> None:
         after = _epochs(loader, spec, range(1, EPOCHS))
     except (FeedlineError, MemoryError) as error:
         _print({"error": f"{type(error).__name__}: {error}"})
-    else:
-        _print({"left": max(0, after - before)})
+        sys.exit(1)
+    _print({"left": max(0, after[0] - before[0]), "grown": after[1] - before[1]})
 
 
-def _epochs(name: str, spec: LoaderSpec, epochs: range) -> int:
-    """Print these epochs; return the number of open file descriptors after the loader was closed."""
+def _epochs(name: str, spec: LoaderSpec, epochs: range) -> tuple[int, int]:
+    """Print these epochs; return the open file descriptors and the bytes of own memory after the loader was closed."""
     with closing(open_loader(name, spec)) as loader:
         for epoch in epochs:
             loader.set_epoch(epoch)
             _print_epoch(loader, epoch)
-    return psutil.Process().num_fds()
+    gc.collect()
+    process = psutil.Process()
+    return process.num_fds(), process.memory_full_info().uss
 
 
 def _print_epoch(loader: Loader, epoch: int) -> None:

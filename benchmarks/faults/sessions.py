@@ -19,11 +19,12 @@ import psutil
 PROGRAM = (sys.executable, "-P", "-X", "utf8", "-c", "from feedline.cli.main import main; main()")
 GRACE_SECONDS = 15.0
 """Time for the descendants of a command that has ended to notice it, and end too."""
+PATIENCE_SECONDS = 5.0
 POLL_SECONDS = 0.02
 SHM = Path("/dev/shm")
 
-Disturb = Callable[[int], None]
-"""Disturbs the session with this id."""
+Disturb = Callable[[int], bool]
+"""Disturbs the session with this id; returns whether it found something to disturb."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Finished:
     output: str
     seconds: float
     processes_left: int
+    met: bool = True
+    """Whether it was disturbed before it ended; True if nothing was to disturb it."""
+    first_output: float | None = None
+    """Seconds from the start to the marker; None if it never came, or if there was nothing to look for."""
 
 
 def run_command(
@@ -44,13 +49,13 @@ def run_command(
     limit: float,
     *,
     moment: float = 0.0,
-    marker: str = "",
+    marker: str | None = None,
     disturb: Disturb | None = None,
     limits: Sequence[tuple[int, int]] = (),
 ) -> Finished:
     """Run a command; disturb it ``moment`` seconds after its start; end all of it after ``limit`` seconds.
 
-    With a ``marker``, the moment counts from the time at which the output holds it.
+    With a ``marker``, the moment counts from the time at which the output holds it. An empty marker is any output.
     ``limits`` are pairs of a resource and its limit (setrlimit). The command's output goes to ``log``.
     """
     began = time.monotonic()
@@ -65,12 +70,14 @@ def run_command(
             preexec_fn=_limiter(limits) if limits else None,
         )
     code: int | None = None
+    met, first_output = disturb is None, None
     try:
+        if marker is not None and _wait_for_marker(process, log, marker, limit):
+            first_output = time.monotonic() - began
         if disturb is not None:
-            _wait_for_marker(process, log, marker, limit)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(moment)
-            disturb(process.pid)
+            met = process.returncode is None and disturb(process.pid)
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(limit)
         seconds = time.monotonic() - began
@@ -78,7 +85,7 @@ def run_command(
     finally:
         end_session(process.pid)
         process.wait()
-    return Finished(code, log.read_text("utf-8", "replace"), seconds, left)
+    return Finished(code, log.read_text("utf-8", "replace"), seconds, left, met, first_output)
 
 
 def members(session: int) -> list[psutil.Process]:
@@ -95,9 +102,11 @@ def members(session: int) -> list[psutil.Process]:
 
 def end_session(session: int) -> None:
     """End every process of a session."""
-    for process in members(session):
+    found = members(session)
+    for process in found:
         with suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(found, PATIENCE_SECONDS)
 
 
 def shared_memory() -> set[str]:
@@ -105,12 +114,17 @@ def shared_memory() -> set[str]:
     return {path.name for path in SHM.iterdir()} if SHM.is_dir() else set()
 
 
-def _wait_for_marker(process: "subprocess.Popen[bytes]", log: Path, marker: str, limit: float) -> None:
+def _wait_for_marker(process: "subprocess.Popen[bytes]", log: Path, marker: str, limit: float) -> bool:
+    """Return whether the output came to hold the marker, or anything if the marker is empty."""
     deadline = time.monotonic() + limit
-    while marker and marker.encode() not in log.read_bytes():
-        if process.poll() is not None or time.monotonic() > deadline:
-            return
+    while time.monotonic() < deadline:
+        ended, output = process.poll() is not None, log.read_bytes()
+        if output and marker.encode() in output:
+            return True
+        if ended:
+            return False
         time.sleep(POLL_SECONDS)
+    return False
 
 
 def _wait_for_end(session: int) -> int:

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ...prep import (
 from ..measuring.record import read_records
 
 CLASSES, IMAGES_PER_CLASS, SCALE = 4, 12, 0.12
-BENCH_LOADERS, BENCH_REPEATS = ("threaded", "imagefolder"), 2
+BENCH_LOADERS, BENCH_REPEATS = ("threaded", "imagefolder"), 1
 IN_FOLDERS, IN_SHARDS = ("train/*/*", "val/*/*"), ("shards/*",)
 TRAINED = {"imagefolder": IN_FOLDERS, "threaded": IN_SHARDS, "webdataset": IN_SHARDS}
 """The patterns of the files that a training with the loader reads."""
@@ -59,7 +60,7 @@ def targets() -> dict[str, Target]:
     """Return every command by name; ``train`` once for each kind of loader."""
     found = [
         Target("prep", _prep_words, _files, "archives", ("*",)),
-        Target("shard", _shard_words, _files, "folders", IN_FOLDERS),
+        Target("shard", _shard_words, _files_and_samples, "folders", IN_FOLDERS),
         Target("bench", _bench_words, _records, "root", (*IN_SHARDS, *IN_FOLDERS)),
         *(Target(f"train {name}", _train_words(name), _weights, "root", reads) for name, reads in TRAINED.items()),
     ]
@@ -82,7 +83,9 @@ def _bench_words(data: Path, out: Path) -> tuple[str, ...]:
 
 
 def _train_words(loader: str) -> Callable[[Path, Path], tuple[str, ...]]:
-    options = ("--workers", "1", "--epochs", "2", "--batch-size", "12", "--image-size", "32", "--stem", "imagenet")
+    # The model is small, because each of the two checkpoints of a ResNet-18 has 90 MB.
+    model = ("--model", "squeezenet1_1", "--stem", "imagenet")
+    options = (*model, "--workers", "1", "--epochs", "2", "--batch-size", "12", "--image-size", "32")
 
     def words(data: Path, out: Path) -> tuple[str, ...]:
         return ("train", str(data), "--loader", loader, *options, "--device", "cpu", "--out", str(out))
@@ -97,6 +100,17 @@ def _files(out: Path) -> Digest:
     """
     files = sorted(path for path in out.rglob("*") if path.is_file())
     return {path.relative_to(out).as_posix(): hashlib.sha256(_content(path)).hexdigest() for path in files}
+
+
+def _files_and_samples(out: Path) -> Digest:
+    """Return the checksum of every file, and of every member of a shard by its name alone."""
+    members: Digest = {}
+    for path in out.rglob("*.tar"):
+        with tarfile.open(path) as shard:
+            for member in shard:
+                if (file := shard.extractfile(member)) is not None:
+                    members[member.name] = hashlib.sha256(file.read()).hexdigest()
+    return {**_files(out), **members}
 
 
 def _content(path: Path) -> bytes:

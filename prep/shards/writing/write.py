@@ -19,7 +19,15 @@ from typing import Literal
 from ...base.errors import DatasetError, OutputError
 from ...base.lock import claimed
 from ...base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ...base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
+from ...base.output import (
+    PARTIAL,
+    OutputJob,
+    finish_output,
+    remove_partial,
+    require_room,
+    sources_may_be_repaired,
+    start_output,
+)
 from ...base.paths import reachable
 from ...base.progress import Notice, Progress, counter, quiet, silent
 from ...base.threads import run_all
@@ -75,21 +83,23 @@ def write_shards(
         source, out = source.resolve(), out.resolve()
     source, out = reachable(source), reachable(out)
     opened = open_source(source, spec.splits, notice, skip=out, split_from=split_from)
-    with claimed(out, "shard"):
-        return _write(opened, spec, out, workers, engine, progress, notice)
+    job = _job(opened, spec)
+    with claimed(out, "shard"), sources_may_be_repaired(out, job):
+        return _write(opened, spec, out, job, workers, engine, progress, notice)
 
 
 def _write(
     opened: SampleSet | Unprepared,
     spec: ShardSpec,
     out: Path,
+    job: OutputJob,
     workers: int | None,
     engine: Engine,
     progress: Progress,
     notice: Notice,
 ) -> ShardManifest:
     """Write the shards that ``out`` lacks, while no other process writes there."""
-    job, fresh = _job(opened, spec), not (out / PARTIAL).exists()
+    fresh = not (out / PARTIAL).exists()
     found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
     plan = _plan(found, spec)
     _report_aliases(plan, notice)
@@ -109,6 +119,7 @@ def _write(
     written = _write_all(out, partial, plan, workers, engine, progress)
     manifest = _manifest(found, spec, plan, written)
     _check_on_disk(out, manifest)
+    _remove_others(out, plan)
     write_all(set_indexes(out, manifest))
     finish_output(out, manifest)
     return manifest
@@ -259,6 +270,16 @@ def _check_on_disk(out: Path, manifest: ShardManifest) -> None:
                     f"{path} is not the shard of {shard.bytes} bytes that was written: something else writes there; "
                     f"stop it and choose another directory with --out"
                 )
+
+
+def _remove_others(out: Path, plan: Plan) -> None:
+    """Remove the shards of a run before the sources were repaired, if these now make fewer: a glob would find them."""
+    planned = {Path(task.name).stem for tasks in plan.values() for task in tasks}
+    prefixes = {stem.rpartition("-")[0] for stem in planned}
+    for path in [entry for entry in out.iterdir() if entry.is_file() and entry.stem not in planned]:
+        prefix, _, number = path.stem.rpartition("-")
+        if prefix in prefixes and number.isdecimal() and len(number) == 6:
+            path.unlink()
 
 
 def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:

@@ -1,6 +1,5 @@
 """Random faults in commands and epochs: the advised command leads to the right result, and nothing is left behind."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,11 +7,12 @@ import pytest
 
 from feedline.benchmarks.claims.markdown import faults
 from feedline.benchmarks.faults.advice import advised
+from feedline.benchmarks.faults.kinds import Kind
 from feedline.prep import read_document
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are injected by POSIX signals and limits")
 
-PAIRS = (
+PAIRS: tuple[tuple[str, Kind], ...] = (
     ("prep", "kill"),
     ("prep", "term"),
     ("prep", "cut file"),
@@ -35,10 +35,9 @@ def test_a_few_faults_end_right_and_stand_in_a_record(tmp_path: Path) -> None:
     plan = FaultPlan(faults=len(PAIRS), seed=1, pairs=PAIRS)
     record = inject(plan, out, ("python", "-m", "feedline.benchmarks.faults"))
 
-    assert [(one.target, one.kind) for one in record.outcomes] == list(PAIRS)
+    assert [(one.target, one.kind) for one in record.outcomes if one.met] == list(PAIRS)
     for one in record.outcomes:
-        assert one.survived and not one.wrong and not one.lost and not one.hung and not one.crashed, one
-        assert one.processes_left == 0, one
+        assert one.right, one
     assert read_document(out, FaultsRecord) == record
     text = faults(tmp_path)
     assert f"{len(PAIRS)} faults with seed 1" in text and f"| all | {len(PAIRS)} |" in text
@@ -74,15 +73,3 @@ def test_the_next_command_is_taken_from_the_message(output: str, words: tuple[st
     found = advised(output, TRAIN, 2)
 
     assert (found.words, found.way) == (words, way)
-
-
-def test_a_record_that_exists_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command names it and the option."""
-    from feedline.benchmarks.faults.__main__ import main
-    from feedline.prep import OutputError
-
-    out = tmp_path / "faults.json"
-    out.write_text(json.dumps({}))
-    with pytest.raises(OutputError, match=r"exists already; choose another name with --out"):
-        main(["--out", str(out)], standalone_mode=False)
-    assert out.read_text() == "{}"
