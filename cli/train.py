@@ -15,6 +15,7 @@ from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import RootPath, cache_size_option, json_option
 from .training.config import is_rank_0, requested_config
+from .training.headings import GroupedCommand
 from .training.options import training_options
 from .training.plan import records_near, show_plan
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..train import Metrics, TrainConfig, TrainResult
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path), required=False)
 @training_options
