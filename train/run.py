@@ -24,6 +24,7 @@ from .data import OpenData, open_data
 from .journal import RunDirectory
 from .ranks import DeadRank, Ranks, joined_ranks
 from .result import TrainResult
+from .schedule import image_size
 from .trainer import Trainer
 
 
@@ -51,7 +52,12 @@ def train(
         config = _after_restart(config, ranks, notice)
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)
-        with open_data(config, ranks) as data, _torch_errors_explained(config), _gpu_arithmetic(config):
+        with (
+            open_data(config, ranks) as data,
+            _torch_errors_explained(config),
+            _gpu_arithmetic(config),
+            _each_size_compiled(config),
+        ):
             if ranks.rank != 0:
                 progress, notice = silent, lambda _: None
             return _run_trainer(config, data, ranks, progress, notice)
@@ -171,6 +177,23 @@ def _set_gpu_arithmetic(matmul: str, cudnn_tf32: bool, cudnn_benchmark: bool) ->
     torch.set_float32_matmul_precision(matmul)
     torch.backends.cudnn.allow_tf32 = cudnn_tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark
+
+
+@contextmanager
+def _each_size_compiled(config: TrainConfig) -> Generator[None, None, None]:
+    """Let torch.compile make as many graphs inside the block as the run needs. Behind its limit it compiles nothing.
+
+    A size of images may need three: for whole batches, for others, and for a single image.
+    """
+    if not config.compile:
+        yield
+        return
+    from torch._dynamo import config as limits
+
+    name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"  # before torch 2.6
+    sizes = {image_size(config, epoch) for epoch in range(config.epochs)}
+    with limits.patch(**{name: max(getattr(limits, name), 3 * len(sizes))}):
+        yield
 
 
 @contextmanager
