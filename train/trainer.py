@@ -17,7 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..loaders import Batch
+from ..loaders.launch import torchrun_start
 from ..prep import OutputError, Progress
 from ..prep.limits.memory import failed_allocation
 from .beginning import fresh_model, teacher_of
@@ -29,12 +32,14 @@ from .history import EpochRecord, UnfinishedEpoch, build_record, is_best
 from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
-from .ranks import LostRank, Ranks
+from .ranks import LostRank, Ranks, diverged
 from .result import TrainResult, summarise_run
 from .schedule import learning_rate
 from .tally import StepClock, Tally
 
 LOG_STEPS = 20
+OPTIMISERS = ("/torch/optim/", "/timm/optim/")
+"""The code that changes the weights."""
 
 
 class Trainer:
@@ -119,9 +124,10 @@ class Trainer:
         """Save the place of a run that an error ends, unless the error shows that the state or the disk is broken.
 
         The ranks add up the sums of the last steps if all of them are here. Else these steps are not in the epoch's
-        figures; the weights have them.
+        figures; the weights have them. They are not finite if a loss of another rank was not, as DDP has averaged its
+        gradients into them. Nothing is saved then, also if that rank was killed before it could report the loss.
         """
-        if isinstance(error, (NotFinite, OutputError)) or _in_update(error):
+        if diverged(error) or isinstance(error, OutputError) or _in_update(error):
             return
         if failed_allocation(error):
             traceback.clear_frames(error.__traceback__)  # they hold the step's tensors, and saving needs memory
@@ -231,6 +237,7 @@ class Trainer:
             raise NotFinite(message, error.step) from error
 
     def _finish_epoch(self, val: Metrics | None) -> None:
+        self._require_finite()  # before the history has this epoch, which is not saved then
         record = build_record(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
         self._history, self._running, self._loader_state = (*self._history, record), UnfinishedEpoch(), {}
         paths = [self._directory.last]
@@ -256,12 +263,21 @@ class Trainer:
             epoch_steps=self._length,
             images=len(self._data.train.loader.dataset),
             ranks=self._ranks.size,
+            torchrun=torchrun_start(),
             running=self._running,
             history=self._history,
         )
 
+    def _require_finite(self) -> None:
+        """Raise NotFinite if a weight is infinite or not a number. The loss shows it only in the next step."""
+        with self._stop_at():
+            finite = [torch.isfinite(weight).all() for weight in self._learner.model.parameters()]
+            if not torch.stack(finite).all():  # waits for a GPU once
+                raise NotFinite("the weights are no longer finite", self._step)
+
     def _write(self, *paths: Path) -> None:
-        """Write a checkpoint of the current state to each path, on rank 0 only."""
+        """Write a checkpoint of the current state to each path, on rank 0 only. Raises NotFinite for broken weights."""
+        self._require_finite()
         if self._ranks.rank == 0:
             data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
             for path in paths:
@@ -287,4 +303,5 @@ class Trainer:
 def _in_update(error: Exception) -> bool:
     """Return whether an error came while the optimiser changed the weights, so that only some are changed."""
     places = traceback.walk_tb(error.__traceback__)
-    return any("/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)  # torch's or timm's
+    files = (Path(frame.f_code.co_filename).as_posix() for frame, _ in places)
+    return any(library in file for file in files for library in OPTIMISERS)
