@@ -13,12 +13,12 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from ...loaders.store.access import PACKAGES, Store, protocol_of
 from ...loaders.store.cache import open_cache
 from ...loaders.store.fetch import RANGE, REQUESTS
 from ...loaders.store.roots import CopiedRoot, find_origin, has_credentials, open_root, root_of
 from ...prep import SHARDS, FeedlineError, ShardManifest
 from ...prep.base.origins import without_credentials
+from ...prep.store.access import PACKAGES, Store, protocol_of
 
 LATENCIES = 9  # requests for one byte
 SECONDS = 3.0  # of each measurement of the bandwidth

@@ -17,7 +17,7 @@ from filelock import FileLock
 from ...prep.base.errors import StoreError
 from ...prep.base.flush import flush_folder
 from ...prep.base.manifest import Shard
-from .access import Store
+from ...prep.store.access import Store
 from .cache import LOCK, PARTIAL, Cache, cannot_write
 
 RANGE = 8 * 2**20  # bytes of a request

@@ -27,7 +27,7 @@ from ...prep.base.documents import read_document, write_atomically
 from ...prep.base.errors import StoreError
 from ...prep.base.manifest import MANIFEST, SHARDS, Shard, ShardManifest
 from ...prep.base.origins import SCHEME, is_url, name_folder, shown, use_finder
-from .access import PACKAGES, Store, known_protocols, plain_url, protocol_of
+from ...prep.store.access import PACKAGES, Store, known_protocols, plain_url, protocol_of
 from .cache import LOCK, cache_folder, cannot_write, open_cache
 from .fetch import fetch_shard, read_all
 from .leases import files_in_use
