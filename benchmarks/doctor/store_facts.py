@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from threading import Event
 
-from ...loaders.store.access import PACKAGES, Store, protocol_of
 from ...loaders.store.cache import open_cache
 from ...loaders.store.copies import CopiedRoot
 from ...loaders.store.fetch import RANGE, REQUESTS, missing
 from ...loaders.store.roots import find_origin, has_credentials, open_root, root_of
 from ...prep import MANIFEST, SHARDS, FeedlineError, Shard, StoreError
 from ...prep.base.origins import plain_url
+from ...prep.store.access import PACKAGES, Store, protocol_of
 
 LATENCIES = 9  # requests for one byte
 SECONDS, LONGEST = 3.0, 20.0  # in which requests are begun to measure the bandwidth, and in which they are answered

@@ -9,7 +9,7 @@ from filelock import FileLock
 from ...prep.base.documents import read_document, write_atomically
 from ...prep.base.errors import StoreError
 from ...prep.base.manifest import MANIFEST, SHARDS, Shard, ShardManifest
-from .access import Store
+from ...prep.store.access import Store
 from .cache import LOCK, cannot_write, open_cache
 from .fetch import fetch_shard, read_all
 

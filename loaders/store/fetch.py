@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from ...prep.base.errors import StoreError
 from ...prep.base.flush import flush_folder
 from ...prep.base.manifest import Shard
-from .access import Store
-from .attempts import POLL, raise_if_ended
+from ...prep.store.access import Store
+from ...prep.store.attempts import POLL, raise_if_ended
 from .cache import LOCK, PARTIAL, Cache, cannot_write
 
 RANGE = 8 * 2**20  # bytes of a request

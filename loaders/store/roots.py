@@ -23,7 +23,7 @@ from ...prep.base.documents import write_atomically
 from ...prep.base.errors import StoreError
 from ...prep.base.manifest import MANIFEST, SHARDS, ShardManifest
 from ...prep.base.origins import SCHEME, folder_of, is_ambiguous, is_url, name_folder, plain_url, shown, use_finder
-from .access import PACKAGES, Store, known_protocols, protocol_of
+from ...prep.store.access import PACKAGES, Store, known_protocols, protocol_of
 from .cache import LOCK, cache_folder, cannot_write, open_cache
 from .copies import CopiedRoot
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from feedline.loaders.store.access import Store
-from feedline.loaders.store.attempts import Attempts, is_passing
 from feedline.prep import StoreError
+from feedline.prep.store.access import Store
+from feedline.prep.store.attempts import Attempts, is_passing
 
 
 def s3_error(status: int, code: str) -> Exception:

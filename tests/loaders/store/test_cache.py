@@ -18,12 +18,12 @@ from filelock import FileLock
 
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.loaders.store import fetch
-from feedline.loaders.store.access import Store
-from feedline.loaders.store.attempts import Attempts
 from feedline.loaders.store.cache import open_cache
 from feedline.loaders.support.encoded import ShardSamples
 from feedline.prep import LoaderError, StoreError
 from feedline.prep.base.origins import held
+from feedline.prep.store.access import Store
+from feedline.prep.store.attempts import Attempts
 
 from .epochs import epoch_of, shards_in
 from .servers import Fault, Server

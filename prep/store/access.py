@@ -13,8 +13,8 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
-from ...prep.base.errors import StoreError
-from ...prep.base.origins import SCHEME, plain_url
+from ..base.errors import StoreError
+from ..base.origins import SCHEME, plain_url
 from .attempts import POLL, Attempts, CutShort, raise_if_ended
 
 PACKAGES = {
@@ -29,6 +29,7 @@ PACKAGES = {
 """The protocols of roots, and the package that each needs."""
 OWN = {"skip_instance_cache": True}  # fsspec's cached object keeps the credentials that were in the environment once
 CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # a connection that takes longer, or has sent nothing for so long, is given up
+CONNECTIONS = 64  # to S3 at a time; botocore's own limit is 10, and a request for one image waits for its answer
 
 
 class Store:
@@ -155,6 +156,7 @@ def _s3_options() -> dict[str, Any]:
             "connect_timeout": CONNECT_SECONDS,
             "read_timeout": SILENT_SECONDS,
             "retries": {"max_attempts": 1},
+            "max_pool_connections": CONNECTIONS,
         }
     }
 

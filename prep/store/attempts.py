@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ...prep.base.errors import StoreError
-from ...prep.base.origins import without_credentials
-from ...prep.limits.reached import limit_reached
+from ..base.errors import StoreError
+from ..base.origins import without_credentials
+from ..limits.reached import limit_reached
 
 T = TypeVar("T")
 
@@ -53,6 +53,8 @@ class Attempts:
     first_wait: float = 0.1
     """Seconds; doubled after each attempt, up to ``longest_wait``, and multiplied by a random number of 0.5 to 1."""
     longest_wait: float = 10.0
+    writing: bool = False
+    """Whether the requests write; for messages."""
 
     def call(self, act: Callable[[], T], what: str, ended: threading.Event | None = None) -> T:
         """Return what ``act`` returns; repeat it after an error that can pass.
@@ -69,9 +71,9 @@ class Attempts:
                 raise FileNotFoundError(2, "no such file", without_credentials(what)) from None
             except Exception as error:
                 if not is_passing(error):
-                    raise StoreError(_refused(what, error)) from None  # the cause can hold credentials
+                    raise StoreError(_refused(what, error, self.writing)) from None  # the cause can hold credentials
                 if attempt == self.most:
-                    raise StoreError(_given_up(what, error, attempt)) from None
+                    raise StoreError(_given_up(what, error, attempt, self.writing)) from None
             wait = min(self.first_wait * 2 ** (attempt - 1), self.longest_wait) * random.uniform(0.5, 1)
             _pause(wait, ended)
         raise AssertionError("there is at least one attempt")
@@ -140,22 +142,25 @@ def _limit(error: Exception) -> str | None:
     return None if isinstance(error, BlockingIOError) else limit_reached(error)  # a socket's is no limit
 
 
-def _refused(what: str, error: Exception) -> str:
-    status, what = _status(error), without_credentials(what)
+def _refused(what: str, error: Exception, writing: bool) -> str:
+    status, what, act = _status(error), without_credentials(what), "write" if writing else "read"
     if limit := _limit(error):
-        return f"cannot read {what}: {limit}"
+        return f"cannot {act} {what}: {limit}"
     if status in (401, 403) or isinstance(error, PermissionError) or _is_of_credentials(error):
         return (
-            f"the store does not let this process read {what} ({reason_of(error)}); give its credentials in the "
+            f"the store does not let this process {act} {what} ({reason_of(error)}); give its credentials in the "
             f"environment, as its own tools take them (s3: AWS_PROFILE or AWS_ACCESS_KEY_ID), and check the name"
         )
+    if writing:
+        return f"cannot write {what}: {reason_of(error)}; check the URL, and that its store can be written"
     return f"cannot read {what}: {reason_of(error)}; check the URL and what the store holds: feedline doctor URL"
 
 
-def _given_up(what: str, error: Exception, attempts: int) -> str:
+def _given_up(what: str, error: Exception, attempts: int, writing: bool) -> str:
+    act, kept = ("write", "finished shards are kept") if writing else ("read", "what was fetched is kept")
     if limit := _limit(error):
-        return f"cannot read {without_credentials(what)} after {attempts} attempts: {limit}"
+        return f"cannot {act} {without_credentials(what)} after {attempts} attempts: {limit}"
     return (
-        f"cannot read {without_credentials(what)} after {attempts} attempts: {reason_of(error)}; "
-        f"check the network and the store, then run again: what was fetched is kept"
+        f"cannot {act} {without_credentials(what)} after {attempts} attempts: {reason_of(error)}; "
+        f"check the network and the store, then run again: {kept}"
     )
