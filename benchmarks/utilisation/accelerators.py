@@ -11,8 +11,7 @@ ResNet-50 passes with an AU of 90 % or more. The benchmark's tool (github.com/ar
 utils/statscounter.py and main.py) takes the mean over the accelerators, which wait for each other after each step.
 
 MLPerf Storage decodes nothing: its records go from storage into memory. Here the loaders decode, crop and resize JPEGs
-too. So these figures are lower than those of the benchmark on the same machine, and they are no results of it. The
-name is a trademark of MLCommons.
+too. So these figures cannot be compared with results of the benchmark, whose name is a trademark of MLCommons.
 """
 
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ IMAGE_SIZE = 224
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """One emulated accelerator that trains a ResNet-50. Raises nothing; its values are those of the table."""
+    """An emulated accelerator that trains a ResNet-50."""
 
     name: str
     step_seconds: float

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from feedline.benchmarks import Plan, bench
 from feedline.benchmarks.diagnose import emulated
 from feedline.benchmarks.diagnose.diagnose import Diagnosis, build_diagnosis, read_diagnosis, write_diagnosis
 from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan
@@ -21,7 +22,7 @@ from feedline.benchmarks.utilisation.utilisation import Utilisation
 from feedline.cli.main import run as feedline
 from feedline.prep import MeasurementError
 
-from ..runs import invented_rates
+from ..runs import invented_rates, run_at
 
 SEARCH = EmulationPlan(accelerator=H100, batch_size=4)
 STEP = ModelStep(seconds_per_image=1 / H100.images_per_second)
@@ -166,6 +167,17 @@ def test_accelerators_need_a_gpu_of_the_standard(gpu: list[str], capfd: pytest.C
     """Only two have a published time of a step."""
     assert feedline(["diagnose", "nowhere", "--accelerators", "2", *gpu]) == 2
     assert "--accelerators needs --gpu h100 or --gpu a100" in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_page_has_the_utilisation(root: Path, tmp_path: Path) -> None:
+    """The sentence, the numbers that were tried, and the rules."""
+    out = tmp_path / "bench"
+    write_diagnosis(out, add_utilisation(invented(root), SEARCH, run=Machine(0.5)))
+    bench(Plan(root=root, loaders=("threaded",), workers=(1,), repeats=1), out, run=lambda job, timeout: run_at(100))
+
+    assert feedline(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(text in page for text in ("does not keep one h100", "Emulated h100", "50.0%", "<td>replicable"))
 
 
 def test_a_diagnosis_without_accelerators_is_read(root: Path, tmp_path: Path) -> None:
