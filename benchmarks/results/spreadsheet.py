@@ -13,6 +13,7 @@ from pathlib import Path
 from ...prep import OutputError, write_atomically
 from ...prep.base.disks import reason_of
 from ..measuring.record import Record
+from .ranking import h100_au
 
 SPREADSHEET = "bench.csv"
 
@@ -46,6 +47,7 @@ def _row(record: Record) -> Mapping[str, Field]:
         "repeat": record.repeat,
         "images_per_second": run.images_per_second,
         "whole_images_per_second": run.whole_images_per_second,
+        "h100_au": h100_au(record, run.images_per_second),
         "windows": len(run.windows),
         "samples": run.samples,
         "open_seconds": record.open_seconds,

@@ -12,21 +12,19 @@ import simplejpeg
 
 from feedline.benchmarks import Plan, bench
 from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, build_diagnosis, read_diagnosis, write_diagnosis
-from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, MeasuredRates, measure_rates
-from feedline.benchmarks.diagnose.recommend import CurvePoint
-from feedline.benchmarks.diagnose.verdict import rate_of
+from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, measure_rates
 from feedline.benchmarks.measuring.child import measure_job
 from feedline.benchmarks.measuring.encodings import Profile, encoding_of, time_encodings
 from feedline.benchmarks.measuring.model_step import ModelStep
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
-from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
+from feedline.benchmarks.measuring.stages import time_stages_of
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.pixels import ready
 from feedline.loaders.support.throttle import Throttle
 from feedline.prep import SHARDS, MeasurementError, ShardSpec, write_shards
 
-from ..runs import run_at
+from ..runs import invented_rates, run_at
 
 FAST_STEP = ModelStep(seconds_per_image=0.001)
 SLOW = 100  # images/s of the part that is made slow; the others reach five to forty times as much
@@ -201,30 +199,8 @@ def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
 
 def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
     """Return a diagnosis of invented runs, in which the decoder has half the model's speed."""
-    parts = {"fetch": 0.1, "decode": 1.5, "transform": 0.3, "collate": 0.1, "transfer": 0.0}
-    stages = StageTimes(loader="threaded", parts=parts, sizes=(110_000,) * 4, work_seconds=(0.002,) * 4)
-    smaller = replace(stages, sizes=(30_000,) * 4, work_seconds=(0.0005,) * 4)
-    curve = tuple(
-        CurvePoint(loader=loader, workers=workers, rate=rate_of([value]), cpu_seconds_per_image=0.001)
-        for loader, workers, value in (("imagefolder", 2, 500), ("threaded", 1, 600), ("threaded", 2, 1000))
-    )
-    findings = MeasuredRates(
-        curve=curve,
-        chosen=curve[-1],
-        state="warm",
-        data_bytes=2**30,
-        free_bytes=2**34,
-        model=rate_of([2000]),
-        warm=rate_of([1000]),
-        cold=None,
-        together=rate_of([990]),
-        profile=Profile(as_is=stages, encode="restart", encodings={"restart": stages, "resize": smaller}),
-        runs=(),
-        problems=(problem,) if problem else (),
-    )
-    return build_diagnosis(
-        DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root))
-    )
+    plan = DiagnosisPlan(root=root, step=FAST_STEP)
+    return build_diagnosis(plan, invented_rates(problem), command=("feedline", "diagnose", str(root)))
 
 
 def test_a_diagnosis_follows_from_the_rates_and_reads_back(tmp_path: Path) -> None:
