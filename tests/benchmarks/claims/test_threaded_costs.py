@@ -30,7 +30,6 @@ def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedReco
     return measured
 
 
-@pytest.mark.measures
 @pytest.mark.slow
 def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecord) -> None:
     """Each part has one time per repeat; the index has ImageNet's samples; small images are scaled at small sizes."""
