@@ -177,6 +177,7 @@ class TrainConfig:
     bias_weight_decay: float = 0.0
     """Weight decay of other biases, and of other vectors."""
     label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes (Szegedy et al., 2016)."""
     clip: float | None = None
     """Largest norm of the gradient of all weights together; None means no limit."""
     accumulate: int = 1

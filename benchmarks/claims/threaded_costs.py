@@ -16,10 +16,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...loaders import LoaderSpec
 from ...loaders.pixels import fused_calls
@@ -156,6 +157,25 @@ def load_undecoded(loader: ThreadedLoader, epochs: int, clock: Callable[[], floa
 def _decode_nothing(*arguments: Any) -> None:
     """Stand in for ``decode_many``: every image counts as taken, so that none is decoded in another way."""
     arguments[-1][:] = 1
+
+
+Transformed = Literal["returns its image", "draws a number"]
+
+
+def _image(image: torch.Tensor) -> torch.Tensor:
+    return image
+
+
+def _image_of_a_draw(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    torch.rand((), generator=generator)
+    return image
+
+
+TRANSFORMS: dict[Transformed, Callable[..., torch.Tensor]] = {
+    "returns its image": _image,
+    "draws a number": _image_of_a_draw,
+}
+"""Sample transforms of next to no work: what they cost is what the loader adds for each sample, and a generator."""
 
 
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:

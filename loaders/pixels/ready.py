@@ -201,8 +201,15 @@ def _take(file: IO[bytes], wait: bool) -> bool:
 
 @lru_cache(maxsize=1)
 def _marker() -> Path:
+    """Return the file that says that numba finds this version compiled: for this processor, and these source files.
+
+    numba keeps what it compiled per place and time of change of each source. A second installation of the same
+    version, or the same one installed again, is compiled again.
+    """
     processor = f"{sys.version} {numba.__version__} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    return Path(CACHE) / f"{sha256(processor.encode()).hexdigest()[:16]}.compiled"
+    sources = [f"{path} {path.stat().st_mtime_ns}" for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    digest = sha256("\n".join([processor, *sources]).encode("utf-8", "surrogateescape")).hexdigest()
+    return Path(CACHE) / f"{digest[:16]}.compiled"
 
 
 def main(words: list[str]) -> None:

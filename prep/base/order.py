@@ -26,7 +26,7 @@ def mix(values: U64) -> U64:
 
 
 def key_of(*parts: int) -> np.uint64:
-    """Return one 64-bit key for a tuple of integers, such as (seed, epoch)."""
+    """Return one 64-bit key for a tuple of integers, such as (seed, epoch): a hash by SplitMix64's function."""
     key = np.zeros(1, np.uint64)
     for part in parts:
         key = mix(key ^ mix(np.array([part % 2**64], np.uint64)))
@@ -34,13 +34,19 @@ def key_of(*parts: int) -> np.uint64:
 
 
 def permutation(count: int, *parts: int) -> npt.NDArray[np.int64]:
-    """Return the numbers 0 to ``count`` - 1 in a random order that depends on ``parts`` only, int64 (count,)."""
+    """Return the numbers 0 to ``count`` - 1 in a random order that depends on ``parts`` only, int64 (count,).
+
+    The order is that of SplitMix64's outputs (Steele, Lea, Flood, OOPSLA 2014) for the numbers and ``parts``.
+    """
     hashes = mix(np.arange(count, dtype=np.uint64) ^ key_of(*parts))
     return np.argsort(hashes, kind="stable").astype(np.int64)
 
 
 def uniforms(indexes: npt.NDArray[np.int64], draws: int, *parts: int) -> npt.NDArray[np.float64]:
-    """Return float64 (N, draws) in [0, 1); row i depends on ``indexes[i]`` and ``parts`` only."""
+    """Return float64 (N, draws) in [0, 1); row i depends on ``indexes[i]`` and ``parts`` only.
+
+    They are the high 53 bits of SplitMix64's outputs (Steele, Lea, Flood, OOPSLA 2014).
+    """
     with np.errstate(over="ignore"):
         rows = mix(indexes.astype(np.uint64) ^ key_of(*parts))[:, None]
         states = mix(rows + np.arange(draws, dtype=np.uint64) * _GOLDEN)

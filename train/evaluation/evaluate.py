@@ -20,6 +20,7 @@ class Evaluation:
     loss: float
     """Mean cross-entropy, in nats."""
     top1: float
+    """As ``Metrics.top1``, 0 to 1; so is ``top5``."""
     top5: float
     images: int
     images_per_second: float

@@ -76,6 +76,7 @@ def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready, "usable", lambda: False)
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_slow_disk_is_named_five_times_out_of_five(root: Path) -> None:
     """Reads are limited to 100 images/s; decoding and the model are much faster."""
@@ -84,6 +85,7 @@ def test_a_slow_disk_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["fetch-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_decoder")
 def test_a_slow_decoder_is_named_five_times_out_of_five(root: Path) -> None:
@@ -93,6 +95,7 @@ def test_a_slow_decoder_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["decode-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_slow_model_is_named_five_times_out_of_five(root: Path) -> None:
     """The model takes 20 ms per image; the loader is much faster."""
@@ -101,6 +104,7 @@ def test_a_slow_model_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["compute-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_the_command_diagnoses_in_fresh_processes(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -125,6 +129,7 @@ def test_the_command_diagnoses_in_fresh_processes(
     assert "compute-bound: the model is slower" in stderr and "HDD" in stderr and "feedline train" in stderr
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_real_training_step_can_be_the_model(root: Path) -> None:
     """The steps of ResNet-18 on the CPU at 32 pixels are real, and they are timed."""
@@ -151,6 +156,7 @@ def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path,
     assert len(found.sizes) == len(found.work_seconds) > 0 and min(found.sizes) > 100
 
 
+@pytest.mark.measures
 def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
     """At 100 images/s an image takes 10 ms to fetch, and fetching takes most of the time."""
     spec = LoaderSpec(root=root, batch_size=8, image_size=32)
@@ -159,6 +165,7 @@ def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
     assert found.parts["fetch"] > 5 and found.fetch_share > 0.5
 
 
+@pytest.mark.measures
 def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
     """Resized images have fewer bytes; restart markers add a few percent."""
     found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))

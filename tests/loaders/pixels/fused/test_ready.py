@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import feedline
 from feedline.loaders import open_loader
 from feedline.loaders.pixels import ready
 from feedline.loaders.support import encoded
@@ -137,3 +139,18 @@ for _ in range(2):
 
     assert done.stdout.split() == ["84", "84"], done.stderr
     assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
+
+
+def test_a_second_installation_of_the_same_version_does_not_count_as_compiled(tmp_path: Path) -> None:
+    """numba keeps what it compiled per place of the sources: a first batch would otherwise wait a minute for it."""
+    top = Path(feedline.__file__).parent
+    for part in ("prep", "loaders"):
+        shutil.copytree(top / part, tmp_path / "feedline" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(top / "__init__.py", tmp_path / "feedline")
+    code = "from feedline.loaders.pixels import ready; print(ready.__file__, ready.CACHE, ready.usable(), sep='\\n')"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    file, cache, usable = done.stdout.splitlines()
+
+    assert ready.usable()
+    assert (Path(file).is_relative_to(tmp_path), cache, usable) == (True, ready.CACHE, "False")
