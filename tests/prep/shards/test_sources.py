@@ -367,7 +367,7 @@ def test_the_copy_counts_as_room(archives: Path, tmp_path: Path, monkeypatch: py
     archive = tmp_path / "val.tar.gz"
     archive.write_bytes(gzip.compress((archives / VAL).read_bytes()))
     needed: list[int] = []
-    monkeypatch.setattr("feedline.prep.shards.writing.write.require_room", lambda _, size: needed.append(size))
+    monkeypatch.setattr("feedline.prep.shards.writing.destination.require_room", lambda _, size: needed.append(size))
     write_shards(archive, SPEC, out=tmp_path / "a")
     write_shards(archives / VAL, SPEC, out=tmp_path / "b")
 
