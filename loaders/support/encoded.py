@@ -30,7 +30,7 @@ from ...prep import (
     sample_order,
 )
 from ...prep.base.mapping import MappedFile
-from ...prep.base.origins import origin_of, shown
+from ...prep.base.origins import held, hold, is_absent, let_go, origin_of, shown
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
@@ -230,10 +230,9 @@ class ShardSamples:
         self._place = np.empty(held.samples, np.int64)
         self._place[self._order] = np.arange(held.samples)
         self.labels = self._rows["label"][self._place].astype(np.int64)
-        self._bytes = [shard.bytes for shard in held.shards]
         self._maps: dict[int, MappedFile] = {}
-        self._held = set[int]()
-        """The shards in the cache that are kept for this split, if it is behind a URL."""
+        self._ended: threading.Event | None = None
+        """Set when the newest epoch has ended for which shards are fetched."""
         self._mapping = threading.Lock()
         self._is_caught, self._bus_errors = bus_errors.catch(), bus_errors.count()
         self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
@@ -273,11 +272,11 @@ class ShardSamples:
     def _mapped(self, shard: int) -> MappedFile:
         """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it. Raises OSError."""
         source = self._maps.get(shard)
-        if source is not None and not self._is_caught:  # a cut in the midst of decoding ends the process there
-            self._require_whole(shard, self._paths[shard].stat().st_size)
+        if source is not None and not self._is_caught and not is_absent(self._paths[shard]):
+            self._require_whole(shard, self._paths[shard].stat().st_size)  # a cut while decoding ends the process there
         if source is None:
-            self._hold(shard)
-            with self._mapping:
+            # A mapping keeps the data of a fetched shard even if the cache removes it; the shards of an epoch are kept.
+            with held(self._paths[shard], self._unless_ended()), self._mapping:
                 source = self._maps.get(shard)
                 if source is None:
                     if len(self._maps) >= MOST_MAPPED:  # in random order, the oldest is as good a choice as any
@@ -292,17 +291,16 @@ class ShardSamples:
         return bus_errors.count() != self._bus_errors
 
     def _read_unmapped(self, shard: int, offset: int, size: int) -> U8:
-        self._hold(shard)
-        with self._paths[shard].open("rb") as file:
+        with held(self._paths[shard], self._unless_ended()) as path, path.open("rb") as file:
             self._require_whole(shard, os.fstat(file.fileno()).st_size)
             file.seek(offset)
             return np.frombuffer(file.read(size), np.uint8)
 
     def _require_whole(self, shard: int, size: int) -> None:
         """Raise OSError for a shard of another size than its manifest lists."""
-        if size != self._bytes[shard]:
+        if size != self._sizes[shard]:
             raise OSError(
-                f"its shard has {size} bytes instead of the {self._bytes[shard]} that its manifest lists, "
+                f"its shard has {size} bytes instead of the {self._sizes[shard]} that its manifest lists, "
                 "so it was cut or written again"
             )
 
@@ -315,27 +313,24 @@ class ShardSamples:
         """Begin to fetch the shards of these samples, in this order; return None if all shards are here."""
         if self._origin is None:
             return None
-        return ReadAhead(self._shard[self._place[indexes]].astype(np.int64), self._sizes, self._hold, self._let_go)
+        shards = self._shard[self._place[indexes]].astype(np.int64)
+        ahead = ReadAhead(shards, self._sizes, self._hold, self._let_go)
+        self._ended = ahead.ended
+        return ahead
 
-    def _hold(self, shard: int) -> None:
-        """Fetch a shard unless it is here. Raises StoreError."""
-        if self._origin is None or shard in self._held:
-            return
-        self._origin.hold(self._paths[shard])
-        with self._mapping:
-            twice = shard in self._held
-            self._held.add(shard)
-        if twice:
-            self._origin.let_go(self._paths[shard])
+    def _hold(self, shard: int, ended: threading.Event) -> None:
+        """Fetch a shard unless it is here, and keep it. Raises StoreError."""
+        hold(self._paths[shard], ended)
+
+    def _unless_ended(self) -> threading.Event | None:
+        """Return what ends the waiting of a thread that reads for an epoch; other callers wait as long as it takes."""
+        return None if self._ended is None or self._ended.is_set() else self._ended
 
     def _let_go(self, shard: int) -> None:
         """Allow that a fetched shard is removed from the cache."""
         with self._mapping:
             self._maps.pop(shard, None)
-            held = shard in self._held
-            self._held.discard(shard)
-        if held and self._origin is not None:
-            self._origin.let_go(self._paths[shard])
+        let_go(self._paths[shard])
 
     def count_touched(self, size: int) -> None:
         """Release all mapped pages after enough bytes were touched since the last release."""
@@ -357,8 +352,6 @@ class ShardSamples:
     def close(self) -> None:
         # A mapping ends with the last array that views it.
         self._maps = {}
-        for shard in list(self._held):
-            self._let_go(shard)
         self._row_lengths = []
 
 
