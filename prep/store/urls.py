@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import url2pathname
 
-from ..base.origins import SCHEME, is_url
-from .access import PACKAGES, plain_url, protocol_of
+from ..base.origins import SCHEME, is_url, plain_url
+from .access import PACKAGES, protocol_of
 
 SAFE = "%/:@!$&'()*+,;=~?#[]"  # characters of a web address that stay as the user wrote them
 
