@@ -90,14 +90,9 @@ def _status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _limit(error: Exception) -> str | None:
-    """Return which limit of the system an error is, with the next step; None for an error of the store."""
-    return None if isinstance(error, BlockingIOError) else limit_reached(error)  # a socket's is no limit
-
-
 def _refused(what: str, error: Exception) -> str:
     status, what = _status(error), without_credentials(what)
-    if limit := _limit(error):
+    if limit := limit_reached(error):
         return f"cannot read {what}: {limit}"
     if status in (401, 403) or isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return (
@@ -108,7 +103,7 @@ def _refused(what: str, error: Exception) -> str:
 
 
 def _given_up(what: str, error: Exception, attempts: int) -> str:
-    if limit := _limit(error):
+    if limit := limit_reached(error):
         return f"cannot read {without_credentials(what)} after {attempts} attempts: {limit}"
     return (
         f"cannot read {without_credentials(what)} after {attempts} attempts: {reason_of(error)}; "
