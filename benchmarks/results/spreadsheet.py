@@ -20,8 +20,11 @@ SPREADSHEET = "bench.csv"
 Field = str | int | float | None
 
 
-def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
-    """Write one row for each of ``records`` to ``path``; raise OutputError if that fails."""
+def write_spreadsheet(path: Path, records: Sequence[Record], next_step: str = "make room there and try again") -> None:
+    """Write one row for each of ``records`` to ``path``; raise OutputError if that fails.
+
+    The error ends with ``next_step``.
+    """
     rows = [_row(record) for record in records]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
@@ -30,7 +33,7 @@ def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
     try:
         write_atomically(path, text.getvalue().encode("utf-8", "replace"))
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; make room there and try again") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; {next_step}") from error
 
 
 def _row(record: Record) -> Mapping[str, Field]:

@@ -137,14 +137,9 @@ def _is_of_credentials(error: Exception) -> bool:
     return any(part in type(error).__name__ for part in OF_CREDENTIALS)
 
 
-def _limit(error: Exception) -> str | None:
-    """Return which limit of the system an error is, with the next step; None for an error of the store."""
-    return None if isinstance(error, BlockingIOError) else limit_reached(error)  # a socket's is no limit
-
-
 def _refused(what: str, error: Exception, writing: bool) -> str:
     status, what, act = _status(error), without_credentials(what), "write" if writing else "read"
-    if limit := _limit(error):
+    if limit := limit_reached(error):
         return f"cannot {act} {what}: {limit}"
     if status in (401, 403) or isinstance(error, PermissionError) or _is_of_credentials(error):
         return (
@@ -158,7 +153,7 @@ def _refused(what: str, error: Exception, writing: bool) -> str:
 
 def _given_up(what: str, error: Exception, attempts: int, writing: bool) -> str:
     act, kept = ("write", "finished shards are kept") if writing else ("read", "what was fetched is kept")
-    if limit := _limit(error):
+    if limit := limit_reached(error):
         return f"cannot {act} {without_credentials(what)} after {attempts} attempts: {limit}"
     return (
         f"cannot {act} {without_credentials(what)} after {attempts} attempts: {reason_of(error)}; "

@@ -1,10 +1,12 @@
 """Until the fused decoder is compiled, images are decoded in another way to the same pixels."""
 
+import errno
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -139,6 +141,20 @@ for _ in range(2):
 
     assert done.stdout.split() == ["84", "84"], done.stderr
     assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
+    assert "cannot be written: Not a directory; the decoder is not compiled" in done.stderr
+
+
+def test_a_limit_on_open_files_is_not_blamed_on_the_cache(
+    new_machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with caplog.at_level(logging.WARNING, "feedline.loaders"):
+        ready.begin()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "has them open" in said and "the decoder is not compiled" in said and "NUMBA_CACHE_DIR" not in said
 
 
 def test_a_second_installation_of_the_same_version_does_not_count_as_compiled(tmp_path: Path) -> None:
