@@ -28,6 +28,7 @@ from .utilisation import EmulationRun, Utilisation, tabulate_runs
 
 PROCESS_BYTES = 2**29
 """Memory of an accelerator's process: MLPerf Storage's rules say about 0.5 GB, and torch takes about as much."""
+STEP = "emulated accelerators"  # of the progress
 SECONDS = 4
 """The measuring time of a run in units of the diagnosis' ``seconds``: a step of 400 images takes long."""
 
@@ -94,57 +95,45 @@ def measure_utilisation(
     """Make the runs and return the utilisation. Raises MeasurementError if not even the first can be made."""
     most = most_accelerators(supply.root, supply.samples, plan)
     session = _Session(plan, supply, run)
-    asked = plan.accelerators
-    bound = supply.repeats if asked else MOST_PROBES + 2 * supply.repeats
+    if plan.accelerators is not None:
+        _repeat(session, plan.accelerators, supply.repeats, progress)
+        return session.result(kept=None, exact=True)
+    found = _search(session, most, progress)
+    if found.kept == most:
+        session.problems.append(f"the data or the free memory allow no more than {most} emulated accelerators")
+    return session.result(kept=found.kept, exact=found.is_exact)
 
-    def tell(done: int) -> None:
-        progress("emulated accelerators", done, bound)
 
-    tell(0)
-    if asked:
-        for done in range(supply.repeats):
-            session.run(asked)
-            tell(done + 1)
-        kept, exact = None, True
-    else:
-        start = int(supply.images_per_second / plan.accelerator.images_per_second / MINIMUM_AU)
-        found = Search(start=min(most, max(1, start)), repeats=supply.repeats, most=most)
-        search(session.run, found, tell)
-        kept, exact = found.kept, found.is_exact
-        if kept == most:
-            session.problems.append(f"the data or the free memory allow no more than {most} emulated accelerators")
-    tell(bound)
-    result = Utilisation(
-        accelerator=plan.accelerator,
-        loader=supply.loader,
-        batch_size=plan.batch_size,
-        image_size=supply.image_size,
-        state=supply.state,
-        asked=asked,
-        kept=kept,
-        exact=exact,
-        tested=tabulate_runs(session.runs),
-        alone_images_per_second=supply.images_per_second,
-        rules=(),
-        runs=tuple(session.runs),
-        problems=tuple(session.problems),
-    )
-    if asked and result.headline.kept:
-        result = replace(result, kept=asked)
-    return replace(result, rules=compare_with_rules(session.conditions(result.headline.accelerators)))
+def _repeat(session: "_Session", accelerators: int, repeats: int, progress: Progress) -> None:
+    for done in range(repeats):
+        progress(STEP, done, repeats)
+        session.run(accelerators)
+    progress(STEP, repeats, repeats)
+
+
+def _search(session: "_Session", most: int, progress: Progress) -> Search:
+    """Search from the number that follows from the rate of the loader alone."""
+    supply, takes = session.supply, session.plan.accelerator.images_per_second
+    bound = MOST_PROBES + 2 * supply.repeats
+    start = int(supply.images_per_second / takes / MINIMUM_AU)
+    find = Search(start=min(most, max(1, start)), repeats=supply.repeats, most=most)
+    progress(STEP, 0, bound)
+    search(session.run, find, lambda done: progress(STEP, done, bound))
+    progress(STEP, bound, bound)
+    return find
 
 
 class _Session:
     """Makes the runs and collects them."""
 
     def __init__(self, plan: EmulationPlan, supply: Supply, run: Emulator) -> None:
-        self._plan, self._supply, self._run = plan, supply, run
+        self.plan, self.supply, self._run = plan, supply, run
         self.runs: list[EmulationRun] = []
         self.problems: list[str] = []
 
     def run(self, accelerators: int) -> float:
         """Run so many accelerators and return their utilisation. The problem of a failed run is kept."""
-        seed = self._supply.seed + len(self.runs)
+        seed = self.supply.seed + len(self.runs)
         workers = self._workers(accelerators)
         jobs = [self._job(accelerators, rank, workers, seed) for rank in range(accelerators)]
         try:
@@ -155,17 +144,39 @@ class _Session:
         self.runs.append(EmulationRun(accelerators=accelerators, workers=workers, seed=seed, results=tuple(results)))
         return self.runs[-1].au
 
-    def conditions(self, accelerators: int) -> Conditions:
+    def result(self, *, kept: int | None, exact: bool) -> Utilisation:
+        """Return the utilisation; ``kept`` is what the search found, None if one number was tested."""
+        plan, supply = self.plan, self.supply
+        found = Utilisation(
+            accelerator=plan.accelerator,
+            loader=supply.loader,
+            batch_size=plan.batch_size,
+            image_size=supply.image_size,
+            state=supply.state,
+            asked=plan.accelerators,
+            kept=kept,
+            exact=exact,
+            tested=tabulate_runs(self.runs),
+            alone_images_per_second=supply.images_per_second,
+            rules=(),
+            runs=tuple(self.runs),
+            problems=tuple(self.problems),
+        )
+        if plan.accelerators is not None and found.headline.kept:
+            found = replace(found, kept=plan.accelerators)
+        return replace(found, rules=compare_with_rules(self._conditions(found.headline.accelerators)))
+
+    def _conditions(self, accelerators: int) -> Conditions:
         """Return what the rules are compared with, for the runs of so many accelerators."""
         runs = [run for run in self.runs if run.accelerators == accelerators]
         in_a_row, before = _longest_row([run.accelerators for run in self.runs], accelerators)
         return Conditions(
             accelerators=accelerators,
-            batch_size=self._plan.batch_size,
-            samples=self._supply.samples,
-            data_bytes=sum(map(size_of, self._supply.files)),
+            batch_size=self.plan.batch_size,
+            samples=self.supply.samples,
+            data_bytes=sum(map(size_of, self.supply.files)),
             memory_bytes=granted_memory(),
-            state=self._supply.state,
+            state=self.supply.state,
             seeds=[run.seed for run in runs],
             rates=[run.images_per_second for run in runs],
             epochs=[min(result.epochs for result in run.results) for run in runs],
@@ -174,19 +185,19 @@ class _Session:
         )
 
     def _measured(self, jobs: Sequence[EmulationJob]) -> list[Emulated]:
-        (evict if self._supply.state == "cold" else warm)(self._supply.files)
-        return self._run(jobs, SECONDS * self._supply.seconds, self._supply.timeout)
+        (evict if self.supply.state == "cold" else warm)(self.supply.files)
+        return self._run(jobs, SECONDS * self.supply.seconds, self.supply.timeout)
 
     def _workers(self, accelerators: int) -> int:
         """Return the workers of each accelerator's loader: its share, rounded up, at most those that it can use."""
-        supply = self._supply
+        supply = self.supply
         share = -(-supply.workers // accelerators)
         spec = LoaderSpec(root=supply.root, workers=share, rank=0, world_size=accelerators)
         most = most_workers(supply.loader, spec)
         return share if most is None else min(share, most)
 
     def _job(self, accelerators: int, rank: int, workers: int, seed: int) -> EmulationJob:
-        supply, plan = self._supply, self._plan
+        supply, plan = self.supply, self.plan
         return EmulationJob(
             loader=supply.loader,
             spec=LoaderSpec(
