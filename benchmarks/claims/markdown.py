@@ -18,6 +18,7 @@ from ..bench.scaling import tabulate_speeds
 from ..bench.training_speed import SpeedRecord
 from ..faults.record import FaultsRecord, table as faults_table
 from ..machine.environment import Environment
+from ..remote.record import RemoteRecord, link_of, table as remote_table
 from ..results.ranking import CEILING
 from .accuracy import AccuracyRecord, agreement
 from .columns_cost import ColumnsRecord, table as columns_table
@@ -126,6 +127,11 @@ def faults(records: Path) -> str:
     return _sections(found, faults_table, lambda record: f"{len(record.outcomes)} faults with seed {record.seed}")
 
 
+def remote(records: Path) -> str:
+    """Return images/s of shards behind a link against local ones, the clients of ranges, and the bytes of rows."""
+    return _sections(_newest(records, "remote/*.json", RemoteRecord), remote_table, link_of)
+
+
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
     return _sections(_newest(records, "what-if/*.json", Check), tabulate_check)
@@ -180,6 +186,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "orders": orders,
     "fuzz": fuzz,
     "faults": faults,
+    "remote": remote,
     "what-if": what_if,
     "learning": learning,
     "measured": measured,
