@@ -137,6 +137,11 @@ def remote(records: Path) -> str:
     return _sections(_newest(records, "remote/*.json", RemoteRecord), remote_table, link_of)
 
 
+def remote(records: Path) -> str:
+    """Return images/s of shards behind a link against local ones, the clients of ranges, and the bytes of rows."""
+    return _sections(_newest(records, "remote/*.json", RemoteRecord), remote_table, link_of)
+
+
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
     return _sections(_newest(records, "what-if/*.json", Check), tabulate_check)

@@ -2,10 +2,10 @@
 
     python link_server.py FOLDER SECONDS BYTES_PER_SECOND
 
-This file is run as it is, and imports nothing of feedline, so that it starts in a fraction of a second. It serves ranges
-of the files in FOLDER on the loopback. Each answer begins after SECONDS, and all answers share BYTES_PER_SECOND (a token
-bucket; 0 for no limit). It prints its port, and ends when its stdin is closed, so it does not outlive the process that
-started it.
+This file is run as it is, and imports nothing of feedline, so that it starts in a fraction of a second. It serves
+ranges of the files in FOLDER on the loopback. Each answer begins after SECONDS, and all answers share
+BYTES_PER_SECOND (a token bucket; 0 for no limit). It prints its port, and ends when its stdin is closed, so it does
+not outlive the process that started it.
 """
 
 import re
