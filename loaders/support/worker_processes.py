@@ -30,7 +30,7 @@ from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
 from .damage import log
-from .passing import end_without_threads
+from .passing import end_without_threads, pass_on_failures
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the workers, while no batch comes."""
@@ -47,7 +47,11 @@ _watches: "weakref.WeakKeyDictionary[Any, Watch]" = weakref.WeakKeyDictionary()
 
 
 def begin_worker(_: int) -> None:
-    """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it."""
+    """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it.
+
+    It reports a batch that it cannot pass.
+    """
+    pass_on_failures()
     if sys.platform == "win32":  # there torch's own watch of the parent serves, and Ctrl-C as everywhere
         return
     for number in STOPS:
