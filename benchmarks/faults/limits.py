@@ -28,7 +28,7 @@ def address_space(place: Place, rng: random.Random) -> Fault:
 
 def memory(place: Place, rng: random.Random) -> Fault:
     """Return a limit on the memory that all processes take together from the fault's moment on."""
-    group, more = ControlGroup.make("memory"), int(10 ** rng.uniform(6, 8))
+    group, more = ControlGroup.make("memory"), int(10 ** rng.uniform(5, 7.7))
     assert group is not None
     return Fault(
         f"{more / 1e6:.1f} MB more memory",

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...loaders.store.access import Store
 from ...loaders.store.fetch import RANGE
 from ...prep import SHARDS, MeasurementError, Shard, read_shard_manifest
+from ...prep.store.access import Store
 from ..measuring.interleaving import interleaved
 from .link import behind_link
 from .record import ClientRun

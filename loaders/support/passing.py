@@ -1,13 +1,17 @@
-"""How a worker process ends if the system starts no further thread in it.
+"""What a worker process does with a batch that it cannot pass.
 
 A worker passes its batches from threads: one sends them, one hands over the open files of their tensors. Python and
-torch start these when the first batch is sent. If one cannot start, the batch is lost, and the loop waits for it
-for ever.
+torch start these when the first batch is sent. If one cannot start, or if /dev/shm or the table of open files is full
+when a batch is sent, Python drops the batch, and the loop waits for it for ever.
 """
 
 import os
 import threading
 from collections.abc import Callable
+from multiprocessing import queues
+from typing import Any
+
+from torch._utils import ExceptionWrapper
 
 from ...prep.limits.reached import limit_reached
 from ...prep.limits.tasks import NO_TASK
@@ -26,3 +30,18 @@ def end_without_threads() -> None:
             os._exit(NO_TASK)
 
     threading.Thread.start = start_or_end
+
+
+def pass_on_failures() -> None:
+    """From now on, answer with the error in place of a batch that cannot be sent, as for one that cannot be made."""
+    drop: Callable[[Exception, Any], None] = queues.Queue._on_queue_feeder_error  # pyright: ignore
+
+    def answer(self: Any, error: Exception, batch: Any) -> None:
+        match batch:
+            case (int(number), _) if isinstance(error, (OSError, RuntimeError)):
+                self.put((number, ExceptionWrapper(where=f"while worker process {os.getpid()} passed a batch")))
+            case _:  # of a queue of the caller's
+                drop(error, batch)
+
+    # A hook that Python has for concurrent.futures.
+    queues.Queue._on_queue_feeder_error = answer  # pyright: ignore

@@ -5,8 +5,10 @@ So all data that change with the epoch must be sent with the requests, never in 
 """
 
 import atexit
+import errno
 import multiprocessing
 import os
+import traceback
 import warnings
 import weakref
 from collections.abc import Generator, Iterator
@@ -19,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...prep import LoaderError, WorkerLost
 from ...prep.limits.memory import failed_allocation, memory_ran_out
 from ...prep.limits.reached import limit_reached
+from ...prep.limits.shared_memory import shared_memory_is_full
 from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
@@ -85,10 +88,14 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         raise
     except BaseException as error:
         try:
-            if watch is not None and isinstance(error, (OSError, EOFError, RuntimeError)):
+            if watch is None:
+                kill_workers(_started_before(error))
+            elif isinstance(error, (OSError, EOFError, RuntimeError)):
                 watch.raise_if_lost(error)  # whose sockets are gone, before the loop waited for it
         finally:
             end_data_loader(loader)
+        if watch is None and isinstance(error, OSError) and error.errno == errno.ENOSPC:  # the locks are files there
+            raise LoaderError(f"cannot start {loader.num_workers} workers: {shared_memory_is_full()}") from error
         if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         if loader.num_workers and failed_allocation(error):
@@ -99,6 +106,15 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
                 'put its loop under if __name__ == "__main__":, or use threaded, which starts no process'
             ) from error
         raise
+
+
+def _started_before(error: BaseException) -> list[Any]:
+    """Return the workers that an iterator had started before ``error`` ended its making: torch has forgotten them.
+
+    They ignore SIGTERM, so Python would wait for them at its exit for ever.
+    """
+    made = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return [worker for iterator in made for worker in getattr(iterator, "_workers", ())]
 
 
 def _not_started(error: BaseException, began: bool) -> bool:

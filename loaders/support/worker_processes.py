@@ -31,7 +31,7 @@ from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
 from .damage import log
-from .passing import end_without_threads
+from .passing import end_without_threads, pass_on_failures
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the workers, while no batch comes."""
@@ -56,7 +56,11 @@ def beginning_of_workers() -> Callable[[int], None]:
 
 
 def _begin_worker(_: int, *, removes_inherited: bool) -> None:
-    """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it."""
+    """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it.
+
+    It reports a batch that it cannot pass.
+    """
+    pass_on_failures()
     if sys.platform == "win32":  # there torch's own watch of the parent serves, and Ctrl-C as everywhere
         return
     for number in STOPS:

@@ -1,6 +1,7 @@
 """Limits of the system that a loader reaches: the sentence of the doctor, and no process that waits for ever."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,17 @@ def test_shared_memory_that_is_too_small_is_named_with_the_way_out(root: Path) -
     told = load("unshare", "-m", "sh", "-c", small, "sh", name="imagefolder", root=root, size=224)
     assert told.startswith("LoaderError: cannot receive batches from 2 workers: /dev/shm has 4 MB, which")
     assert "use --loader threaded, which does not use it, fewer --workers, a smaller --batch-size" in told
+
+
+@linux_only
+@pytest.mark.parametrize("files", [14, 22])
+def test_shared_memory_without_room_is_named_and_nothing_waits(root: Path, files: int) -> None:
+    """Each lock and each batch is a file there: too few to start the second worker, then to pass a whole batch."""
+    if os.getuid() or shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("needs the right to mount")
+    few = f'mount -t tmpfs -o nr_inodes={files} tmpfs /dev/shm && exec "$@"'
+    told = load("unshare", "-m", "--propagation", "private", "sh", "-c", few, "sh", name="imagefolder", root=root)
+    assert re.match(r"LoaderError: cannot (start|receive batches from) 2 workers: /dev/shm has", told), told
 
 
 @pytest.fixture
