@@ -39,7 +39,7 @@ MIXED: tuple[tuple[Order, int], ...] = (
 
 @click.command()
 @click.option("--samples", default=100_000_000, help="Samples to make and open.")
-@click.option("--shards", default=10_000, help="Shards that they stand in.")
+@click.option("--shards", default=2400, help="Shards that they stand in; of images of 24 kB, 2,400 have 1 GB each.")
 @click.option("--ranks", default=2, help="Processes that open them at once.")
 @click.option("--mixed", default=1_281_167, help="Samples to mix, in shards of 2,500.")
 @click.option("--note", default="", help="A sentence for the record, such as what else the machine did.")
