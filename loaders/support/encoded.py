@@ -47,6 +47,8 @@ I64 = npt.NDArray[np.int64]
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
+# Releases of images' pages for one of the indexes' and the order's: a row is small, and a fault maps 64 KB around it.
+INDEXES_LET_GO = 16
 # Bytes of the buffer that a thread reads files into. Memory that is never touched costs nothing.
 READ_ROOM = 1 << 24
 
@@ -247,6 +249,7 @@ class ShardSamples:
         self._mapping = threading.Lock()
         self._is_caught, self._bus_errors = bus_errors.catch(), bus_errors.count()
         self._touched, self._touched_shards = 0, set[int]()
+        self._touched_indexes, self._releases = set[int](), 0
         self._labels: I64 | None = None
 
     def __len__(self) -> int:
@@ -378,8 +381,12 @@ class ShardSamples:
                 held = [found for shard in shards if (found := self._maps.get(shard))]
             for mapped in held:
                 mapped.let_go()
-            self._rows.let_go(shards)
-            self._order.let_go()
+            self._touched_indexes.update(shards)
+            self._releases += 1
+            if self._releases % INDEXES_LET_GO == 0:
+                indexes, self._touched_indexes = self._touched_indexes, set()
+                self._rows.let_go(list(indexes))
+                self._order.let_go()
 
     def name(self, index: int) -> str:
         return f"{self.key(index)} in {shown(self._paths[self._rows.shard_of(self._order.place(index))])}"
