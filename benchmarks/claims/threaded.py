@@ -144,7 +144,7 @@ def _time(
     spec = LoaderSpec(root=root)
     with ExitStack() as opened:
         samples = opened.enter_context(closing(ShardSamples(root, "train")))
-        images = min(images, len(samples.labels))
+        images = min(images, len(samples))
         parts = {
             "serial": decode_serially(samples, spec, images),
             "whole": decode_serially(samples, spec, images, whole=True),

@@ -215,7 +215,7 @@ def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:
             started = time.perf_counter()
             with closing(ShardSamples(large, "train")) as samples:
                 seconds.append(time.perf_counter() - started)
-                assert len(samples.labels) == IMAGENET
+                assert len(samples) == IMAGENET
         size = sum(index_path(large / SHARDS / shard.name).stat().st_size for shard in shards)
     return OpenedIndex(samples=IMAGENET, shards=len(shards), bytes=size, seconds=tuple(seconds))
 

@@ -5,7 +5,7 @@ epoch are known. A shard is fetched before its first sample comes, and may leave
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -27,23 +27,22 @@ class ReadAhead:
     """Fetches the shards of the rest of an epoch while it is read. One thread uses it."""
 
     def __init__(
-        self, shards: I64, sizes: Sequence[int], hold: Callable[[int, Event], None], let_go: Callable[[int], None]
+        self,
+        shards: Iterable[I64],
+        sizes: Sequence[int],
+        hold: Callable[[int, Event], None],
+        let_go: Callable[[int], None],
     ) -> None:
         """Begin with the first shards.
 
-        ``shards`` are the shards of the samples in the order of the epoch, ``sizes`` the bytes of every shard.
+        ``shards`` are the shards of the samples in the order of the epoch, in blocks; ``sizes`` the bytes of every one.
         ``hold`` fetches a shard and waits for it, unless the event says that it is not needed any more. ``let_go`` is
         called once for each that was held.
         """
         self._sizes, self._hold, self._let_go = sizes, hold, let_go
         self.ended = Event()
         """Set when the epoch ends."""
-        found, first = np.unique(shards, return_index=True)
-        last = len(shards) - 1 - np.unique(shards[::-1], return_index=True)[1]
-        order = np.argsort(first, kind="stable")
-        self._waiting: list[tuple[int, int, int]] = [
-            (int(first[place]), int(last[place]), int(found[place])) for place in order[::-1]
-        ]
+        self._waiting = [(first, last, shard) for shard, (first, last) in _spans(shards).items()][::-1]
         self._begun: dict[int, tuple[int, Future[None]]] = {}
         self._bytes, self._most = 0, min(2 * WINDOW, open_cache().limit() // 2)
         self.move(0, 0)
@@ -79,6 +78,20 @@ class ReadAhead:
     def _fetched(self, shard: int, task: "Future[None]") -> None:
         if task.exception() is None:
             self._let_go(shard)
+
+
+def _spans(shards: Iterable[I64]) -> dict[int, tuple[int, int]]:
+    """Return the first and the last place of each shard, in the order of the first."""
+    spans: dict[int, tuple[int, int]] = {}
+    begin = 0
+    for block in shards:
+        found, first = np.unique(block, return_index=True)
+        last = begin + len(block) - 1 - np.unique(block[::-1], return_index=True)[1]
+        for place in np.argsort(first, kind="stable").tolist():
+            shard = found.item(place)
+            spans[shard] = spans.get(shard, (begin + first.item(place), 0))[0], last.item(place)
+        begin += len(block)
+    return spans
 
 
 def fetched_in_turn(paths: Sequence[Path]) -> Generator[Path]:
