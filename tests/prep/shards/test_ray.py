@@ -165,6 +165,7 @@ def test_nodes_read_and_write_urls_and_one_that_is_killed_loses_nothing(
 ) -> None:
     """A node dies while it writes a shard; others write it again. The objects are the files that threads write."""
     lost = next(iter(nodes.worker_nodes))
+    use(lost)
     temporary, told = Path(lost._ray_params.env_vars["TMPDIR"]), list[int]()
     ended = threading.Event()
 
@@ -202,13 +203,15 @@ def test_a_driver_that_is_killed_continues_behind_the_url(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while not notes(s3, out):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    driver.send_signal(signal.SIGKILL)
-    _, said = driver.communicate()
+    try:
+        deadline = time.monotonic() + 120
+        while not notes(s3, out):
+            assert driver.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        _, said = driver.communicate()
     assert "manifest.json" not in objects_below(s3, out)
     written = {name: s3.info(f"bucket/killed/{name}")["LastModified"] for name in notes(s3, out)}
 
@@ -218,6 +221,15 @@ def test_a_driver_that_is_killed_continues_behind_the_url(
     assert all(s3.info(f"bucket/killed/{name}")["LastModified"] == time for name, time in written.items())
     assert SECRET not in said
     assert not any(SECRET.encode() in data for data in found.values())
+
+
+def use(node: Any) -> None:
+    """Let a node run something, so that its process has started, however busy the machine is."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    ray.get(ray.remote(num_cpus=1)(lambda number: number).options(scheduling_strategy=there).remote(1))
 
 
 def notes(files: Any, url: str) -> list[str]:
