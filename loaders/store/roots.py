@@ -49,8 +49,8 @@ def root_of(value: Any) -> Any:
         raise StoreError(f"{plain_url(text)} has an unknown protocol; use one of: {known_protocols()}")
     if is_ambiguous(text):
         raise StoreError(
-            f"{plain_url(text)} was given with an @ that may end a password or belong to the path; in the password "
-            f"write %2F for /, %3F for ?, %23 for # and %40 for @, or in the path %40 for @"
+            f"{plain_url(text)} was given with an @ that may end a password or follow the host; in the password "
+            f"write %2F for /, %3F for ?, %23 for # and %40 for @, and elsewhere %40 for @"
         )
     address, mark, query = text.partition("?") if protocol in ("http", "https") else (text, "", "")
     address = f"{protocol}://{address.partition('://')[2].rstrip('/')}"
