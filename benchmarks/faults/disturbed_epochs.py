@@ -14,7 +14,7 @@ from ...prep import LoaderUnavailable, MeasurementError
 from .commands import Workshop, made
 from .epochs import READY
 from .injections import make_fault
-from .judging import KILLED, Disturbance, Epochs, judge_epochs, last_line
+from .judging import KILLED, Disturbance, Epochs, Sample, judge_epochs, last_line
 from .kinds import FILE_KINDS, Fault, Kind, Place
 from .record import Outcome
 from .sessions import Finished, run_command, shared_memory
@@ -85,9 +85,9 @@ def read_epochs(output: str) -> Epochs:
         if not line.startswith("{") or not line.endswith("}"):
             continue
         value = json.loads(line)
-        for index, label, key, checksum in value.get("samples", ()):
+        for index, label, key, checksum, *means in value.get("samples", ()):
             found.repeated += (value["epoch"], index) in found.samples
-            found.samples[value["epoch"], index] = (label, key, checksum)
+            found.samples[value["epoch"], index] = Sample(label, key, checksum, tuple(*means))
         if "ended" in value:
             found.skipped[value["ended"]] = frozenset(value["skipped"])
         found.error, found.left = value.get("error", found.error), value.get("left", found.left)

@@ -1,7 +1,8 @@
 """The program whose epochs are disturbed: ``python -m feedline.benchmarks.faults.epochs LOADER ROOT``.
 
-It prints a line of JSON for each batch: the samples with their labels, keys and checksums of pixels. After the first
-epoch, which is not disturbed, it prints READY. Damaged samples are skipped, so an epoch goes on after most faults.
+It prints a line of JSON for each batch: the samples with their labels, keys, checksums of pixels and means of cells;
+or the error, as a line of JSON too, with exit code 1. After the first epoch, which is not disturbed, it prints READY.
+Damaged samples are skipped, so an epoch goes on after most faults.
 """
 
 import gc
@@ -13,12 +14,15 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ...loaders import Batch, Loader, LoaderSpec, open_loader
 from ...prep import FeedlineError
 
 READY = "READY"
 EPOCHS = 5
+CELLS = 4
+"""Rows and columns of the means of each image."""
 PAUSE_SECONDS = 0.02
 """Between two batches, so that a fault meets a batch under way and not only the ends."""
 
@@ -54,9 +58,10 @@ def _print_epoch(loader: Loader, epoch: int) -> None:
     _print({"ended": epoch, "skipped": sorted(loader.skipped)})
 
 
-def _samples(batch: Batch) -> list[tuple[int, int, str, int]]:
+def _samples(batch: Batch) -> list[tuple[int, int, str, int, list[float]]]:
     sums = [zlib.crc32(image.contiguous().numpy().tobytes()) for image in batch.images]
-    return list(zip(batch.indexes.tolist(), batch.labels.tolist(), batch.keys, sums, strict=True))
+    means = adaptive_avg_pool2d(batch.images.float(), CELLS).round().flatten(1).tolist()
+    return list(zip(batch.indexes.tolist(), batch.labels.tolist(), batch.keys, sums, means, strict=True))
 
 
 def _print(value: object) -> None:

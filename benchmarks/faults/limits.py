@@ -45,7 +45,7 @@ def open_files(place: Place, rng: random.Random) -> Fault:
     import resource
 
     if place.at_start and rng.random() < 0.5:
-        most = rng.randint(12, 64)
+        most = rng.randint(12, 48)
         return Fault(f"RLIMIT_NOFILE of {most}", limits=((resource.RLIMIT_NOFILE, most),), felt=ended)
     more = rng.randint(0, 6)
     disturb = _limiter(resource.RLIMIT_NOFILE, lambda process: process.num_fds() + more)

@@ -129,6 +129,7 @@ def _run_child(job: MeasuringJob, timeout: float, command: Sequence[str]) -> tup
             stdout, stderr = process.communicate(json_bytes(job), timeout)
         except subprocess.TimeoutExpired as error:
             tree.end()
+            tree.stops.check_timeout(timeout)
             raise _timeout_error(timeout, _stderr_of(process), tree.stops.seconds) from error
         finally:
             tree.end()
@@ -189,6 +190,7 @@ class _ProcessTree:
         self.peak_rss_bytes: int | None = None
         self.stops = StopWatch()
         self._known: set[psutil.Process] = set()
+        self._ended = False
         with contextlib.suppress(psutil.Error):
             self._known.add(psutil.Process(pid))
         self._roots = tuple(self._known)
@@ -203,10 +205,13 @@ class _ProcessTree:
         self.end()
 
     def end(self) -> None:
-        """Stop watching and end all processes that still run."""
+        """Stop watching, after a last look, and end all processes that still run."""
         self._stop.set()
         self._thread.join()
         self._find_descendants()
+        if not self._ended:
+            self._ended = True
+            self.stops.look(self._known)
         end_processes(next(iter(self._roots), None), self._known.difference(self._roots))
 
     def _watch(self) -> None:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 GAP = 3.0
 """Seconds between two looks from which the parent was stopped too; a busy machine delays a look by less."""
 ATTEMPTS = 3
+ENOUGH = 0.9
+"""Part of its timeout that a run must have had without stops to count as hanging."""
 LOOK_SECONDS = 0.2
 
 
@@ -35,14 +37,21 @@ class StopWatch:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._last = _now()
+        self._began = self._last = _now()
+        self._still = False
 
     def look(self, processes: Iterable[psutil.Process]) -> None:
         """Count the time since the last look if one of the processes is stopped now, or this process was."""
         now = _now()
         since, self._last = now - self._last, now
-        if since > GAP or any(map(_is_stopped, processes)):
+        self._still = any(map(_is_stopped, processes))
+        if since > GAP or self._still:
             self.seconds += since
+
+    def check_timeout(self, timeout: float) -> None:
+        """Raise RunStopped if a run reached its timeout only because it was stopped, and is stopped no more."""
+        if not self._still and self._last - self._began - self.seconds < ENOUGH * timeout:
+            self.check()
 
     def check(self) -> None:
         """Raise RunStopped if anything was stopped."""

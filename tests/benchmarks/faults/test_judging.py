@@ -133,3 +133,19 @@ def test_memory_that_grew_more_than_without_the_fault_is_recorded() -> None:
     """Bytes above those of the undisturbed run; nothing of epochs that ended with an error."""
     assert _of_epochs(STOP, _epochs(FIRST, ENDS, {"left": 0, "grown": 5000})).grown_bytes == 4000
     assert _of_epochs(LOST, ERROR).grown_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("target", "sample", "wrong"),
+    [
+        ("epochs of threaded", [0, 1, "a", 12, [10.0]], True),
+        ("epochs of dali", [0, 1, "a", 12, [13.0]], False),
+        ("epochs of dali", [0, 1, "a", 12, [14.0]], True),
+        ("epochs of dali", [0, 2, "a", 11, [10.0]], True),
+    ],
+)
+def test_another_decoder_may_only_change_pixels_a_little(target: str, sample: list[object], wrong: bool) -> None:
+    """DALI hands a batch to Pillow after its shard was lost; a grey half of an image would still be noticed."""
+    normal = read_epochs(json.dumps({"epoch": 0, "samples": [[0, 1, "a", 11, [10.0]]]}))
+    run = _epochs({"epoch": 0, "samples": [sample]}, {"error": "gone"}, code=1)
+    assert judge_epochs(replace(LOST, target=target), [(run, read_epochs(run.output))], normal).wrong == wrong

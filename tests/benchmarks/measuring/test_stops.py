@@ -14,6 +14,7 @@ import pytest
 from feedline.benchmarks import Plan, bench, read_records
 from feedline.benchmarks.measuring import stacks
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
+from feedline.benchmarks.measuring.stops import RunStopped, StopWatch
 from feedline.loaders import LoaderSpec
 from feedline.prep import MeasurementError
 
@@ -103,6 +104,60 @@ def test_a_run_that_stays_stopped_ends_at_its_timeout(tmp_path: Path) -> None:
         run_in_fresh_process(job(tmp_path), 2, [sys.executable, "-c", ANSWERS, "stop"])
 
     assert psutil.Process().children(recursive=True) == before
+
+
+PARENT = """
+import sys, threading, time
+from pathlib import Path
+from feedline.benchmarks.measuring.process import MeasuringJob, run_in_fresh_process
+from feedline.loaders import LoaderSpec
+from feedline.prep import MeasurementError
+job = MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=Path("none")), seconds=0.1)
+def report():
+    while threading.active_count() < 3:  # the run is watched from a thread
+        time.sleep(0.01)
+    print("watched", flush=True)
+threading.Thread(target=report).start()
+try:
+    run_in_fresh_process(job, 3, [sys.executable, "-c", "import time; time.sleep(60)"])
+except MeasurementError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@needs_stop
+@pytest.mark.measures
+def test_a_stop_longer_than_the_timeout_is_no_hang() -> None:
+    """Ctrl-Z stops bench with its run. When both go on, the timeout has passed, but not the time of the run."""
+    command = [sys.executable, "-P", "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "watched\n"
+        time.sleep(0.5)  # it begins to wait for the answer; a stop before that takes nothing of the run's time
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(3.5)  # more than the gap from which the parent counts as stopped, and than the timeout
+        os.killpg(process.pid, signal.SIGCONT)
+        said, _ = process.communicate(timeout=60)
+
+    assert said.startswith("RunStopped the run was stopped for ")
+
+
+@pytest.mark.parametrize(("stops", "hangs"), [((), True), ((1,), True), ((90,), False), ((40, 40), False)])
+def test_a_run_that_had_its_time_hangs_though_it_was_stopped_for_a_moment(
+    stops: tuple[int, ...], hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timeout of 100 s counts if the run had nine tenths of it."""
+    now = 0.0
+    monkeypatch.setattr("feedline.benchmarks.measuring.stops._now", lambda: now)
+    watch = StopWatch()
+    for seconds in (*[float(stop) for stop in stops if stop > 3], *[0.5] * int(2 * (100 - sum(stops)))):
+        now += seconds
+        watch.look([])
+
+    if hangs:
+        watch.check_timeout(100)
+    else:
+        with pytest.raises(RunStopped):
+            watch.check_timeout(100)
 
 
 @pytest.mark.measures
