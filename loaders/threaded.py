@@ -241,7 +241,7 @@ class ThreadedLoader(ResumableLoader):
                 plans = plan_images([read.get(row, NOTHING) for row in range(len(chunk.samples))])
             decoded = set(range(len(plans))).difference(decode_rows(plans, chunk.draws, chunk.rows, self._spec))
             if self._located and chunk.plans is not None:
-                self._located.count_touched(int(plans[:, SIZE].sum()))
+                self._located.count_touched(np.asarray(chunk.samples, np.int64), int(plans[:, SIZE].sum()))
             left = [row for row in left if row not in decoded]
             if files is not None:
                 read = {row: files.image(row) for row in left}

@@ -142,8 +142,8 @@ class LocatedSamples(EncodedSamples, Protocol):
         """Return where many images lie. Raises OSError."""
         ...
 
-    def count_touched(self, size: int) -> None:
-        """Take note that so many bytes of located images were read."""
+    def count_touched(self, indexes: I64, size: int) -> None:
+        """Take note that so many bytes of these images were read where they were located."""
         ...
 
     @property
@@ -281,8 +281,7 @@ class ShardSamples:
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row.item()
         if self.lost:  # without tiles, whose lengths are mapped too
             return EncodedImage(self._read_unmapped(shard, offset, size), None)
-        self._touched_shards.add(shard)
-        self.count_touched(size)
+        self._count_touched([shard], size)
         data = self._mapped(shard).data[offset : offset + size]
         if not interval:
             return EncodedImage(data, None)
@@ -292,7 +291,6 @@ class ShardSamples:
     def locate(self, indexes: I64) -> Located:
         """Return where many images lie, in a tenth of the time that reading them takes. Raises OSError."""
         found = self._rows.gather(self._order.places(indexes))
-        self._touched_shards.update(found.shards)
         mapped = [self._mapped(shard) for shard in found.shards]
         addresses = np.array([shard.address for shard in mapped], np.int64)[found.which]
         data = addresses + found.rows["offset"].astype(np.int64)
@@ -364,7 +362,10 @@ class ShardSamples:
             self._maps.pop(shard, None)
         let_go(self._paths[shard])
 
-    def count_touched(self, size: int) -> None:
+    def count_touched(self, indexes: I64, size: int) -> None:
+        self._count_touched(self._rows.shards_of(self._order.places(indexes)).tolist(), size)
+
+    def _count_touched(self, touched_shards: list[int], size: int) -> None:
         """Release the mapped pages of the shards that were used, after enough bytes of them were touched."""
         self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
@@ -381,6 +382,8 @@ class ShardSamples:
                 indexes, self._touched_indexes = self._touched_indexes, set()
                 self._rows.let_go(list(indexes))
                 self._order.let_go()
+        # Noted last, for the next release: an image that is read one by one is touched after this call.
+        self._touched_shards.update(touched_shards)
 
     def name(self, index: int) -> str:
         return f"{self.key(index)} in {shown(self._paths[self._rows.shard_of(self._order.place(index))])}"
