@@ -38,7 +38,8 @@ COLUMNS = (
     "images/s",
     "spread",
     "of\nceiling",
-    "first\nbatch s",
+    "AU\nH100",
+    "first\nbatch\ns",
     "memory\nGiB",
     "disk\nkB/img",
 )
@@ -202,6 +203,7 @@ def _cells(row: "Row") -> tuple[str, ...]:
         f"{row.images_per_second:,.0f}",
         f"{row.spread:.0%}",
         "-" if row.of_ceiling is None else f"{row.of_ceiling:.1%}",
+        "-" if row.h100_au is None else f"{row.h100_au:.0%}",
         f"{row.first_batch_seconds:.2f}",
         "-" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 2**30:.2f}",
         "-" if row.disk_bytes_per_image is None else f"{row.disk_bytes_per_image / 1000:,.1f}",

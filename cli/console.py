@@ -4,7 +4,7 @@ stdout holds nothing but the object of ``--json``, or the file that ``feedline r
 and bars, and uses plain characters on consoles that cannot show others. It reads no markup in them: "[red]" and
 ":smile:" may stand in the name of a class. Where stderr is no terminal, as in a file, a pipe or the log of a batch
 system, lines of text replace the bars: one at the start of each step and one every half minute. Messages whose reader
-has ended are dropped, and the command goes on; an object that cannot be printed is an error.
+has ended, or whose disk is full, are dropped, and the command goes on; an object that cannot be printed is an error.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO, cast
 
 import click
 from rich.console import Console
@@ -34,21 +35,13 @@ from rich.text import Text
 
 from ..prep import OutputError, Progress
 from ..prep.base.names import printable, shortened
-from .streams import silence
+from .streams import Messages, droppable, silence
 
 CLASS_NAME = 60  # characters in a table
 LEAST_COLUMNS = 40
 REDRAW_SECONDS = 0.1  # a step may report a million times; a terminal needs no more than this
 LINE_SECONDS = 30.0
 """Time between two lines of progress where there is no terminal."""
-
-
-class _Console(Console):
-    """A Rich console that drops what its reader does not read. Rich's own would close stdout and end the command."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        silence(sys.stderr)
 
 
 def say(message: str, *, label: str = "", colour: str | None = None) -> None:
@@ -59,10 +52,8 @@ def say(message: str, *, label: str = "", colour: str | None = None) -> None:
     console = stderr_console()
     if label and colour and console.color_system and not console.no_color:
         label = click.style(label, fg=colour)
-    try:
+    with droppable():
         click.echo(label + "\n".join(map(printable, message.split("\n"))), err=True, color=True)
-    except BrokenPipeError:
-        silence(sys.stderr)
 
 
 def echo_json(value: object) -> None:
@@ -82,7 +73,7 @@ def echo_json(value: object) -> None:
 
 def stderr_console() -> Console:
     """Return a Rich console on stderr, for tables. In one that is narrower than a table, lines of 80 columns wrap."""
-    console = _Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    console = Console(file=cast(TextIO, Messages(sys.stderr)), highlight=False, markup=False, emoji=False)
     if console.width < LEAST_COLUMNS:
         console.width = 80
     return console

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table as RichTable
 
 from ..prep import TrainingError, to_json
 from ..prep.base.origins import shown
 from .console import echo_json, progress_bars, say, stderr_console
+from .diagnosis.accelerators import accelerators_option, emulation_of, show_utilisation, utilisation_json
+from .diagnosis.tables import curve_table, runs_table, split_table, what_if_table
 from .options import (
     AT_LEAST_1,
     SECONDS,
@@ -25,7 +26,6 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..benchmarks.diagnose.diagnose import Diagnosis
-    from ..benchmarks.diagnose.verdict import Rate
     from ..benchmarks.measuring.model_step import ModelStep
 
 
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Published rate of a ResNet-50 on this GPU, instead of --model: h100, a100, a100-tf32, v100.",
 )
+@accelerators_option
 @worker_counts_option("Worker counts to measure.", "1,2,4 ... usable CPUs")
-@batch_size_option("Images per batch.")
+@batch_size_option("Images per batch. Emulated accelerators get batches of 400 if this is left out.")
 @image_size_option
 @pixels_option
 @click.option(
@@ -58,6 +59,7 @@ def diagnose(
     model: str | None,
     step_ms: float | None,
     gpu: str | None,
+    accelerators: int | None,
     out: Path | None,
     **plan: Any,
 ) -> None:
@@ -67,25 +69,30 @@ def diagnose(
     Example:
       feedline diagnose data
       feedline diagnose data --gpu h100
+      feedline diagnose data --gpu h100 --accelerators 4
       feedline diagnose data --step-ms 26
 
     Recommends a loader and a worker count, and predicts the rate on other disks and with other encodings. --gpu
     predicts whether this machine can feed that GPU. --step-ms does so for a model that takes that time for a batch.
+    --gpu h100 and a100 also emulate such GPUs, and search how many this machine keeps at 90 % utilisation.
     """
     from ..benchmarks.diagnose.diagnose import diagnose as run, write_diagnosis
     from ..benchmarks.diagnose.diagnosis_runs import DiagnosisPlan
+    from ..benchmarks.diagnose.emulated import diagnose_with_accelerators
     from ..benchmarks.diagnose.hardware import GPUS
 
     if gpu is not None and gpu not in GPUS:
         raise click.BadParameter(f"there is no GPU {gpu!r} in the table; choose one of: {', '.join(GPUS)}")
     step, device = _step(model, step_ms, gpu, plan["batch_size"])
+    emulation = emulation_of(gpu, accelerators)
+    given = {"model": model, "step_ms": step_ms, "gpu": gpu, "accelerators": accelerators, "out": out, **plan}
+    whole = DiagnosisPlan(root=root, step=step, device=device, loaders=loaders, **plan)
+    about: dict[str, Any] = {"command": _command(root, loaders, given), "gpu": GPUS.get(gpu or "")}
     with progress_bars() as progress:
-        found = run(
-            DiagnosisPlan(root=root, step=step, device=device, loaders=loaders, **plan),
-            command=_command(root, loaders, {"model": model, "step_ms": step_ms, "gpu": gpu, "out": out, **plan}),
-            gpu=GPUS.get(gpu or ""),
-            progress=progress,
-        )
+        if emulation is None:
+            found = run(whole, **about, progress=progress)
+        else:
+            found = diagnose_with_accelerators(whole, emulation, **about, progress=progress)
     if out is not None:
         say(f"The diagnosis is in {write_diagnosis(out, found)}")
     if as_json:
@@ -132,6 +139,7 @@ def _summary(found: "Diagnosis") -> dict[str, Any]:
     rates = {name: answer.pop(name) for name in ("model", "warm", "cold", "together")}
     verdict = answer.pop("verdict")
     profile, raw = answer.pop("profile"), found.raw_pixels
+    answer["utilisation"] = utilisation_json(found.utilisation)
     return {
         "verdict": verdict["name"],
         "sentence": verdict["sentence"],
@@ -163,7 +171,7 @@ def _show(found: "Diagnosis") -> None:
         instead = ""
     say(f"Recommended: {found.loader} with {_workers(found.workers)}, {gain.after:,.0f} images/s in training{instead}.")
     console = stderr_console()
-    for table in (_runs_table(found), _split_table(found), _curve_table(found), _what_if_table(found)):
+    for table in (runs_table(found), split_table(found), curve_table(found), what_if_table(found)):
         console.print(table)
     for problem in found.problems:
         say(f"Note: {problem}")
@@ -172,6 +180,7 @@ def _show(found: "Diagnosis") -> None:
         say(raw.sentence)
     if found.gpu is not None:
         say(f"The model: {found.gpu.model} at {found.gpu.images_per_second:,.0f} images/s ({found.gpu.source}).")
+    show_utilisation(found)
     for number, step in enumerate(advice(found), 1):
         say(f"{number}. {step}")
 
@@ -183,60 +192,6 @@ def _turns(found: "Diagnosis") -> str:
         f"The verdict changes at a model of {turns.model_images_per_second:,.0f} images/s,{cpus} and at a disk of "
         f"{turns.disk_bytes_per_second / 1e6:,.1f} MB/s."
     )
-
-
-def _runs_table(found: "Diagnosis") -> RichTable:
-    table = _table("run", "images/s", "spread", "ms per image")
-    runs = {
-        "model alone": found.model,
-        "loader alone, warm": found.warm,
-        "loader alone, cold": found.cold,
-        f"together, {found.state}": found.together,
-    }
-    for name, rate in runs.items():
-        table.add_row(name, *_cells(rate))
-    return table
-
-
-def _cells(rate: "Rate | None") -> tuple[str, ...]:
-    if rate is None:
-        return ("unknown", "-", "-")
-    return (f"{rate.images_per_second:,.0f}", f"{rate.spread:.1%}", f"{1000 / rate.images_per_second:.2f}")
-
-
-def _split_table(found: "Diagnosis") -> RichTable:
-    parts = found.profile.as_is.parts
-    table = _table(f"{found.loader}, one thread", "ms per image", "share")
-    for name, milliseconds in parts.items():
-        table.add_row(name, f"{milliseconds:.3f}", f"{milliseconds / sum(parts.values()):.0%}")
-    table.add_row("step of the model", f"{1000 / found.model.images_per_second:.3f}", "")
-    return table
-
-
-def _curve_table(found: "Diagnosis") -> RichTable:
-    table = _table("loader alone, warm", "workers", "images/s", "spread", "")
-    for point in found.curve:
-        knee = "recommended" if (point.loader, point.workers) == (found.loader, found.workers) else ""
-        rate = point.rate
-        table.add_row(point.loader, str(point.workers), f"{rate.images_per_second:,.0f}", f"{rate.spread:.1%}", knee)
-    return table
-
-
-def _what_if_table(found: "Diagnosis") -> RichTable:
-    encodings = list(dict.fromkeys(row.encode for row in found.what_if))
-    table = _table(f"what if (training, {found.loader})", *encodings, f"ImageNet epoch, {encodings[0]}")
-    for disk in dict.fromkeys(row.disk for row in found.what_if):
-        rows = {row.encode: row for row in found.what_if if row.disk == disk}
-        rates = [f"{rows[encode].images_per_second:,.0f}" for encode in encodings]
-        table.add_row(disk, *rates, rows[encodings[0]].epoch_time)
-    return table
-
-
-def _table(first: str, *others: str) -> RichTable:
-    table = RichTable(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _workers(count: int) -> str:

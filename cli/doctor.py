@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..prep import LoaderUnavailable, to_json
-from ..prep.base.origins import is_url
+from ..prep.base.origins import folder_of, is_url
 from .console import echo_json, printable, say
 from .options import json_option
 
@@ -17,10 +17,13 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
 
 class DoctorTarget(click.Path):
-    """An existing folder, or the text of a URL."""
+    """An existing folder, or the text of a URL. A file:// URL is the folder that it names."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if is_url(value) else super().convert(value, param, ctx)
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        folder = folder_of(value)
+        return value if folder is None else super().convert(folder, param, ctx)
 
 
 @click.command()

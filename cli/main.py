@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from .streams import is_broken, open_closed_streams, silence
+from .streams import droppable, finish_messages, is_broken, open_closed_streams, silence, wait_for_readers
 
 COMMANDS = {
     "demo": "Run every step, from archives to a report, on synthetic images.",
@@ -32,8 +32,25 @@ COMMANDS = {
 INTERRUPTED = 130
 
 
+class _Ended(Exception):
+    """Carries an exception of a command past click, which takes three kinds for its own.
+
+    At Ctrl-C and at the end of any file, click prints an empty line, which fails if the reader of stderr has got the
+    Ctrl-C too. A broken pipe, which may be one to another process, ends the program without a word.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Commands(click.Group):
     """A click group with one module for each command, imported on use."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, BrokenPipeError) as error:
+            raise _Ended(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -80,23 +97,39 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; print an error on stderr as one sentence."""
     open_closed_streams()
+    wait_for_readers()
+    try:
+        return _run(arguments)
+    finally:
+        finish_messages()
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = cli.main(arguments, prog_name="feedline", standalone_mode=False)  # returns the code of click's Exit
     except click.ClickException as error:
-        error.show()
+        with droppable():
+            error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _failed(error, arguments)
+    except Exception as error:
+        return _failed(error.error if isinstance(error, _Ended) else error, arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: BaseException, arguments: list[str]) -> int:
+    """Report what ended a command; return the exit code."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)) or not isinstance(error, Exception):
         _print_error("interrupted; what was finished is kept")
         return INTERRUPTED
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and is_broken(sys.stdout):  # by "| head -1": no one reads the message
-            silence(sys.stdout)
-            return 1
-        if "--debug" in arguments:
-            raise
-        _print_error(_explain(error, arguments))
+    if isinstance(error, BrokenPipeError) and is_broken(sys.stdout):  # by "| head -1": no one reads the message
+        silence(sys.stdout)
         return 1
-    return code if isinstance(code, int) else 0
+    if "--debug" in arguments:
+        raise error
+    _print_error(_explain(error, arguments))
+    return 1
 
 
 def _explain(error: Exception, arguments: list[str]) -> str:
@@ -106,7 +139,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     # Not at the top: this imports numpy and pydantic, which help does not need.
     from ..prep.base.disks import is_of_the_disk, reason_of
     from ..prep.base.errors import FeedlineError
-    from ..prep.base.names import not_text
+    from ..prep.base.names import name_in, not_text
     from ..prep.base.origins import without_credentials
     from ..prep.base.shell import shell_word
     from ..prep.limits.memory import failed_allocation, memory_ran_out
@@ -119,15 +152,18 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if failed_allocation(error):
         smaller = "end other programs, or use fewer --workers or a smaller --batch-size if the command has them"
         return memory_ran_out(error, smaller)
+    repeat = f"feedline --debug {' '.join(shell_word(without_credentials(word)) for word in arguments)}"
+    if isinstance(error, BrokenPipeError):
+        return f"a process that this command wrote to has ended ({error.strerror or error}); show where with: {repeat}"
     if isinstance(error, OSError):
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
         if is_of_the_disk(error):
             return f"{place}{reason_of(error)}; correct that, then run the same command again: what is finished is kept"
         return f"{place}{error.strerror or error}; no unfinished file is left in place"
-    if isinstance(error, UnicodeEncodeError):
-        return not_text(error.object)
-    repeat = f"feedline --debug {' '.join(shell_word(without_credentials(word)) for word in arguments)}"
-    return f"feedline has a bug ({type(error).__name__}: {error}); show the traceback with: {repeat}"
+    if isinstance(error, UnicodeEncodeError) and (name := name_in(error)) is not None:
+        return not_text(name)
+    said = without_credentials(f"{type(error).__name__}: {error}".removesuffix(": "))
+    return f"feedline has a bug ({said}); show the traceback with: {repeat}"
 
 
 def _print_error(message: str) -> None:
@@ -135,7 +171,5 @@ def _print_error(message: str) -> None:
     # repeats names.printable, because importing names loads pydantic.
     safe = "".join(character if character.isprintable() else "?" for character in message)
     encoding = sys.stderr.encoding or "ascii"
-    try:
+    with droppable():
         click.echo("feedline: " + safe.encode(encoding, "replace").decode(encoding), err=True)
-    except BrokenPipeError:
-        silence(sys.stderr)

@@ -53,6 +53,17 @@ class RootPath(click.Path):
         return given_root(value)
 
 
+class PlaceOrUrl(click.Path):
+    """A path of this machine, or a URL, whose text has no credentials."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_url(value):
+            return super().convert(value, param, ctx)
+        from ..prep.store.urls import place_of
+
+        return place_of(value)
+
+
 class LocalPath(click.Path):
     """A path of this machine, for what cannot read or write behind a URL."""
 

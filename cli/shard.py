@@ -16,10 +16,11 @@ from ..prep.base.manifest import SHARDS, Encode, Order, ShardManifest
 from ..prep.shards.writing.write import Engine
 from ..prep.sources.streams import SPLITS
 from .console import echo_json, progress_bars, say
-from .options import LocalPath, json_option, seed_option
+from .options import PlaceOrUrl, json_option, seed_option
 
 if TYPE_CHECKING:
     from ..prep import ShardSpec
+    from ..prep.store.urls import Url
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -40,8 +41,12 @@ class Size(click.ParamType[int]):
 
 
 @click.command()
-@click.argument("source", type=LocalPath(path_type=Path))
-@click.option("--out", type=LocalPath(path_type=Path), help="Directory for the shards.  [default: SOURCE/shards]")
+@click.argument("source", type=PlaceOrUrl(path_type=Path))
+@click.option(
+    "--out",
+    type=PlaceOrUrl(path_type=Path),
+    help="Directory for the shards, or URL such as s3://bucket/data/shards.  [default: SOURCE/shards]",
+)
 @click.option("--split", "splits", multiple=True, help="A labelled split; repeatable.  [default: all]")
 @click.option(
     "--encode",
@@ -96,14 +101,14 @@ class Size(click.ParamType[int]):
     type=click.Choice(get_args(Engine)),
     default="local",
     show_default=True,
-    help="Write in this process, or on a Ray cluster (RAY_ADDRESS) that has the same paths.",
+    help="Write in this process, or on a Ray cluster (RAY_ADDRESS) that has the same paths, or reads and writes URLs.",
 )
 @json_option
 @click.pass_context
 def shard(
     ctx: click.Context,
-    source: Path,
-    out: Path | None,
+    source: "Path | Url",
+    out: "Path | Url | None",
     index_only: bool,
     split_from: tuple[str, ...],
     workers: int | None,
@@ -113,6 +118,8 @@ def shard(
 ) -> None:
     """Write WebDataset shards from SOURCE: a prepared root, or any source that `feedline prep` takes.
 
+    SOURCE may be a prepared root or shards behind a URL, and so may --out: s3://bucket/data/shards.
+
     Prepare your own images first: feedline prep imagefolder. The sources that need no root are ImageNet's: an
     archive, a folder of archives or images, Kaggle's zip, parquet files, or Tiny-ImageNet.
 
@@ -121,6 +128,8 @@ def shard(
       feedline shard data
       feedline shard archives --out data/shards
       feedline shard tiny-imagenet-200.zip --out tiny/shards --encode raw
+      feedline shard data --out s3://bucket/data/shards
+      feedline shard s3://bucket/data --engine ray
       feedline shard folders --out wds --split-from a=train --split-from b=val
       feedline shard --index-only data/shards
       feedline shard --index-only wds --split-from a=train --split-from b=val
@@ -132,6 +141,8 @@ def shard(
             raise click.UsageError("--index-only writes next to the shards; leave --out out")
         if engine != "local":
             raise click.UsageError("--index-only works in this process; leave --engine out")
+        if not isinstance(source, Path):
+            raise click.UsageError(f"--index-only reads shards on this machine, and {source} is a URL; copy them first")
         _refuse_ignored(ctx, settings)
         place, named = source, _splits_by_name(split_from)
         with progress_bars() as progress:
@@ -150,7 +161,7 @@ def shard(
                 notice=say,
             )
     _report(place, manifest, as_json)
-    if index_only and place.absolute().name != SHARDS:
+    if index_only and isinstance(place, Path) and place.absolute().name != SHARDS:
         say(f"A root has its shards in ROOT/{SHARDS}: to load these, move {place} to ROOT/{SHARDS} and give ROOT")
 
 
@@ -227,7 +238,7 @@ def _spec(**settings: Any) -> "ShardSpec":
     return ShardSpec(**given)
 
 
-def _report(place: Path, manifest: ShardManifest, as_json: bool) -> None:
+def _report(place: "Path | Url", manifest: ShardManifest, as_json: bool) -> None:
     for split, held in manifest.splits.items():
         size = sum(entry.bytes for entry in held.shards)
         say(f"{split}: {held.samples} samples in {len(held.shards)} shards, {size / 1e6:.1f} MB in {place}")

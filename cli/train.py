@@ -15,6 +15,7 @@ from ..prep.base.shell import shell_word
 from .console import echo_json, progress_bars, say, stderr_console
 from .options import RootPath, cache_size_option, json_option
 from .training.config import is_rank_0, requested_config
+from .training.headings import GroupedCommand
 from .training.options import training_options
 from .training.plan import records_near, show_plan
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..train import Metrics, TrainConfig, TrainResult
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path), required=False)
 @training_options
@@ -49,6 +50,7 @@ def train(ctx: click.Context, as_json: bool, dry_run: bool, records: Path | None
     are allowed then.
     """
     from ..train import resume_command, train as run_training
+    from ..train.ranks import diverged
 
     config = requested_config(ctx, settings)
     if dry_run:
@@ -60,12 +62,13 @@ def train(ctx: click.Context, as_json: bool, dry_run: bool, records: Path | None
     try:
         with progress_bars() as progress:
             result = run_training(config, progress if is_rank_0() else silent, say)
-    except (KeyboardInterrupt, Exception):
-        if is_rank_0() and _version(saved) != before:
+    except (KeyboardInterrupt, Exception) as error:
+        # After a loss that is not finite, the message advises a new run with a smaller learning rate.
+        if is_rank_0() and not diverged(error) and _version(saved) != before:
             say(f"the run is saved; continue with: {resume_command(saved)}")
         raise
     if is_rank_0():
-        _show(result, config.out)
+        _show(result, config)
         if as_json:
             echo_json(to_json(result))
 
@@ -99,7 +102,7 @@ def _with_recorded_loader(config: "TrainConfig", places: list[Path]) -> "TrainCo
     return replace(config, loader=choice.loader, workers=workers)
 
 
-def _show(result: "TrainResult", out: Path) -> None:
+def _show(result: "TrainResult", config: "TrainConfig") -> None:
     table = Table("", "loss", "top-1", "top-5", title=f"{result.model}, {result.epochs} epochs, {result.loader}")
     table.add_row("train", *_cells(result.train))
     if result.val is not None:
@@ -107,11 +110,12 @@ def _show(result: "TrainResult", out: Path) -> None:
     stderr_console().print(table)
     say(f"{result.images_per_second:.0f} images/s; {result.input_verdict}")
     if result.skipped:
-        say(f"{result.skipped} images could not be decoded and were left out; see which: feedline verify ROOT --decode")
+        command = f"feedline verify {shell_word(config.root)} --decode"
+        say(f"{result.skipped} images could not be decoded and were left out; see which: {command}")
     say(f"best checkpoint: {result.best}")
-    events = out / "tensorboard"
+    events = config.out / "tensorboard"
     shown = f"; TensorBoard: tensorboard --logdir {shell_word(events)}" if events.is_dir() else ""
-    say(f"curves: {out / 'curves.png'}{shown}")
+    say(f"curves: {config.out / 'curves.png'}{shown}")
 
 
 def _cells(metrics: "Metrics") -> tuple[str, str, str]:

@@ -19,7 +19,10 @@ class SampleView(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> tuple[torch.Tensor, int]:
-        """Return (image, label): the image uint8 (3, H, W) as in the loader's epoch under way; IndexError beyond."""
+        """Return (image, label): the image uint8 (3, H, W) as in the loader's epoch under way.
+
+        Raises IndexError beyond the last sample, and SampleError for an image that cannot be decoded.
+        """
         ...
 
     @property
@@ -90,11 +93,17 @@ class Loader(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the epoch and the position in it: the samples before it were yielded and are not yielded again."""
+        """Return the epoch and the position in it: the samples before it were yielded and are not yielded again.
+
+        The values are those of JSON, so the state can be kept in any checkpoint.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken: the next iteration begins with the batch that followed."""
+        """Continue where ``state_dict`` was taken: the next iteration begins with the batch that followed.
+
+        Raises LoaderError for a state of another seed or choice of samples, and for what is no state.
+        """
         ...
 
     def close(self) -> None:
@@ -114,7 +123,7 @@ class Stages(Protocol):
         ...
 
     def decode(self, encoded: Any, draws: Sequence[float]) -> Any:
-        """Return the pixels of an image that ``fetch`` returned."""
+        """Return the pixels of an image that ``fetch`` returned, for ``transform``, in a form of the loader's own."""
         ...
 
     def transform(self, decoded: Any, draws: Sequence[float], row: torch.Tensor) -> Any:

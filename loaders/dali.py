@@ -35,6 +35,7 @@ from .pixels.crops import frame, framing_of
 from .pixels.reference import draws_of, read_pixels
 from .pixels.thin import is_thin
 from .resumable import ResumableLoader
+from .sampling.chosen import in_batches
 from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
@@ -89,7 +90,7 @@ class DaliLoader(ResumableLoader):
         super().__init__(spec, elastic=True)
         self._samples = open_samples(spec.root, spec.split)
         self._held = Held(spec.root, spec.split, in_shards=isinstance(self._samples, ShardSamples))
-        self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
+        self._chosen = self._choose(len(self._samples), lambda: self._samples.labels)
         self._raw = _is_raw(self._samples)
         self._pipeline: Pipeline | None = None
         self._pending: deque[_Pending] = deque()
@@ -98,14 +99,15 @@ class DaliLoader(ResumableLoader):
         return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        share = self._chosen.share(epoch, done)
         ahead, size = AHEAD if self._spec.workers else 0, self._spec.batch_size
-        shards = self._samples.read_ahead(indexes_of(share)) if isinstance(self._samples, ShardSamples) else None
+        shards = None
+        if isinstance(self._samples, ShardSamples):
+            shards = self._samples.read_ahead(lambda: map(indexes_of, self._chosen.share(epoch, done)))
         try:
-            for first in range(0, len(share), size):
+            for number, keys in enumerate(in_batches(self._chosen.share(epoch, done), size)):
                 if shards:
-                    shards.move(first - size * len(self._pending), first + size)
-                self._begin(share[first : first + size], epoch)
+                    shards.move(size * (number - len(self._pending)), size * (number + 1))
+                self._begin(keys, epoch)
                 if len(self._pending) > ahead:
                     yield self._finish()
             while self._pending:
@@ -177,7 +179,7 @@ class DaliLoader(ResumableLoader):
         self._damage.admit(failures)
         if self._sample_transform:
             images = self._transformed_rows(self._sample_transform, images, batch)
-        labels = torch.from_numpy(self._samples.labels[batch.indexes])
+        labels = torch.from_numpy(self._samples.labels_of(batch.indexes))
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _is_lost(self) -> bool:
@@ -254,11 +256,12 @@ def _is_thin(width: int, height: int, spec: LoaderSpec) -> bool:
 
 def _is_raw(samples: EncodedSamples) -> bool:
     """Return whether most images of a split are pixels as they are."""
-    held = np.arange(len(samples.labels))
+    indexes = np.linspace(0, len(samples) - 1, min(EXAMINED, len(samples))).astype(np.int64)
     if isinstance(samples, ShardSamples) and samples.window:  # each further shard would be fetched before the epoch
-        held = next(filter(len, samples.windows()), held)
-    indexes = held[np.linspace(0, len(held) - 1, min(EXAMINED, len(held))).astype(int)].tolist()
-    raw = [npy.read_header(samples.read(index).data[: npy.HEADER].tobytes()) is not None for index in indexes]
+        held = samples.in_window(next((shard for shard, count in enumerate(samples.windows()) if count), 0))
+        indexes = held[np.linspace(0, len(held) - 1, min(EXAMINED, len(held))).astype(int)]
+    found = [samples.read(index).data[: npy.HEADER].tobytes() for index in indexes.tolist()]
+    raw = [npy.read_header(data) is not None for data in found]
     return sum(raw) * 2 > len(raw)
 
 

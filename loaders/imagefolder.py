@@ -27,7 +27,7 @@ from .base import Stages
 from .batch import Batch
 from .pixels.reference import decode_rgb, draws_of, fit, read_pixels
 from .resumable import ResumableLoader
-from .sampling.chosen import Chosen, without_choice
+from .sampling.chosen import Chosen, in_batches, without_choice
 from .sampling.draw_keys import index_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
@@ -198,9 +198,9 @@ class _Requests(Sampler[list[Request]]):
         self.done = 0
 
     def __iter__(self) -> Iterator[list[Request]]:
-        epoch, share = self.epoch, self._chosen.share(self.epoch, self.done)
-        for first in range(0, len(share), self._size):
-            yield [(epoch, key) for key in share[first : first + self._size].tolist()]
+        epoch = self.epoch
+        for keys in in_batches(self._chosen.share(epoch, self.done), self._size):
+            yield [(epoch, key) for key in keys.tolist()]
 
 
 def _collate(found: Answer) -> Any:

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import psutil
+
 from ..prep import LoaderError
 
 TORCHRUN = "torchrun --nproc-per-node={} -m feedline.train"
@@ -59,6 +61,39 @@ def world_size(environ: Mapping[str, str] = os.environ) -> int:
         return read_launch(environ).size
     except LoaderError:
         return 1
+
+
+def training_program(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the program that starts a training with as many ranks as this process is one of."""
+    size, local_size = world_size(environ), environ.get("LOCAL_WORLD_SIZE", "")
+    if size == 1:
+        return "feedline train"
+    here = int(local_size) if local_size.isascii() and local_size.isdecimal() else size
+    if here in (0, size):
+        return TORCHRUN.format(size)
+    nodes = f"torchrun --nnodes={-(-size // here)} --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT"
+    return TORCHRUN.format(here).replace("torchrun", nodes)
+
+
+def torchrun_start(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return a text that only one torchrun gives to its ranks, also to those that it starts again; None without one.
+
+    Its id alone does not do: without --rdzv-id or --standalone, every torchrun has the same. The time since the boot
+    does not change when the clock is set.
+    """
+    if "TORCHELASTIC_RESTART_COUNT" not in environ:
+        return None
+    try:
+        parent = psutil.Process(os.getppid())
+        since_boot = parent.create_time() - psutil.boot_time()
+    except psutil.Error:
+        return None
+    return f"{environ.get('TORCHELASTIC_RUN_ID', '')} {parent.pid} {since_boot:.2f}"
+
+
+def was_started_again(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether torchrun started this rank again, after one was lost."""
+    return environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def check_master(size: int, environ: Mapping[str, str] = os.environ) -> None:

@@ -52,6 +52,7 @@ class LoaderSpec:
     """The root: the directory with ``manifest.json``, ``train/``, ``val/`` and ``shards/``, or the URL of one with
     shards, such as "s3://bucket/data"."""
     split: str = "train"
+    """The name of a split of the root, such as "train" or "val"; it must have classes."""
     batch_size: int = 64
     image_size: int | None = 224
     """Height and width of the loaded images, in pixels. None: each image as it is decoded, not cropped or flipped."""
@@ -77,13 +78,16 @@ class LoaderSpec:
     workers: int = 0
     """Number of worker processes or threads; with 0 the caller's own thread loads."""
     shuffle: bool = True
+    """Whether each epoch has another order, which depends on ``seed`` and the epoch only."""
     drop_last: bool = False
     """Whether to drop the last, smaller batch, so that every rank has the same number of batches."""
     seed: int = 0
+    """What orders, crops, flips and the random numbers of transforms follow from."""
     rank: int = OF_PROCESS
     """By default rank and world size are those of torch.distributed or torchrun, and 0 of 1 in a process alone."""
     world_size: int = OF_PROCESS
     device: str = "cpu"
+    """Where the batches go: "cpu", or a CUDA device such as "cuda:0"."""
     decode: Decode = "cpu"
     """Where JPEGs are decoded: ``gpu`` decodes with nvJPEG and needs a CUDA device."""
     dct_scaling: bool = False

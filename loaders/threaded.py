@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..prep import LoaderError, SampleError, permutation
+from ..prep import LoaderError, SampleError
 from ..prep.limits.reached import limit_reached
 from .base import Stages
 from .batch import Batch
@@ -32,7 +32,9 @@ from .pixels.fused.plan import SIZE
 from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located, plan_read
 from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
-from .sampling.draw_keys import indexes_of
+from .sampling.chosen import in_batches
+from .sampling.draw_keys import I64, indexes_of
+from .sampling.windows import skip, window_blocks
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples, ShardSamples, open_samples
@@ -86,7 +88,8 @@ class _Own(NamedTuple):
 class _Pending(NamedTuple):
     images: torch.Tensor
     own: _Own
-    indexes: npt.NDArray[np.int64]
+    indexes: I64
+    labels: I64
     draws: npt.NDArray[np.float64]
     done: list[_Filled]
     """Filled by the caller's own thread."""
@@ -119,7 +122,7 @@ class ThreadedLoader(ResumableLoader):
             self._held = Held(spec.root, spec.split, in_shards=isinstance(self._samples, ShardSamples))
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
         self._files = self._samples if isinstance(self._samples, FileSamples) else None
-        self._chosen = self._choose(len(self._samples.labels), lambda: self._samples.labels)
+        self._chosen = self._choose(len(self._samples), lambda: self._samples.labels)
         self._shards = self._samples if isinstance(self._samples, ShardSamples) else None
         if self._shards and not window and self._chosen.is_set:
             self._window = self._shards.window if spec.shuffle else 0
@@ -144,15 +147,14 @@ class ThreadedLoader(ResumableLoader):
         return self._chosen.batches(done)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
-        share = self._chosen.share_of(self._order(epoch), done)
         pending: deque[_Pending] = deque()
         size = self._spec.batch_size
-        ahead = self._shards.read_ahead(indexes_of(share)) if self._shards else None
+        ahead = self._shards.read_ahead(lambda: map(indexes_of, self._share(epoch, done))) if self._shards else None
         try:
-            for first in range(0, len(share), size):
+            for number, keys in enumerate(in_batches(self._share(epoch, done), size)):
                 if ahead:
-                    ahead.move(first - size * len(pending), first + size)
-                pending.append(self._begin(share[first : first + size], epoch))
+                    ahead.move(size * (number - len(pending)), size * (number + 1))
+                pending.append(self._begin(keys, epoch))
                 if len(pending) > self._ahead:
                     yield self._finish(pending.popleft())
             while pending:
@@ -163,17 +165,12 @@ class ThreadedLoader(ResumableLoader):
             if ahead:
                 ahead.close()
 
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _share(self, epoch: int, done: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield the draw keys of this rank that are left of an epoch, in blocks."""
         if not (self._window and self._spec.shuffle):
-            return self._chosen.keys(epoch)
-        shards = self._samples.windows()
-        order, mask = permutation(len(shards), self._spec.seed, epoch), self._chosen.mask()
-        parts: list[npt.NDArray[np.int64]] = []
-        for first in range(0, len(shards), self._window):
-            held = np.concatenate([shards[shard] for shard in order[first : first + self._window]])
-            held = held if mask is None else held[mask[held]]
-            parts.append(held[permutation(len(held), self._spec.seed, epoch, first)])
-        return np.concatenate(parts)
+            return self._chosen.share(epoch, done)
+        windows = window_blocks(self._samples, self._window, self._spec.seed, epoch, self._chosen.mask())
+        return self._chosen.share_of(skip(windows, done), done)
 
     def _begin(self, keys: npt.NDArray[np.int64], epoch: int) -> _Pending:
         """Start to fill a batch; without threads, fill it."""
@@ -181,7 +178,7 @@ class ThreadedLoader(ResumableLoader):
         samples = indexes.tolist()
         images = _buffer((len(samples), size, size, 3), self._spec.device)
         draws = _draws(keys, epoch, self._spec)
-        plans, holds = self._plan(indexes)
+        plans, labels, holds = self._plan(indexes)
         own = self._own(keys, epoch)
         rows, step = images.numpy(), self._chunk if self._pool else len(samples)
         chunks = [
@@ -192,8 +189,10 @@ class ThreadedLoader(ResumableLoader):
         ]
         if self._pool is None:
             with _one_core():
-                return _Pending(images, own, indexes, draws, [self._fill(chunk) for chunk in chunks], [])
-        return _Pending(images, own, indexes, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks])
+                return _Pending(images, own, indexes, labels, draws, [self._fill(chunk) for chunk in chunks], [])
+        return _Pending(
+            images, own, indexes, labels, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks]
+        )
 
     def _own(self, keys: npt.NDArray[np.int64], epoch: int) -> _Own:
         whole = None if self._spec.image_size else [torch.empty((1, 1, 3), dtype=torch.uint8, device="cpu")] * len(keys)
@@ -202,13 +201,16 @@ class ThreadedLoader(ResumableLoader):
         transform = self._sample_transform
         return _Own(whole, transform.rows(len(keys)), transform.seeds(keys, epoch))
 
-    def _plan(self, indexes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64] | None, list[Any]]:
-        """Return the plans of a batch and what they point to, if the fused decoder can read where the images lie."""
+    def _plan(self, indexes: I64) -> tuple[I64 | None, I64, list[Any]]:
+        """Return the plans of a batch, its labels and what must live until it is decoded.
+
+        There are plans if the fused decoder can read the images where they lie.
+        """
         if self._located and not self._located.lost and decodes(self._spec):
             with suppress(OSError):  # reading the images one by one then says which sample is lost
                 located = self._located.locate(indexes)
-                return plan_located(located), located.holds
-        return None, []
+                return plan_located(located), located.rows["label"].astype(np.int64), located.holds
+        return None, self._samples.labels_of(indexes), []
 
     def _fill(self, chunk: _Chunk) -> _Filled:
         """Write samples to their rows, or return the cuts for the GPU."""
@@ -291,7 +293,7 @@ class ThreadedLoader(ResumableLoader):
             images = batch.own.results.tensor()
         elif self._decoder and cuts:
             images = self._decode_on_gpu(self._decoder, batch, cuts)
-        labels = torch.from_numpy(self._samples.labels[batch.indexes])
+        labels = torch.from_numpy(batch.labels)
         return self._to_batch(images, labels, torch.from_numpy(batch.indexes.copy()))
 
     def _decode_on_gpu(self, decoder: Decoder, batch: _Pending, cuts: dict[int, Cut]) -> torch.Tensor:

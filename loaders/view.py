@@ -41,7 +41,7 @@ class SplitView:
         return self._given or open_samples(self._spec.root, self._spec.split)
 
     def __len__(self) -> int:
-        return len(self._samples.labels)
+        return len(self._samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         index = self._checked(index)
@@ -50,7 +50,7 @@ class SplitView:
             pixels = read_pixels(bytes_of(self._samples, index), draws, self._spec)
         except UNREADABLE as error:
             raise SampleError(f"cannot decode {self._samples.name(index)}: {error}") from error
-        return self._transformed(pixels, index), int(self._samples.labels[index])
+        return self._transformed(pixels, index), self._samples.labels_of(np.array([index])).item()
 
     def _transformed(self, pixels: Pixels, index: int) -> torch.Tensor:
         if self._transform is None:

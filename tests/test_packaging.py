@@ -120,6 +120,16 @@ def test_no_room_is_crowded(room: Path) -> None:
     assert len([path for path in room.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
 
 
+def test_tests_that_run_alone_are_where_ci_looks_for_them() -> None:
+    """CI leaves them out of the tests that run side by side, and then runs those of one folder."""
+    marked = [path for path in (TOP / "tests").rglob("test_*.py") if "pytest.mark.measures" in path.read_text("utf-8")]
+    alone = TOP / "tests" / "benchmarks"
+
+    assert "\npytest tests/benchmarks -m measures\n" in (TOP / ".ci" / "run").read_text("utf-8")
+    assert alone in {parent for path in marked for parent in path.parents}
+    assert [path for path in marked if path != Path(__file__) and not path.is_relative_to(alone)] == []
+
+
 def test_the_front_door_has_what_it_names() -> None:
     """Every public name is importable, listed by dir(), and documented; a wrong one raises AttributeError."""
     for name in feedline.__all__:

@@ -15,8 +15,9 @@ from .choose import Choice
 from .config import AUTO, RecipeUse, TrainConfig, default_device
 from .data import default_loader, default_workers
 from .evaluation.compare import Comparison, Disagreement, Prediction, compare
-from .evaluation.evaluate import EvaluateConfig, Evaluation, evaluate
+from .evaluation.evaluate import Evaluation, evaluate
 from .evaluation.gallery import write_gallery
+from .evaluation.predictions import EvaluateConfig
 from .metrics import Metrics
 from .models import MODELS
 from .models.summary import Summary, summarise_model

@@ -19,9 +19,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from ..loaders.launch import TORCHRUN, world_size
+from ..loaders.launch import training_program
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from ..prep.base.disks import reason_of
+from ..prep.base.names import is_text
 from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
@@ -29,7 +30,8 @@ from .history import EpochRecord, UnfinishedEpoch
 from .models import model_of
 from .models.weights import check_archive
 
-# Settings that may differ when a run is resumed. These change paths, speed or what is saved, not what is computed.
+# Settings that may differ when a run is resumed: those of paths, speed, memory, damaged images and what is saved.
+# Some change a little of what is computed: accumulate cuts the batches of BatchNorm, and tf32 rounds.
 FREE_SETTINGS = frozenset(
     {"root", "out", "workers", "device", "resume", "compile", "channels_last", "save_epochs", "save_steps", "on_error"}
     | {"tf32", "cudnn_benchmark", "accumulate", "init", "recipe"}
@@ -55,6 +57,8 @@ class About:
     """Images in the train split; None in checkpoints of version 0.1."""
     ranks: int = 1
     """Number of processes that trained together."""
+    torchrun: str | None = None
+    """What ``torchrun_start`` returned to rank 0; None without torchrun, and in checkpoints of version 0.1."""
     running: UnfinishedEpoch
     """The epoch under way; it has no batches at the end of an epoch."""
     history: tuple[EpochRecord, ...]
@@ -86,8 +90,21 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at ``path``, on the CPU. Raises TrainingError if it is missing, damaged or foreign."""
     check_archive(path)
+    return _load(path, mapped=False)
+
+
+def read_about(path: Path) -> About:
+    """Return what the checkpoint at ``path`` says about its run, without reading its tensors.
+
+    Raises TrainingError if it is missing, foreign, or damaged in another place than a tensor.
+    """
+    check_archive(path, tensors=False)
+    return _load(path, mapped=is_text(path)).about  # torch cannot map a file whose path is not UTF-8
+
+
+def _load(path: Path, *, mapped: bool) -> Checkpoint:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         return TypeAdapter(Checkpoint).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -103,10 +120,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def resume_command(path: Path) -> str:
-    """Return the command that continues the run of the checkpoint at ``path``, with as many ranks as this process."""
-    ranks = world_size()
-    program = "feedline train" if ranks == 1 else TORCHRUN.format(ranks)
-    return f"{program} --resume {shell_word(path)}"
+    """Return the command that continues the run of the checkpoint at ``path``, with as many ranks as this process.
+
+    With several nodes, it is the command for each of them.
+    """
+    return f"{training_program()} --resume {shell_word(path)}"
 
 
 def check_fit(path: Path, saved: About, now: About) -> None:

@@ -13,7 +13,7 @@ from time import perf_counter
 
 from ..loaders import Batch, Loader, open_loader
 from ..prep import FeedlineError, Progress, TrainingError
-from .checkpoint import read_checkpoint
+from .checkpoint import read_about
 from .config import AUTO, TrainConfig
 from .data import default_workers, loader_spec, trainable_loaders
 from .ranks import Ranks
@@ -44,7 +44,7 @@ def choose_loader(config: TrainConfig, ranks: Ranks, progress: Progress) -> Choi
     if config.loader != AUTO:
         return _choice(config, ranks, config.loader, "as requested")
     if config.resume is not None:
-        before = read_checkpoint(config.resume).about.config
+        before = read_about(config.resume).config
         return _choice(config, ranks, before.loader, "as in the resumed run")
     names = trainable_loaders(config.root)
     if len(names) == 1:

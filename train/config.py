@@ -9,8 +9,10 @@ takes them from ResNet strikes back (Wightman et al., 2021), procedure A2: 5e-3 
 Everything else that published recipes add is off by default.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -175,6 +177,7 @@ class TrainConfig:
     bias_weight_decay: float = 0.0
     """Weight decay of other biases, and of other vectors."""
     label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes (Szegedy et al., 2016)."""
     clip: float | None = None
     """Largest norm of the gradient of all weights together; None means no limit."""
     accumulate: int = 1
@@ -215,13 +218,17 @@ class TrainConfig:
 
 def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:
     """Return the settings with ``stem``, ``lr`` and ``weight_decay`` filled in, as the run records them."""
-    lr, decay = config.lr, config.weight_decay
-    return replace(
-        config,
-        stem=chosen_stem(config.stem, config.image_size, config.model),
-        lr=LR_PER_256[config.optimiser] * config.batch_size * ranks / 256 if lr is None else lr,
-        weight_decay=WEIGHT_DECAY[config.optimiser] if decay is None else decay,
-    )
+    return replace(config, **filled_in(vars(config), config.batch_size * ranks))
+
+
+def filled_in(settings: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    """Return what ``stem``, ``lr`` and ``weight_decay`` mean in these settings, with ``batch`` images of a step."""
+    optimiser, lr, decay = settings["optimiser"], settings["lr"], settings["weight_decay"]
+    return {
+        "stem": chosen_stem(settings["stem"], settings["image_size"], settings["model"]),
+        "lr": LR_PER_256[optimiser] * batch / 256 if lr is None else lr,
+        "weight_decay": WEIGHT_DECAY[optimiser] if decay is None else decay,
+    }
 
 
 def chosen_stem(stem: Stem, image_size: int, model: str) -> Stem:

@@ -91,6 +91,8 @@ class Learner:
             with self.network.no_sync() if unsynced else nullcontext(), self.ranks.lost_rank_named():
                 with autocast(self.ranks.device, self.config.amp):
                     floats = self._floats(images)
+                    if self.config.compile:
+                        _compile_for_size(floats)
                     logits: torch.Tensor = self.network(floats)
                     loss = self._loss(logits, labels, floats)
                 self.scaler.scale(loss * (len(labels) / len(batch.labels))).backward()
@@ -122,6 +124,13 @@ class Learner:
         return floats if self.config.channels_last else floats.contiguous()
 
 
+def _compile_for_size(images: torch.Tensor) -> None:
+    """Let torch.compile make a graph for this size of images, which is faster than one for any size."""
+    from torch._dynamo import mark_static  # slow to import, and only of use here
+
+    mark_static(images, [1, 2, 3])
+
+
 def mean_scores(model: nn.Module, images: torch.Tensor, *, flip: bool) -> torch.Tensor:
     """Return the scores of images, float32 (N, 3, H, W); with ``flip`` the mean with those of the mirror images."""
     scores: torch.Tensor = model(images)
@@ -151,6 +160,4 @@ def _network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> Any:
     if ranks.size > 1:
         with ranks.lost_rank_named():
             network = DistributedDataParallel(network)
-    # Sizes of images that are known beforehand are compiled for each, which is faster than once for any.
-    dynamic = None if config.size_from is None else False
-    return torch.compile(network, dynamic=dynamic) if config.compile else network
+    return torch.compile(network) if config.compile else network

@@ -29,6 +29,7 @@ from ..prep import DatasetError, OutputError, read_document, to_json, write_atom
 from ..prep.base.disks import reason_of, remove_tree
 from ..prep.base.lock import LOCK_FILES
 from ..prep.base.names import is_text
+from ..prep.base.shell import shell_word
 from .checkpoint import resume_command
 from .config import TrainConfig
 from .history import EpochRecord
@@ -56,10 +57,19 @@ class RunDirectory:
         return self.path / "checkpoints" / f"epoch-{number:04d}.pt"
 
     @property
+    def saved(self) -> Path | None:
+        """The checkpoint to continue from, None without one.
+
+        It is ``last.pt``, unless the run was killed before its first save was complete: ``last.pt`` is written last.
+        """
+        kept = sorted(self.last.parent.glob("epoch-*.pt"), reverse=True)
+        return next((path for path in (self.last, self.best, *kept) if path.is_file()), None)
+
+    @property
     def next_command(self) -> str:
         """What the user does after a run ended early: continue it, if a checkpoint is there."""
-        if self.last.is_file():
-            return f"continue the run with: {resume_command(self.last)}"
+        if self.saved is not None:
+            return f"continue the run with: {resume_command(self.saved)}"
         return "start the run again, as it has no checkpoint yet"
 
     def write(self, path: Path, data: bytes) -> None:
@@ -75,37 +85,54 @@ class RunDirectory:
     def claim(self, config: TrainConfig) -> None:
         """Create the directory for this run, and write its config.json.
 
-        Raises OutputError if the directory is not empty, or is not that of the run to be resumed.
+        Raises OutputError if ``check`` does, and if the directory cannot be written.
         """
-        try:
+        self.check(config)
+        events = self.path / "tensorboard"
+        with self._explained():
+            if config.resume is None and events.is_dir():  # of a run that saved nothing, such as on a full disk
+                remove_tree(events)
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            for partial in self.last.parent.glob("*.pt.partial"):  # of a run that was killed while it wrote
+                partial.unlink()
+            write_document(self.path / "config.json", config)
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise OutputError if the directory is not empty, or is not that of the run to be resumed."""
+        with self._explained():
             if config.resume is None:
                 self._require_empty()
             elif config.resume.resolve().parent != self.last.parent.resolve():
                 home = config.resume.resolve().parent.parent
-                raise OutputError(f"{config.resume} continues the run in {home}, not {self.path}; use --out {home}")
-            self.last.parent.mkdir(parents=True, exist_ok=True)
-            write_document(self.path / "config.json", config)
+                raise OutputError(
+                    f"{config.resume} continues the run in {home}, not {self.path}; use --out {shell_word(home)}"
+                )
+
+    @contextmanager
+    def _explained(self) -> Generator[None, None, None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(
                 f"cannot write to {self.path}: {reason_of(error, self.path)}; choose another --out"
             ) from error
 
     def _require_empty(self) -> None:
-        if self.last.is_file():
+        if self.saved is not None:
             raise OutputError(
-                f"{self.path} already holds a training run; continue it with: {resume_command(self.last)}; "
+                f"{self.path} already holds a training run; continue it with: {resume_command(self.saved)}; "
                 "or choose another --out"
             )
         held = {path.name for path in self.path.iterdir()} - {*LOCK_FILES} if self.path.exists() else set[str]()
         if held and not self._is_unsaved(held):
             raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
-        events = self.path / "tensorboard"
-        if events.is_dir():  # of a run that saved nothing, such as on a full disk
-            remove_tree(events)
 
     def _is_unsaved(self, held: set[str]) -> bool:
         """Return whether a directory with these entries is that of a run which ended before its first checkpoint."""
-        if not held <= {"config.json", "checkpoints", "tensorboard"} or any(self.last.parent.glob("*")):
+        # A run that is killed while it writes leaves last.pt.partial and config.json.partial.
+        held = {name for name in held if name != "config.json.partial"}
+        left = (path for path in self.last.parent.glob("*") if path.suffix != ".partial")
+        if not held <= {"config.json", "checkpoints", "tensorboard"} or any(left):
             return False
         try:
             read_document(self.path / "config.json", TrainConfig)

@@ -27,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 from ..loaders.launch import Launch, check_master, read_launch
 from ..prep import LoaderError, TrainingError
 from ..prep.limits.memory import failed_allocation
+from .metrics import NotFinite
 
 T = TypeVar("T")
 
@@ -40,7 +41,16 @@ CHECK_IN_SECONDS = 10.0  # time for every live rank to check in before the other
 
 
 class LostRank(TrainingError):
-    """Another rank has ended or died."""
+    """Another rank has ended, for a reason that the message has."""
+
+    def __init__(self, message: str, *, diverged: bool = False) -> None:
+        """``diverged`` says whether the reason is a loss that is not finite, after which nothing is saved."""
+        super().__init__(message)
+        self.diverged = diverged
+
+
+class DeadRank(LostRank):
+    """Another rank has died. The message has no next step, because only the run's directory shows which it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +126,8 @@ class Ranks:
             if failure is not None:
                 raise failure
             if failed:
-                raise TrainingError(self._describe_lost_rank() or "another rank failed")
+                lost = self._lost_rank()  # all ranks are still here, so that it is no LostRank
+                raise TrainingError("another rank failed" if lost is None else str(lost))
             if finished:
                 return
             yield batch  # pyright: ignore[reportReturnType]  (not ``done``)
@@ -130,18 +141,21 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            lost = self._describe_lost_rank() if self.size > 1 and not _is_own(error) else None
+            lost = self._lost_rank() if self.size > 1 and not _is_own(error) else None
             if lost is None:
                 raise
-            raise LostRank(lost) from error
+            raise lost from error
 
     def announce_end(self, error: BaseException) -> None:
         """Store the error that ends this rank, for the messages of the other ranks."""
         with suppress(RuntimeError):  # the rank that holds the store may have ended
-            self.store.set(f"feedline/ended/{self.rank}", str(error) or type(error).__name__)
+            if diverged(error):
+                self.store.set(f"feedline/diverged/{self.rank}", "1")
+            reason = str(error) or type(error).__name__  # a path in it may not be UTF-8
+            self.store.set(f"feedline/ended/{self.rank}", reason.encode("utf-8", "replace").decode("utf-8"))
 
-    def _describe_lost_rank(self) -> str | None:
-        """Return a sentence on the first rank that has ended or died; None if all are alive."""
+    def _lost_rank(self) -> LostRank | None:
+        """Return the error that names the first rank that has ended or died; None if all are alive."""
         try:
             self.store.set(f"feedline/here/{self.rank}", "1")
             others = set(range(self.size)) - {self.rank}
@@ -150,15 +164,21 @@ class Ranks:
                 ended = [rank for rank in sorted(others) if self.store.check([f"feedline/ended/{rank}"])]
                 if ended:
                     reason = self.store.get(f"feedline/ended/{ended[0]}").decode("utf-8", "replace")
-                    return f"rank {ended[0]} ended ({reason}), so rank {self.rank} ends too"
+                    sentence = f"rank {ended[0]} ended ({reason}), so rank {self.rank} ends too"
+                    return LostRank(sentence, diverged=self.store.check([f"feedline/diverged/{ended[0]}"]))
                 missing = [rank for rank in sorted(others) if not self.store.check([f"feedline/here/{rank}"])]
                 if not missing:
                     return None
                 if time.monotonic() > deadline:
-                    return _describe_death(missing[0], self.rank)
+                    return _death_of(missing[0], self.rank)
                 time.sleep(0.1)
         except RuntimeError:  # rank 0 holds the store unless torchrun does
-            return _describe_death(0, self.rank)
+            return _death_of(0, self.rank)
+
+
+def diverged(error: BaseException) -> bool:
+    """Return whether a run ended by a loss that is not finite, on this rank or another one."""
+    return isinstance(error, NotFinite) or (isinstance(error, LostRank) and error.diverged)
 
 
 def _stops_soon(stopping: Callable[[], bool]) -> bool:
@@ -188,11 +208,8 @@ def _is_own(error: RuntimeError) -> bool:
     return file != __file__ and not any(folder in Path(file).as_posix() for folder in EXCHANGING)
 
 
-def _describe_death(dead: int, rank: int) -> str:
-    return (
-        f"rank {dead} died without an error message (killed, or out of memory?), so rank {rank} ends too; "
-        "continue the run with: feedline train --resume RUN/checkpoints/last.pt"
-    )
+def _death_of(dead: int, rank: int) -> DeadRank:
+    return DeadRank(f"rank {dead} died without an error message (killed, or out of memory?), so rank {rank} ends too")
 
 
 @contextmanager

@@ -10,20 +10,21 @@ from typing import Any
 
 import torch
 
-from ..loaders.launch import alone_among_tasks
+from ..loaders.launch import alone_among_tasks, torchrun_start, was_started_again
 from ..loaders.store.roots import open_root
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
 from ..prep.limits.memory import failed_allocation, memory_ran_out
 from ..prep.processes.parent import stop_with
 from ..prep.processes.stop_signals import stops_interrupt
-from .checkpoint import FREE_SETTINGS, read_checkpoint
+from .checkpoint import FREE_SETTINGS, read_about
 from .choose import Choice, choose_loader
 from .config import TrainConfig, check_device, resolved
 from .data import OpenData, open_data
 from .journal import RunDirectory
-from .ranks import Ranks, joined_ranks
+from .ranks import DeadRank, Ranks, joined_ranks
 from .result import TrainResult
+from .schedule import image_size
 from .trainer import Trainer
 
 
@@ -40,13 +41,23 @@ def train(
     """
     check_device(config.device)
     open_root(config.root)
-    config = _after_restart(config)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # ranks would train on without the torchrun that was killed
         stop_with(os.getppid())
-    with stops_interrupt(), joined_ranks(config.device) as ranks, _seeded_generators(config, ranks):
+    with (
+        stops_interrupt(),
+        joined_ranks(config.device) as ranks,
+        _next_step_added(config),
+        _seeded_generators(config, ranks),
+    ):
+        config = _after_restart(config, ranks, notice)
         config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)
-        with open_data(config, ranks) as data, _torch_errors_explained(config), _gpu_arithmetic(config):
+        with (
+            open_data(config, ranks) as data,
+            _torch_errors_explained(config),
+            _gpu_arithmetic(config),
+            _each_size_compiled(config),
+        ):
             if ranks.rank != 0:
                 progress, notice = silent, lambda _: None
             return _run_trainer(config, data, ranks, progress, notice)
@@ -71,26 +82,52 @@ def resumed_config(path: Path, **changes: Any) -> TrainConfig:
     If the run followed a recipe, it records that these changes replace the recipe's settings. Raises TrainingError if
     the checkpoint cannot be read.
     """
-    saved = read_checkpoint(path).about.config
+    saved = read_about(path).config
     new = {name for name in changes.keys() - FREE_SETTINGS if changes[name] != getattr(saved, name)}
     if saved.recipe is not None and new:
         changes["recipe"] = replace(saved.recipe, replaced=tuple(sorted(new.union(saved.recipe.replaced))))
     return replace(saved, **{"resume": path, "out": path.absolute().parent.parent, **changes})
 
 
-def _after_restart(config: TrainConfig) -> TrainConfig:
-    """Return the settings of ranks that torchrun starts again after one was lost: they continue what the run saved."""
-    last = RunDirectory(config.out).last
-    if config.resume is None and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" and last.is_file():
-        return replace(config, resume=last)
-    return config
+def _after_restart(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:
+    """Return the settings of ranks that torchrun starts again after one was lost: they continue what the run saved.
+
+    Rank 0 decides for all, because it has written the checkpoint.
+    """
+    saved = json.loads(ranks.made_by_rank_0("resume", lambda: json.dumps(_saved_by_this_torchrun(config))))
+    if saved is None:
+        return config
+    if ranks.rank == 0:
+        notice(f"torchrun started the ranks again; they continue from {saved}")
+    return replace(config, resume=Path(saved))
+
+
+def _saved_by_this_torchrun(config: TrainConfig) -> str | None:
+    """Return the path of the checkpoint that ranks of this torchrun have written, None without one.
+
+    A checkpoint of another run, or of this run before it was resumed, is not what the ranks continue.
+    """
+    saved = RunDirectory(config.out).saved
+    start = torchrun_start() if was_started_again() else None
+    if saved is None or start is None or read_about(saved).torchrun != start:
+        return None
+    return str(saved)
+
+
+@contextmanager
+def _next_step_added(config: TrainConfig) -> Generator[None, None, None]:
+    """Add the command that continues the run to the error of a rank that died."""
+    try:
+        yield
+    except DeadRank as error:
+        raise DeadRank(f"{error}; {RunDirectory(config.out).next_command}") from error
 
 
 def _with_saved_rates(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:
     """Return the config of a resumed run with the checkpoint's learning rate and weight decay, where it has none."""
     if config.resume is None:
         return config
-    about = read_checkpoint(config.resume).about
+    about = read_about(config.resume)
     saved = about.config
     kept = config.lr in (None, saved.lr)
     config = replace(
@@ -140,6 +177,23 @@ def _set_gpu_arithmetic(matmul: str, cudnn_tf32: bool, cudnn_benchmark: bool) ->
     torch.set_float32_matmul_precision(matmul)
     torch.backends.cudnn.allow_tf32 = cudnn_tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark
+
+
+@contextmanager
+def _each_size_compiled(config: TrainConfig) -> Generator[None, None, None]:
+    """Let torch.compile make as many graphs inside the block as the run needs. Behind its limit it compiles nothing.
+
+    A size of images may need three: for whole batches, for others, and for a single image.
+    """
+    if not config.compile:
+        yield
+        return
+    from torch._dynamo import config as limits
+
+    name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"  # before torch 2.6
+    sizes = {image_size(config, epoch) for epoch in range(config.epochs)}
+    with limits.patch(**{name: max(getattr(limits, name), 3 * len(sizes))}):
+        yield
 
 
 @contextmanager

@@ -13,24 +13,24 @@ import math
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..loaders import Batch
-from ..prep import OutputError, Progress
+from ..prep import Progress
 from ..prep.limits.memory import failed_allocation
 from .beginning import fresh_model, teacher_of
-from .checkpoint import About, check_fit, read_checkpoint, restore, save_state
+from .checkpoint import check_fit, read_checkpoint, restore
 from .config import TrainConfig
 from .data import OpenData
 from .engine import Learner, build_learner
-from .history import EpochRecord, UnfinishedEpoch, build_record, is_best
+from .history import EpochRecord, UnfinishedEpoch, build_record
 from .interrupts import interrupts_deferred
 from .journal import Journal, RunDirectory
 from .metrics import Metrics, NotFinite, Sums
 from .ranks import LostRank, Ranks
 from .result import TrainResult, summarise_run
+from .saving import Saver, leaves_state
 from .schedule import learning_rate
 from .tally import StepClock, Tally
 
@@ -57,9 +57,17 @@ class Trainer:
         self._in_step = False
         self._loader_state: dict[str, Any] = {}
         self._history: tuple[EpochRecord, ...] = ()
+        self._directory = RunDirectory(config.out)
+        self._saver = Saver(
+            config=config,
+            data=data,
+            ranks=ranks,
+            learner=self._learner,
+            directory=self._directory,
+            epoch_steps=self._length,
+        )
         if config.resume is not None:
             self._resume(config.resume)
-        self._directory = RunDirectory(config.out)
         self._journal: Journal | None = None
         if ranks.rank == 0:
             self._directory.claim(config)
@@ -87,7 +95,7 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
-        check_fit(path, checkpoint.about, self._about())
+        check_fit(path, checkpoint.about, self._saver.about(self._running, self._history))
         restore(path, checkpoint, self._learner)
         self._history, self._running = checkpoint.about.history, checkpoint.about.running
         self._loader_state = checkpoint.loader
@@ -121,7 +129,7 @@ class Trainer:
         The ranks add up the sums of the last steps if all of them are here. Else these steps are not in the epoch's
         figures; the weights have them.
         """
-        if isinstance(error, (NotFinite, OutputError)) or _in_update(error):
+        if not leaves_state(error):
             return
         if failed_allocation(error):
             traceback.clear_frames(error.__traceback__)  # they hold the step's tensors, and saving needs memory
@@ -231,41 +239,20 @@ class Trainer:
             raise NotFinite(message, error.step) from error
 
     def _finish_epoch(self, val: Metrics | None) -> None:
+        with self._stop_at():
+            self._saver.require_finite(self._step)  # before the history has this epoch, which is not saved then
         record = build_record(self._running, epoch=len(self._history) + 1, step=self._step, val=val)
         self._history, self._running, self._loader_state = (*self._history, record), UnfinishedEpoch(), {}
-        paths = [self._directory.last]
-        # last.pt is written last. A run that is killed between two writes resumes before the end of this epoch and
-        # writes all of them again.
-        if is_best(self._history):
-            paths.insert(0, self._directory.best)
-        if self._config.save_epochs and record.epoch % self._config.save_epochs == 0:
-            paths.insert(0, self._directory.epoch(record.epoch))
-        self._write(*paths)
+        self._write(*self._saver.paths_of_epoch(self._history))
         if self._journal is not None:
             self._journal.add_epoch(record)
             self._journal.write_files(self._history)
 
-    def _about(self) -> About:
-        return About(
-            config=replace(
-                self._config,
-                root=self._config.root.absolute(),
-                teacher=None if self._config.teacher is None else self._config.teacher.absolute(),
-            ),
-            classes=self._data.class_ids,
-            epoch_steps=self._length,
-            images=len(self._data.train.loader.dataset),
-            ranks=self._ranks.size,
-            running=self._running,
-            history=self._history,
-        )
-
     def _write(self, *paths: Path) -> None:
-        """Write a checkpoint of the current state to each path, on rank 0 only."""
-        if self._ranks.rank == 0:
-            data = save_state(self._about(), self._learner, self._loader_state).to_bytes()
-            for path in paths:
-                self._directory.write(path, data)
+        """Write a checkpoint of the current state to each path. Raises NotFinite for weights that are broken."""
+        with self._stop_at():
+            self._saver.require_finite(self._step)
+        self._saver.write(self._saver.about(self._running, self._history), self._loader_state, *paths)
 
     def result(self) -> TrainResult:
         """Return the result of the finished run."""
@@ -282,9 +269,3 @@ class Trainer:
     def _skipped(self) -> int:
         of_val = 0 if self._data.val is None else len(self._data.val.skipped)
         return int(self._ranks.total([float(self._data.train.skipped + of_val)])[0])
-
-
-def _in_update(error: Exception) -> bool:
-    """Return whether an error came while the optimiser changed the weights, so that only some are changed."""
-    places = traceback.walk_tb(error.__traceback__)
-    return any("/optim/" in Path(frame.f_code.co_filename).as_posix() for frame, _ in places)  # torch's or timm's

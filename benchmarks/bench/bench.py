@@ -16,6 +16,7 @@ from pathlib import Path
 from ...loaders import LoaderSpec, honours, readable_loaders
 from ...prep import MeasurementError, OutputError, Progress, silent, write_atomically
 from ...prep.base.disks import reason_of
+from ...prep.base.shell import shell_word
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe
@@ -87,8 +88,10 @@ def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None
     if not records:
         raise MeasurementError(f"no run succeeded; the first problem was: {next(iter(failures.values())).problem}")
     table = tabulate(records)[0]
-    write_spreadsheet(out / SPREADSHEET, read_records([out]))
-    write_plot(out / PLOT, table)
+    report = f"feedline report {shell_word(out)} --out report.html"
+    see = f"all runs are measured; make room there, then see them with: {report}"
+    write_spreadsheet(out / SPREADSHEET, read_records([out]), see)
+    write_plot(out / PLOT, table, see)
     return BenchResult(table=table, records=tuple(records), failures=tuple(failures.values()))
 
 

@@ -59,8 +59,9 @@ VAL_EVERY = 2  # every second digit: val has 899, so one image is 0.1 points
 CONFIDENCE = 0.95  # of all intervals of a table together
 RECORD = "accuracy.json"
 PHOTOGRAPHS = SyntheticSpec(layout="tiny-imagenet", classes=40, images_per_class=40)  # val has 2,000
-# At 32 px, a run takes a minute on one core and ends above 95 %: far from where every model does the same.
-IMAGE_SIZE, EPOCHS, BATCH_SIZE, LR = 32, 8, 64, 0.1
+# At 32 px, a run takes two minutes on one core and ends at 96 to 98 %. After 8 epochs it ends at 85 to 91 %, and the
+# differences by seed spread more than twice as much, which takes five times the seeds.
+IMAGE_SIZE, EPOCHS, BATCH_SIZE, LR = 32, 24, 64, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,9 @@ from ..bench.training_speed import SpeedRecord
 from ..faults.record import FaultsRecord
 from ..faults.table import heading as faults_heading, table as faults_table
 from ..machine.environment import Environment
+from ..remote.record import RemoteRecord, link_of, table as remote_table
 from ..results.ranking import CEILING
+from ..scale.record import ScaleRecord, cores_table, cost_table, mixing_table, opening_table
 from .accuracy import AccuracyRecord, agreement
 from .columns_cost import ColumnsRecord, table as columns_table
 from .fused_fuzz import FuzzRecord, table as fuzz_table
@@ -131,6 +133,37 @@ def faults(records: Path) -> str:
     )
 
 
+def remote(records: Path) -> str:
+    """Return images/s of shards behind a link against local ones, the clients of ranges, and the bytes of rows."""
+    return _sections(_newest(records, "remote/*.json", RemoteRecord), remote_table, link_of)
+
+
+def scale_opening(records: Path) -> str:
+    """Return what opening very many samples takes, in time and memory."""
+    return _sections(_newest(records, "scale/*.json", ScaleRecord), opening_table)
+
+
+def scale_mixing(records: Path) -> str:
+    """Return how well windows of shards are mixed."""
+    return _sections(_newest(records, "scale/*.json", ScaleRecord), mixing_table)
+
+
+def scale_costs(records: Path) -> str:
+    """Return the sizes of large data sets, and what an epoch of them costs behind a URL."""
+    found = _newest(records, "scale/*.json", ScaleRecord)
+    return cost_table(found[-1]) if found else ""
+
+
+def scale_cores(records: Path) -> str:
+    """Return the cores that feed a GPU, by the times of decoding to 224 pixels on one core."""
+    found = [one for one in _newest(records, "orders/*.json", OrdersRecord, _size_of) if one.image_size == 224]
+    return _sections(found, lambda record: cores_table({one.name: one.microseconds for one in record.orders[:3]}))
+
+
+def _size_of(record: OrdersRecord) -> int:
+    return record.image_size
+
+
 def what_if(records: Path) -> str:
     """Return the predicted and the measured rates behind a throttle."""
     return _sections(_newest(records, "what-if/*.json", Check), tabulate_check)
@@ -185,6 +218,11 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "orders": orders,
     "fuzz": fuzz,
     "faults": faults,
+    "remote": remote,
+    "scale-opening": scale_opening,
+    "scale-mixing": scale_mixing,
+    "scale-costs": scale_costs,
+    "scale-cores": scale_cores,
     "what-if": what_if,
     "learning": learning,
     "measured": measured,

@@ -2,8 +2,9 @@
 
 ROOT needs shards with restart markers and at least some hundred images: feedline shard ROOT --encode restart. Each
 promise is measured on its own (see ``threaded_costs``): the loader against its own serial work, the curve over 1, 2, 4,
-8 and 16 threads as far as the machine has cores, Python per image, what one process can yield, tiles against whole
-images, DCT scaling with its pixel error, memory, and the index of ImageNet. The record holds the raw times. Each ratio
+8 and 16 threads as far as the machine has cores, Python per image, the calls of a sample transform and its random
+numbers, what one process can yield, tiles against whole images, DCT scaling with its pixel error, memory, and the index
+of ImageNet. The record holds the raw times. Each ratio
 is taken between times of the same repeat. The table shows its median and range next to the promise.
 """
 
@@ -28,9 +29,11 @@ from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe as describe_data
 from ..measuring.record import Code, running_code
 from .threaded_costs import (
+    TRANSFORMS,
     OpenedIndex,
     Scaling,
     Timed,
+    Transformed,
     compare_scaling,
     decode_serially,
     load_epochs,
@@ -68,6 +71,8 @@ class ThreadedRecord:
     python: Timed
     """CPU seconds of the process, with one thread: from schema 2 without decoding, before with images of 16 x 16 pixels
     and batches of 64."""
+    transformed: dict[Transformed, Timed] = field(default_factory=dict[Transformed, Timed])
+    """As ``python``, with a sample transform; empty in older records."""
     undecoded: dict[int, Timed] = field(default_factory=dict[int, Timed])
     """The loader without decoding, by number of threads; empty before schema 2."""
     scaling: tuple[Scaling, ...]
@@ -107,6 +112,7 @@ def measure_threaded(root: Path, out: Path, *, images: int = 1000, repeats: int 
         whole=Timed(images=images, seconds=seconds["whole"]),
         loader={count: Timed(images=epoch, seconds=seconds[f"loader {count}"]) for count in _thread_counts()},
         python=Timed(images=epoch, seconds=seconds["python"]),
+        transformed={name: Timed(images=epoch, seconds=seconds[name]) for name in TRANSFORMS},
         undecoded={count: Timed(images=epoch, seconds=seconds[f"undecoded {count}"]) for count in _thread_counts()},
         scaling=tuple(
             Scaling(
@@ -138,7 +144,7 @@ def _time(
     spec = LoaderSpec(root=root)
     with ExitStack() as opened:
         samples = opened.enter_context(closing(ShardSamples(root, "train")))
-        images = min(images, len(samples.labels))
+        images = min(images, len(samples))
         parts = {
             "serial": decode_serially(samples, spec, images),
             "whole": decode_serially(samples, spec, images, whole=True),
@@ -150,6 +156,10 @@ def _time(
             parts[f"undecoded {count}"] = load_undecoded(loader, EPOCHS)
         loader = ThreadedLoader(replace(spec, workers=1, image_size=TINY, batch_size=BATCH))
         parts["python"] = load_undecoded(opened.enter_context(closing(loader)), EPOCHS, time.process_time)
+        for name, transform in TRANSFORMS.items():
+            tiny = replace(spec, workers=1, image_size=TINY, batch_size=BATCH, sample_transform=transform)
+            loader = opened.enter_context(closing(ThreadedLoader(tiny)))
+            parts[name] = load_undecoded(loader, EPOCHS, time.process_time)
         sized = {size: replace(spec, image_size=size) for size in SIZES}
         for size, wanted in sized.items():
             parts[f"exact {size}"] = decode_serially(samples, wanted, images)
@@ -177,6 +187,7 @@ def findings(record: ThreadedRecord) -> list[CheckedPromise]:
             target=f"< {limit} us",
             met=median(python) < limit,
         ),
+        *_transforms(record, python),
         _at_least("tiles against whole images", _ratios(serial, record.whole.rates), 1.5),
     ]
     for size in record.scaling:
@@ -206,6 +217,16 @@ def _curve(record: ThreadedRecord) -> list[CheckedPromise]:
     for count, timed in record.undecoded.items():
         what = f"one process without decoding, {count} thread{'s' if count > 1 else ''}, batch {BATCH}"
         found.append(CheckedPromise(what=what, measured=_spread(timed.rates, "images/s", 0), target="-", met=None))
+    return found
+
+
+def _transforms(record: ThreadedRecord, python: Sequence[float]) -> list[CheckedPromise]:
+    """Return what a sample transform adds to the Python of an image, apart from its own work."""
+    found: list[CheckedPromise] = []
+    for name, timed in record.transformed.items():
+        added = [1e6 * all_of_it / timed.images - own for all_of_it, own in zip(timed.seconds, python, strict=True)]
+        what = f"a sample transform that {name}, per image"
+        found.append(CheckedPromise(what=what, measured=_spread(added, "us", 1), target="-", met=None))
     return found
 
 

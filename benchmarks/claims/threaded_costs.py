@@ -16,10 +16,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...loaders import LoaderSpec
 from ...loaders.pixels import fused_calls
@@ -158,6 +159,25 @@ def _decode_nothing(*arguments: Any) -> None:
     arguments[-1][:] = 1
 
 
+Transformed = Literal["returns its image", "draws a number"]
+
+
+def _image(image: torch.Tensor) -> torch.Tensor:
+    return image
+
+
+def _image_of_a_draw(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    torch.rand((), generator=generator)
+    return image
+
+
+TRANSFORMS: dict[Transformed, Callable[..., torch.Tensor]] = {
+    "returns its image": _image,
+    "draws a number": _image_of_a_draw,
+}
+"""Sample transforms of next to no work: what they cost is what the loader adds for each sample, and a generator."""
+
+
 def compare_scaling(samples: EncodedSamples, spec: LoaderSpec, images: int) -> tuple[float, float, int]:
     """Return the share of scaled images, and the mean and the largest error in grey levels over all images."""
     scaled = replace(spec, dct_scaling=True)
@@ -195,7 +215,7 @@ def open_index(root: Path, place: Path, repeats: int) -> OpenedIndex:
             started = time.perf_counter()
             with closing(ShardSamples(large, "train")) as samples:
                 seconds.append(time.perf_counter() - started)
-                assert len(samples.labels) == IMAGENET
+                assert len(samples) == IMAGENET
         size = sum(index_path(large / SHARDS / shard.name).stat().st_size for shard in shards)
     return OpenedIndex(samples=IMAGENET, shards=len(shards), bytes=size, seconds=tuple(seconds))
 

@@ -177,7 +177,7 @@ def _by_pillow(
 
 def _taken(samples: ShardSamples, spec: LoaderSpec, images: int) -> npt.NDArray[np.int64]:
     """Return which of the first images the fused decoder takes."""
-    indexes = np.arange(min(images, len(samples.labels)))
+    indexes = np.arange(min(images, len(samples)))
     rows = np.empty((len(indexes), spec.side, spec.side, 3), np.uint8)
     located = samples.locate(indexes)
     left = decode_rows(plan_located(located), draw_crops(indexes, seed=0, epoch=0), rows, spec)

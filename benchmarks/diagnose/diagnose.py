@@ -16,6 +16,7 @@ from ...prep.base.shell import shell_word
 from ..machine.environment import Environment, capture
 from ..measuring.encodings import Profile
 from ..measuring.record import DIAGNOSIS, Code, running_code, write_beside_records
+from ..utilisation.utilisation import Utilisation
 from .diagnosis_runs import DiagnosisPlan, DiagnosisRun, MeasuredRates, measure_rates
 from .hardware import Gpu
 from .raw_pixels import RawPixels, compare_raw
@@ -70,6 +71,8 @@ class Diagnosis:
     what_if: tuple[WhatIf, ...]
     problems: tuple[str, ...]
     runs: tuple[DiagnosisRun, ...]
+    utilisation: Utilisation | None = None
+    """Of emulated accelerators; None if none were emulated, and in older documents."""
 
     @property
     def epoch_sentence(self) -> str:

@@ -7,6 +7,8 @@ not for a product: a what-if answers "would another disk help?", not "which of t
 import math
 from dataclasses import dataclass
 
+from ..utilisation.accelerators import H100
+
 # 1448 bytes of payload in 1538 bytes on the wire: IPv4, TCP with timestamps, an MTU of 1500, preamble and gap.
 TCP = 1448 / 1538
 
@@ -92,7 +94,7 @@ class Gpu:
 GPUS = {
     "h100": Gpu(
         model="resnet50",
-        images_per_second=400 / 0.224,
+        images_per_second=H100.images_per_second,
         source="MLPerf Storage, workload resnet50_h100: 0.224 s for a batch of 400",
     ),
     "a100": Gpu(

@@ -69,7 +69,7 @@ def _split_of(root: Path) -> str | None:
 
 
 def _facts(samples: EncodedSamples) -> DataFacts | None:
-    total = len(samples.labels)
+    total = len(samples)
     if not total:
         return None
     indexes = np.linspace(0, total - 1, min(EXAMINED, total)).astype(int).tolist()

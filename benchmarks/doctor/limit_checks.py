@@ -58,14 +58,14 @@ def mappings(facts: MachineFacts) -> Finding | None:
     limit, shards = facts.mappings, facts.place.shards
     if limit is None or shards is None:
         return None
-    need = shards + min(shards, MOST_MAPPED) + MAPPED_ELSEWHERE  # each index, and the shards that stay mapped
+    need = 2 * min(shards, MOST_MAPPED) + MAPPED_ELSEWHERE  # the shards and the indexes that stay mapped
     if need <= limit:
         return Finding(subject="mappings", level="ok", found=f"{limit:,} per process, {shards:,} shards need {need:,}")
     return Finding(
         subject="mappings",
         level="warning",
         found=f"{limit:,} per process, but {shards:,} shards need {need:,}",
-        consequence="threaded, dali and cached cannot open all indexes",
+        consequence="threaded, dali and cached cannot map all shards that they keep mapped",
         mend=f"sudo sysctl -w vm.max_map_count={2 * need}  (or shard with a larger --shard-size)",
     )
 

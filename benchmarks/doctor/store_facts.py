@@ -7,21 +7,25 @@ Credentials are named by where they were found, never by their value.
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from threading import Event
 
-from ...loaders.store.access import PACKAGES, Store, protocol_of
 from ...loaders.store.cache import open_cache
-from ...loaders.store.fetch import RANGE, REQUESTS
-from ...loaders.store.roots import CopiedRoot, find_origin, has_credentials, open_root, root_of
-from ...prep import SHARDS, FeedlineError, ShardManifest
-from ...prep.base.origins import without_credentials
+from ...loaders.store.copies import CopiedRoot
+from ...loaders.store.fetch import RANGE, REQUESTS, missing
+from ...loaders.store.roots import find_origin, has_credentials, open_root, root_of
+from ...prep import MANIFEST, SHARDS, FeedlineError, Shard, StoreError
+from ...prep.base.origins import plain_url
+from ...prep.store.access import PACKAGES, Store, protocol_of
 
 LATENCIES = 9  # requests for one byte
-SECONDS = 3.0  # of each measurement of the bandwidth
+SECONDS, LONGEST = 3.0, 20.0  # in which requests are begun to measure the bandwidth, and in which they are answered
+FIRST_PIECE, LONG = 2**16, 0.25  # bytes; and seconds of a request after which larger ones would take too long
+MOST_PIECES = 4096
 CREDENTIALS = {
     "s3": ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "~/.aws/credentials"),
     "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "~/.config/gcloud/application_default_credentials.json"),
@@ -70,28 +74,34 @@ def store_facts(url: str) -> StoreFacts:
     package = PACKAGES.get(protocol, "")
     try:
         copy = find_origin(open_root(root) / SHARDS)
-        assert copy is not None
+        if copy is None:
+            raise StoreError(f"{root} is a folder of this machine; examine its disk with: feedline doctor FOLDER")
         return _measured(copy, package, credentials)
     except FeedlineError as error:
-        plain = without_credentials(url)
-        return StoreFacts(url=plain, package=package, credentials=credentials, problem=str(error))
+        return StoreFacts(url=plain_url(url), package=package, credentials=credentials, problem=str(error))
 
 
 def _measured(copy: CopiedRoot, package: str, credentials: tuple[str, ...]) -> StoreFacts:
     store, manifest = copy.store, copy.manifest
-    pieces = list(_pieces(manifest))
-    name, start, stop = pieces[0]
-    ranges = len(store.read_range(name, start, min(start + 1, stop))) == 1 or stop - start == 1
+    shards = [shard for held in manifest.splits.values() for shard in held.shards if shard.bytes]
+    if not shards:
+        raise StoreError(
+            f"{store.name(MANIFEST)} lists no shards; write them with: feedline shard ROOT, and upload them"
+        )
+    first = max(shards, key=lambda shard: shard.bytes)
+    ranges = len(_read(store, first.name, 0, 1)) == 1
+    size = _piece_size(store, first) if ranges else 0
+    pieces = list(islice(_pieces(shards, size), MOST_PIECES)) if ranges else []
     cache = open_cache()
     return StoreFacts(
         url=store.url,
         package=package,
         credentials=credentials,
         samples=sum(held.samples for held in manifest.splits.values()),
-        bytes=sum(shard.bytes for held in manifest.splits.values() for shard in held.shards),
+        bytes=sum(shard.bytes for shard in shards),
         listing=_succeeds(store.list),
         ranges=ranges,
-        latency_seconds=_latency(store, name) if ranges else None,
+        latency_seconds=_latency(store, first.name) if ranges else None,
         one_bytes_per_second=_rate(store, pieces, 1) if ranges else None,
         bytes_per_second=_rate(store, pieces[::-1], REQUESTS) if ranges else None,
         cache=str(cache.folder),
@@ -99,33 +109,66 @@ def _measured(copy: CopiedRoot, package: str, credentials: tuple[str, ...]) -> S
     )
 
 
-def _pieces(manifest: ShardManifest) -> Iterator[Piece]:
-    """Yield the ranges in which a loader reads the shards."""
-    for held in manifest.splits.values():
-        for shard in held.shards:
-            for start in range(0, shard.bytes, RANGE):
-                yield shard.name, start, min(start + RANGE, shard.bytes)
+def _read(store: Store, name: str, start: int, stop: int, ended: Event | None = None) -> bytes:
+    try:
+        return store.read_range(name, start, stop, ended)
+    except FileNotFoundError as error:
+        raise missing(store, name) from error
+
+
+def _pieces(shards: list[Shard], size: int) -> Iterator[Piece]:
+    """Yield the ranges of the shards, of ``size`` bytes each."""
+    for shard in shards:
+        for start in range(0, shard.bytes, size):
+            yield shard.name, start, min(start + size, shard.bytes)
+
+
+def _piece_size(store: Store, shard: Shard) -> int:
+    """Return the bytes of a loader's requests, or fewer on a slow link: as many as come in ``LONG`` seconds."""
+    size = FIRST_PIECE
+    while size < min(RANGE, shard.bytes):
+        began = time.perf_counter()
+        _read(store, shard.name, 0, size)
+        if time.perf_counter() - began > LONG:
+            return size
+        size *= 2
+    return RANGE
 
 
 def _latency(store: Store, name: str) -> float:
     def once() -> float:
         began = time.perf_counter()
-        store.read_range(name, 0, 1)
+        _read(store, name, 0, 1)
         return time.perf_counter() - began
 
     return median(once() for _ in range(LATENCIES))
 
 
-def _rate(store: Store, pieces: list[Piece], requests: int) -> float:
-    """Return bytes per second with so many requests at a time, over some seconds or all pieces."""
-    began = time.perf_counter()
+def _rate(store: Store, pieces: list[Piece], requests: int) -> float | None:
+    """Return bytes per second with so many requests at a time, over some seconds or all pieces.
 
-    def read(piece: Piece) -> int:
-        return len(store.read_range(*piece)) if time.perf_counter() - began < SECONDS else 0
+    Returns None if no request is answered within ``LONGEST`` seconds.
+    """
+    began, over, answers = time.perf_counter(), Event(), list[tuple[float, int]]()
+
+    def read(piece: Piece) -> None:
+        if over.is_set() or time.perf_counter() - began > SECONDS:
+            return
+        try:
+            size = len(_read(store, *piece, over))
+        except StoreError:
+            if over.is_set():
+                return
+            raise
+        answers.append((time.perf_counter() - began, size))
 
     with ThreadPoolExecutor(requests) as pool:
-        size = sum(pool.map(read, islice(pieces, 4096)))
-    return size / (time.perf_counter() - began)
+        tasks = [pool.submit(read, piece) for piece in pieces]
+        wait(tasks, LONGEST, return_when=FIRST_EXCEPTION)
+        over.set()
+    for task in tasks:
+        task.result()
+    return sum(size for _, size in answers) / max(answers)[0] if answers else None
 
 
 def _succeeds(act: Callable[[], object]) -> bool:

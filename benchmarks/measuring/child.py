@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
@@ -25,6 +26,8 @@ from .model_step import SteppedEpochs, step_function
 from .process import WAY_OUT, Answer, MeasuringJob
 from .stacks import cancel_dump, dump_stacks_at
 from .stages import throttled_samples, time_stages_of
+
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -45,17 +48,22 @@ def answer_job(run: Callable[[MeasuringJob], Answer]) -> None:
         end_with(job.parent)
     if job.dump_stacks_at is not None:
         dump_stacks_at(job.dump_stacks_at)
-    try:
-        answer = run(job)
-    except FeedlineError as error:
-        answer = Answer(problem=str(error))
-    except (MemoryError, RuntimeError) as error:
-        if not failed_allocation(error):
-            raise
-        answer = Answer(problem=memory_ran_out(error, WAY_OUT))
+    answer = answered(lambda: run(job), lambda problem: Answer(problem=problem))
     cancel_dump()
     with os.fdopen(answers, "wb") as stdout:
         stdout.write(TypeAdapter(Answer).dump_json(answer))
+
+
+def answered(run: Callable[[], T], failed: Callable[[str], T]) -> T:
+    """Return what ``run`` returns, or ``failed`` of the message of a FeedlineError or of an allocation that failed."""
+    try:
+        return run()
+    except FeedlineError as error:
+        return failed(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not failed_allocation(error):
+            raise
+        return failed(memory_ran_out(error, WAY_OUT))
 
 
 def measure_job(job: MeasuringJob) -> Answer:

@@ -78,7 +78,7 @@ def _sample(spec: LoaderSpec) -> tuple[Encode, list[bytes]]:
     """Return some of the split's images, evenly spread, and their encoding, the nearest to the archive's."""
     has_folders = (spec.root / MANIFEST).is_file()
     with closing(FolderSamples(spec.root, spec.split) if has_folders else open_samples(spec.root, spec.split)) as held:
-        places = np.linspace(0, len(held.labels) - 1, min(IMAGES, len(held.labels))).astype(int)
+        places = np.linspace(0, len(held) - 1, min(IMAGES, len(held))).astype(int)
         images = [held.read(index).data.tobytes() for index in places.tolist()]
     return "copy" if has_folders else encoding_of("threaded", spec), images
 

@@ -167,13 +167,17 @@ def _parsed_answer(stdout: bytes, stderr: bytes, code: int, memory: Memory) -> A
     try:
         return TypeAdapter(Answer).validate_json(stdout)
     except ValidationError as error:
-        text = stderr.decode("utf-8", "replace")
-        limit = limit_in(text)
-        if code < 0 and limit is None:
-            raise MeasurementError(f"the measuring process {how_it_ended(code, WAY_OUT, memory)}") from error
-        last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
-        last = limit or last
-        raise MeasurementError(f"the measuring process ended with exit code {code}: {last}") from error
+        raise MeasurementError(no_answer(stderr, code, memory)) from error
+
+
+def no_answer(stderr: bytes, code: int, memory: Memory) -> str:
+    """Return why a measuring process ended without an answer: its signal, or the last line of its stderr."""
+    text = stderr.decode("utf-8", "replace")
+    limit = limit_in(text)
+    if code < 0 and limit is None:
+        return f"the measuring process {how_it_ended(code, WAY_OUT, memory)}"
+    last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
+    return f"the measuring process ended with exit code {code}: {limit or last}"
 
 
 class _ProcessTree:

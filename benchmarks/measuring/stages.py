@@ -184,4 +184,4 @@ def touch(image: EncodedImage | bytes) -> int:
 def _first_epoch(spec: LoaderSpec) -> list[int]:
     """Return the sample indexes of the first epoch in their order."""
     with closing(open_samples(spec.root, spec.split)) as samples:
-        return indexes_of(Chosen(spec, len(samples.labels), lambda: samples.labels).keys(0)).tolist()
+        return indexes_of(Chosen(spec, len(samples), lambda: samples.labels).keys(0)).tolist()

@@ -97,8 +97,11 @@ def draw_lines(axes: "Axes", lines: Lines, x_label: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-def write_plot(path: Path, table: Ranking) -> None:
-    """Draw the throughput of ``table`` into a PNG at ``path``; raise OutputError if it cannot be written."""
+def write_plot(path: Path, table: Ranking, next_step: str = "make room there and measure again") -> None:
+    """Draw the throughput of ``table`` into a PNG at ``path``; raise OutputError if it cannot be written.
+
+    The error ends with ``next_step``.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
@@ -114,9 +117,7 @@ def write_plot(path: Path, table: Ranking) -> None:
     try:
         write_atomically(path, png.getvalue())
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {reason_of(error, path)}; make room there and measure again"
-        ) from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; {next_step}") from error
 
 
 def _add_legend(figure: "Figure", axes: "Axes", *, inside: bool) -> None:

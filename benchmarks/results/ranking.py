@@ -9,6 +9,8 @@ Its rival is the fastest row of another loader, or its own second best row if th
 inconclusive if the two differ by less than the larger of their spreads. Warm and cold rows answer different questions:
 the verdict uses the warm rows if there are any. The ceiling reads nothing while it is measured, so one ceiling serves
 both.
+
+A record has no utilisation of accelerators, and needs none: it follows from the rate. So rows of every schema have it.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from ..machine.cache import AskedCache, CacheState
 from ..machine.environment import Machine
 from ..measuring.measure import Window
 from ..measuring.record import Record, require_one_machine
+from ..utilisation.accelerators import H100, IMAGE_SIZE, utilisation_of
 
 CEILING = "cached"
 
@@ -46,6 +49,9 @@ class Row:
     runs: int
     of_ceiling: float | None
     """Fraction of the rate of ``cached`` with the same batch size; None if that was not measured."""
+    h100_au: float | None
+    """Utilisation, 0 to 1, of one H100 that gets its images at this rate: computed from the rate and MLPerf Storage's
+    time of a step, not emulated. None for the ceiling, and for other images than those of training at 224 px."""
     first_batch_seconds: float
     """Median time from opening the loader to its first batch."""
     gap_fraction: float
@@ -223,6 +229,7 @@ def _row(records: Sequence[Record], ceilings: Sequence[Record] | None) -> Row:
         spread=(max(rates) - min(rates)) / rate,
         runs=len(records),
         of_ceiling=rate / _rate(ceilings) if ceilings else None,
+        h100_au=h100_au(first, rate),
         first_batch_seconds=median(r.open_seconds + r.measurement.first_batch_seconds for r in records),
         gap_fraction=sum(max(0.0, gap - batch_seconds) for gap in gaps) / sum(window.seconds for window in windows),
         cpu_ms_per_image=1000 * median(cpu) if cpu else None,
@@ -230,6 +237,12 @@ def _row(records: Sequence[Record], ceilings: Sequence[Record] | None) -> Row:
         whole_images_per_second=median(run.whole_images_per_second for run in runs),
         peak_rss_bytes=max((r.peak_rss_bytes for r in records if r.peak_rss_bytes is not None), default=None),
     )
+
+
+def h100_au(record: Record, rate: float) -> float | None:
+    """Return ``Row.h100_au`` of a rate in images/s that the record's configuration reached."""
+    as_published = record.config.side == IMAGE_SIZE and record.config.transform == "train"
+    return utilisation_of(H100, rate) if as_published and record.loader != CEILING else None
 
 
 def _rate(records: Sequence[Record]) -> float:

@@ -13,14 +13,18 @@ from pathlib import Path
 from ...prep import OutputError, write_atomically
 from ...prep.base.disks import reason_of
 from ..measuring.record import Record
+from .ranking import h100_au
 
 SPREADSHEET = "bench.csv"
 
 Field = str | int | float | None
 
 
-def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
-    """Write one row for each of ``records`` to ``path``; raise OutputError if that fails."""
+def write_spreadsheet(path: Path, records: Sequence[Record], next_step: str = "make room there and try again") -> None:
+    """Write one row for each of ``records`` to ``path``; raise OutputError if that fails.
+
+    The error ends with ``next_step``.
+    """
     rows = [_row(record) for record in records]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
@@ -29,7 +33,7 @@ def write_spreadsheet(path: Path, records: Sequence[Record]) -> None:
     try:
         write_atomically(path, text.getvalue().encode("utf-8", "replace"))
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; make room there and try again") from error
+        raise OutputError(f"cannot write {path}: {reason_of(error, path)}; {next_step}") from error
 
 
 def _row(record: Record) -> Mapping[str, Field]:
@@ -46,6 +50,7 @@ def _row(record: Record) -> Mapping[str, Field]:
         "repeat": record.repeat,
         "images_per_second": run.images_per_second,
         "whole_images_per_second": run.whole_images_per_second,
+        "h100_au": h100_au(record, run.images_per_second),
         "windows": len(run.windows),
         "samples": run.samples,
         "open_seconds": record.open_seconds,

@@ -29,7 +29,9 @@ def records_near(root: Path, records: Path | None) -> list[Path]:
 
 def show_plan(config: "TrainConfig", places: list[Path], as_json: bool) -> None:
     """Print what a training would do. Under torchrun, only the first process prints."""
+    from ...prep import OutputError
     from ...train import plan_run
+    from ...train.journal import RunDirectory
     from .predicted import predict
 
     if not is_rank_0():
@@ -43,6 +45,10 @@ def show_plan(config: "TrainConfig", places: list[Path], as_json: bool) -> None:
         table.add_row(name, plain_cell(text))
     stderr_console().print(table)
     say(predicted.sentence)
+    try:
+        RunDirectory(config.out).check(config)
+    except OutputError as error:
+        say(f"the run would end at its start: {error}")
     say("nothing was trained; leave out --dry-run to train")
     if as_json:
         echo_json(_document(plan, predicted))

@@ -26,7 +26,7 @@ import numba
 import numpy as np
 
 from ...prep.base.compiled import unkept
-from ...prep.base.disks import in_bytes
+from ...prep.base.disks import in_bytes, reason_of
 from ...prep.limits.reached import limit_reached
 from ..spec import LoaderSpec
 from ..support.damage import log
@@ -57,7 +57,7 @@ def begin() -> None:
         if _loaded.is_set() or _compiling is not None or _marker().is_file():
             return
         said, text = _reported, _cannot_keep()
-        if is_kept():
+        if text is None:
             with _locked(wait=False) as held:
                 text = f"{'another process is ' if held is None else ''}compiling {_WHAT}; until then {_MEANWHILE}"
                 if held is not None:
@@ -104,8 +104,8 @@ def compile_ahead() -> None:
     """Compile now, for other processes, unless one of them does; print what happens, a line each."""
     if _marker().is_file():
         return
-    if not is_kept():
-        print(_cannot_keep(), flush=True)
+    if problem := _cannot_keep():
+        print(problem, flush=True)
         return
     with _locked(wait=False) as held:
         if held is not None:
@@ -116,20 +116,24 @@ def compile_ahead() -> None:
 
 def is_kept() -> bool:
     """Return whether what is compiled can be kept for other processes."""
+    return _cannot_keep() is None
+
+
+def _cannot_keep() -> str | None:
+    """Return why what is compiled cannot be kept, with the next step; None if it can."""
+    why = f"the decoder is not compiled, because every process would compile it again; {_MEANWHILE}"
+    remedy = "set NUMBA_CACHE_DIR to a folder that can be written"
     try:
         Path(CACHE).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=CACHE).close()
-        return shutil.disk_usage(CACHE).free >= ROOM
-    except OSError:
-        return False
-
-
-def _cannot_keep() -> str:
-    return (
-        f"the decoder is not compiled, because {CACHE} cannot be written or its disk has less than {in_bytes(ROOM)} "
-        f"free, and every process would compile it again; {_MEANWHILE}; "
-        "set NUMBA_CACHE_DIR to a folder that can be written"
-    )
+        free = shutil.disk_usage(CACHE).free
+    except OSError as error:
+        if limit := limit_reached(error):
+            return f"{limit}; {why}"
+        return f"{CACHE} cannot be written: {reason_of(error, CACHE)}; {why}; {remedy}"
+    if free < ROOM:
+        return f"the disk of {CACHE} has {in_bytes(free)} free, and {in_bytes(ROOM)} are needed; {why}; {remedy}"
+    return None
 
 
 def _load() -> None:
@@ -201,8 +205,15 @@ def _take(file: IO[bytes], wait: bool) -> bool:
 
 @lru_cache(maxsize=1)
 def _marker() -> Path:
+    """Return the file that says that numba finds this version compiled: for this processor, and these source files.
+
+    numba keeps what it compiled per place and time of change of each source. A second installation of the same
+    version, or the same one installed again, is compiled again.
+    """
     processor = f"{sys.version} {numba.__version__} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    return Path(CACHE) / f"{sha256(processor.encode()).hexdigest()[:16]}.compiled"
+    sources = [f"{path} {path.stat().st_mtime_ns}" for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    digest = sha256("\n".join([processor, *sources]).encode("utf-8", "surrogateescape")).hexdigest()
+    return Path(CACHE) / f"{digest[:16]}.compiled"
 
 
 def main(words: list[str]) -> None:

@@ -1,6 +1,6 @@
 """``Chosen``: the samples of a spec's epochs, in their order, divided over ranks and batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,15 +37,22 @@ class Chosen:
         """Return the draw keys of an epoch in their order, of all ranks or, with such a sampler, of this rank."""
         return self._order.keys(epoch)
 
-    def share(self, epoch: int, done: int) -> I64:
-        """Return the draw keys of this rank that are left of an epoch, int64."""
-        return self.share_of(self.keys(epoch), done)
+    def share(self, epoch: int, done: int) -> Iterator[I64]:
+        """Yield the draw keys of this rank that are left of an epoch, int64, a block at a time."""
+        first = done // self._spec.world_size if self._order.of_rank else done
+        return self.share_of(self._order.blocks(epoch, first), done)
 
-    def share_of(self, keys: I64, done: int) -> I64:
-        """Return the part of this rank that is left of ``keys``, which replace those of an epoch."""
-        spec = self._spec
-        mine = keys[done // spec.world_size :] if self._order.of_rank else keys[done:][spec.rank :: spec.world_size]
-        return mine[: self.share_length(done)]
+    def share_of(self, blocks: Iterable[I64], done: int) -> Iterator[I64]:
+        """Yield the part of this rank of ``blocks``: the draw keys that are left of an epoch after ``done``."""
+        rank, ranks = (0, 1) if self._order.of_rank else (self._spec.rank, self._spec.world_size)
+        left = self.share_length(done)
+        for block in blocks if left else ():
+            mine = block[rank::ranks][:left]
+            rank, left = (rank - len(block)) % ranks, left - len(mine)
+            if len(mine):
+                yield mine
+            if not left:
+                return
 
     def share_length(self, done: int) -> int:
         """Return the number of samples that are left to this rank."""
@@ -72,6 +79,18 @@ class Chosen:
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
         """Return what a saved state must have in common with this choice to be resumed with it."""
         return self._order.marks(epoch, samples)
+
+
+def in_batches(blocks: Iterable[I64], size: int) -> Iterator[I64]:
+    """Yield the numbers of ``blocks`` in arrays of ``size``, the last of which may be smaller."""
+    left = np.empty(0, np.int64)
+    for block in blocks:
+        numbers = np.concatenate([left, block]) if len(left) else block
+        whole = len(numbers) // size * size
+        yield from (numbers[first : first + size] for first in range(0, whole, size))
+        left = numbers[whole:]
+    if len(left):
+        yield left
 
 
 def without_choice(spec: LoaderSpec) -> LoaderSpec:

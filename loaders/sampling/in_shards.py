@@ -6,10 +6,11 @@ Such a loader can leave samples out, and cannot read them in another order or se
 import numpy as np
 import numpy.typing as npt
 
-from ...prep import SHARDS, LoaderError, ShardManifest, sample_order
+from ...prep import SHARDS, LoaderError, ShardManifest
 from ...prep.roots.places import shard_path
-from ...prep.shards.index import read_index, rebuild
+from ...prep.shards.kept_orders import ShardOrder
 from ..spec import LoaderSpec
+from ..support.index_rows import IndexRows
 from ..support.streams import ShardRange, stream_count
 from .draw_keys import I64
 from .orders import ChosenOrder
@@ -30,9 +31,9 @@ class ShardChoice:
         self.samples = len(order)
         counts = np.array([shard.samples for shard in split.shards], np.int64)
         self._offsets = np.cumsum(np.append(0, counts))
-        self._indexes = sample_order(split.samples, manifest.order, manifest.seed)
+        self._order = ShardOrder(split.samples, manifest.order, manifest.seed)
         mask = order.mask()
-        self._held = None if mask is None else mask[self._indexes]
+        self._held = None if mask is None else mask[self._order.indexes(0, split.samples)]
         if self._held is not None:
             counts = np.diff(np.append(0, np.cumsum(self._held))[self._offsets])
         self.sizes: list[int] = counts.tolist()
@@ -55,8 +56,8 @@ class ShardChoice:
     def indexes(self, part: ShardRange) -> I64:
         """Return the sample indexes of a part, in the order of the shard."""
         selectors = self.selectors(part)
-        first = self._offsets[part.shard]
-        return self._indexes[first : first + len(selectors)][selectors]
+        first = self._offsets.item(part.shard)
+        return self._order.indexes(first, first + len(selectors))[selectors]
 
 
 def _labels(spec: LoaderSpec, manifest: ShardManifest) -> I64:
@@ -64,10 +65,7 @@ def _labels(spec: LoaderSpec, manifest: ShardManifest) -> I64:
     directory, split = spec.root / SHARDS, manifest.splits[spec.split]
     places = [shard_path(directory, manifest, shard) for shard in split.shards]
     homes = [directory / shard.name for shard in split.shards]
-    indexes = [read_index(home, place).samples for home, place in zip(homes, places, strict=True)]
-    for shard, index in zip(split.shards, indexes, strict=True):
-        if len(index) != shard.samples:
-            raise LoaderError(f"the index of {shard.name} is stale; {rebuild(directory)}")
-    found = np.empty(split.samples, np.int64)
-    found[sample_order(split.samples, manifest.order, manifest.seed)] = np.concatenate([i["label"] for i in indexes])
+    labels = IndexRows(homes, places, [shard.samples for shard in split.shards]).labels()
+    order, found = ShardOrder(split.samples, manifest.order, manifest.seed), np.empty(split.samples, np.int64)
+    found[order.indexes(0, split.samples)] = np.concatenate([np.empty(0, np.int32), *labels])
     return found

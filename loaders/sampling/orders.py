@@ -8,7 +8,7 @@ permute all samples in every epoch and drop what does not fit, so chance decides
 instead of a multiple of 256.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, Protocol, cast
 
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import LoaderError, permutation, uniforms
+from ...prep.base.order import BLOCK, LongPermutation
 from ..choice_fields import Numbers
 from ..spec import LoaderSpec
 from .draw_keys import I64, draw_keys
@@ -42,6 +43,10 @@ class Order(Protocol):
 
     def keys(self, epoch: int) -> I64:
         """Return the draw keys of an epoch."""
+        ...
+
+    def blocks(self, epoch: int, first: int) -> Iterator[I64]:
+        """Yield the draw keys of an epoch from position ``first`` on, a block at a time."""
         ...
 
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
@@ -80,6 +85,14 @@ class ChosenOrder:
         indexes = places if self.entries is None else self.entries[places]
         return draw_keys(indexes) if self._repeats else indexes
 
+    def blocks(self, epoch: int, first: int) -> Iterator[I64]:
+        """Yield the draw keys from position ``first`` on, int64; of samples that come once, in blocks."""
+        if self._repeats:
+            yield self.keys(epoch)[first:]
+            return
+        for places in self._place_blocks(epoch, first):
+            yield places if self.entries is None else self.entries[places]
+
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
         return self._marks
 
@@ -97,6 +110,13 @@ class ChosenOrder:
         found = np.zeros(self._count, np.bool_)
         found[self.entries] = True
         return found
+
+    def _place_blocks(self, epoch: int, first: int) -> Iterator[I64]:
+        if self._spec.shuffle:
+            yield from LongPermutation(self._length, self._spec.seed, epoch).blocks(first)
+            return
+        for start in range(first, self._length, BLOCK):
+            yield np.arange(start, min(start + BLOCK, self._length), dtype=np.int64)
 
     def _places(self, epoch: int) -> I64:
         """Return the positions of the samples in ``entries`` before they are repeated."""

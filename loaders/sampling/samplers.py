@@ -8,7 +8,7 @@ every rank and after a resume.
 
 import operator
 import random
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import islice
@@ -50,6 +50,10 @@ class SamplerOrder:
     def keys(self, epoch: int) -> I64:
         """Return the draw keys of an epoch, of this rank or of all. Raises LoaderError for an index of no sample."""
         return self._of(epoch)[1]
+
+    def blocks(self, epoch: int, first: int) -> Iterator[I64]:
+        """Yield the draw keys from position ``first`` on."""
+        yield self.keys(epoch)[first:]
 
     def marks(self, epoch: int, samples: int) -> dict[str, Any]:
         """Return a digest of the order under way, which a resume must repeat."""

@@ -5,10 +5,11 @@ epoch are known. A shard is fetched before its first sample comes, and may leave
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
@@ -26,20 +27,22 @@ class ReadAhead:
     """Fetches the shards of the rest of an epoch while it is read. One thread uses it."""
 
     def __init__(
-        self, shards: I64, sizes: Sequence[int], hold: Callable[[int], None], let_go: Callable[[int], None]
+        self,
+        shards: Iterable[I64],
+        sizes: Sequence[int],
+        hold: Callable[[int, Event], None],
+        let_go: Callable[[int], None],
     ) -> None:
         """Begin with the first shards.
 
-        ``shards`` are the shards of the samples in the order of the epoch, ``sizes`` the bytes of every shard.
-        ``hold`` fetches a shard and waits for it, ``let_go`` may be called once for each that was held.
+        ``shards`` are the shards of the samples in the order of the epoch, in blocks; ``sizes`` the bytes of every one.
+        ``hold`` fetches a shard and waits for it, unless the event says that it is not needed any more. ``let_go`` is
+        called once for each that was held.
         """
         self._sizes, self._hold, self._let_go = sizes, hold, let_go
-        found, first = np.unique(shards, return_index=True)
-        last = len(shards) - 1 - np.unique(shards[::-1], return_index=True)[1]
-        order = np.argsort(first, kind="stable")
-        self._waiting: list[tuple[int, int, int]] = [
-            (int(first[place]), int(last[place]), int(found[place])) for place in order[::-1]
-        ]
+        self.ended = Event()
+        """Set when the epoch ends."""
+        self._waiting = [(first, last, shard) for shard, (first, last) in _spans(shards).items()][::-1]
         self._begun: dict[int, tuple[int, Future[None]]] = {}
         self._bytes, self._most = 0, min(2 * WINDOW, open_cache().limit() // 2)
         self.move(0, 0)
@@ -57,10 +60,11 @@ class ReadAhead:
                 return
             self._waiting.pop()
             self._bytes += self._sizes[shard]
-            self._begun[shard] = last, begin(partial(self._hold, shard))
+            self._begun[shard] = last, begin(partial(self._hold, shard, self.ended))
 
     def close(self) -> None:
-        """Let go of all shards; those that are not being fetched yet are left out."""
+        """Let go of all shards, and fetch no more of those that are not here yet."""
+        self.ended.set()
         self._waiting.clear()
         for shard in list(self._begun):
             self._end(shard)
@@ -69,11 +73,25 @@ class ReadAhead:
         _, task = self._begun.pop(shard)
         self._bytes -= self._sizes[shard]
         if not task.cancel():
-            task.add_done_callback(partial(self._ended, shard))
+            task.add_done_callback(partial(self._fetched, shard))
 
-    def _ended(self, shard: int, task: "Future[None]") -> None:
+    def _fetched(self, shard: int, task: "Future[None]") -> None:
         if task.exception() is None:
             self._let_go(shard)
+
+
+def _spans(shards: Iterable[I64]) -> dict[int, tuple[int, int]]:
+    """Return the first and the last place of each shard, in the order of the first."""
+    spans: dict[int, tuple[int, int]] = {}
+    begin = 0
+    for block in shards:
+        found, first = np.unique(block, return_index=True)
+        last = begin + len(block) - 1 - np.unique(block[::-1], return_index=True)[1]
+        for place in np.argsort(first, kind="stable").tolist():
+            shard = found.item(place)
+            spans[shard] = spans.get(shard, (begin + first.item(place), 0))[0], last.item(place)
+        begin += len(block)
+    return spans
 
 
 def fetched_in_turn(paths: Sequence[Path]) -> Generator[Path]:
@@ -81,26 +99,31 @@ def fetched_in_turn(paths: Sequence[Path]) -> Generator[Path]:
     if not paths or origin_of(paths[0]) is None:
         yield from paths
         return
-    waiting, begun = deque(paths), deque[tuple[Path, Future[None]]]()
+    waiting, begun, ended = deque(paths), deque[tuple[Path, Future[None]]](), Event()
     try:
         while waiting or begun:
             while waiting and len(begun) < 2:
                 path = waiting.popleft()
-                begun.append((path, begin(partial(_hold, path))))
+                begun.append((path, begin(partial(_hold, path, ended))))
+            path, task = begun[0]
             try:
-                begun[0][1].result()
+                task.result()
             except NoRoom:  # the shards before it have made room meanwhile
-                hold(begun[0][0])
-            yield begun[0][0]
-            let_go(begun.popleft()[0])
+                hold(path)
+            begun.popleft()
+            try:
+                yield path
+            finally:
+                let_go(path)
     finally:
+        ended.set()
         for path, task in begun:
             if not task.cancel():
                 task.add_done_callback(partial(_let_go_if_held, path))
 
 
-def _hold(path: Path) -> None:
-    hold(path)
+def _hold(path: Path, ended: Event) -> None:
+    hold(path, ended)
 
 
 def _let_go_if_held(path: Path, task: "Future[None]") -> None:

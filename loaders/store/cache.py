@@ -19,6 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
@@ -37,6 +38,17 @@ SHARE = 0.5  # of the free disk
 
 class NoRoom(StoreError):
     """The limit of the cache, or its disk, leaves no room for a shard."""
+
+
+class _Held(NamedTuple):
+    """A shard or an unfinished shard in the cache."""
+
+    used_ns: int
+    """When it was used last."""
+    size: int
+    unwritten: int
+    """Bytes of an unfinished shard that take no room of the disk yet."""
+    file: Path
 
 
 class Cache:
@@ -68,11 +80,25 @@ class Cache:
         with self._locked():
             self._leased().remove(shard)
 
-    def forget(self, shard: Path) -> None:
-        """Remove a shard, unless a process uses it."""
+    def forget(self, shard: Path) -> bool:
+        """Remove a shard, unless a process uses it; return whether it is gone."""
         with self._locked():
-            if str(shard) not in files_in_use(self.folder / "leases"):
-                _remove(shard)
+            return str(shard) not in files_in_use(self.folder / "leases") and _remove(shard)
+
+    def remove_root(self, folder: Path) -> bool:
+        """Remove the copy of a root, unless a process uses or fetches a file of it; return whether it is gone.
+
+        Raises OSError for a file that cannot be removed.
+        """
+        with self._locked():
+            used = files_in_use(self.folder / "leases")
+            if any(Path(file).is_relative_to(folder) for file in used):
+                return False
+            if any(not _is_free(lock) for lock in folder.rglob(f"*{LOCK}")):
+                return False
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            return True
 
     def make_room(self, partial: Path, size: int) -> None:
         """Create the file ``partial`` of ``size`` bytes, for which shards that are not in use are removed if necessary.
@@ -81,15 +107,15 @@ class Cache:
         """
         with self._locked():
             partial.unlink(missing_ok=True)
-            held, limit = self._held(), self.limit()
-            excess = sum(size for _, size, _ in held) + size - limit
-            missing = max(excess, size - shutil.disk_usage(self.folder).free)
+            held = self._held()
+            limit, free = self.limit(held), self._free(held)
+            missing = max(sum(each.size for each in held) + size - limit, size - free)
             used = files_in_use(self.folder / "leases") if missing > 0 else set[str]()
-            for _, bytes_held, file in held:
+            for each in held:
                 if missing <= 0:
                     break
-                if str(file) not in used and _remove(file):
-                    missing -= bytes_held
+                if str(each.file) not in used and _remove(each.file):
+                    missing -= each.size
             if missing > 0:
                 raise NoRoom(
                     f"the cache {self.folder} may hold {limit / 1e9:.3g} GB, and the shards in use leave no room for "
@@ -100,22 +126,29 @@ class Cache:
             with partial.open("wb") as file:
                 file.truncate(size)
 
-    def limit(self) -> int:
+    def limit(self, held: "list[_Held] | None" = None) -> int:
         """Return the most bytes that its shards may have."""
         text = os.environ.get(CACHE_SIZE, "")
         if text:
             return parsed_size(text)
         self.folder.mkdir(parents=True, exist_ok=True)
-        return int(SHARE * (shutil.disk_usage(self.folder).free + sum(size for _, size, _ in self._held())))
+        held = self._held() if held is None else held
+        return int(SHARE * (self._free(held) + sum(each.size for each in held)))
 
-    def _held(self) -> list[tuple[int, int, Path]]:
-        """Return (time of the last use, bytes, path) of each shard and unfinished shard, the oldest first."""
-        found: list[tuple[int, int, Path]] = []
+    def _free(self, held: "list[_Held]") -> int:
+        """Return the free bytes of the disk without those that unfinished shards will take."""
+        return shutil.disk_usage(self.folder).free - sum(each.unwritten for each in held)
+
+    def _held(self) -> "list[_Held]":
+        """Return each shard and unfinished shard, the one that was not used for the longest time first."""
+        found: list[_Held] = []
         for ending in (".tar", ".tar" + PARTIAL):
             for file in self.folder.glob(f"roots/*/shards/**/*{ending}"):
                 with suppress(OSError):
                     status = file.stat()
-                    found.append((status.st_atime_ns, status.st_size, file))
+                    blocks = getattr(status, "st_blocks", None) if ending.endswith(PARTIAL) else None
+                    unwritten = 0 if blocks is None else max(0, status.st_size - 512 * blocks)
+                    found.append(_Held(status.st_atime_ns, status.st_size, unwritten, file))
         return sorted(found)
 
     def _leased(self) -> Lease:
@@ -174,17 +207,18 @@ def _cache_of(folder: Path, process: int) -> Cache:
 
 def _remove(file: Path) -> bool:
     """Remove a shard, or what a dead process left of one; return whether it is gone."""
-    if file.name.endswith(PARTIAL) and not _is_abandoned(file):
+    if file.name.endswith(PARTIAL) and not _is_free(Path(f"{str(file).removesuffix(PARTIAL)}{LOCK}")):
         return False
     try:
-        file.unlink()
+        file.unlink(missing_ok=True)
     except OSError:  # Windows keeps a file that is mapped
         return False
     return True
 
 
-def _is_abandoned(partial: Path) -> bool:
-    lock = FileLock(f"{str(partial).removesuffix(PARTIAL)}{LOCK}", timeout=0, thread_local=False)
+def _is_free(file: Path) -> bool:
+    """Return whether no living process holds a lock."""
+    lock = FileLock(file, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except (Timeout, OSError):

@@ -12,12 +12,13 @@ from functools import cache, partial as bind
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ...prep.base.errors import StoreError
 from ...prep.base.flush import flush_folder
 from ...prep.base.manifest import Shard
-from .access import Store
+from ...prep.store.access import Store
+from ...prep.store.attempts import POLL, raise_if_ended
 from .cache import LOCK, PARTIAL, Cache, cannot_write
 
 RANGE = 8 * 2**20  # bytes of a request
@@ -31,34 +32,55 @@ class RangesIgnored(Exception):
     """The store answered with the whole file, which is in the first argument."""
 
 
-def fetch_shard(store: Store, cache: Cache, shard: Shard, target: Path) -> None:
+def fetch_shard(store: Store, cache: Cache, shard: Shard, target: Path, ended: threading.Event | None = None) -> None:
     """Bring a shard to ``target`` and take it into use, unless another process does.
 
-    Raises StoreError if it cannot be fetched, or is not the shard of the manifest.
+    Raises StoreError if it cannot be fetched, is not the shard of the manifest, or is not needed after ``ended``.
     """
     if cache.take(target, shard.bytes):
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}{LOCK}", thread_local=False):
+        lock = FileLock(f"{target}{LOCK}", thread_local=False)
+        _acquire(lock, ended)
+        try:
             if not cache.take(target, shard.bytes):
-                _fetch(store, cache, shard, target)
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{store.name(shard.name)} is missing, and the manifest lists it; upload it again: "
-            f"the whole folder that feedline shard wrote"
-        ) from error
+                _fetch(store, cache, shard, target, ended)
+        finally:
+            lock.release()
     except OSError as error:
         raise StoreError(cannot_write(error)) from error
 
 
-def _fetch(store: Store, cache: Cache, shard: Shard, target: Path) -> None:
+def missing(store: Store, name: str) -> StoreError:
+    """Return the error of a shard that is not behind the URL."""
+    return StoreError(
+        f"{store.name(name)} is missing, and the manifest lists it; upload it again: "
+        f"the whole folder that feedline shard wrote"
+    )
+
+
+def _acquire(lock: FileLock, ended: threading.Event | None) -> None:
+    """Wait for a lock that another thread or process holds while it fetches the shard."""
+    while True:
+        try:
+            lock.acquire(timeout=POLL)
+            return
+        except Timeout:
+            raise_if_ended(ended)
+
+
+def _fetch(store: Store, cache: Cache, shard: Shard, target: Path, ended: threading.Event | None) -> None:
     unfinished = Path(f"{target}{PARTIAL}")
     for _ in range(BODIES):
+        raise_if_ended(ended)
         cache.make_room(unfinished, shard.bytes)
         try:
             with unfinished.open("r+b") as file:
-                sha256 = _fill(store, shard, file)
+                try:
+                    sha256 = _fill(store, shard, file, ended)
+                except FileNotFoundError as error:
+                    raise missing(store, shard.name) from error
                 os.fsync(file.fileno())
             if sha256 == shard.sha256:
                 cache.add(unfinished, target)
@@ -72,13 +94,13 @@ def _fetch(store: Store, cache: Cache, shard: Shard, target: Path) -> None:
     )
 
 
-def _fill(store: Store, shard: Shard, file: BinaryIO) -> str:
-    """Write the bytes of a shard to a file, and return their sha256. Raises StoreError."""
-    starts, writing, ended = range(0, shard.bytes, RANGE), threading.Lock(), threading.Event()
+def _fill(store: Store, shard: Shard, file: BinaryIO, ended: threading.Event | None) -> str:
+    """Write the bytes of a shard to a file, and return their sha256. Raises FileNotFoundError and StoreError."""
+    starts, writing, failed = range(0, shard.bytes, RANGE), threading.Lock(), threading.Event()
 
     def get(start: int) -> None:
         stop = min(start + RANGE, shard.bytes)
-        data = store.read_range(shard.name, start, stop, ended) if stop > start else b""
+        data = store.read_range(shard.name, start, stop, failed)
         if len(data) > stop - start:
             raise RangesIgnored(data)
         with writing:
@@ -86,11 +108,13 @@ def _fill(store: Store, shard: Shard, file: BinaryIO) -> str:
             file.write(data)
 
     try:
-        if starts and not store.serves_ranges:  # else each of many requests would be answered with the whole file
-            get(0)
-            store.serves_ranges, starts = True, starts[1:]
-        _all_of([request_pool().submit(get, start) for start in starts], ended)
+        if not store.serves_ranges:  # else each of many requests would be answered with the whole file
+            _all_of([request_pool().submit(get, start) for start in starts[:1]], failed, ended)
+            store.serves_ranges = store.serves_ranges or len(starts) > 1  # a range of the whole shard proves nothing
+            starts = starts[1:]
+        _all_of([request_pool().submit(get, start) for start in starts], failed, ended)
     except RangesIgnored as whole:
+        store.serves_ranges = False
         file.seek(0)
         file.truncate()
         file.write(whole.args[0])
@@ -98,13 +122,15 @@ def _fill(store: Store, shard: Shard, file: BinaryIO) -> str:
     return _sha256(file)
 
 
-def _all_of(tasks: "list[Future[None]]", ended: threading.Event) -> None:
-    """Wait for all tasks. After the first error the others end soon, and it is raised."""
+def _all_of(tasks: "list[Future[None]]", failed: threading.Event, ended: threading.Event | None = None) -> None:
+    """Wait for all tasks. After the first error, or ``ended``, ``failed`` ends the others, and the error is raised."""
     try:
         for task in tasks:
+            while not wait([task], POLL).done:
+                raise_if_ended(ended)
             task.result()
     except BaseException:
-        ended.set()
+        failed.set()
         for task in tasks:
             task.cancel()
         wait(tasks, 2)  # seconds; a request that takes longer finds the file closed
@@ -132,10 +158,12 @@ def begin(act: Callable[[], None]) -> "Future[None]":
 def read_all(store: Store, names: list[str], put: Callable[[str, bytes], None]) -> None:
     """Read small files at the same time, and pass each to ``put``. Raises what ``Store.read`` raises."""
 
-    def get(name: str) -> None:
-        put(name, store.read(name))
+    failed = threading.Event()
 
-    _all_of([request_pool().submit(bind(get, name)) for name in names], threading.Event())
+    def get(name: str) -> None:
+        put(name, store.read(name, failed))
+
+    _all_of([request_pool().submit(bind(get, name)) for name in names], failed)
 
 
 @cache

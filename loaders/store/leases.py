@@ -28,20 +28,31 @@ class Lease:
         self._write()
 
     def add(self, file: Path) -> None:
-        """Use a file once more."""
+        """Use a file once more. Raises OSError."""
         self._used[str(file)] += 1
         if self._used[str(file)] == 1:
-            self._write()
+            try:
+                self._write()
+            except OSError:
+                del self._used[str(file)]
+                raise
 
     def remove(self, file: Path) -> None:
-        """Use a file once less."""
+        """Use a file once less. On a full disk it stays in the list until the next change."""
         if self._used[str(file)] > 1:
             self._used[str(file)] -= 1
         elif self._used.pop(str(file), 0):
-            self._write()
+            with suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
-        self._file.with_suffix(".json").write_text(json.dumps(sorted(self._used)), "utf-8")
+        """Replace the list as a whole: a full disk must not leave half of it."""
+        unfinished = self._file.with_suffix(".new")
+        try:
+            unfinished.write_text(json.dumps(sorted(self._used)), "utf-8")
+            unfinished.replace(self._file.with_suffix(".json"))
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def files_in_use(folder: Path) -> set[str]:

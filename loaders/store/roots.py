@@ -10,34 +10,28 @@ it starts, and are never written. All else names a root by its URL without them.
 
 import os
 import re
-import shutil
-from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
-from urllib.request import url2pathname
 
 from filelock import FileLock
 from pydantic import PlainSerializer, PlainValidator
 
-from ...prep.base.documents import read_document, write_atomically
+from ...prep.base.documents import write_atomically
 from ...prep.base.errors import StoreError
-from ...prep.base.manifest import MANIFEST, SHARDS, Shard, ShardManifest
-from ...prep.base.origins import SCHEME, is_url, name_folder, shown, use_finder
-from .access import PACKAGES, Store, known_protocols, plain_url, protocol_of
+from ...prep.base.manifest import MANIFEST, SHARDS, ShardManifest
+from ...prep.base.origins import SCHEME, folder_of, is_ambiguous, is_url, name_folder, plain_url, shown, use_finder
+from ...prep.store.access import PACKAGES, Store, known_protocols, protocol_of
 from .cache import LOCK, cache_folder, cannot_write, open_cache
-from .fetch import fetch_shard, read_all
-from .leases import files_in_use
+from .copies import CopiedRoot
 
 ORIGIN = "origin.txt"
 """The file in a copy that holds its URL."""
 SECRET = "FEEDLINE_STORE_"
 """Where a URL with credentials is kept in the environment: this and the name of the copy's folder."""
 SAFE = "%/:@!$&'()*+,;=~?#[]"  # characters of a web address that stay as the user wrote them
-FIRST = 32 * 1024 * 1024  # bytes of a manifest
 
 
 def root_of(value: Any) -> Any:
@@ -49,10 +43,15 @@ def root_of(value: Any) -> Any:
     if not is_url(text):
         return Path(value) if isinstance(value, (str, os.PathLike)) and str(value) else value
     protocol = protocol_of(text)
-    if protocol == "file":  # a folder of this machine
-        return Path(url2pathname(re.sub(r"^file://(localhost)?", "", text, flags=re.IGNORECASE)))
+    if (folder := folder_of(text)) is not None:
+        return folder
     if protocol not in PACKAGES:
         raise StoreError(f"{plain_url(text)} has an unknown protocol; use one of: {known_protocols()}")
+    if is_ambiguous(text):
+        raise StoreError(
+            f"{plain_url(text)} was given with an @ that may end a password or follow the host; in the password "
+            f"write %2F for /, %3F for ?, %23 for # and %40 for @, and elsewhere %40 for @"
+        )
     address, mark, query = text.partition("?") if protocol in ("http", "https") else (text, "", "")
     address = f"{protocol}://{address.partition('://')[2].rstrip('/')}"
     if not plain_url(address).partition("://")[2].strip("/"):
@@ -63,6 +62,12 @@ def root_of(value: Any) -> Any:
     folder = cache_folder() / "roots" / _folder_name(plain)
     name_folder(folder, plain)
     if address + mark + query != plain:
+        if protocol not in ("http", "https"):
+            raise StoreError(
+                f"{plain} was given with a user, a password, or what follows ? or #, which {protocol}:// URLs do not "
+                f"have; give credentials in the environment, as the store's own tools take them "
+                f"(s3: AWS_PROFILE or AWS_ACCESS_KEY_ID)"
+            )
         os.environ[SECRET + folder.name] = address + mark + query
     return folder
 
@@ -107,63 +112,6 @@ def open_root(root: Path, *, fresh: bool = False) -> Path:
     if url is not None:
         _opened(root, url, fresh=fresh)
     return root
-
-
-class CopiedRoot:
-    """The copy of a root behind a URL; an ``Origin``."""
-
-    def __init__(self, folder: Path, store: Store) -> None:
-        self.folder = folder
-        self.store = store
-        self.manifest = read_document(folder / SHARDS / MANIFEST, ShardManifest)
-        self._shards = {shard.name: shard for held in self.manifest.splits.values() for shard in held.shards}
-        self._cache = open_cache()
-
-    def hold(self, path: Path) -> None:
-        shard = self._named(path)[1]
-        if shard is not None:
-            fetch_shard(self.store, self._cache, shard, path)
-        else:
-            self.hold_all([path])
-
-    def hold_all(self, paths: Sequence[Path]) -> None:
-        missing = {self._named(path)[0]: path for path in paths if not path.is_file()}
-
-        def put(name: str, data: bytes) -> None:
-            path = missing[name]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}{LOCK}", thread_local=False):
-                write_atomically(path, data)
-
-        try:
-            read_all(self.store, list(missing), put)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise StoreError(cannot_write(error)) from error
-
-    def let_go(self, path: Path) -> None:
-        if self._named(path)[1] is not None:
-            self._cache.release(path)
-
-    def forget(self, path: Path) -> None:
-        if self._named(path)[1] is not None:
-            self._cache.forget(path)
-
-    def renew(self, path: Path) -> None:
-        if self._named(path)[1] is not None:
-            self._cache.forget(path)
-            return
-        with suppress(OSError):  # Windows keeps a file that is mapped
-            path.unlink()
-
-    def size(self, path: Path) -> int | None:
-        shard = self._named(path)[1]
-        return None if shard is None else shard.bytes
-
-    def _named(self, path: Path) -> tuple[str, Shard | None]:
-        name = path.relative_to(self.folder / SHARDS).as_posix()
-        return name, self._shards.get(name)
 
 
 def find_origin(path: Path) -> CopiedRoot | None:
@@ -220,12 +168,12 @@ def _shards_of(url: str) -> tuple[Store, bytes]:
     address, mark, query = url.partition("?")
     store = Store(f"{address}/{SHARDS}{mark}{query}")
     try:
-        return store, store.read(MANIFEST, FIRST)
+        return store, store.read(MANIFEST)
     except FileNotFoundError:
         pass
     above = Store(url)
     try:
-        data = above.read(MANIFEST, FIRST)
+        data = above.read(MANIFEST)
     except FileNotFoundError:
         raise StoreError(
             f"{above.url} has no {SHARDS}/{MANIFEST}; check the URL, or upload a root whose shards are written: "
@@ -258,14 +206,12 @@ def _check(data: bytes, store: Store) -> None:
 
 
 def _begin_again(folder: Path, url: str) -> None:
-    """Remove a copy of other shards. Raises StoreError if a process reads them."""
-    used = files_in_use(open_cache().folder / "leases") if folder.is_dir() else set[str]()
-    if any(Path(file).is_relative_to(folder) for file in used):
+    """Remove a copy of other shards. Raises StoreError if a process reads or fetches them, and OSError."""
+    if not open_cache().remove_root(folder):
         raise StoreError(
             f"the shards behind {plain_url(url)} were replaced while a process reads the old ones; "
             f"wait until it ends, or use another cache with FEEDLINE_CACHE=FOLDER"
         )
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _url_of(folder: Path) -> str | None:

@@ -5,15 +5,14 @@ workers of a loader carry nothing. They come from ROOT/<split>.jsonl, or for a r
 of each shard. Sample indexes mean the same in both.
 """
 
-import numpy as np
-
-from ...prep import MANIFEST, SHARDS, LoaderError, read_manifest, sample_order
+from ...prep import MANIFEST, SHARDS, LoaderError, read_manifest
 from ...prep.base.origins import origin_of
 from ...prep.roots.columns import Columns, JsonLines
 from ...prep.roots.lists import list_path
 from ...prep.shards.columns import columns_path
 from ...prep.shards.current import current_shards
 from ...prep.shards.index import rebuild
+from ...prep.shards.kept_orders import ShardOrder
 from ..spec import LoaderSpec
 
 
@@ -44,9 +43,8 @@ def open_columns(spec: LoaderSpec) -> Columns | None:
             if origin := origin_of(directory):
                 origin.hold_all(paths)
             lines = JsonLines(paths, [shard.samples for shard in held.shards], remedy)
-            places = np.empty(held.samples, np.int64)
-            places[sample_order(held.samples, manifest.order, manifest.seed)] = np.arange(held.samples)
-            return Columns(spec.columns, lines, places)
+            order = ShardOrder(held.samples, manifest.order, manifest.seed)
+            return Columns(spec.columns, lines, order.places)
     known = list(dict.fromkeys([*in_list, *in_shards]))
     unknown = [name for name in spec.columns if name not in known]
     raise LoaderError(

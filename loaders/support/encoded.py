@@ -1,7 +1,8 @@
 """The encoded images of a split: from shards through their indexes, or from class folders.
 
-Shards are mapped, not read. The page cache is the only copy, and the threads share it. One array of index rows for
-all shards makes finding an image cheap. The row lengths stay mapped in the index files.
+Shards and their indexes are mapped, not read. The page cache is the only copy, which the threads of a process and the
+ranks of a machine share. The order of the samples is mapped from a file too (``prep.shards.kept_orders``), so opening
+100 million samples takes a rank as much memory as opening a thousand of as many shards.
 
 Touched pages count as memory of the process, which on a large data set is all of it in the end. So they are released
 repeatedly. Mapping a page again that is still in the page cache costs almost nothing. A mapping holds no open file, so
@@ -14,7 +15,7 @@ From then on the shards are read and not mapped, so that each sample that is los
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -27,17 +28,18 @@ from ...prep import (
     LoaderError,
     read_manifest,
     read_shard_manifest,
-    sample_order,
 )
 from ...prep.base.mapping import MappedFile
-from ...prep.base.origins import origin_of, shown
+from ...prep.base.origins import held, hold, is_absent, let_go, origin_of, shown
 from ...prep.images.tiles import Tiles
 from ...prep.roots.kept_listings import open_listing
 from ...prep.roots.places import shard_path
 from ...prep.shards.current import current_shards, require_labels
-from ...prep.shards.index import decoded_key, index_path, read_index, rebuild
+from ...prep.shards.index import index_path
+from ...prep.shards.kept_orders import ShardOrder
 from ..store.ahead import ReadAhead, window_of
 from . import bus_errors
+from .index_rows import IndexRows
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -45,6 +47,8 @@ I64 = npt.NDArray[np.int64]
 # Bytes of images between two releases of the mapped pages. Mapping an image of 110 kB again takes two or three
 # faults, some microseconds, because Linux maps 16 pages around each.
 LET_GO = 64_000_000
+# Releases of images' pages for one of the indexes' and the order's: a row is small, and a fault maps 64 KB around it.
+INDEXES_LET_GO = 16
 # Bytes of the buffer that a thread reads files into. Memory that is never touched costs nothing.
 READ_ROOM = 1 << 24
 
@@ -67,7 +71,7 @@ class Located(NamedTuple):
     lengths: I64
     """Address of the lengths of its MCU rows, uint16."""
     rows: npt.NDArray[np.void]
-    """The rows of the index (``prep.shards.index.sample_dtype``)."""
+    """The rows of the index without their keys (``index_rows.TAIL``)."""
     holds: list[Any]
     """What must live as long as the addresses are used."""
 
@@ -92,13 +96,25 @@ class ReadImages(NamedTuple):
 class EncodedSamples(Protocol):
     """A split's encoded images by sample index. Many threads can read at the same time."""
 
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The class index of each sample, int64 (samples,)."""
+    def __len__(self) -> int:
+        """Return the number of samples."""
         ...
 
-    def windows(self) -> Sequence[npt.NDArray[np.int64]]:
-        """Return the sample indexes of each shard, or of all images in one array without shards."""
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The class index of each sample, int64 (samples,), made at the first access."""
+        ...
+
+    def labels_of(self, indexes: I64) -> I64:
+        """Return the class indexes of some samples, int64."""
+        ...
+
+    def windows(self) -> Sequence[int]:
+        """Return the number of samples of each shard, or of all images as one without shards."""
+        ...
+
+    def in_window(self, window: int) -> I64:
+        """Return the sample indexes of one shard in its order, int64."""
         ...
 
     def read(self, index: int) -> EncodedImage:
@@ -160,8 +176,17 @@ class FolderSamples:
         self._buffers = threading.local()
         self.labels = self._listing.labels
 
-    def windows(self) -> list[npt.NDArray[np.int64]]:
-        return [np.arange(len(self._listing), dtype=np.int64)]
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def labels_of(self, indexes: I64) -> I64:
+        return self.labels[indexes]
+
+    def windows(self) -> list[int]:
+        return [len(self)]
+
+    def in_window(self, window: int) -> I64:
+        return np.arange(len(self), dtype=np.int64)
 
     def read(self, index: int) -> EncodedImage:
         return EncodedImage(np.fromfile(self._listing.path(index), np.uint8), None)
@@ -214,70 +239,73 @@ class ShardSamples:
         homes = [directory / shard.name for shard in held.shards]
         if self._origin is not None:
             self._origin.hold_all([index_path(home) for home in homes])
-        indexes = [read_index(home, path) for home, path in zip(homes, self._paths, strict=True)]
-        for path, shard, index in zip(self._paths, held.shards, indexes, strict=True):
-            if len(index.samples) != shard.samples:
-                raise LoaderError(f"the index of {path} is stale; {rebuild(directory)}")
-        counts = [shard.samples for shard in held.shards]
-        # A copy: one array for all shards.
-        self._rows = np.concatenate([index.samples for index in indexes])
-        self._row_lengths = [index.row_lengths for index in indexes]
-        for index in indexes:  # of which only row lengths are read from here on
-            index.let_go()
-        self._shard = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        self._starts = np.cumsum(counts)[:-1]
-        self._order = sample_order(held.samples, manifest.order, manifest.seed)
-        self._place = np.empty(held.samples, np.int64)
-        self._place[self._order] = np.arange(held.samples)
-        self.labels = self._rows["label"][self._place].astype(np.int64)
-        self._bytes = [shard.bytes for shard in held.shards]
+        self._counts = [shard.samples for shard in held.shards]
+        self._rows = IndexRows(homes, self._paths, self._counts)
+        self._order = ShardOrder(held.samples, manifest.order, manifest.seed)
         self._maps: dict[int, MappedFile] = {}
-        self._held = set[int]()
-        """The shards in the cache that are kept for this split, if it is behind a URL."""
+        self._ended: threading.Event | None = None
+        """Set when the newest epoch has ended for which shards are fetched."""
         self._mapping = threading.Lock()
         self._is_caught, self._bus_errors = bus_errors.catch(), bus_errors.count()
-        self._length_addresses = np.array([lengths.ctypes.data for lengths in self._row_lengths], np.int64)
-        self._touched = 0
+        self._touched, self._touched_shards = 0, set[int]()
+        self._touched_indexes, self._releases = set[int](), 0
+        self._labels: I64 | None = None
 
-    def windows(self) -> list[npt.NDArray[np.int64]]:
-        return np.split(self._order, self._starts)
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def labels(self) -> I64:
+        if self._labels is None:
+            found, first = np.empty(len(self), np.int64), 0
+            for labels in self._rows.labels():
+                found[self._order.indexes(first, first + len(labels))] = labels
+                first += len(labels)
+            self._labels = found
+        return self._labels
+
+    def labels_of(self, indexes: I64) -> I64:
+        return self._rows.gather(self._order.places(indexes)).rows["label"].astype(np.int64)
+
+    def windows(self) -> list[int]:
+        return self._counts
+
+    def in_window(self, window: int) -> I64:
+        places = self._rows.places_of(window)
+        return self._order.indexes(places.start, places.stop)
 
     def read(self, index: int) -> EncodedImage:
-        place = self._place.item(index)
-        shard = self._shard.item(place)
-        row = self._rows[place].item()
-        _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row
+        place = self._order.place(index)
+        shard = self._rows.shard_of(place)
+        held, row = self._rows.row(place)
+        _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row.item()
         if self.lost:  # without tiles, whose lengths are mapped too
             return EncodedImage(self._read_unmapped(shard, offset, size), None)
+        self._touched_shards.add(shard)
         self.count_touched(size)
         data = self._mapped(shard).data[offset : offset + size]
         if not interval:
             return EncodedImage(data, None)
-        lengths = self._row_lengths[shard][first : first + rows]
+        lengths = held.row_lengths[first : first + rows]
         return EncodedImage(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
     def locate(self, indexes: I64) -> Located:
         """Return where many images lie, in a tenth of the time that reading them takes. Raises OSError."""
-        places = self._place[indexes]
-        shards, rows = self._shard[places], self._rows[places]
-        used = {shard: self._mapped(shard) for shard in set(shards.tolist())}
-        addresses = np.zeros(len(self._paths), np.int64)
-        addresses[list(used)] = [mapped.address for mapped in used.values()]
-        return Located(
-            addresses[shards] + rows["offset"].astype(np.int64),
-            self._length_addresses[shards] + 2 * rows["first_row"].astype(np.int64),
-            rows,
-            [*used.values(), self._row_lengths],
-        )
+        found = self._rows.gather(self._order.places(indexes))
+        self._touched_shards.update(found.shards)
+        mapped = [self._mapped(shard) for shard in found.shards]
+        addresses = np.array([shard.address for shard in mapped], np.int64)[found.which]
+        data = addresses + found.rows["offset"].astype(np.int64)
+        return Located(data, found.lengths, found.rows, [*mapped, found.holds])
 
     def _mapped(self, shard: int) -> MappedFile:
         """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it. Raises OSError."""
         source = self._maps.get(shard)
-        if source is not None and not self._is_caught:  # a cut in the midst of decoding ends the process there
-            self._require_whole(shard, self._paths[shard].stat().st_size)
+        if source is not None and not self._is_caught and not is_absent(self._paths[shard]):
+            self._require_whole(shard, self._paths[shard].stat().st_size)  # a cut while decoding ends the process there
         if source is None:
-            self._hold(shard)
-            with self._mapping:
+            # A mapping keeps the data of a fetched shard even if the cache removes it; the shards of an epoch are kept.
+            with held(self._paths[shard], self._unless_ended()), self._mapping:
                 source = self._maps.get(shard)
                 if source is None:
                     if len(self._maps) >= MOST_MAPPED:  # in random order, the oldest is as good a choice as any
@@ -292,17 +320,16 @@ class ShardSamples:
         return bus_errors.count() != self._bus_errors
 
     def _read_unmapped(self, shard: int, offset: int, size: int) -> U8:
-        self._hold(shard)
-        with self._paths[shard].open("rb") as file:
+        with held(self._paths[shard], self._unless_ended()) as path, path.open("rb") as file:
             self._require_whole(shard, os.fstat(file.fileno()).st_size)
             file.seek(offset)
             return np.frombuffer(file.read(size), np.uint8)
 
     def _require_whole(self, shard: int, size: int) -> None:
         """Raise OSError for a shard of another size than its manifest lists."""
-        if size != self._bytes[shard]:
+        if size != self._sizes[shard]:
             raise OSError(
-                f"its shard has {size} bytes instead of the {self._bytes[shard]} that its manifest lists, "
+                f"its shard has {size} bytes instead of the {self._sizes[shard]} that its manifest lists, "
                 "so it was cut or written again"
             )
 
@@ -311,55 +338,60 @@ class ShardSamples:
         """How many shards to read at a time, because they are fetched from a URL; 0 for no limit."""
         return 0 if self._origin is None else window_of(self._sizes)
 
-    def read_ahead(self, indexes: I64) -> ReadAhead | None:
-        """Begin to fetch the shards of these samples, in this order; return None if all shards are here."""
+    def read_ahead(self, blocks: Callable[[], Iterable[I64]]) -> ReadAhead | None:
+        """Begin to fetch the shards of samples in this order; return None if all shards are here.
+
+        ``blocks`` returns their indexes in blocks, and is not called if all shards are here.
+        """
         if self._origin is None:
             return None
-        return ReadAhead(self._shard[self._place[indexes]].astype(np.int64), self._sizes, self._hold, self._let_go)
+        shards = (self._rows.shards_of(self._order.places(indexes)) for indexes in blocks())
+        ahead = ReadAhead(shards, self._sizes, self._hold, self._let_go)
+        self._ended = ahead.ended
+        return ahead
 
-    def _hold(self, shard: int) -> None:
-        """Fetch a shard unless it is here. Raises StoreError."""
-        if self._origin is None or shard in self._held:
-            return
-        self._origin.hold(self._paths[shard])
-        with self._mapping:
-            twice = shard in self._held
-            self._held.add(shard)
-        if twice:
-            self._origin.let_go(self._paths[shard])
+    def _hold(self, shard: int, ended: threading.Event) -> None:
+        """Fetch a shard unless it is here, and keep it. Raises StoreError."""
+        hold(self._paths[shard], ended)
+
+    def _unless_ended(self) -> threading.Event | None:
+        """Return what ends the waiting of a thread that reads for an epoch; other callers wait as long as it takes."""
+        return None if self._ended is None or self._ended.is_set() else self._ended
 
     def _let_go(self, shard: int) -> None:
         """Allow that a fetched shard is removed from the cache."""
         with self._mapping:
             self._maps.pop(shard, None)
-            held = shard in self._held
-            self._held.discard(shard)
-        if held and self._origin is not None:
-            self._origin.let_go(self._paths[shard])
+        let_go(self._paths[shard])
 
     def count_touched(self, size: int) -> None:
-        """Release all mapped pages after enough bytes were touched since the last release."""
+        """Release the mapped pages of the shards that were used, after enough bytes of them were touched."""
         self._touched += size  # an approximate sum: threads may overwrite each other's
         if self._touched > LET_GO:
             self._touched = 0
+            touched, self._touched_shards = self._touched_shards, set()
+            shards = list(touched)
             with self._mapping:
-                held = list(self._maps.values())
+                held = [found for shard in shards if (found := self._maps.get(shard))]
             for mapped in held:
                 mapped.let_go()
+            self._touched_indexes.update(shards)
+            self._releases += 1
+            if self._releases % INDEXES_LET_GO == 0:
+                indexes, self._touched_indexes = self._touched_indexes, set()
+                self._rows.let_go(list(indexes))
+                self._order.let_go()
 
     def name(self, index: int) -> str:
-        return f"{self.key(index)} in {shown(self._paths[self._shard.item(self._place.item(index))])}"
+        return f"{self.key(index)} in {shown(self._paths[self._rows.shard_of(self._order.place(index))])}"
 
     def key(self, index: int) -> str:
-        key: bytes = self._rows["key"][self._place.item(index)].item()
-        return decoded_key(key)
+        return self._rows.key(self._order.place(index))
 
     def close(self) -> None:
         # A mapping ends with the last array that views it.
         self._maps = {}
-        for shard in list(self._held):
-            self._let_go(shard)
-        self._row_lengths = []
+        self._rows.close()
 
 
 def bytes_of(samples: EncodedSamples, index: int) -> bytes:

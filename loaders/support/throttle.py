@@ -49,8 +49,17 @@ class ThrottledSamples:
     def labels(self) -> npt.NDArray[np.int64]:
         return self._samples.labels
 
-    def windows(self) -> Sequence[npt.NDArray[np.int64]]:
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def labels_of(self, indexes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return self._samples.labels_of(indexes)
+
+    def windows(self) -> Sequence[int]:
         return self._samples.windows()
+
+    def in_window(self, window: int) -> npt.NDArray[np.int64]:
+        return self._samples.in_window(window)
 
     def read(self, index: int) -> EncodedImage:
         """Return one image at the time when its bytes would have arrived."""

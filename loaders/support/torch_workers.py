@@ -25,7 +25,15 @@ from ...prep.limits.shared_memory import shared_memory_is_full
 from ...prep.limits.sockets import prepare_sockets
 from ..spec import LoaderSpec
 from ..transforms.calls import require_picklable
-from .worker_processes import WAY_OUT, begin_worker, is_stopped, kill_workers, signals_held, watch_of, watch_workers
+from .worker_processes import (
+    WAY_OUT,
+    beginning_of_workers,
+    is_stopped,
+    kill_workers,
+    signals_held,
+    watch_of,
+    watch_workers,
+)
 
 _loaders: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -45,7 +53,7 @@ def start_data_loader(dataset: Dataset[Any], spec: LoaderSpec, **options: Any) -
         loader = DataLoader(
             dataset,
             num_workers=spec.workers,
-            worker_init_fn=begin_worker,
+            worker_init_fn=beginning_of_workers(),
             persistent_workers=spec.workers > 0,
             pin_memory=spec.device.startswith("cuda"),
             # DataLoader draws a seed for its workers in every epoch. From torch's own generator, that would change the

@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -46,7 +47,15 @@ WAY_OUT = "use fewer workers (--workers), a smaller --batch-size, or --loader th
 _watches: "weakref.WeakKeyDictionary[Any, Watch]" = weakref.WeakKeyDictionary()
 
 
-def begin_worker(_: int) -> None:
+def beginning_of_workers() -> Callable[[int], None]:
+    """Return the function that prepares a worker of this process.
+
+    A process that multiprocessing has started may use the folder of sockets of the one above it.
+    """
+    return partial(_begin_worker, removes_inherited=multiprocessing.parent_process() is None)
+
+
+def _begin_worker(_: int, *, removes_inherited: bool) -> None:
     """Prepare this worker process: it ignores the signals that stop the process that started it, and ends with it.
 
     It reports a batch that it cannot pass.
@@ -58,12 +67,12 @@ def begin_worker(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     end_without_threads()
-    end_with(os.getppid())
+    end_with(os.getppid(), removes_inherited=removes_inherited)
 
 
 @contextmanager
 def signals_held() -> Generator[None, None, None]:
-    """Hold back the signals of this thread inside the block, so that none reaches a worker before ``begin_worker``.
+    """Hold back the signals of this thread inside the block, so that none reaches a worker before ``_begin_worker``.
 
     Workers inherit that. Under forkserver the server would, and with it every process of the caller that it starts.
     """

@@ -21,7 +21,9 @@ class Normalise(nn.Module):
     """
 
     mean: torch.Tensor
+    """float32 (3, 1, 1), in grey levels: 255 times what was given."""
     std: torch.Tensor
+    """As ``mean``."""
 
     def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ def reason_of(error: OSError, path: Path | str | None = None) -> str:
     ``path`` is the file, if ``error`` may not name it.
     """
     said, place = error.strerror or str(error), error.filename if path is None else path
-    detail = None if place is None else _state(error.errno, Path(os.fsdecode(place)))
+    detail = _state(error.errno, Path(os.fsdecode(place))) if isinstance(place, (str, bytes, os.PathLike)) else None
     return f"{said} ({detail})" if detail else said
 
 

@@ -76,7 +76,7 @@ def to_json(value: object) -> Any:
 
 
 def write_document(path: Path, value: object) -> None:
-    """Write a dataclass instance to ``path`` as JSON with ``write_atomically``."""
+    """Write a dataclass instance to ``path`` as JSON with ``write_atomically``. Raises OSError as that does."""
     write_atomically(path, json_bytes(value, indent=1) + b"\n")
 
 

@@ -84,8 +84,11 @@ class Manifest:
     format: Literal["feedline-dataset"] = "feedline-dataset"
     version: Literal[1] = 1
     dataset: PlainName
+    """The name of the data set, such as "imagenet"."""
     classes: tuple[ClassEntry, ...]
+    """By class index."""
     splits: dict[PlainName, Split]
+    """{"train", "val" or "test": its counts}."""
     sources: tuple[Source, ...]
 
 

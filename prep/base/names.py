@@ -5,8 +5,10 @@ shard, must never lead out of the folder that it belongs to, and must mean the s
 below check a field whenever a document is read; ``require_name`` checks a name from anywhere else.
 """
 
+import codecs
 import os
 import re
+import sys
 import unicodedata
 from pathlib import PurePath
 from typing import Annotated
@@ -41,6 +43,20 @@ def is_text(path: PurePath) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def name_in(error: UnicodeEncodeError) -> str | None:
+    """Return the name of a file that cannot be written as text, or None if the error is about another text.
+
+    Bytes of a name that are no text are surrogates; a locale that cannot spell a name has the encoding of all names.
+    """
+    wrong, of_names = error.object[error.start : error.end], sys.getfilesystemencoding()
+    is_name = any("\udc80" <= character <= "\udcff" for character in wrong)
+    is_locale = of_names != "utf-8" and codecs.lookup(error.encoding) == codecs.lookup(of_names)
+    if not is_name and not is_locale:
+        return None
+    before = error.object[: error.start].rpartition("\n")[2]  # of a document, the line is enough
+    return before[-MAX_NAME:] + error.object[error.start :].partition("\n")[0][:MAX_NAME]
 
 
 def not_text(name: str) -> str:

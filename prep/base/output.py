@@ -5,18 +5,23 @@ file stores the command and everything that its result depends on. A file moves 
 is whole. The manifest is written last, and ``.partial/`` is removed after it. So a directory without its manifest
 is unfinished, and the same command continues it. A directory with neither does not come from feedline and stays
 untouched.
+
+The job holds sizes or digests of the sources, so it changes when a damaged source is repaired. A run that ends by such
+an error notes that in its job, and the same command may then begin again with the sources as they are.
 """
 
 import os
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
 from .disks import naming, remove_tree
 from .documents import read_document, write_document
-from .errors import OutputError
+from .errors import DatasetError, FeedlineError, OutputError, SourceError
 from .flush import flush_folder, flush_to_disk
 from .lock import HOLDER, LOCK
 from .manifest import MANIFEST, SHARDS
@@ -24,7 +29,8 @@ from .retries import retry_while_held
 
 PARTIAL = ".partial"
 JOB = "job.json"
-DAMAGED = " (of a damaged archive)"
+SOURCES = "sources"
+"""The setting that describes the sources."""
 
 CLUSTER = 4096  # bytes; the default of NTFS, ext4 and APFS
 
@@ -41,6 +47,8 @@ class OutputJob:
     """Whether the directory is its own source, so that the job writes nothing but a manifest."""
     held: tuple[str, ...] = field(default=(), compare=False)
     """The folders that lay in the directory before the job, which therefore are not its own."""
+    sources_failed: bool = field(default=False, compare=False)
+    """Whether a run ended because of its sources, so that they may be other ones when the same command continues."""
 
 
 def start_output(out: Path, job: OutputJob) -> Path:
@@ -59,8 +67,12 @@ def start_output(out: Path, job: OutputJob) -> Path:
             remove_partial(out)
         elif before == job:
             return partial
+        elif before.sources_failed and _differ_in_sources_only(before, job):
+            _clear(partial)
+            write_document(partial / JOB, replace(job, held=before.held))
+            return partial
         else:
-            raise OutputError(_other_job(out, before))
+            raise OutputError(_other_job(out, before, job))
     finished = (out / MANIFEST).is_file()
     if not job.adopts and not finished:
         for entry in out.iterdir() if out.is_dir() else ():
@@ -78,12 +90,44 @@ def start_output(out: Path, job: OutputJob) -> Path:
     return partial
 
 
-def _other_job(out: Path, before: OutputJob) -> str:
+@contextmanager
+def sources_may_be_repaired(out: Path, job: OutputJob) -> Generator[None, None, None]:
+    """Let the same command go on with other sources if this block ends by an error of the sources.
+
+    Class folders in place stay, and are compared with the source. The files in ``.partial/`` are written again.
+    """
+    try:
+        yield
+    except (SourceError, DatasetError):
+        with suppress(FeedlineError, OSError):  # the error of the sources counts
+            before = read_document(out / PARTIAL / JOB, OutputJob)
+            if before == job:
+                write_document(out / PARTIAL / JOB, replace(before, sources_failed=True))
+        raise
+
+
+def _differ_in_sources_only(one: OutputJob, other: OutputJob) -> bool:
+    settings = [{**job.settings, SOURCES: ""} for job in (one, other)]
+    return not other.adopts and one.command == other.command and settings[0] == settings[1]
+
+
+def _clear(partial: Path) -> None:
+    """Remove everything but the job. Pieces have numbers, which other sources may give to other pieces."""
+    for entry in partial.iterdir():
+        if entry.name != JOB:
+            retry_while_held(bind(remove_tree, entry) if entry.is_dir() else entry.unlink)
+
+
+def _other_job(out: Path, before: OutputJob, job: OutputJob) -> str:
     """Return the message for the unfinished job of another command; the directory may be a source of the user."""
-    if before.command.endswith(DAMAGED):
-        return f"{out} holds an unfinished {before.command}; choose another directory with --out"
+    found = f"{out} holds an unfinished {before.command} of other sources or settings"
+    if _differ_in_sources_only(before, job) and not before.held and not (out / MANIFEST).exists():
+        return (
+            f"{found}, such as these sources before they changed; choose another directory with --out, or remove {out} "
+            f"and run the same command again"
+        )
     return (
-        f"{out} holds an unfinished {before.command} of other sources or settings; run that command again to finish "
+        f"{found}; run that command again to finish "
         f"it, or choose another directory with --out (if {out} is itself a source, remove only {out / PARTIAL})"
     )
 
@@ -96,11 +140,6 @@ def held_before(partial: Path) -> frozenset[str]:
 def remove_partial(out: Path) -> None:
     """Remove the unfinished files of ``out``."""
     retry_while_held(bind(remove_tree, out / PARTIAL))
-
-
-def mark_as_damaged(out: Path, command: str) -> None:
-    """Mark the unfinished contents of ``out`` as made from a damaged source, so that no run continues them."""
-    write_document(out / PARTIAL / JOB, OutputJob(command=command + DAMAGED, settings={}))
 
 
 def finish_output(out: Path, manifest: object) -> None:

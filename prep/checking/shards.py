@@ -9,13 +9,13 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
 
 import numpy as np
 
-from ..base.errors import DatasetError, FeedlineError, SourceError
+from ..base.errors import DatasetError, FeedlineError, SourceError, StoreError
 from ..base.manifest import MANIFEST, Shard, ShardManifest, is_shard_set, read_shard_manifest
 from ..base.names import MAX_DEPTH
 from ..base.origins import origin_of
@@ -52,6 +52,8 @@ class CheckResult:
     """Notes on files that are no part of the data set, and that feedline leaves alone."""
     counts: Counter[str] = field(default_factory=Counter[str])
     """What ``count_image`` counts."""
+    is_damaged: bool = False
+    """Whether the bytes of a shard are not those of the manifest, or cannot be read as a shard."""
 
 
 def verify_shards(
@@ -154,12 +156,15 @@ def _check(
     count: Callable[[int], None],
     stop: threading.Event,
 ) -> CheckResult:
-    """Check a shard; if it is a damaged copy of one behind a URL, check that one."""
+    """Check a shard; if it is a damaged copy of one behind a URL that was here before, check that one."""
+    was_here = shard.path.is_file()
     found = _check_shard(split, shard, image_problem, count, stop)
-    origin = origin_of(shard.path) if found.problems else None
+    origin = origin_of(shard.path) if was_here and found.is_damaged else None
     if origin is None:
         return found
-    origin.renew(shard.path)
+    if not origin.renew(shard.path):
+        problem = f"the copy of {shard.path} on this machine is damaged, and a process uses it; run again when it ends"
+        return replace(found, problems=(problem,))
     return _check_shard(split, shard, image_problem, lambda _: None, stop)
 
 
@@ -173,7 +178,7 @@ def _check_shard(
     columns = bool(shard.columns)
     sidecars, labels, problems, odd = Sidecars(columns=columns), list[int](), list[str](), list[str]()
     strangers: tuple[str, ...] = ()
-    counts = Counter[str]()
+    counts, is_damaged = Counter[str](), False
 
     def check(sample: ShardSample) -> None:
         raise_if_stopped(stop)
@@ -194,13 +199,23 @@ def _check_shard(
         read = read_whole(shard.path, check, shard.rule, shard.label_of, columns=columns)
         # If the shard is damaged, its index cannot be judged.
         found = _shard_problems(shard, read.sha256, len(labels))
+        is_damaged = bool(found)
         if not found:
             found, strangers = _index_findings(sidecars.contents(shard.home))
         problems += found
     except FeedlineError as error:
         problems.append(str(error))
-    classes = frozenset(label for label in labels if label >= 0)
-    return CheckResult(split, classes, len(labels), tuple(problems), odd=tuple(odd), strangers=strangers, counts=counts)
+        is_damaged = not isinstance(error, StoreError)
+    return CheckResult(
+        split,
+        frozenset(label for label in labels if label >= 0),
+        len(labels),
+        tuple(problems),
+        odd=tuple(odd),
+        strangers=strangers,
+        counts=counts,
+        is_damaged=is_damaged,
+    )
 
 
 def _shard_problems(shard: _ToCheck, sha256: str, samples: int) -> Sequence[str]:

@@ -16,7 +16,16 @@ from ..base.documents import read_document
 from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
 from ..base.manifest import MANIFEST, ClassEntry, Manifest, Source, Split, read_manifest
-from ..base.output import JOB, PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
+from ..base.output import (
+    JOB,
+    PARTIAL,
+    OutputJob,
+    finish_output,
+    remove_partial,
+    require_room,
+    sources_may_be_repaired,
+    start_output,
+)
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..checking.notes import note_images
@@ -79,7 +88,9 @@ def _prepare(
         notice(f"{out} holds this already, by the names and sizes of the images; nothing was written")
         return before
     classes = _all_classes(out, plan, before)
-    counts = _write(plan, todo, out, job_of(todo, request), workers, progress)
+    job = job_of(todo, request)
+    with sources_may_be_repaired(out, job):
+        counts = _write(plan, todo, out, job, workers, progress)
     splits: dict[str, Split] = {}
     for split in dict.fromkeys(split for _, split in todo):
         columns = plan.columns(split)

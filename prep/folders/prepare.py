@@ -12,8 +12,8 @@ from pathlib import Path
 from ..archives.checksums import Md5s
 from ..base.errors import OutputError, SourceError
 from ..base.lock import claimed
-from ..base.manifest import MANIFEST, Manifest
-from ..base.output import PARTIAL, finish_output, mark_as_damaged, remove_partial, require_room, start_output
+from ..base.manifest import MANIFEST, Manifest, read_manifest
+from ..base.output import PARTIAL, finish_output, remove_partial, require_room, sources_may_be_repaired, start_output
 from ..base.progress import Notice, Progress, counter
 from ..labels.completeness import CLASSES, check_md5
 from ..limits.cpus import usable_cpus
@@ -139,9 +139,14 @@ def _write(
         share = min(1, len(request.classes) / CLASSES) if request.classes else 1
         require_room(out, int(total * share), int(sum(part.files for part in parts) * share))
     units = [unit for part in parts for unit in units_of(part, request)]
-    partial = start_output(out, job_of(parts, request))
+    job = job_of(parts, request)
+    partial = start_output(out, job)
     archives = [part.source for part in parts if part.source.is_file()] if request.checksum == "md5" else []
-    with Md5s(tuple(dict.fromkeys(archives))) if archives else nullcontext() as md5s:
+    digests: dict[Path, str] = {}
+    with (
+        sources_may_be_repaired(out, job),
+        Md5s(tuple(dict.fromkeys(archives))) if archives else nullcontext() as md5s,
+    ):
         count = counter(progress, "class folders, MB", total, 10**6)
 
         def report(more: int) -> None:
@@ -149,29 +154,23 @@ def _write(
             if md5s:
                 md5s.advance(more)
 
-        counts = write_units(out, partial, units, workers, report)
-        digests = md5s.digests() if md5s else {}
+        def check(counts: Counts) -> None:
+            digests.update(md5s.digests() if md5s else {})
+            note_empty_classes(parts, counts, request, notice)
+            try:
+                check_not_empty(counts, request)
+            except SourceError:
+                remove_partial(out)
+                raise
+            held = read_manifest(out).classes if (out / MANIFEST).is_file() else ()
+            check_asked(request, {*(entry.id for entry in held), *(folder.partition("/")[2] for folder in counts)})
+            for source, split in check_complete(parts, counts, label_lists, request).items():
+                if source in digests:
+                    check_md5(split, source, digests[source])
+
+        counts = write_units(out, partial, units, workers, report, check)
+    for folder, (images, _) in counts.items():
+        if not images:  # a class without an image
+            (out / folder).mkdir(parents=True, exist_ok=True)
     check_on_disk(out, counts)
-    written = set(counts)
-    note_empty_classes(parts, counts, request, notice)
-    for folder in counts.keys() - written:
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    try:
-        check_not_empty(counts, request)
-    except SourceError:
-        remove_partial(out)
-        raise
-    for source, split in check_complete(parts, counts, label_lists, request).items():
-        _check_digest(source, split, digests, out, request)
     return digests, counts
-
-
-def _check_digest(source: Path, split: str, digests: Mapping[Path, str], out: Path, request: Request) -> None:
-    """Raise SourceError for an official archive with another md5, and let no run continue from its images."""
-    if source not in digests:
-        return
-    try:
-        check_md5(split, source, digests[source])
-    except SourceError:
-        mark_as_damaged(out, request.command)
-        raise

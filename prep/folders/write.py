@@ -10,7 +10,7 @@ to be read in order, the files are handed to writers in batches.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial as bind
@@ -31,11 +31,19 @@ from .files import Report, Target, count_image, holds, read_checked, write_files
 from .pieces import merge_piece, write_piece
 
 
-def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, report: Report) -> Counts:
+def write_units(
+    root: Path,
+    partial: Path,
+    units: Sequence[Unit],
+    workers: int,
+    report: Report,
+    check: Callable[[Counts], object] = bool,
+) -> Counts:
     """Write all units with ``workers`` threads and return the files and bytes of every folder.
 
     ``report`` receives the bytes of each file. The first error stops the others within one file and is raised;
-    so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice.
+    so does Ctrl-C. Finished units stay. Raises SourceError for a file that is no image, or comes twice. ``check``
+    receives the counts before a piece moves to its place; if it raises, none moves.
     """
     notes = [partial / f"piece-{number:04d}.json" for number in range(len(units))]
     target = Target(root, partial, held_before(partial), report, Settling(root))
@@ -52,10 +60,13 @@ def write_units(root: Path, partial: Path, units: Sequence[Unit], workers: int, 
                 target.settling.finish()
             raise
         target.settling.finish()
-    for unit, note, found in zip(units, notes, results, strict=True):
+    for unit, found in zip(units, results, strict=True):
         add_counts(counts, unit, found)
         if unit.shared:
             target.check_free(found)
+    check(counts)
+    for unit, note in zip(units, notes, strict=True):
+        if unit.shared:
             merge_piece(note.with_suffix(""), root / unit.folder)
     return counts
 
@@ -75,8 +86,9 @@ def check_on_disk(root: Path, counts: Counts) -> None:
             others = sorted(e.name for e in entries if e.is_dir() and f"{split}/{e.name}" not in counts)
         if others:
             raise OutputError(
-                f"{root / split / others[0]} is in none of the sources: something else writes there; "
-                f"stop it and choose another directory with --out"
+                f"{root / split / others[0]} is in none of the sources; if an earlier run wrote it, move it elsewhere "
+                f"and run the same command again; else something else writes there: stop it and choose another "
+                f"directory with --out"
             )
 
 
@@ -141,7 +153,9 @@ def _compare_finished(final: Path, unit: Unit, stop: Event) -> Counts | None:
             same = same and path is not None and holds(path, image.read(reader))
             count_image(unit, image, counts)
     if found:
-        raise OutputError(
-            f"{final / next(iter(found))} is not in the source; move it elsewhere, then run the same command again"
-        )
+        first = final / next(iter(found))
+        these = f"{first} is not in the source; move it"
+        if len(found) > 1:
+            these = f"{first} and {len(found) - 1} more are not in the source; move {final}"
+        raise OutputError(f"{these} elsewhere, then run the same command again")
     return counts if same else None

@@ -27,9 +27,13 @@ class ListOptions:
     """How lists of labels are read; what is None is recognised."""
 
     file_column: str | None = None
+    """The column with the paths or names of the images."""
     label_column: str | None = None
+    """The column with the classes."""
     encoding: str | None = None
+    """The text encoding, by a name that Python has for it, such as "cp1252"."""
     delimiter: str | None = None
+    """The character between the columns of a CSV file."""
     skip_missing: bool = False
     """Whether rows whose image is missing are left out and counted; else they are an error."""
 

@@ -19,6 +19,8 @@ NO_THREAD = re.compile(
     r"can't start new thread|Thread creation failed|pthread_create failed|thread constructor failed|"
     r"thread: Resource temporarily unavailable|Cannot allocate.*thread"
 )
+STARTS = {"_execute_child", "_posix_spawn", "_launch", "spawnv_passfds", "forkpty"}
+"""The functions of the standard library that start a process. Pipes, sockets and locks raise the same error as fork."""
 NO_SHARED_MEMORY = re.compile(
     r"[Bb]us error|insufficient shared memory|shared memory\(shm\)|</?torch_\w+>.*(No space|Cannot allocate)|"
     r"(No space|Cannot allocate).*</?torch_\w+>"
@@ -36,7 +38,7 @@ def limit_reached(error: BaseException) -> str | None:
         return f"{os.strerror(errno.ENOMEM)}; use fewer workers or a smaller batch size, or end other programs"
     if number == errno.ENOMEM and sys.platform == "linux":
         return too_few_mappings()
-    if number == errno.EAGAIN and getattr(error, "filename", None) is None:  # of fork: files do not raise it
+    if number == errno.EAGAIN and _in_a_start(error):
         return no_task_left(task_limits()).sentence
     return limit_in(str(error)) if isinstance(error, (OSError, RuntimeError)) and number is None else None
 
@@ -50,6 +52,14 @@ def limit_in(text: str) -> str | None:
     if "AF_UNIX path" in text:
         return too_long_folder()
     return shared_memory_is_full() if NO_SHARED_MEMORY.search(text) else None
+
+
+def _in_a_start(error: BaseException) -> bool:
+    """Return whether an error was raised where a process is started."""
+    found = error.__traceback__
+    while found is not None and found.tb_next is not None:
+        found = found.tb_next
+    return found is not None and found.tb_frame.f_code.co_name in STARTS
 
 
 def _files() -> str:

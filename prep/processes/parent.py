@@ -15,12 +15,15 @@ import psutil
 WATCH_SECONDS = 0.5
 
 
-def end_with(pid: int) -> None:
+def end_with(pid: int, *, removes_inherited: bool = False) -> None:
     """End this process at once when the process ``pid``, its parent or one above it, has ended.
 
-    The folder of multiprocessing's sockets is removed, which multiprocessing does at an orderly exit only.
+    The folder of multiprocessing's sockets is removed, which multiprocessing does at an orderly exit only. One that
+    this process has from its parent may be that of a process which still runs; ``removes_inherited`` says that it is
+    that of ``pid``.
     """
-    _when_ended(pid, _end)
+    inherited = None if removes_inherited else _folder()
+    _when_ended(pid, lambda: _end(inherited))
 
 
 def stop_with(pid: int) -> None:
@@ -65,10 +68,15 @@ def _watch(pid: int) -> Callable[[], bool]:
     return lambda: runs(process)
 
 
-def _end() -> None:
+def _folder() -> str | None:
+    """Return the folder of multiprocessing's sockets, if there is one."""
+    config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    return config.get("tempdir")
+
+
+def _end(inherited: str | None) -> None:
     try:
-        config: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
-        if folder := config.get("tempdir"):
+        if (folder := _folder()) and folder != inherited:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os._exit(1)

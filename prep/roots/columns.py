@@ -9,7 +9,7 @@ and forked processes can share the lines, and a file that is cut short later is 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from ..base.errors import DatasetError, SampleError
 from .lists import MAX_LINE
+
+I64 = npt.NDArray[np.int64]
 
 CHUNK = 4 * 1024 * 1024  # bytes that are searched for line ends at a time
 
@@ -89,8 +91,8 @@ class JsonLines:
 class Columns:
     """Chosen columns of a split by sample index. Many threads can read at the same time."""
 
-    def __init__(self, names: Sequence[str], lines: JsonLines, places: npt.NDArray[np.int64] | None = None) -> None:
-        """``places`` is the number of each sample's line, int64 (samples,); None: that of line i is i."""
+    def __init__(self, names: Sequence[str], lines: JsonLines, places: Callable[[I64], I64] | None = None) -> None:
+        """``places`` returns the numbers of samples' lines, int64; None: that of sample i is i."""
         self.names = tuple(names)
         self._lines = lines
         self._places = places
@@ -100,7 +102,7 @@ class Columns:
 
         Raises SampleError for a line that cannot be read.
         """
-        rows = self._lines.read(indexes if self._places is None else self._places[indexes].tolist())
+        rows = self._lines.read(indexes if self._places is None else self._places(np.array(indexes, np.int64)).tolist())
         return {name: [row.get(name) for row in rows] for name in self.names}
 
 

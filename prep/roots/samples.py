@@ -4,7 +4,9 @@ A sample records where its bytes lie, so that shards can be written in any order
 belongs to a file name, never to a position in a listing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from ..base.errors import DatasetError
 from ..base.manifest import ClassEntry, Manifest, Source, Split
 from ..base.names import is_path_below
 from ..base.shell import shell_word
-from ..images.files import image_files
+from ..images.files import image_files, is_image_name
 from ..sources.reader import Location, Reader
+from ..store.afar import REQUESTS, far_folder_of
 from .columns import parse_object
 from .lists import FILE, MAX_LINE, list_path, located_images
 
@@ -80,6 +83,23 @@ class SampleReader:
             raise DatasetError(f"{sample} changed while it was read; run again")
         return data
 
+    def read_ahead(self, samples: Sequence[Sample]) -> Generator[bytes]:
+        """Yield the bytes of samples that lie behind a URL, of which several are requested at a time.
+
+        Raises what ``read`` raises.
+        """
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            begun = deque[Future[bytes]]()
+            try:
+                for sample in samples:
+                    begun.append(pool.submit(self.read, sample))
+                    if len(begun) > 4 * REQUESTS:
+                        yield begun.popleft().result()
+                while begun:
+                    yield begun.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
     def columns(self, sample: Sample, names: Sequence[str]) -> dict[str, Any]:
         """Return the values of the columns with these names; a missing value is None.
 
@@ -89,7 +109,8 @@ class SampleReader:
             return dict.fromkeys(names)
         place, start, _ = sample.line
         try:
-            file = self._lines.open(place)
+            far = far_folder_of(place)
+            file = self._lines.open(place if far is None else far.fetch(place))
             file.seek(int(start))
             row = parse_object(file.readline(MAX_LINE + 1), f"the line at offset {start}")
             if SHARD_KEY not in row and not str(row.get(FILE, sample.name)).endswith(sample.name):
@@ -155,11 +176,17 @@ def _from_folders(root: Path, manifest: Manifest, split: str) -> list[Sample]:
     samples: list[Sample] = []
     for label, entry in enumerate(manifest.classes):
         folder = class_folder(root, split, manifest.splits[split], entry)
-        samples += [
-            Sample(entry.name, label, entry.stat().st_size, Location(folder, entry.name))
-            for entry in image_files(folder)
-        ]
+        samples += [Sample(name, label, size, Location(folder, name)) for name, size in _images(folder)]
     return samples
+
+
+def _images(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name and size of each image in a class folder, sorted by name."""
+    if (far := far_folder_of(folder)) is not None:
+        yield from ((name, size) for name, size in far.files_in(folder) if is_image_name(name))
+        return
+    for entry in image_files(folder):
+        yield entry.name, entry.stat().st_size
 
 
 def _from_list(root: Path, manifest: Manifest, split: str) -> list[Sample]:
@@ -179,7 +206,7 @@ def listed_files(root: Path, manifest: Manifest, split: str) -> Iterator[tuple[i
     Raises DatasetError for a class that the manifest does not have, and for a file that cannot be found.
     """
     labels = {entry.id: label for label, entry in enumerate(manifest.classes)}
-    path = list_path(root, split)
+    path, far = list_path(root, split), far_folder_of(root)
     for start, image in located_images(path):
         name, label = image.file_name, labels.get(image.label)
         if label is None:
@@ -188,7 +215,7 @@ def listed_files(root: Path, manifest: Manifest, split: str) -> Iterator[tuple[i
                 f"restore the file, or prepare the data again"
             )
         try:
-            size = (root / name).stat().st_size
+            size = (root / name).stat().st_size if far is None else far.size(root / name)
         except (OSError, UnicodeEncodeError) as error:  # half a surrogate pair, which only Windows can look for
             reason = error.strerror if isinstance(error, OSError) else "no file here can have this name"
             raise DatasetError(

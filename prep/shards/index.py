@@ -127,8 +127,10 @@ def decoded_key(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
+def read_index(shard: Path, place: Path | None = None, length: int | None = None) -> ShardIndex:
     """Map the sidecar of ``shard``, its path in the directory of the set; ``place`` is where it lies, if elsewhere.
+
+    ``length`` is the size of a shard that is not here, in bytes.
 
     Raises DatasetError when it is missing, damaged, or points outside itself or the shard.
     """
@@ -138,7 +140,7 @@ def read_index(shard: Path, place: Path | None = None) -> ShardIndex:
         with path.open("rb") as file:
             samples = _array(file, mapped.data)
             row_lengths = _array(file, mapped.data)
-        length = size_of(place or shard)
+        length = size_of(place or shard) if length is None else length
     except (OSError, ValueError) as error:
         if limit := limit_reached(error):
             raise DatasetError(f"cannot read {path}: {limit}") from error

@@ -184,13 +184,11 @@ def _has_own_form(value: Any) -> bool:
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    """Return whether a file has these bytes. A copy that has others is compared with what is behind its URL."""
+    """Return whether a file has these bytes. If a copy that was here before has others, the store's are compared."""
+    origin, was_here = origin_of(path), path.is_file()
     if _has(path, data):
         return True
-    if (origin := origin_of(path)) is None:
-        return False
-    origin.renew(path)
-    return _has(path, data)
+    return origin is not None and was_here and origin.renew(path) and _has(path, data)
 
 
 def _has(path: Path, data: bytes) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..archives.zip import read_zip_member
+from ..store.afar import far_folder_of
 
 OPEN = 64  # archives; a shard of shuffled images takes them from 1000 class tars, and a process may open 1024 files
 
@@ -47,6 +48,8 @@ class Reader:
         Raises OSError if it cannot be read, and SourceError for a damaged member of a zip.
         """
         place, within, zipped = location
+        if (far := far_folder_of(place)) is not None:
+            return far.read(location.path, 0 if isinstance(within, str) else within, size)
         if isinstance(within, str):
             return location.path.read_bytes()
         file = self._last[1] if self._last and self._last[0] is place else self.open(place)  # hashing a path takes time

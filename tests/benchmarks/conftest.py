@@ -1,10 +1,17 @@
-"""A root for benches with fake runs."""
+"""A root for benches with fake runs, and the decoder, compiled before runs that have a time limit."""
 
 from pathlib import Path
 
 import pytest
 
+from feedline.loaders.pixels import ready
 from feedline.prep import ClassEntry, Manifest, Split, write_document
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled() -> None:
+    """Compile the fused decoder first: on a new machine it would take a minute of a run, or outlive it."""
+    ready.prepare()
 
 
 @pytest.fixture

@@ -354,6 +354,50 @@ def test_a_bug_is_one_sentence_too_and_debug_shows_it(
         run(["--debug", "verify", "."])
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), 1, "a process that this command wrote to has ended (Broken pipe); show"),
+        (EOFError(), 1, "feedline has a bug (EOFError); show the traceback with"),
+        (KeyboardInterrupt(), 130, "interrupted; what was finished is kept"),
+        (ValueError("GET s3://me:secret@host/data?token=secret is odd"), 1, "(ValueError: GET s3://host/data is odd)"),
+        (
+            UnicodeEncodeError("utf-8", 'a\nb "\udcff.jpg"\nc', 5, 6, "no"),
+            1,
+            "the name 'b \"\\udcff.jpg\"' holds bytes",
+        ),
+        (UnicodeEncodeError("ascii", "żółw", 0, 3, "no"), 1, "feedline has a bug (UnicodeEncodeError: 'ascii' codec"),
+    ],
+)
+def test_what_ends_a_command_is_named_as_what_it_is(
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """click ends without a word at the error of any pipe, and takes the end of any file for Ctrl-C."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("feedline.prep.verify", broken)
+    assert run(["verify", "."]) == code
+    told = sentence(capsys)
+    assert words in told and "secret" not in told
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "odd")])
+def test_the_exit_code_does_not_depend_on_who_reads(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tee`` gets the Ctrl-C of the terminal too, and ends."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("feedline.prep.verify", broken)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert run(["verify", "."]) == (130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
 def test_a_library_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
     """On Windows a DLL may be missing, and then the errors of feedline's own cannot be imported either."""
     broken = "import sys; sys.modules['pydantic_core'] = None; from feedline.cli.main import main; main()"

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,29 @@ def test_synthetic_folders_leave_nothing_on_a_full_disk(disk: Disk, capsys: pyte
     assert run([*command, "--images-per-class", "20"]) == 1
     assert f"({disk.place} has" in " ".join(capsys.readouterr().err.split())
     assert list(disk.place.iterdir()) == []
+
+
+def test_what_was_measured_is_kept_when_its_disk_is_full(
+    disk: Disk, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record of the only run fits, and the table does not. The command that is advised measures nothing again."""
+    monkeypatch.chdir(disk.place)
+    out = disk.place / "bench"
+    bench = ["bench", str(root), "--loader", "threaded", "--workers", "1", "--image-size", "32", "--repeats", "1"]
+    disk.resize("size=4k")
+    assert run([*bench, "--seconds", "0.1", "--out", str(out)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(rf"cannot write {out}/bench.csv: No space left on device \({disk.place} has 0 bytes", said), said
+    assert "all runs are measured; make room there, then see them with: " in said
+    advised = shlex.split(said.partition("see them with: feedline ")[2])
+    assert run(advised) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "report.html: No space left on device" in said and "choose another --out" in said
+    assert left_over(disk.place) == []
+
+    disk.resize("size=64m")
+    assert run(advised) == 0
+    assert {path.name for path in disk.place.iterdir()} == {"bench", "bench.csv", "report.html"}
 
 
 KEPT = """

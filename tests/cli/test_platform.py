@@ -73,6 +73,32 @@ def test_a_full_disk_below_stdout_is_one_sentence(root: Path) -> None:
     assert last.startswith("feedline: cannot print the JSON object on stdout: No space left on device")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_below_stderr_ends_nothing(root: Path, tmp_path: Path) -> None:
+    """As with ``2> log`` on a full disk: messages are lost, the work and the exit code are not."""
+    done = shell('"$@" 2>/dev/full', "prep", "imagefolder", root / "train", "--out", tmp_path / "data")
+    assert done.returncode == 0 and (tmp_path / "data/manifest.json").is_file()
+    assert shell('"$@" 2>/dev/full', "verify", tmp_path / "none").returncode == 1
+
+
+@linux_only
+def test_a_pipe_that_does_not_block_loses_nothing() -> None:
+    """Programs with an event loop give such pipes to their children, and read them when they come to it."""
+    fcntl = pytest.importorskip("fcntl")
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    process = subprocess.Popen([*PROGRAM, "train", "-h"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        begin = pipe.read(1)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)  # the pipe is full
+        text = (begin + pipe.read()).decode()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"") and len(text) > 8192 and text.rstrip().endswith("exit.")
+
+
 @linux_only
 def test_a_training_in_the_environment_of_a_cluster(root: Path, tmp_path: Path) -> None:
     """No home, no colours, the C locale, a rank's variables for one rank, an odd path; then an evaluation of it."""

@@ -41,6 +41,28 @@ if __name__ == "__main__":
     next(iter(open_loader("imagefolder", spec)))
 """
 
+# The folder of sockets is that of the script, which runs on; the process of the loop is killed with its worker at work.
+BELOW = """
+import multiprocessing, os, sys, time
+from multiprocessing import util
+from pathlib import Path
+from feedline.loaders import open_loader, LoaderSpec
+
+def loop():
+    spec = LoaderSpec(root=Path(sys.argv[1]), image_size=32, batch_size=10, workers=1)
+    next(iter(open_loader("imagefolder", spec)))
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), 9)
+
+if __name__ == "__main__":
+    folder = util.get_temp_dir()
+    process = multiprocessing.get_context("fork").Process(target=loop)
+    process.start()
+    process.join()
+    sys.stdin.read()
+    print(os.path.isdir(folder))
+"""
+
 # The worker takes more memory than the group of this process may use.
 GREEDY = """
 import sys
@@ -161,7 +183,8 @@ def started(script: str, *words: str, folder: Path) -> subprocess.Popen[str]:
     path.write_text(script)
     environment = {**os.environ, "TMPDIR": str(folder)}
     command = [sys.executable, str(path), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def test_a_worker_ends_with_a_killed_parent_even_if_it_hangs(root: Path, tmp_path: Path) -> None:
@@ -173,8 +196,20 @@ def test_a_worker_ends_with_a_killed_parent_even_if_it_hangs(root: Path, tmp_pat
     process.wait()
     gone, _ = psutil.wait_procs([worker], timeout=10)
     assert gone or worker.status() == psutil.STATUS_ZOMBIE
-    assert [path.name for path in tmp_path.iterdir()] == ["loop.py"]
+    assert not list(tmp_path.glob("pymp-*"))
     process.communicate()
+
+
+def test_a_worker_leaves_the_folder_of_a_process_that_runs(root: Path, tmp_path: Path) -> None:
+    """The process of the loop was started by multiprocessing, and uses the sockets' folder of the script."""
+    process = started(BELOW, str(root), folder=tmp_path)
+    assert process.stdout is not None
+    workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    gone, _ = psutil.wait_procs(workers, timeout=10)
+    assert len(workers) == 1 and (gone or workers[0].status() == psutil.STATUS_ZOMBIE)
+    told, said = process.communicate("")
+    assert told == "True\n", said
+    assert not list(tmp_path.glob("pymp-*"))
 
 
 @pytest.fixture

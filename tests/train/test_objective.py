@@ -198,8 +198,8 @@ def test_stochastic_depth_leaves_out_blocks_in_training_only() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("mobilenet_v2", {"drop_path": 0.1}, "mobilenet_v2 has no stochastic depth; leave out --drop-path"),
-        ("vit_b_16", {"blurpool": True}, "vit_b_16 has no strided convolution to blur; leave out --blurpool"),
+        ("mobilenet_v2", {"drop_path": 0.1}, "mobilenet_v2 has no stochastic depth; use --drop-path 0, or"),
+        ("vit_b_16", {"blurpool": True}, "vit_b_16 has no strided convolution to blur; use --no-blurpool"),
     ],
 )
 def test_models_without_these_parts_refuse_them(name: str, change: dict, message: str) -> None:

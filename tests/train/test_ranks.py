@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +20,11 @@ from feedline.prep import read_manifest, write_document
 from feedline.train import EvaluateConfig, evaluate
 from feedline.train.checkpoint import read_checkpoint
 
+from .runs import ENVIRONMENT, started, wait_for
+
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SETTINGS = ["--batch-size", "10", "--image-size", "32", "--stem", "imagenet", "--device", "cpu"]
 
 # Half a batch for each rank, then the gradients as rank 0 has them.
@@ -81,26 +81,14 @@ def two_ranks(
     *words: str, port: int | None = None, program: Sequence[str] = ("-m", "feedline.train")
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Start two ranks without torchrun, which would end the other itself when one dies."""
-    ranks = []
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port or free_port()), "WORLD_SIZE": "2"}
-    for rank in ("0", "1"):
-        environment = {**ENVIRONMENT, **shared, "RANK": rank, "LOCAL_RANK": rank}
-        command = [sys.executable, *program, *words]
-        ranks.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
-    try:
-        yield ranks
-    finally:
-        for process in ranks:
-            process.kill()
-            process.communicate()
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not path.is_file():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                started([sys.executable, *program, *words], {**shared, "RANK": rank, "LOCAL_RANK": rank})
+            )
+            for rank in ("0", "1")
+        ]
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -175,11 +163,11 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
     ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(torchrun(*words, "--out", str(whole))).returncode == 0
-    process = subprocess.Popen(torchrun(*words, "--out", str(cut)), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     last = cut / "checkpoints" / "last.pt"
-    wait_for(last, process)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    with started(torchrun(*words, "--out", str(cut))) as process:
+        wait_for(last, process)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
     assert "the run is saved" in told
     about = read_checkpoint(last).about
     assert len(about.history) < 5
@@ -192,16 +180,12 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
     """Stopped in mid-epoch with two ranks: one process uses the rest of the epoch's images, each once."""
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", "--loader", "threaded"]
-    process = subprocess.Popen(
-        torchrun(*words, "--workers", "0", *SETTINGS, "--batch-size", "2", "--save-steps", "1"),
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
     last = out / "checkpoints" / "last.pt"
-    wait_for(last, process)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
+    words += ["--workers", "0", *SETTINGS, "--batch-size", "2", "--save-steps", "1"]
+    with started(torchrun(*words)) as process:
+        wait_for(last, process)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
     assert f"continue with: torchrun --nproc-per-node=2 -m feedline.train --resume {last}" in told
     before = read_checkpoint(last).about
     epochs = len(before.history) + 1
@@ -214,26 +198,38 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
     assert images - 1 <= line["images"] <= images
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the ranks are found in /proc")
+# Rank 0 is killed once, behind the fourth step, which is saved.
+KILLED = """
+import os, signal, sys
+import feedline.train
+from feedline.cli.main import run
+train, (attempt, rank) = feedline.train.train, (os.environ[name] for name in ("TORCHELASTIC_RESTART_COUNT", "RANK"))
+def killed(config, progress, notice):
+    def kill(step, done, total):
+        progress(step, done, total)
+        if (attempt, rank, done) == ("0", "0", 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return train(config, kill, notice)
+feedline.train.train = killed
+sys.exit(run(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun cannot start there")
 def test_torchrun_starts_the_ranks_again_after_one_was_killed(root: Path, tmp_path: Path) -> None:
-    """With --max-restarts, four ranks go on from the last checkpoint, with each image once. Rank 0 has written it."""
-    out = tmp_path / "run"
-    words = ["--standalone", "--nproc-per-node=4", "--max-restarts=1", "-m", "feedline.train", str(root)]
-    words += ["--out", str(out), "--epochs", "1", "--loader", "threaded", "--workers", "0", "--save-steps", "4"]
-    words += [*SETTINGS, "--batch-size", "2"]
-    command = [sys.executable, "-m", "torch.distributed.run", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    wait_for(out / "checkpoints" / "last.pt", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
-    (rank,) = (int(pid) for pid, held in environments.items() if b"RANK=0" in held)
-    os.kill(rank, signal.SIGKILL)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    images = read_checkpoint(out / "checkpoints" / "last.pt").about.images
+    """With --max-restarts, the ranks go on from the last checkpoint, with each image once. Rank 0 has written it."""
+    script, out = tmp_path / "killed.py", tmp_path / "run"
+    script.write_text(KILLED)
+    words = [str(root), "--out", str(out), "--epochs", "1", "--loader", "threaded", "--workers", "0"]
+    words += ["--save-steps", "4", *SETTINGS, "--batch-size", "4"]
+    done = run(torchrun("--max-restarts=1", str(script), *words))
+    assert done.returncode == 0, done.stderr
+    last = out / "checkpoints" / "last.pt"
+    assert f"torchrun started the ranks again; they continue from {last}" in done.stderr
+    (line,) = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    images = read_checkpoint(last).about.images
     assert images is not None
-    assert [(line["epoch"], line["images"]) for line in lines] == [(1, images // 8 * 8)]
+    assert (line["epoch"], line["images"]) == (1, images // 8 * 8)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups to press Ctrl-C in")
@@ -246,10 +242,10 @@ def test_a_signal_to_the_whole_group_saves_one_place_for_all(name: str, root: Pa
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(root), "--out", str(out), "--epochs", "1000", *SETTINGS]
     command = torchrun(*words, "--loader", "imagefolder", "--workers", "1")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
-    wait_for(out / "checkpoints" / "last.pt", process)
-    (os.kill if name == "SIGKILL" else os.killpg)(process.pid, getattr(signal, name))
-    _, told = process.communicate(timeout=60)
+    with started(command, start_new_session=True) as process:
+        wait_for(out / "checkpoints" / "last.pt", process)
+        (os.kill if name == "SIGKILL" else os.killpg)(process.pid, getattr(signal, name))
+        _, told = process.communicate(timeout=60)
     assert told.count("feedline: interrupted") == 2
     assert told.count("the run is saved") == 1
     assert " ended (" not in told
@@ -265,6 +261,8 @@ def test_a_rank_that_is_killed_ends_the_other_which_names_it(dead: int, root: Pa
         _, told = ranks[1 - dead].communicate(timeout=60)
         assert ranks[1 - dead].returncode == 1
     assert f"rank {dead} died without an error message" in told
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    assert f"continue the run with: torchrun --nproc-per-node=2 -m feedline.train --resume {last}" in told
     assert "Traceback" not in told
 
 

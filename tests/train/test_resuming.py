@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
@@ -196,6 +197,25 @@ def test_the_command_line_has_every_setting(config: TrainConfig) -> None:
     from feedline.cli.train import train as command
 
     assert {field.name for field in fields(TrainConfig)} <= {option.name for option in command.params}
+
+
+def test_every_option_stands_under_one_heading_of_the_help() -> None:
+    """Once each, and none under the heading of what was forgotten."""
+    from click.testing import CliRunner
+
+    from feedline.cli.main import cli
+    from feedline.cli.train import train as command
+    from feedline.cli.training.headings import HEADINGS, OTHER
+
+    shown = CliRunner().invoke(cli, ["train", "--help"]).output.splitlines()
+    shown = shown[shown.index(f"{next(iter(HEADINGS))}:") :]
+    headings = [line.removesuffix(":") for line in shown if line and line[0] != " " and line.endswith(":")]
+    listed = [line.split()[0].strip(",") for line in shown if line.startswith("  -")]
+    options = [option for option in command.params if isinstance(option, click.Option)]
+
+    assert headings == list(HEADINGS)
+    assert OTHER not in shown
+    assert sorted(listed) == sorted(["-h", *(option.opts[0] for option in options)])
 
 
 def test_a_rank_alone_adds_nothing_up() -> None:

@@ -20,7 +20,7 @@ from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 from feedline.train.journal import Journal
 
-from .runs import last
+from .runs import last, started
 
 
 @pytest.fixture
@@ -103,12 +103,11 @@ def test_a_killed_run_resumes_to_the_same_weights(config: TrainConfig) -> None:
     words += ["--accumulate", "2", "--save-steps", "1"]
     program = "import sys; from feedline.cli.main import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", program, *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    while not last(config).is_file() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not last(config).is_file() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
     done = read_checkpoint(last(config)).about
     assert (len(done.history), done.running.batches) != (6, 0)  # it was killed on the way
     assert feedline([*words, "--resume", str(last(config))]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from feedline.loaders import LoaderSpec, Normalise, open_loader
 from feedline.prep import TrainingError
@@ -125,6 +126,36 @@ def test_the_scores_are_those_computed_by_hand(whole: TrainConfig) -> None:
         scores = (model(floats) + model(floats.flip(3))) / 2
         loss = torch.nn.functional.cross_entropy(scores, batch.labels)
     assert float(loss) == pytest.approx(records(whole)[-1]["val"]["loss"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_every_size_is_compiled_once(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine sizes are more than torch compiles by itself; parts of two lengths need one more graph, not one for each."""
+    models = pytest.importorskip("timm.models")
+
+    @models.register_model
+    def feedline_tiny(num_classes: int, **_: object) -> nn.Module:
+        flat = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes))
+        return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), *flat)
+
+    original = torch.compile
+    graphs, calls = [], []
+
+    def compiled(network: object) -> object:
+        return original(network, backend=backend)  # type: ignore[call-overload]
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return lambda *arguments: (calls.append(1), graph.forward(*arguments))[1]
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    settings = {"model": "timm:feedline_tiny", "size_from": 32, "image_size": 320, "size_ramp": (0.0, 1.0)}
+    config = replace(config, **settings, epochs=9, batch_size=24, accumulate=5, eval_image_size=32, compile=True)
+    sizes = {image_size(config, epoch) for epoch in range(9)}
+    assert len(sizes) == 9
+    train(config)
+    assert len(calls) == 9 * 2 * 5
+    assert len(graphs) == len(sizes) + 1
 
 
 def test_the_size_grows_and_each_sample_comes_once(tiny_root: Path) -> None:

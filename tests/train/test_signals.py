@@ -16,12 +16,11 @@ from feedline.prep import WorkerLost
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 
-from .runs import last, same, weights
+from .runs import ENVIRONMENT, last, same, started, wait_for, weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
 SETTINGS = ["--epochs", "1000", "--batch-size", "10", "--image-size", "32", "--stem", "imagenet", "--device", "cpu"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 # What is imported counts too, so the limit is set behind it.
 SHORT_OF_MEMORY = """
@@ -32,14 +31,6 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from feedline.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
-
-
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
-    while not path.is_file():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_sigterm_to_the_whole_group_saves_the_place(root: Path, tmp_path: Path) -> None:
@@ -57,20 +48,18 @@ def test_sigterm_to_the_whole_group_saves_the_place(root: Path, tmp_path: Path) 
         "2",
         *SETTINGS,
     ]
-    process = subprocess.Popen(
-        [sys.executable, *words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
-    )
     saved = out / "checkpoints" / "last.pt"
-    wait_for(saved, process)
-    assert len(members(process.pid)) >= 3
-    for _ in range(2):
-        os.killpg(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"the run is saved; continue with: feedline train --resume {saved}" in said
-    assert "feedline: interrupted" in said
-    assert read_checkpoint(saved).about.history
-    assert not members(process.pid)
+    with started([sys.executable, *words], start_new_session=True) as process:
+        wait_for(saved, process)
+        assert len(members(process.pid)) >= 3
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert f"the run is saved; continue with: feedline train --resume {saved}" in said
+        assert "feedline: interrupted" in said
+        assert read_checkpoint(saved).about.history
+        assert not members(process.pid)
 
 
 def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
@@ -97,27 +86,19 @@ def test_a_closed_terminal_saves_the_place(root: Path, tmp_path: Path) -> None:
         *SETTINGS,
     ]
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-        preexec_fn=begin,
-    )
-    os.close(theirs)
-    saved = out / "checkpoints" / "last.pt"
-    deadline = time.monotonic() + 60
-    while not saved.is_file() and process.poll() is None and time.monotonic() < deadline:
-        os.read(ours, 4096)
-    before = saved.stat().st_mtime_ns
-    os.close(ours)
-    assert process.wait(timeout=60) == 130
-    assert saved.stat().st_mtime_ns > before
-    assert read_checkpoint(saved).about.history
-    assert not members(process.pid)
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with started([sys.executable, *words], start_new_session=True, preexec_fn=begin, **streams) as process:
+        os.close(theirs)
+        saved = out / "checkpoints" / "last.pt"
+        deadline = time.monotonic() + 60
+        while not saved.is_file() and process.poll() is None and time.monotonic() < deadline:
+            os.read(ours, 4096)
+        before = saved.stat().st_mtime_ns
+        os.close(ours)
+        assert process.wait(timeout=60) == 130
+        assert saved.stat().st_mtime_ns > before
+        assert read_checkpoint(saved).about.history
+        assert not members(process.pid)
 
 
 def test_a_dead_worker_saves_the_place_and_the_run_continues(config: TrainConfig) -> None:

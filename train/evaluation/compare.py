@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ...prep import ClassEntry, Progress, silent
-from .evaluate import EvaluateConfig, Predictions, predict
 from .image_files import ImageFile, read_images
+from .predictions import EvaluateConfig, Predictions, predict
 from .subject import Subject
 
 

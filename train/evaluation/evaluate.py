@@ -1,114 +1,16 @@
-"""The evaluation of a checkpoint on a split: one prediction per image, and the figures computed from them.
+"""The evaluation of a checkpoint on a split.
 
 Accuracies, confusions, and the images on which two checkpoints disagree are computed from the same per-sample table.
 So no two of these figures can contradict each other.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
-import torch
-import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
-from pydantic import AliasChoices, Field
-
-from ...loaders import Batch, Interpolation, LoaderSpec
-from ...loaders.store.roots import Root, given_root
-from ...prep import ClassEntry, Progress, TrainingError, silent
-from ..config import Stem, check_device, default_device
-from ..data import Contents, open_split, read_contents
-from ..engine import Normalise, autocast, mean_scores
+from ...prep import Progress, silent
+from .figures import ClassAccuracy, Confusion, calibration_error, class_accuracies, confusions
+from .predictions import EvaluateConfig, predict
 from .real import read_real, real_top1
-from .subject import Subject, read_subject
-
-I64 = npt.NDArray[np.int64]
-F64 = npt.NDArray[np.float64]
-
-LISTED_CONFUSIONS = 10
-CALIBRATION_BINS = 15  # as Guo et al., On Calibration of Modern Neural Networks, 2017
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Which split to evaluate on, and how to read it."""
-
-    root: Root
-    loader: str
-    split: str = "val"
-    workers: int = 0
-    batch_size: int = 64
-    device: str = field(default_factory=default_device)
-    model: str | None = None
-    """The model, as ``TrainConfig.model``, of a file with weights of another program; None for our checkpoints."""
-    stem: Stem = "auto"
-    """The stem of ``model``."""
-    image_size: int | None = None
-    """Height and width of the images in pixels; None means that of the run's evaluations, or 224 with ``model``."""
-    resize_size: int | None = None
-    """Their short side before the centre crop; None means that of the run's evaluations, or size * 256 / 224."""
-    interpolation: Interpolation | None = None
-    """How they are resized; None means as in the run, or ``bilinear``."""
-    flip: bool | None = None
-    """Whether to take the mean with the scores of the mirror images; None means as in the run."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
-    """The predictions of one checkpoint: a value per sample, in the order of the sample indexes 0 to N - 1."""
-
-    labels: I64
-    """int64 (N,): the class index in the data set."""
-    best: I64
-    """int64 (N,): the class index with the highest score."""
-    best_probability: F64
-    """float64 (N,), 0 to 1: the softmax of ``best``."""
-    truth_probability: F64
-    """float64 (N,), 0 to 1: the softmax of the label."""
-    losses: F64
-    """float64 (N,): cross-entropy, in nats."""
-    top5: npt.NDArray[np.bool_]
-    """bool (N,): whether the label is among the five highest scores."""
-    keys: tuple[str, ...]
-    """The key of each sample, if the root has ImageNet-ReaL's labels, else nothing."""
-    seconds: float
-    """Seconds of the whole pass, including the wait for data."""
-
-    @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """bool (N,): whether the label has the highest score."""
-        return self.best == self.labels
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassAccuracy:
-    """The accuracy on the images of one class."""
-
-    id: Annotated[str, Field(validation_alias=AliasChoices("id", "wnid"))]
-    """Its id in the manifest. Records before 0.2 call it ``wnid``."""
-    name: str
-    images: int
-    top1: float | None
-    """Share of the class's images that were recognised, 0 to 1; None for a class without images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confusion:
-    """The images of one class that were predicted as another."""
-
-    truth: ClassEntry
-    taken_for: ClassEntry
-    images: int
-    share: float
-    """Share of the images of ``truth``, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +20,7 @@ class Evaluation:
     loss: float
     """Mean cross-entropy, in nats."""
     top1: float
+    """As ``Metrics.top1``, 0 to 1; so is ``top5``."""
     top5: float
     images: int
     images_per_second: float
@@ -156,135 +59,11 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
         checkpoint=checkpoint,
         model=subject.model,
         epoch=subject.epoch,
-        calibration_error=_calibration_error(predictions),
+        calibration_error=calibration_error(predictions),
         real_top1=None if real is None else real_top1(real, predictions.keys, predictions.best.tolist()),
         split=config.split,
         loader=config.loader,
         workers=config.workers,
-        classes=_class_accuracies(predictions, contents.classes),
-        confusions=_confusions(predictions, contents.classes),
+        classes=class_accuracies(predictions, contents.classes),
+        confusions=confusions(predictions, contents.classes),
     )
-
-
-def predict(
-    checkpoint: Path, config: EvaluateConfig, progress: Progress = silent
-) -> tuple[Subject, Contents, Predictions]:
-    """Return the checkpoint's model, the contents of the data set, and the predictions for the whole split."""
-    check_device(config.device)
-    contents = read_contents(config.root, config.loader)
-    subject = read_subject(checkpoint, contents, model=config.model, stem=config.stem, image_size=config.image_size)
-    keyed = read_real(config.root, config.split, len(contents.classes)) is not None
-    spec = LoaderSpec(
-        root=config.root,
-        split=config.split,
-        batch_size=config.batch_size,
-        image_size=subject.image_size,
-        transform="eval",
-        resize_size=config.resize_size or subject.resize_size,
-        interpolation=config.interpolation or subject.interpolation,
-        workers=config.workers,
-        rank=0,  # the whole split, also in a process that torchrun started
-        world_size=1,
-        device=config.device,
-    )
-    network, flip = subject.network.to(config.device), subject.flip if config.flip is None else config.flip
-    with autocast(config.device, subject.amp):  # the run's precision, so that the run's figures repeat
-        scores = partial(mean_scores, network.eval(), flip=flip)
-        return subject, contents, _predict_all(scores, config.loader, spec, f"evaluate {checkpoint}", progress, keyed)
-
-
-def _predict_all(
-    scores: Callable[[torch.Tensor], torch.Tensor],
-    loader: str,
-    spec: LoaderSpec,
-    step: str,
-    progress: Progress,
-    keyed: bool,
-) -> Predictions:
-    """Return the model's predictions for the split; raise TrainingError if it is empty or the loss is not finite."""
-    normalise = Normalise().to(spec.device)
-    rows: list[F64] = []
-    keys: dict[int, str] = {}
-    with open_split(loader, spec) as batches, torch.inference_mode():
-        progress(step, 0, len(batches))
-        began = perf_counter()
-        for done, batch in enumerate(batches, start=1):
-            rows.append(_prediction_rows(scores(normalise(batch.images)), batch))
-            if keyed:
-                keys |= zip(batch.indexes.tolist(), batch.keys, strict=True)
-            progress(step, done, len(batches))
-        seconds = perf_counter() - began
-    if not rows:
-        raise TrainingError(f"the split {spec.split!r} of {spec.root} is empty; choose another --split")
-    found = _table_predictions(np.concatenate(rows), tuple(keys[index] for index in sorted(keys)), seconds)
-    if not math.isfinite(found.losses.sum()):
-        raise TrainingError("the loss is not finite: the weights are broken; use an earlier checkpoint")
-    return found
-
-
-def _table_predictions(table: F64, keys: tuple[str, ...], seconds: float) -> Predictions:
-    """Return the predictions in a table of ``_prediction_rows``, sorted by sample index."""
-    table = table[np.argsort(table[:, 0])]
-    return Predictions(
-        labels=table[:, 1].astype(np.int64),
-        best=table[:, 2].astype(np.int64),
-        best_probability=table[:, 3],
-        truth_probability=table[:, 4],
-        losses=table[:, 5],
-        top5=table[:, 6] > 0,
-        keys=keys,
-        seconds=seconds,
-    )
-
-
-def _prediction_rows(logits: torch.Tensor, batch: Batch) -> F64:
-    """Return float64 (N, 7): index, label, best class, its probability, the label's, loss, whether in the top 5."""
-    scores = logits.double()  # float64 holds every index and count exactly, and the columns share one transfer
-    labels = batch.labels
-    probabilities = scores.softmax(1)
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    columns = [
-        labels.double(),
-        best[:, 0].double(),
-        probabilities.gather(1, best[:, :1])[:, 0],
-        probabilities.gather(1, labels[:, None])[:, 0],
-        F.cross_entropy(scores, labels, reduction="none"),
-        (best == labels[:, None]).any(1).double(),
-    ]
-    return torch.cat([batch.indexes.double()[:, None], torch.stack(columns, 1).cpu()], 1).numpy()
-
-
-def _calibration_error(predictions: Predictions) -> float:
-    """Return the expected calibration error over equally wide bins of the highest probability (Guo et al., 2017)."""
-    probability = predictions.best_probability
-    bins = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=probability - predictions.correct, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(probability))
-
-
-def _class_accuracies(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[ClassAccuracy, ...]:
-    images = np.bincount(predictions.labels, minlength=len(classes))
-    right = np.bincount(predictions.labels[predictions.correct], minlength=len(classes))
-    return tuple(
-        ClassAccuracy(id=entry.id, name=entry.name, images=int(n), top1=float(hits / n) if n else None)
-        for entry, n, hits in zip(classes, images, right, strict=True)
-    )
-
-
-def _confusions(predictions: Predictions, classes: tuple[ClassEntry, ...]) -> tuple[Confusion, ...]:
-    """Return the pairs of classes with the most images; pairs with equally many are in class order."""
-    wrong = ~predictions.correct
-    pairs, counts = np.unique(predictions.labels[wrong] * len(classes) + predictions.best[wrong], return_counts=True)
-    images = np.bincount(predictions.labels, minlength=len(classes))
-    found: list[Confusion] = []
-    for place in np.argsort(-counts, kind="stable")[:LISTED_CONFUSIONS].tolist():
-        truth, taken_for = divmod(int(pairs[place]), len(classes))
-        found.append(
-            Confusion(
-                truth=classes[truth],
-                taken_for=classes[taken_for],
-                images=int(counts[place]),
-                share=float(counts[place] / images[truth]),
-            )
-        )
-    return tuple(found)

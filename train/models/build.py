@@ -79,7 +79,7 @@ def build_model(
         if drop_path and not drops_blocks(model):
             raise _no_depth(name)
         if blurpool and not blur_strided(model):
-            raise TrainingError(f"{name} has no strided convolution to blur; leave out --blurpool")
+            raise TrainingError(f"{name} has no strided convolution to blur; use --no-blurpool")
     if name not in MODELS:
         require_scores(model, name, classes, image_size)
     return model
@@ -113,6 +113,8 @@ def _from_torchvision(name: str, classes: int, image_size: int, drop_path: float
     except TypeError as error:
         if drop_path is None:
             raise
+        if drop_path == 0:
+            return _from_torchvision(name, classes, image_size, None)
         raise _no_depth(name) from error
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _wrong_size(name, image_size, error) from error
@@ -132,6 +134,8 @@ def _from_timm(name: str, classes: int, image_size: int, drop_path: float | None
     except TypeError as error:
         if drop_path is None:
             raise
+        if drop_path == 0:
+            return _from_timm(name, classes, image_size, None)
         raise _no_depth(name) from error
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _wrong_size(name, image_size, error) from error
@@ -139,7 +143,7 @@ def _from_timm(name: str, classes: int, image_size: int, drop_path: float | None
 
 def _no_depth(name: str) -> TrainingError:
     return TrainingError(
-        f"{name} has no stochastic depth; leave out --drop-path, or use a model that has it, such as resnet50"
+        f"{name} has no stochastic depth; use --drop-path 0, or use a model that has it, such as resnet50"
     )
 
 

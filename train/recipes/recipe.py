@@ -7,14 +7,20 @@ are scaled with it.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ...prep import TrainingError
-from ..config import RecipeUse, TrainConfig
+from ..checkpoint import FREE_SETTINGS
+from ..config import RecipeUse, TrainConfig, filled_in
 
 Rule = Literal["linear", "sqrt"]
+
+# Settings that a recipe leaves to the run, in addition to those that may change when a run is resumed.
+OF_RUN = frozenset({"loader", "seed"})
+
+ALL = frozenset(part.name for part in fields(TrainConfig))
 
 # Settings that are units of one optimiser: another optimiser needs others.
 OF_OPTIMISER = ("lr", "weight_decay")
@@ -92,16 +98,33 @@ def recipe_config(recipe: Recipe, *, root: Path, out: Path, ranks: int = 1, **ch
     and for values out of range.
     """
     _require_rates(recipe, changes)
-    changes = {**_scaled_sizes(recipe, changes), **changes}
+    changes = {**_scaled_sizes(recipe, changes), **_dropped_threshold(recipe, changes), **changes}
     settings: dict[str, Any] = {**recipe.settings, **changes}
     if "batch_size" not in changes:
         settings["batch_size"] = _share(recipe, ranks)
     elif "lr" not in changes and "lr" in settings:
         settings["lr"] = recipe.scaled_lr(changes["batch_size"] * ranks)
-    own = {*recipe.settings, "batch_size"}
-    replaced = tuple(sorted(name for name in changes if name in own and changes[name] != recipe.settings.get(name)))
-    use = RecipeUse(name=recipe.name, sha256=recipe.sha256, replaced=replaced)
-    return TrainConfig(root=root, out=out, recipe=use, **settings)
+    config = TrainConfig(root=root, out=out, **settings)
+    use = RecipeUse(name=recipe.name, sha256=recipe.sha256, replaced=_replaced(recipe, config, changes, ranks))
+    return replace(config, recipe=use)
+
+
+def _replaced(recipe: Recipe, config: TrainConfig, changes: dict[str, Any], ranks: int) -> tuple[str, ...]:
+    """Return the changes after which a run trains otherwise than by the recipe, and by the defaults for the rest."""
+    counted = changes.keys() & (recipe.settings.keys() | (ALL - FREE_SETTINGS - OF_RUN) | {"init"})
+    own = {part.name: part.default for part in fields(TrainConfig)} | recipe.settings
+    own["lr"] = recipe.scaled_lr(config.batch_size * ranks)
+    own["batch_size"] = recipe.total_batch_size / ranks
+    # What is not given may mean the value that was: the stem of the image size, the rate of the optimiser.
+    by_recipe = own | filled_in(own, config.batch_size * ranks)
+    used = vars(config) | filled_in(vars(config), config.batch_size * ranks)
+    return tuple(sorted(name for name in counted if used[name] != by_recipe[name]))
+
+
+def _dropped_threshold(recipe: Recipe, changes: dict[str, Any]) -> dict[str, None]:
+    """Return the change of a recipe's threshold to none, if another loss replaces the one that it belongs to."""
+    drops = changes.get("loss", "bce") != "bce" and "bce_threshold" in recipe.settings
+    return {"bce_threshold": None} if drops else {}
 
 
 def _scaled_sizes(recipe: Recipe, changes: dict[str, Any]) -> dict[str, int]:

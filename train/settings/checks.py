@@ -32,6 +32,8 @@ SHARES = (
 """From 0 to less than 1."""
 PROBABILITIES = ("flip", "mix_probability", "mix_switch", "colour_jitter", "erase", "distill_weight", "warmup_start")
 """From 0 to 1."""
+SEEDS = 2**63
+"""Torch takes 64 bits, of which C++ counts the last as the sign."""
 NOT_NEGATIVE = ("mixup", "cutmix")
 
 
@@ -44,6 +46,8 @@ def check_values(config: Any) -> None:
     for name, least in (*((name, 1) for name in COUNTS), ("workers", 0)):
         if getattr(config, name) is not None and getattr(config, name) < least:
             raise TrainingError(f"{name} must be at least {least}, got {getattr(config, name)}")
+    if not 0 <= config.seed < SEEDS:
+        raise TrainingError(f"seed must be at least 0 and less than 2**63, got {config.seed}")
     for name in POSITIVE:
         if getattr(config, name) is not None and not 0 < getattr(config, name) < math.inf:
             raise TrainingError(f"{name} must be a positive number, got {getattr(config, name)}")

@@ -3,7 +3,8 @@
 Threads of one process share Python's lock, so five of them are of use (see ``write``); Ray's workers are processes,
 as many as the cluster has CPUs, on machines that may come and go. What a shard holds was planned before, so the
 bytes are the same, and a run that one engine began the other can continue. Each machine needs feedline, and must see
-the source and the output under the same paths, as on a shared file system.
+the source and the output: those behind a URL wherever they run, others under the same paths, as on a shared file
+system.
 
 Ray repeats a task whose worker died; a shard is written under a temporary name, so half of one does no harm.
 """
@@ -11,21 +12,36 @@ Ray repeats a task whose worker died; a shard is written under a temporary name,
 import threading
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...base.errors import OutputError
 from ...limits.reached import limit_in
-from .shard import ShardTask, Written, write_shard
+from ...processes.temporary import temporary_folder
+from ...store.afar import FarFolder, seen_from_afar
+from ...store.urls import Url
+from .destination import Writer
+from .far_source import moved
+from .shard import ShardTask, Written
 
 SLICE = 1.0  # seconds: Windows delivers Ctrl-C to a waiting main thread only between two of them
 FAREWELL = 30.0  # seconds for cancelled tasks to let go of their files
 
 
+@dataclass(frozen=True)
+class RayTask:
+    """What every task needs to write its shard."""
+
+    writer: Writer
+    far: FarFolder | None
+    """The source, if it is behind a URL."""
+
+
 def write_on_ray(
-    out: Path, partial: Path, tasks: Sequence[ShardTask], workers: int | None, count: Callable[[int], None]
+    one: "RayTask", tasks: Sequence[ShardTask], workers: int | None, count: Callable[[int], None]
 ) -> list[Written]:
     """Write every task and return what was written, in order. ``count`` receives the samples of each shard.
 
@@ -37,13 +53,14 @@ def write_on_ray(
     ray = _ray()
     with _joined(ray):
         write = ray.remote(num_cpus=1)(_write)
+        how = one.writer, None if one.far is None else (one.far.folder, one.far.url)
         left, written = iter(enumerate(tasks)), dict[int, Written]()
         running: dict[Any, int] = {}
         try:
             while len(written) < len(tasks):
                 most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
                 for number, task in islice(left, max(0, most - len(running))):
-                    running[write.remote(out, partial, task)] = number
+                    running[write.remote(*how, task)] = number
                 ready, _ = ray.wait(list(running), timeout=SLICE)
                 for reference in ready:
                     number = running.pop(reference)
@@ -54,11 +71,17 @@ def write_on_ray(
     return [written[number] for number in range(len(tasks))]
 
 
-def _write(out: Path, partial: Path, task: ShardTask) -> Written:
-    """Write a shard in one of Ray's processes."""
-    with warnings.catch_warnings():
+def _write(writer: Writer, source: tuple[Path, Url] | None, task: ShardTask) -> Written:
+    """Write a shard in one of Ray's processes. ``source`` is where the driver sees the files of a URL."""
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", UserWarning)  # Pillow's about broken EXIF: the pixels are fine
-        return write_shard(out, partial, task, lambda _: None, threading.Event())
+        if source is not None:
+            above, url = source
+            folder = stack.enter_context(temporary_folder("source")) / above.name
+            stack.enter_context(seen_from_afar(folder, url))
+            task = moved(task, above, folder)
+        return writer(task, lambda _: None, threading.Event())
 
 
 def _ray() -> Any:

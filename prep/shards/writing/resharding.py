@@ -4,6 +4,7 @@ The indexes say where each image lies and of which class it is, so nothing is un
 and those of other tools that ``feedline prep webdataset`` prepared.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from ...base.shell import shell_word
 from ...roots.places import moved_shards, shard_path, shards_folder
 from ...roots.samples import Sample, SampleSet
 from ...sources.reader import Location
+from ...store.afar import far_folder_of
 from ..columns import columns_path
 from ..index import read_index
 from ..order import sample_order
 from ..read import is_part
+from ..sidecars import dali_path
 
 
 def shards_in(source: Path) -> Path | None:
@@ -60,13 +63,13 @@ def _listed(directory: Path, manifest: ShardManifest, split: str) -> Iterator[tu
     has_columns = bool(manifest.splits[split].columns)
     for shard in manifest.splits[split].shards:
         path, home = shard_path(directory, manifest, shard), directory / shard.name
-        rows = read_index(home, path).samples
+        rows = read_index(home, path, shard.bytes if far_folder_of(directory) else None).samples
         stale = DatasetError(
             f"the index of {path} is stale; rebuild it: feedline shard --index-only {shell_word(directory)}"
         )
         if len(rows) != shard.samples:
             raise stale
-        names = _member_names(path)
+        names = _member_names(path) if far_folder_of(directory) is None else _names_of_dali(home)
         lines = _line_starts(columns_path(home), shard.samples) if has_columns else None
         for place, row in enumerate(rows[["offset", "size", "label"]].tolist()):
             offset, size, label = row
@@ -105,6 +108,16 @@ def _member_names(path: Path) -> dict[int, str]:
             for member in walk(file, 0, path.stat().st_size, str(path))
             if not member.is_directory and is_part(member.name)
         }
+
+
+def _names_of_dali(home: Path) -> dict[int, str]:
+    """Return {offset of the data: name} of the members of a shard behind a URL, from its index for DALI."""
+    path = dali_path(home)
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape").partition("\n")[2]
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}; upload the folder of the shards again") from error
+    return {int(offset): name for offset, name in re.findall(r"\S+ ([0-9]+) [0-9]+ (\S+)", text)}
 
 
 def _line_starts(path: Path, count: int) -> list[int]:

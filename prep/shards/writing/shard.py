@@ -13,6 +13,7 @@ import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,7 @@ from ...base.retries import put_in_place
 from ...base.threads import raise_if_stopped
 from ...images.kinds import member_extension
 from ...roots.samples import Sample, SampleReader
+from ...store.afar import far_folder_of
 from ..columns import columns_path, json_member
 from ..encode import Encoded, encode_image
 from ..index import index_path
@@ -134,8 +136,12 @@ def _write(
 def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes, dict[str, Any] | None]]:
     """Yield the samples with their bytes and columns.
 
-    Of a two-level shuffle, the images of a window are read at once, as they lie on the disk.
+    Of a two-level shuffle, the images of a window are read at once, as they lie on the disk. Of a source behind a URL,
+    several are requested at a time.
     """
+    if task.samples and far_folder_of(task.samples[0].location.place) is not None:
+        yield from _read_afar(task)
+        return
     ahead = WINDOW if task.spec.order == "two-level" else 1
     with SampleReader() as reader:
         for start in range(0, len(task.samples), ahead):
@@ -144,6 +150,12 @@ def _read(task: ShardTask) -> Iterator[tuple[Sample, bytes, dict[str, Any] | Non
             for sample in window:
                 columns = reader.columns(sample, task.columns) if task.columns else None
                 yield sample, found.pop(sample.key), columns
+
+
+def _read_afar(task: ShardTask) -> Iterator[tuple[Sample, bytes, dict[str, Any] | None]]:
+    with SampleReader() as reader, closing(reader.read_ahead(task.samples)) as found:
+        for sample, data in zip(task.samples, found, strict=True):
+            yield sample, data, reader.columns(sample, task.columns) if task.columns else None
 
 
 def _position(sample: Sample) -> tuple[str, int, str]:

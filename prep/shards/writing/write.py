@@ -8,33 +8,39 @@ Workers are threads. Of the 2 ms that restart markers take an image, 1.6 are com
 threads are of use, 2500 images/s; ImageNet then takes nine minutes, and a disk must write 290 MB/s to keep up.
 """
 
+import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
 from ...base.errors import DatasetError, OutputError
-from ...base.lock import claimed
-from ...base.manifest import MANIFEST, SHARDS, ShardManifest, ShardSplit, read_shard_manifest
-from ...base.output import PARTIAL, OutputJob, finish_output, remove_partial, require_room, start_output
+from ...base.manifest import SHARDS, ShardManifest, ShardSplit, read_shard_manifest
+from ...base.output import OutputJob
 from ...base.paths import reachable
 from ...base.progress import Notice, Progress, counter, quiet, silent
 from ...base.threads import run_all
 from ...limits.cpus import usable_cpus
+from ...processes.temporary import temporary_folder
 from ...roots.samples import SampleSet
-from ..found import is_root
+from ...store.afar import FarFolder, seen_from_afar
+from ...store.urls import Url, place_of
 from ..keys import with_keys
-from ..sidecars import set_indexes, write_all
+from .destination import Destination, Folder
 from .estimate import announcement, estimate_raw
+from .far_source import open_far
 from .listing import Unprepared, list_source, open_source
 from .plan import ShardSpec, plan_shards
-from .ray import write_on_ray
+from .ray import RayTask, write_on_ray
 from .resharding import shards_in
 from .scratch import copy_streamed, streamed_parts
-from .shard import ShardTask, Written, tar_size, write_shard
+from .shard import ShardTask, Written, tar_size
+from .upload import Remote
 
 Engine = Literal["local", "ray"]
 
@@ -44,10 +50,10 @@ Plan = Mapping[str, Sequence[ShardTask]]  # the shards of each split
 
 
 def write_shards(
-    source: Path,
+    source: Path | str | Url,
     spec: ShardSpec | None = None,
     *,
-    out: Path | None = None,
+    out: Path | str | Url | None = None,
     split_from: Mapping[str, str] | None = None,
     workers: int | None = None,
     engine: Engine = "local",
@@ -57,60 +63,99 @@ def write_shards(
     """Write shards, their indexes and the manifest to ``out`` (default ``SOURCE/shards``).
 
     ``source`` is a prepared root, shards with a manifest, wherever they lie, or any source that ``feedline prep``
-    takes; what was recognised is reported to ``notice``. ``split_from`` is {name of a folder or archive: "train" or
+    takes; what was recognised is reported to ``notice``. A root or shards may be behind a URL, such as
+    ``s3://bucket/data``, and so may ``out``. ``split_from`` is {name of a folder or archive: "train" or
     "val"} for names that do not say their split. An interrupted run continues with the shards it lacks; finished ones
     are returned as they are. ``workers`` shards are written at once, by threads of this process or by the processes of
     a Ray cluster; None: one per CPU. The bytes are the same. The images of gzipped tars and parquet files are copied to
-    ``out`` for the time of the run.
+    ``out`` for the time of the run, or to a temporary folder if ``out`` is a URL.
 
     Raises SourceError for sources that are missing, damaged, foreign, incomplete or contradict each other,
     DatasetError for an unfinished or changed root, OutputError if ``out`` holds
-    something else or has no room.
+    something else or has no room, StoreError if a URL cannot be read.
     """
-    if out is None and (held := shards_in(source)) is not None:
+    spec, place, given = spec or ShardSpec(), place_of(source), None if out is None else place_of(out)
+    with ExitStack() as stack:
+        if isinstance(place, Url):
+            if split_from:
+                raise DatasetError(f"{place} states its splits in its manifest; leave --split-from out")
+            far = stack.enter_context(_far_folder(place))
+            opened = open_far(far, spec.splits)
+            target = _target(far.folder, place, given)
+            _refuse_pixels(far.folder, spec)
+        else:
+            far, target = None, _target(place, place, given)
+            _refuse_pixels(place, spec)
+            if engine == "ray":  # whose processes have a working directory of their own
+                place, target = place.resolve(), target.resolve() if isinstance(target, Path) else target
+            skip = reachable(target) if isinstance(target, Path) else None
+            opened = open_source(reachable(place), spec.splits, notice, skip=skip, split_from=split_from)
+        if isinstance(target, Path):
+            destination: Destination = Folder(reachable(target.absolute() if engine == "ray" else target))
+        else:
+            destination = Remote(target, stack.enter_context(temporary_folder("scratch")), workers)
+        run, job = Run(spec, destination, far, workers, engine, progress, notice), _job(opened, spec)
+        with destination.claimed(job):
+            return _write(opened, job, run)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the shards of a source are written."""
+
+    spec: ShardSpec
+    destination: Destination
+    far: FarFolder | None
+    """The source, if it is behind a URL."""
+    workers: int | None
+    engine: Engine
+    progress: Progress
+    notice: Notice
+
+
+@contextmanager
+def _far_folder(url: Url) -> Generator[FarFolder]:
+    # The name of a folder of shards is part of the job, and must be the same in the next run.
+    with (
+        temporary_folder("source") as above,
+        seen_from_afar(above / (re.sub(r"[^\w.-]+", "-", url.name).strip(".") or SHARDS), url) as far,
+    ):
+        yield far
+
+
+def _target(local: Path, source: Path | Url, out: Path | Url | None) -> Path | Url:
+    """Return where the shards go; ``local`` has the documents of the source."""
+    if out is not None:
+        return out
+    if (held := shards_in(local)) is not None:
         raise OutputError(f"{held} holds shards already; say where to write the new ones: --out OTHER/{SHARDS}")
-    spec, out = spec or ShardSpec(), out or default_place(source)
-    _refuse_pixels(source, spec)
-    if engine == "ray":  # whose processes have a working directory of their own
-        source, out = source.resolve(), out.resolve()
-    source, out = reachable(source), reachable(out)
-    opened = open_source(source, spec.splits, notice, skip=out, split_from=split_from)
-    with claimed(out, "shard"):
-        return _write(opened, spec, out, workers, engine, progress, notice)
+    return default_place(source)
 
 
-def _write(
-    opened: SampleSet | Unprepared,
-    spec: ShardSpec,
-    out: Path,
-    workers: int | None,
-    engine: Engine,
-    progress: Progress,
-    notice: Notice,
-) -> ShardManifest:
-    """Write the shards that ``out`` lacks, while no other process writes there."""
-    job, fresh = _job(opened, spec), not (out / PARTIAL).exists()
-    found = opened if isinstance(opened, SampleSet) else _list(opened, spec, out, job, workers, progress, notice)
+def _write(opened: SampleSet | Unprepared, job: OutputJob, run: Run) -> ShardManifest:
+    """Write the shards that the destination lacks, while no other process writes there."""
+    spec, destination = run.spec, run.destination
+    fresh = not destination.is_begun()
+    found = opened if isinstance(opened, SampleSet) else _list(opened, job, run)
     plan = _plan(found, spec)
-    _report_aliases(plan, notice)
-    if (out / MANIFEST).is_file():
-        manifest = _finished(out, found, spec, plan)
-        if (out / PARTIAL).exists():  # of a run that was killed after it wrote the manifest
-            remove_partial(out)
-        return manifest
+    _report_aliases(plan, run.notice)
+    if (held := destination.manifest()) is not None:
+        _require_same(held, destination.name, found, spec, plan)
+        destination.clean()
+        return held
     if fresh:
         raw = estimate_raw(found, spec) if spec.encode == "raw" else None
         if raw is not None:
-            notice(announcement(raw, spec))
+            run.notice(announcement(raw, spec))
         sizes = [sample.size for samples in found.splits.values() for sample in samples]
         images = _room(sizes, spec) if raw is None else raw.shard_bytes(spec.short_side) + INDEX_BYTES * raw.images
-        require_room(out, images + 3 * sum(_list_sizes(found)))  # with the columns as members in blocks, and as lines
-    partial = start_output(out, job)
-    written = _write_all(out, partial, plan, workers, engine, progress)
-    manifest = _manifest(found, spec, plan, written)
-    _check_on_disk(out, manifest)
-    write_all(set_indexes(out, manifest))
-    finish_output(out, manifest)
+        total = images + 3 * sum(_list_sizes(found))  # with the columns as members in blocks, and as lines
+        shards = [sum(sample.size for sample in task.samples) for held in plan.values() for task in held]
+        destination.require_room(total, total * max(shards) // max(1, sum(sizes)))
+    destination.start(job)
+    manifest = _manifest(found, spec, plan, _write_all(plan, run))
+    destination.check(manifest)
+    destination.finish(manifest)
     return manifest
 
 
@@ -124,31 +169,32 @@ def _refuse_pixels(source: Path, spec: ShardSpec) -> None:
         )
 
 
-def default_place(source: Path) -> Path:
+def default_place(source: Path | Url) -> Path | Url:
     """Return where the shards of a source go by default, which is where the loaders look for them."""
+    if isinstance(source, Url):
+        return source / SHARDS
     return (source if source.is_dir() else source.parent) / SHARDS
 
 
-def _list(
-    source: Unprepared,
-    spec: ShardSpec,
-    out: Path,
-    job: OutputJob,
-    workers: int | None,
-    progress: Progress,
-    notice: Notice,
-) -> SampleSet:
+def _list(source: Unprepared, job: OutputJob, run: Run) -> SampleSet:
     """Return the samples of a source, and copy those that cannot be read at random unless the shards are finished."""
-    copied = streamed_parts(source)
-    if not copied or (out / MANIFEST).is_file():
-        return list_source(source, {}, progress, notice)
-    if not (out / PARTIAL).exists():
+    copied, destination = streamed_parts(source), run.destination
+    if not copied or destination.manifest() is not None:
+        return list_source(source, {}, run.progress, run.notice)
+    if run.engine == "ray" and isinstance(destination, Remote):
+        raise OutputError(
+            f"the images of {copied[0].source} are copied first, to a folder that the machines of a cluster must see; "
+            f"give such a folder with --out, or use --engine local"
+        )
+    if not destination.is_begun():
         files = sum(part.files for part in source.parts)
         size = sum(part.size for part in source.parts)
-        shards = _room([size // files] * files, spec)
-        require_room(out, shards + tar_size([part.size for part in copied], metadata=False))
-    scratch = copy_streamed(source, start_output(out, job), workers or usable_cpus(), progress)
-    return list_source(source, scratch, progress, notice)
+        shards = _room([size // files] * files, run.spec)
+        copies = tar_size([part.size for part in copied], metadata=False)
+        destination.require_room(shards + copies, shards + copies)
+    folder = destination.start(job)
+    scratch = copy_streamed(source, folder, run.workers or usable_cpus(), run.progress)
+    return list_source(source, scratch, run.progress, run.notice)
 
 
 def _plan(found: SampleSet, spec: ShardSpec) -> Plan:
@@ -195,20 +241,16 @@ def _list_sizes(found: SampleSet) -> list[int]:
     return [place.stat().st_size for place in sorted(places)]
 
 
-def _write_all(
-    out: Path, partial: Path, plan: Plan, workers: int | None, engine: Engine, progress: Progress
-) -> list[Written]:
-    planned = [task for held in plan.values() for task in held]
-    count = counter(progress, "shards, images", sum(len(task.samples) for task in planned))
-    if engine == "ray":
-        return write_on_ray(out, partial, planned, workers, count)
-    tasks: list[Callable[[threading.Event], Written]] = [
-        bind(write_shard, out, partial, task, count) for task in planned
-    ]
+def _write_all(plan: Plan, run: Run) -> list[Written]:
+    planned, writer = [task for held in plan.values() for task in held], run.destination.writer()
+    count = counter(run.progress, "shards, images", sum(len(task.samples) for task in planned))
+    if run.engine == "ray":
+        return write_on_ray(RayTask(writer, run.far), planned, run.workers, count)
+    tasks: list[Callable[[threading.Event], Written]] = [bind(writer, task, count) for task in planned]
     with warnings.catch_warnings():
         # Pillow's about broken EXIF: the pixels are fine. Here, because the filters belong to all threads.
         warnings.simplefilter("ignore", UserWarning)
-        return run_all(tasks, workers or usable_cpus())
+        return run_all(tasks, run.workers or usable_cpus())
 
 
 def _manifest(found: SampleSet, spec: ShardSpec, plan: Plan, written: Sequence[Written]) -> ShardManifest:
@@ -249,18 +291,6 @@ def _per_class(found: SampleSet, split: str) -> tuple[int, ...]:
     return tuple(counts[label] for label in range(len(found.classes)))
 
 
-def _check_on_disk(out: Path, manifest: ShardManifest) -> None:
-    """Raise OutputError unless every shard has the size that was written."""
-    for split in manifest.splits.values():
-        for shard in split.shards:
-            path = out / shard.name
-            if not path.is_file() or path.stat().st_size != shard.bytes:
-                raise OutputError(
-                    f"{path} is not the shard of {shard.bytes} bytes that was written: something else writes there; "
-                    f"stop it and choose another directory with --out"
-                )
-
-
 def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
     settings: dict[str, str | int | list[str]] = {
         "dataset": found.dataset,
@@ -276,14 +306,8 @@ def _job(found: SampleSet | Unprepared, spec: ShardSpec) -> OutputJob:
     return OutputJob(command="shard", settings=settings)
 
 
-def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> ShardManifest:
-    """Return the finished shards' manifest; raise OutputError if they are not what was requested."""
-    if is_root(out):
-        raise OutputError(f"{out} is a prepared root; give another directory with --out, such as {out / SHARDS}")
-    try:
-        held = read_shard_manifest(out)
-    except DatasetError as error:
-        raise OutputError(f"{out} holds something else ({error}); choose another directory with --out") from error
+def _require_same(held: ShardManifest, name: object, found: SampleSet, spec: ShardSpec, plan: Plan) -> None:
+    """Raise OutputError if finished shards are not what was requested."""
     asked = {split: [(task.name, len(task.samples)) for task in tasks] for split, tasks in plan.items()}
     same = (
         (held.dataset, held.classes) == (found.dataset, found.classes)
@@ -300,10 +324,9 @@ def _finished(out: Path, found: SampleSet, spec: ShardSpec, plan: Plan) -> Shard
     )
     if not same:
         raise OutputError(
-            f"{out} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
+            f"{name} holds other shards ({held.dataset}, {held.encode}, {held.order}, seed {held.seed}, "
             f"{', '.join(held.splits)}); move it away or choose another directory with --out"
         )
-    return held
 
 
 def _resizing(spec: ShardSpec) -> tuple[int | None, int | None]:

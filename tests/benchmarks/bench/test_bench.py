@@ -160,6 +160,15 @@ def test_the_median_the_spread_and_the_share_of_the_ceiling_are_known(plan: Plan
     assert (slow.images_per_second, slow.lowest, slow.highest, slow.runs) == (110, 100, 120, 2)
     assert (slow.spread, slow.of_ceiling) == (pytest.approx(20 / 110), pytest.approx(0.1))
     assert rows["imagefolder", 2].spread == 0
+    assert (slow.h100_au, rows["cached", 0].h100_au) == (pytest.approx(110 * 0.224 / 400), None)
+
+
+def test_an_h100_trains_at_224_pixels(plan: Plan, tmp_path: Path) -> None:
+    """Its published rate says nothing about other images; a faster loader than it takes keeps it at 100 %."""
+    fast = bench(replace(plan, repeats=1), tmp_path / "224", run=runner(9000)).table.rows[0]
+    small = bench(replace(plan, repeats=1, image_size=64), tmp_path / "64", run=runner(9000)).table.rows[0]
+
+    assert (fast.h100_au, small.h100_au) == (1, None)
 
 
 def test_the_ceiling_is_never_the_fastest_loader(plan: Plan, tmp_path: Path) -> None:

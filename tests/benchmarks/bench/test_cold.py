@@ -246,6 +246,7 @@ def test_a_cold_run_that_could_not_be_confirmed_is_unknown(records: list[Record]
     assert cold_and_warm(table) == []
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_the_command_measures_cold_and_warm(root: Path, tmp_path: Path) -> None:
     """Real processes read real images; a cold run fetches at least half of the images' bytes from the disk."""

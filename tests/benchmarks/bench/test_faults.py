@@ -38,6 +38,7 @@ def job(root: Path) -> MeasuringJob:
     return MeasuringJob(loader="imagefolder", spec=LoaderSpec(root=root), seconds=0.1)
 
 
+@pytest.mark.measures
 def test_the_error_for_a_run_that_hangs_names_the_place_of_each_thread(tmp_path: Path) -> None:
     """The main thread is first, with function, file and line; the whole stacks are a note of the error."""
     with pytest.raises(MeasurementError, match="more than 4 s and was ended in main") as caught:
@@ -53,7 +54,7 @@ def test_the_error_for_a_run_that_hangs_names_the_place_of_each_thread(tmp_path:
 def test_the_error_for_a_loader_that_hangs_names_the_frame_of_feedline(root: Path) -> None:
     """In the real measuring process, the error names the innermost frame and feedline's frame that called it."""
     with pytest.raises(MeasurementError, match=r"ended in opens_for_ever \(<string>:3\), called from _open") as caught:
-        run_in_fresh_process(job(root), 30, [sys.executable, "-c", REALLY_STUCK])
+        run_in_fresh_process(job(root), 20, [sys.executable, "-c", REALLY_STUCK])
 
     assert "measuring/child.py:" in str(caught.value)
 
@@ -73,6 +74,7 @@ def test_many_threads_are_named_briefly() -> None:
     assert stacks_in("no stack here\n") == "" and innermost_frames("") == ""
 
 
+@pytest.mark.measures
 def test_the_stacks_of_a_hanging_loader_are_written_next_to_the_records(root: Path, tmp_path: Path) -> None:
     """The failure names the file, and the directory still accepts records."""
 

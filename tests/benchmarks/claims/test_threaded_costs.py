@@ -34,6 +34,7 @@ def record(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ThreadedReco
 def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecord) -> None:
     """Each part has one time per repeat; the index has ImageNet's samples; small images are scaled at small sizes."""
     times = [record.serial, record.whole, record.python, *record.loader.values(), *record.undecoded.values()]
+    times += record.transformed.values()
     times += [timed for size in record.scaling for timed in (size.exact, size.scaled)]
 
     assert all(len(timed.seconds) == 2 and min(timed.seconds) > 0 for timed in times)
@@ -41,6 +42,7 @@ def test_every_part_is_measured_and_nothing_is_left_behind(record: ThreadedRecor
     assert record.index.bytes > 40 * IMAGENET
     assert [size.image_size for size in record.scaling] == [64, 112, 128, 160, 224]
     assert record.scaling[4].share == record.scaling[4].mean_error == 0 == record.scaling[4].largest_error
+    assert set(record.transformed) == {"returns its image", "draws a number"}
     assert {1, 2} <= set(record.loader) == set(record.undecoded)
     assert min(record.undecoded[1].seconds) < min(record.loader[1].seconds)
 
@@ -55,6 +57,7 @@ def test_a_promise_that_is_not_kept_is_reported_as_missed(record: ThreadedRecord
         whole=Timed(images=100, seconds=(1.5, 3.0, 1.6)),
         loader={1: second, 2: Timed(images=100, seconds=(0.55, 1.1, 0.5))},
         python=Timed(images=100_000, seconds=(0.49, 0.49, 0.51)),
+        transformed={"draws a number": Timed(images=100_000, seconds=(1.49, 2.49, 1.61))},
         peak_rss_bytes=None,
         index=replace(record.index, seconds=(0.9, 0.2, 1.1)),
         undecoded={1: second, 2: second},
@@ -66,6 +69,7 @@ def test_a_promise_that_is_not_kept_is_reported_as_missed(record: ThreadedRecord
         **{f"DCT scaling, {size} px": None for size in (64, 112, 128, 160, 224)},
         **dict.fromkeys(("share of its ceiling", "2 threads against 1"), True),
         "Python per image, batch 256": True,
+        "a sample transform that draws a number, per image": None,
         **{f"{count} threads against 1": None for count in (4, 8, 16)},
         **dict.fromkeys(WITHOUT),
         "tiles against whole images": True,
@@ -74,6 +78,7 @@ def test_a_promise_that_is_not_kept_is_reported_as_missed(record: ThreadedRecord
         "size of that index on the disk": True,
     }
     assert "| Python per image, batch 256 | 5.1 us (4.9 to 5.1) | < 5 us | MISSED |" in table(missed)
+    assert "| a sample transform that draws a number, per image | 11.0 us (10.0 to 20.0) | - |  |" in table(kept)
     assert "| 1074 MB | <= 1 GB | MISSED |" in table(missed)
     assert to_json(record)["format"] == "feedline-threaded"
 

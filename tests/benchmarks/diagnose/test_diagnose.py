@@ -12,21 +12,19 @@ import simplejpeg
 
 from feedline.benchmarks import Plan, bench
 from feedline.benchmarks.diagnose.diagnose import Diagnosis, advice, build_diagnosis, read_diagnosis, write_diagnosis
-from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, MeasuredRates, measure_rates
-from feedline.benchmarks.diagnose.recommend import CurvePoint
-from feedline.benchmarks.diagnose.verdict import rate_of
+from feedline.benchmarks.diagnose.diagnosis_runs import DiagnosisPlan, measure_rates
 from feedline.benchmarks.measuring.child import measure_job
 from feedline.benchmarks.measuring.encodings import Profile, encoding_of, time_encodings
 from feedline.benchmarks.measuring.model_step import ModelStep
 from feedline.benchmarks.measuring.process import MeasuringJob, MeasuringRun, run_in_fresh_process
-from feedline.benchmarks.measuring.stages import StageTimes, time_stages_of
+from feedline.benchmarks.measuring.stages import time_stages_of
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec
 from feedline.loaders.pixels import ready
 from feedline.loaders.support.throttle import Throttle
 from feedline.prep import SHARDS, MeasurementError, ShardSpec, write_shards
 
-from ..runs import run_at
+from ..runs import invented_rates, run_at
 
 FAST_STEP = ModelStep(seconds_per_image=0.001)
 SLOW = 100  # images/s of the part that is made slow; the others reach five to forty times as much
@@ -78,6 +76,7 @@ def slow_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready, "usable", lambda: False)
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_slow_disk_is_named_five_times_out_of_five(root: Path) -> None:
     """Reads are limited to 100 images/s; decoding and the model are much faster."""
@@ -86,6 +85,7 @@ def test_a_slow_disk_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["fetch-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_decoder")
 def test_a_slow_decoder_is_named_five_times_out_of_five(root: Path) -> None:
@@ -95,6 +95,7 @@ def test_a_slow_decoder_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["decode-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_slow_model_is_named_five_times_out_of_five(root: Path) -> None:
     """The model takes 20 ms per image; the loader is much faster."""
@@ -103,6 +104,7 @@ def test_a_slow_model_is_named_five_times_out_of_five(root: Path) -> None:
     assert verdicts == ["compute-bound"] * 5
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_the_command_diagnoses_in_fresh_processes(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -127,6 +129,7 @@ def test_the_command_diagnoses_in_fresh_processes(
     assert "compute-bound: the model is slower" in stderr and "HDD" in stderr and "feedline train" in stderr
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_real_training_step_can_be_the_model(root: Path) -> None:
     """The steps of ResNet-18 on the CPU at 32 pixels are real, and they are timed."""
@@ -153,6 +156,7 @@ def test_every_stage_of_a_loader_takes_time_and_reads_the_real_bytes(root: Path,
     assert len(found.sizes) == len(found.work_seconds) > 0 and min(found.sizes) > 100
 
 
+@pytest.mark.measures
 def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
     """At 100 images/s an image takes 10 ms to fetch, and fetching takes most of the time."""
     spec = LoaderSpec(root=root, batch_size=8, image_size=32)
@@ -161,6 +165,7 @@ def test_a_throttled_fetch_is_seen_in_the_split(root: Path) -> None:
     assert found.parts["fetch"] > 5 and found.fetch_share > 0.5
 
 
+@pytest.mark.measures
 def test_smaller_images_are_smaller_and_markers_cost_little(root: Path) -> None:
     """Resized images have fewer bytes; restart markers add a few percent."""
     found = time_encodings("threaded", LoaderSpec(root=root, batch_size=8, image_size=32))
@@ -201,30 +206,8 @@ def test_a_file_that_is_no_diagnosis_is_one_sentence(tmp_path: Path) -> None:
 
 def found_by_hand(root: Path, problem: str = "") -> Diagnosis:
     """Return a diagnosis of invented runs, in which the decoder has half the model's speed."""
-    parts = {"fetch": 0.1, "decode": 1.5, "transform": 0.3, "collate": 0.1, "transfer": 0.0}
-    stages = StageTimes(loader="threaded", parts=parts, sizes=(110_000,) * 4, work_seconds=(0.002,) * 4)
-    smaller = replace(stages, sizes=(30_000,) * 4, work_seconds=(0.0005,) * 4)
-    curve = tuple(
-        CurvePoint(loader=loader, workers=workers, rate=rate_of([value]), cpu_seconds_per_image=0.001)
-        for loader, workers, value in (("imagefolder", 2, 500), ("threaded", 1, 600), ("threaded", 2, 1000))
-    )
-    findings = MeasuredRates(
-        curve=curve,
-        chosen=curve[-1],
-        state="warm",
-        data_bytes=2**30,
-        free_bytes=2**34,
-        model=rate_of([2000]),
-        warm=rate_of([1000]),
-        cold=None,
-        together=rate_of([990]),
-        profile=Profile(as_is=stages, encode="restart", encodings={"restart": stages, "resize": smaller}),
-        runs=(),
-        problems=(problem,) if problem else (),
-    )
-    return build_diagnosis(
-        DiagnosisPlan(root=root, step=FAST_STEP), findings, command=("feedline", "diagnose", str(root))
-    )
+    plan = DiagnosisPlan(root=root, step=FAST_STEP)
+    return build_diagnosis(plan, invented_rates(problem), command=("feedline", "diagnose", str(root)))
 
 
 def test_a_diagnosis_follows_from_the_rates_and_reads_back(tmp_path: Path) -> None:

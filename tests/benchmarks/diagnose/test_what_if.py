@@ -136,6 +136,7 @@ def test_a_slow_model_hides_a_slow_disk() -> None:
     assert all(row.epoch_seconds == pytest.approx(IMAGENET / row.images_per_second) for row in rows)
 
 
+@pytest.mark.measures
 def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> None:
     """Eight threads together get the bandwidth of one, because they share the link."""
     samples = open_samples(root, "train")
@@ -151,6 +152,7 @@ def test_a_throttle_moves_the_bytes_of_all_threads_at_its_rate(root: Path) -> No
     assert slow.name(0) == samples.name(0) and isinstance(slow.read(0), EncodedImage)
 
 
+@pytest.mark.measures
 def test_requests_wait_at_the_same_time(root: Path) -> None:
     """Eight requests of 1 s from eight threads take much less than the 8 s of one thread."""
     slow = ThrottledSamples(open_samples(root, "train"), Throttle(bytes_per_second=1e12, seconds_per_request=1.0))
@@ -201,6 +203,7 @@ def many(tmp_path: Path) -> Path:
     return tmp_path / "many"
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_the_check_finds_the_prediction_near_where_no_cpu_is_short(many: Path) -> None:
     """Threads that sleep in their decoder need no CPU, so only the disk limits them. (10 % needs an idle machine.)"""

@@ -8,6 +8,7 @@ import pytest
 from feedline.benchmarks.doctor.store_checks import check_store
 from feedline.benchmarks.doctor.store_facts import StoreFacts
 from feedline.cli.main import run
+from feedline.prep import write_document
 
 from ...loaders.store.servers import serving
 
@@ -59,3 +60,23 @@ def test_a_server_is_examined(
     assert "s3cr3t" not in said.out + said.err
     assert whole["facts"]["ranges"] is False
     assert "nothing has no shards/manifest.json" in capsys.readouterr().err
+
+
+def test_odd_stores_are_described(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing shard, a manifest without shards, and a folder of this machine as a URL."""
+    pytest.importorskip("aiohttp")
+    monkeypatch.setenv("FEEDLINE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "web" / "shards").mkdir(parents=True)
+    manifest = json.loads((root / "shards" / "manifest.json").read_text("utf-8"))
+    write_document(tmp_path / "web" / "shards" / "manifest.json", {**manifest, "splits": {}})
+    with serving(root.parent) as server:
+        server.fault = lambda name, times: "404" if name.endswith(".tar") else None
+        assert run(["doctor", f"{server.url}/data"]) == 1
+        assert ".tar is missing, and the manifest lists it; upload it again" in capsys.readouterr().err
+    with serving(tmp_path / "web") as server:
+        assert run(["doctor", f"{server.url}/"]) == 1
+        assert "manifest.json lists no shards; write them with: feedline shard ROOT" in capsys.readouterr().err
+    assert run(["doctor", (tmp_path / "none").as_uri()]) == 2
+    assert "does not exist" in capsys.readouterr().err

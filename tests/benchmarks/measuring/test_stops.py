@@ -72,6 +72,7 @@ def continue_stopped(after: float, over: threading.Event) -> None:
                 child.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.measures
 @needs_stop
 def test_a_run_that_was_stopped_is_measured_again(root: Path, tmp_path: Path) -> None:
     """The stopped run leaves no record; the next attempt does. A run that is stopped each time is a failure."""
@@ -94,6 +95,7 @@ def test_a_run_that_was_stopped_is_measured_again(root: Path, tmp_path: Path) ->
     assert "was stopped for" in result.failures[0].problem and "measure again" in result.failures[0].problem
 
 
+@pytest.mark.measures
 @needs_stop
 def test_a_run_that_stays_stopped_ends_at_its_timeout(tmp_path: Path) -> None:
     """The error blames the stop instead of the loader, and the stopped process is ended."""
@@ -157,12 +159,14 @@ def test_a_run_that_had_its_time_hangs_though_it_was_stopped_for_a_moment(
             watch.check_timeout(100)
 
 
+@pytest.mark.measures
 def test_a_stack_dump_does_not_depend_on_the_time_of_day(jumping: Path, tmp_path: Path) -> None:
     """A clock that jumps by a day neither dumps at once nor never."""
     with pytest.raises(MeasurementError, match="more than 4 s and was ended in waits_for_ever"):
         run_in_fresh_process(job(tmp_path), 4, [sys.executable, "-c", STUCK, stacks.__file__])
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_clock_that_jumps_does_not_change_a_rate(jumping: Path, root: Path, tmp_path: Path) -> None:
     """Every period of a real run fits into the time that passed by the monotonic clock."""

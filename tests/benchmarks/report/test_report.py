@@ -101,7 +101,8 @@ def test_the_page_says_what_the_records_say(records: Path, tmp_path: Path) -> No
     assert page.headline == (
         "webdataset with 2 workers is the fastest: 1,250 images/s, 1.25 times imagefolder with 2 workers."
     )
-    assert page.text[row : row + 5] == ["webdataset", "0", "500", "0%", "10%"]
+    assert page.text[row : row + 6] == ["webdataset", "0", "500", "0%", "10%", "28%"]
+    assert "AU, one H100" in page.text and any("computed, not emulated" in text for text in page.text)
     assert {"25%", "5,000", "0.75 s", "2.00 ms", "1.50 GiB"} <= set(page.text)
     assert any(text.startswith("feedline bench ") and "--workers 0,2" in text for text in page.text)
 
@@ -172,6 +173,7 @@ def test_the_runs_are_a_table_for_notebooks_too(records: Path, tmp_path: Path) -
     assert len(rows) == len(list(records.glob("*.json"))) == 10
     assert (rows[0]["loader"], int(rows[0]["workers"])) == (record.loader, record.config.workers)
     assert float(rows[0]["images_per_second"]) == record.measurement.images_per_second
+    assert float(rows[0]["h100_au"]) == record.measurement.images_per_second / (400 / 0.224)
     assert (rows[0]["disk_bytes_per_image"], float(rows[0]["cpu_ms_per_image"])) == ("", 2.0)
     assert {row["repeat"] for row in rows} == {"0", "1"}
 

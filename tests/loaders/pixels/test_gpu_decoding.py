@@ -122,8 +122,12 @@ def test_an_image_that_nobody_can_decode_is_named(root: Path) -> None:
 
         def __init__(self, spec: LoaderSpec) -> None:
             self._samples = open_samples(spec.root, spec.split)
-            self.labels, self.windows, self.name = self._samples.labels, self._samples.windows, self._samples.name
+            self.labels, self.labels_of, self.name = self._samples.labels, self._samples.labels_of, self._samples.name
+            self.windows, self.in_window = self._samples.windows, self._samples.in_window
             self.close = self._samples.close
+
+        def __len__(self) -> int:
+            return len(self.labels)
 
         def read(self, index: int) -> EncodedImage:
             data = encoded(CHINA).data if index == 7 else self._samples.read(index).data

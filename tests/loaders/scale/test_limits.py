@@ -111,3 +111,33 @@ def test_workers_that_can_start_no_thread_are_not_waited_for(root: Path, seven_t
     told = load("sh", "-c", f'echo $$ > {seven_tasks} && exec "$@"', "sh", name="imagefolder", root=root)
     assert "may have 7 threads and processes" in told
     assert "so threads and worker processes cannot start; use a smaller --workers" in told
+
+
+STARTING = """
+import os, subprocess
+from feedline.prep.limits.reached import limit_reached
+held = []
+try:
+    while len(held) < 9:
+        held.append(subprocess.Popen(["true"]))
+except OSError as error:
+    print(limit_reached(error))
+for process in held:
+    process.wait()
+_, pipe = os.pipe()
+os.set_blocking(pipe, False)
+try:
+    while True:
+        os.write(pipe, bytes(65536))
+except OSError as error:
+    print(repr(error), limit_reached(error))
+"""
+
+
+def test_a_full_pipe_is_no_limit_on_processes(seven_tasks: Path) -> None:
+    """The system gives both the same number and the same words."""
+    line = f'echo $$ > {seven_tasks} && exec "$@"'
+    done = subprocess.run(["sh", "-c", line, "sh", sys.executable, "-c", STARTING], capture_output=True, text=True)
+    limit, pipe = done.stdout.splitlines()
+    assert "may have 7 threads and processes" in limit, done.stderr
+    assert pipe == "BlockingIOError(11, 'Resource temporarily unavailable') None"

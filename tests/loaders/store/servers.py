@@ -28,6 +28,8 @@ class Server(ThreadingHTTPServer):
         self.sent = Counter[str]()
         """Bytes of each file."""
         self.requests: list[str] = []
+        self.busy = self.most_busy = 0
+        """Requests that are being answered, and the most that were at a time."""
         self.counting = threading.Lock()
 
     @property
@@ -49,7 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.counting:
             self.server.requests.append(name)
             times = self.server.requests.count(name)
+            self.server.busy += 1
+            self.server.most_busy = max(self.server.most_busy, self.server.busy)
         time.sleep(self.server.latency)
+        with self.server.counting:
+            self.server.busy -= 1
         fault = self.server.fault(name, times)
         if self.server.authorization not in (None, self.headers.get("Authorization")):
             fault = "401"

@@ -7,19 +7,23 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from feedline.loaders import LoaderSpec, open_loader
-from feedline.loaders.store.access import Store
-from feedline.loaders.store.attempts import Attempts
+from feedline.loaders.store import fetch
 from feedline.loaders.store.cache import open_cache
+from feedline.loaders.support.encoded import ShardSamples
 from feedline.prep import LoaderError, StoreError
 from feedline.prep.base.origins import held
+from feedline.prep.store.access import Store
+from feedline.prep.store.attempts import Attempts
 
 from .epochs import epoch_of, shards_in
 from .servers import Fault, Server
@@ -246,3 +250,116 @@ def test_closing_releases_the_shards(server: Server, cache: Path) -> None:
         time.sleep(0.01)
 
     assert json.loads(lease.read_text()) == []
+
+
+def test_a_missing_index_is_named(server: Server, cache: Path) -> None:
+    """The store lost it; the error says what to upload."""
+    server.fault = lambda name, times: "404" if name.endswith("000003.index") else None
+    with pytest.raises(StoreError, match=r"http://\S+train-000003.index is missing.*shard --index-only FOLDER"):
+        epoch_of(f"{server.url}/data")
+
+
+def test_a_cache_that_vanishes_is_not_the_fault_of_the_store(server: Server, cache: Path) -> None:
+    """Someone removes the folder while a shard is fetched."""
+
+    def vanish(name: str, times: int) -> Fault:
+        if name.endswith("train-000003.tar"):
+            shutil.rmtree(cache / "roots", ignore_errors=True)
+        return None
+
+    server.fault = vanish
+    with pytest.raises(StoreError, match=r"cannot write to the cache \S+cache"), held(shard_behind(server, 3)):
+        pass
+
+
+def shard_behind(server: Server, number: int) -> Path:
+    """Return the path of a train shard of the root behind a server."""
+    return LoaderSpec.train(f"{server.url}/data").root / "shards" / f"imagenet-train-{number:06}.tar"
+
+
+def leased(cache: Path) -> list[str]:
+    """Return the files that this process uses."""
+    (lease,) = (cache / "leases").glob(f"{os.getpid()}-*.json")
+    return json.loads(lease.read_text())
+
+
+def test_an_epoch_keeps_no_shard(server: Server, cache: Path) -> None:
+    """Neither its own, nor one that was read outside of the epoch."""
+    root = LoaderSpec.train(f"{server.url}/data").root
+    epoch_of(root)
+    samples = ShardSamples(root, "train")
+    assert samples.read(3).data.tobytes()[:2] == b"\xff\xd8"
+    deadline = time.monotonic() + 10
+    while leased(cache) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert leased(cache) == []
+    samples.close()
+
+
+def test_a_full_disk_leaves_the_list_of_used_files_whole(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a list would let another process remove what this one reads."""
+    with held(shard_behind(server, 1)):
+        used = leased(cache)
+        with monkeypatch.context() as full:
+            full.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+            with pytest.raises(StoreError, match="cannot write to the cache"), held(shard_behind(server, 2)):
+                pass
+        assert leased(cache) == used != []
+    assert leased(cache) == []
+
+
+def test_unfinished_shards_take_the_room_that_they_will_have(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process is writing 80 bytes of the disk's last 100; a file of holes takes none of them yet."""
+    ours, folder = open_cache(), cache / "roots" / "data" / "shards"
+    monkeypatch.setenv("FEEDLINE_CACHE_SIZE", "1GB")
+    lock = FileLock(folder / "a.tar.lock")
+    folder.mkdir(parents=True)
+    with lock:
+        ours.make_room(folder / "a.tar.partial", 80 * 2**20)
+        usage = shutil.disk_usage(cache)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 * 2**20))
+        with pytest.raises(StoreError, match="leave no room for b"):
+            ours.make_room(folder / "b.tar.partial", 80 * 2**20)
+
+
+def test_a_copy_that_is_being_fetched_is_not_begun_again(cache: Path) -> None:
+    """By a process that finds other shards behind the URL."""
+    folder = cache / "roots" / "data"
+    (folder / "shards").mkdir(parents=True)
+    with FileLock(folder / "shards" / "a.tar.lock"):
+        assert not open_cache().remove_root(folder)
+    assert open_cache().remove_root(folder)
+    assert not folder.exists()
+
+
+def test_small_shards_do_not_prove_ranges(root: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the range of a whole file is the file; larger ones must not be requested in many pieces."""
+    sizes = sorted(path.stat().st_size for path in (root / "shards").glob("*train*.tar"))
+    monkeypatch.setattr(fetch, "RANGE", sizes[len(sizes) // 2])
+    server.fault = lambda name, times: "whole"
+    assert epoch_of(f"{server.url}/data") == epoch_of(root)
+    assert sorted(server.requested(SHARD)) == sorted(set(server.requested(SHARD)))
+
+
+def test_latency_is_waited_for_once_by_many_requests(root: Path, server: Server) -> None:
+    """Shards are requested side by side, and the samples are those of the local root."""
+    server.latency = 0.05
+    assert epoch_of(f"{server.url}/data") == epoch_of(root)
+    assert 3 < server.most_busy <= fetch.REQUESTS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
+def test_control_c_does_not_wait_for_shards(server: Server) -> None:
+    """Neither for one that a sample needs nor for those that are fetched ahead; the store answers after the test."""
+    released = threading.Event()
+    server.fault = lambda name, times: released.wait(60) and None if name.endswith(("1.tar", "2.tar")) else None
+    process = begun(f"{server.url}/data", "open", lambda: len(server.requested("2.tar")))
+    try:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    finally:
+        released.set()
+        process.kill()
+    assert process.returncode not in (0, -signal.SIGKILL)

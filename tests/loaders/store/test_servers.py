@@ -2,15 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from ...s3 import free_port, put_folder, serving_s3, wait_for
 from .epochs import epoch_of
 
 NGINX = """
@@ -25,24 +23,6 @@ http {{
 
 # As root it would read as a user who has no access to the folders of a test.
 USER = "user root;" if hasattr(os, "getuid") and os.getuid() == 0 else ""
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until a server accepts connections."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, "the server ended"
-        time.sleep(0.05)
-    raise AssertionError("the server did not start")
 
 
 @pytest.fixture
@@ -64,28 +44,11 @@ def nginx(root: Path, tmp_path: Path) -> Generator[str]:
 
 
 @pytest.fixture
-def s3(root: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
+def s3(root: Path) -> Generator[str]:
     """The URL of the root in a bucket of moto's server."""
-    for package in ("moto", "flask", "s3fs"):
-        pytest.importorskip(package, reason="install it with: pip install 'feedline[test]'")
-    port = free_port()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
-        import s3fs
-
-        files = s3fs.S3FileSystem(skip_instance_cache=True)
-        files.mkdir("bucket")
-        files.put(f"{root}/shards", "bucket/data/shards", recursive=True)
+    with serving_s3() as files:
+        put_folder(files, root / "shards", "data/shards")
         yield "s3://bucket/data"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def test_nginx(root: Path, nginx: str) -> None:

@@ -15,6 +15,7 @@ from feedline.loaders import LoaderSpec, open_loader, readable_loaders
 from feedline.loaders.store import ahead
 from feedline.loaders.store.roots import root_of
 from feedline.prep import DatasetError, LoaderError, ShardSpec, StoreError, read_document, write_document, write_shards
+from feedline.prep.base.origins import held, plain_url, shown, without_credentials
 from feedline.prep.base.shell import shell_word
 from feedline.train import TrainConfig
 
@@ -219,3 +220,56 @@ def test_commands_take_urls(server: Server, tmp_path: Path, capsys: pytest.Captu
     server.fault = lambda name, times: "404" if name.endswith("000003.tar") else None
     assert run(["verify", f"{server.url}/data", "--cache-size", "nonsense"]) == 1
     assert "'nonsense' is not a size; write 200GB or 100GiB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://KEY:t0p/s3cr3t@bucket/data", "s3://bucket/data was given with an @ that may end a password.*%2F for /"),
+        ("s3://KEY:t0ps3cr3t@bucket/data", "s3://bucket/data was given with a user, a password.*AWS_PROFILE"),
+        ("hf://datasets/a/b?token=t0ps3cr3t", r"hf://datasets/a/b was given with .* what follows \? or #"),
+        ("http://me:t0p?s3cr3t@host/data", "http://host/data was given with an @ that may end a password"),
+    ],
+)
+def test_credentials_that_cannot_be_used_are_refused_and_not_shown(url: str, message: str) -> None:
+    """In a store that takes them from the environment, or where it is not clear which part is the password."""
+    with pytest.raises(StoreError, match=message) as raised:
+        root_of(url)
+    for text in (str(raised.value), without_credentials(f"cannot read {url}, again"), plain_url(url)):
+        assert "s3cr3t" not in text
+        assert "t0p" not in text
+
+
+def test_an_at_sign_of_a_path_stays() -> None:
+    """It ends no password."""
+    for url in ("s3://bucket/me@home/data", "hf://datasets/a/b@v2/data", "http://host/me@home"):
+        assert plain_url(url) == without_credentials(url) == url
+        assert shown(root_of(url)) == url
+
+
+def test_verify_fetches_nothing_twice(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was just fetched and is wrong is wrong behind the URL; only older copies are compared with the store."""
+    wrong = ("000001.tar", "000002.index")
+    server.fault = lambda name, times: "corrupt" if name.endswith(wrong) else "404" if "3.index" in name else None
+    assert run(["verify", f"{server.url}/data"]) == 1
+    said = capsys.readouterr().err
+
+    assert "train-000001.tar was fetched 3 times" in said
+    assert "train-000002.index does not belong to its shards" in said
+    assert "train-000003.index is missing" in said
+    assert len(server.requested("train-000001.tar")) == 3
+    for name in ("train-000002.index", "train-000003.index", "train-000002.tar"):
+        assert len(server.requested(name)) == 1
+
+
+def test_verify_blames_a_copy_in_use_and_not_the_store(
+    server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It cannot be fetched again while it is read."""
+    path = root_of(f"{server.url}/data") / "shards" / "imagenet-train-000001.tar"
+    LoaderSpec.train(f"{server.url}/data")
+    with held(path):
+        path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
+        assert run(["verify", f"{server.url}/data"]) == 1
+    assert "000001.tar on this machine is damaged, and a process uses it" in capsys.readouterr().err
+    assert run(["verify", f"{server.url}/data"]) == 0

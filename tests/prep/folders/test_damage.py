@@ -19,6 +19,7 @@ from feedline.prep import (
     SyntheticSpec,
     prepare_imagenet,
     prepare_tiny_imagenet,
+    verify,
     write_synthetic,
 )
 
@@ -43,13 +44,20 @@ def tree(root: Path, without: Path | None = None) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-def refused(archive: Path, out: Path, says: str) -> None:
-    """Preparing fails with this message, and leaves no manifest and nothing beside ``out``."""
+def refused(archive: Path, out: Path, says: str, whole: bytes = b"") -> None:
+    """Preparing fails with this message, and leaves no manifest and nothing beside ``out``.
+
+    With the ``whole`` archive in its place the same command succeeds.
+    """
     beside = tree(archive.parent, out)
     with pytest.raises(SourceError, match=says):
         prepare_imagenet([archive], out, workers=2)
     assert not (out / "manifest.json").exists()
     assert tree(archive.parent, out) == beside
+    if whole:
+        archive.write_bytes(whole)
+        prepare_imagenet([archive], out, workers=2)
+        assert verify(out).ok and not (out / ".partial").exists()
 
 
 @pytest.mark.parametrize("where", ["between members", "in a header", "in data", "before the end"])
@@ -66,7 +74,8 @@ def test_a_truncated_archive_is_refused(archives: Path, tmp_path: Path, name: st
     damaged = tmp_path / name
     damaged.write_bytes((archives / name).read_bytes()[:cut])
 
-    refused(damaged, tmp_path / "out", f"{name} is truncated.*(copy or download it again)")
+    whole = (archives / name).read_bytes()
+    refused(damaged, tmp_path / "out", f"{name} is truncated.*(copy or download it again)", whole)
 
 
 @pytest.mark.parametrize("name", [TRAIN, VAL, TEST])
@@ -81,9 +90,9 @@ def test_a_flipped_header_bit_and_a_hole_are_refused(archives: Path, tmp_path: P
     damaged = tmp_path / name
 
     damaged.write_bytes(flipped)
-    refused(damaged, tmp_path / "flipped", f"{name} has no tar header at offset {member.offset}")
+    refused(damaged, tmp_path / "flipped", f"{name} has no tar header at offset {member.offset}", data)
     damaged.write_bytes(hole)
-    refused(damaged, tmp_path / "hole", f"{name}.*offset {member.offset}")
+    refused(damaged, tmp_path / "hole", f"{name}.*offset {member.offset}", data)
 
 
 def test_a_damaged_class_tar_is_named(archives: Path, tmp_path: Path) -> None:
@@ -97,7 +106,8 @@ def test_a_damaged_class_tar_is_named(archives: Path, tmp_path: Path) -> None:
     damaged.write_bytes(data)
 
     place = inner.offset_data + second.offset
-    refused(damaged, tmp_path / "out", f"{inner.name} in .*{TRAIN} has no tar header at offset {place}")
+    whole = (archives / TRAIN).read_bytes()
+    refused(damaged, tmp_path / "out", f"{inner.name} in .*{TRAIN} has no tar header at offset {place}", whole)
 
 
 @pytest.mark.parametrize("name", [TRAIN, VAL])
@@ -110,7 +120,8 @@ def test_zeros_inside_an_image_are_found(archives: Path, tmp_path: Path, name: s
     damaged = tmp_path / name
     damaged.write_bytes(data)
 
-    refused(damaged, tmp_path / "out", f"JPEG at offset {inner} of .*is no image of a format that feedline opens")
+    says = f"JPEG at offset {inner} of .*is no image of a format that feedline opens"
+    refused(damaged, tmp_path / "out", says, (archives / name).read_bytes())
 
 
 HOSTILE = [

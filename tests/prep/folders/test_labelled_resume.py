@@ -1,13 +1,14 @@
 """Preparing own images that is killed goes on to the same bytes, whatever the form of the source."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from feedline.cli.main import run
-from feedline.prep import verify
+from feedline.prep import OutputError, prepare_imagenet, verify
 
 from ..trees import Files, write_tree
 from .photos import classes, tarred
@@ -79,3 +80,40 @@ def test_what_was_left_behind_the_manifest_is_removed_and_other_options_are_refu
     assert run([*command, *OPTIONS, "--seed", "1"]) == 1
     assert "holds an unfinished prep imagefolder of other sources or settings" in capsys.readouterr().err
     assert run([*command, *OPTIONS]) == 0 and tree(unfinished) == tree(out)
+
+
+@pytest.mark.parametrize("command", ["imagefolder", "imagenet"])
+@pytest.mark.parametrize("repair", ["replace", "remove"])
+def test_a_folder_with_a_damaged_image_is_repaired_and_the_same_command_goes_on(
+    command: str, repair: str, tmp_path: Path, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error of the sources advises to repair them, which changes their sizes and digests."""
+    source, out = tmp_path / "source", tmp_path / "data"
+    wnids = ["n01440764", "n01443537"]
+    write_tree(source, {f"train/{wnid}/{wnid}_{n}.JPEG": jpeg for wnid in wnids for n in range(4)})
+    damaged = source / f"train/{wnids[1]}/{wnids[1]}_2.JPEG"
+    damaged.write_bytes(b"no image at all")
+    words = ["prep", command, str(source), "--out", str(out)]
+    assert run(words) == 1 and damaged.name in capsys.readouterr().err
+    if repair == "replace":
+        damaged.write_bytes(jpeg)
+    else:
+        damaged.unlink()
+
+    assert run(words) == 0, capsys.readouterr().err
+    assert verify(out).ok and len(list(out.rglob("*.JPEG"))) == (8 if repair == "replace" else 7)
+
+
+def test_sources_that_changed_after_an_interrupt_are_refused_with_both_ways_out(tmp_path: Path, jpeg: bytes) -> None:
+    source, out = tmp_path / "source", tmp_path / "data"
+    write_tree(source, {f"train/n01440764/n01440764_{n}.JPEG": jpeg for n in range(4)})
+
+    def stop(step: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_imagenet([source], out, progress=stop)
+    (source / "train/n01440764/n01440764_0.JPEG").unlink()
+    ways = "such as these sources before they changed; choose another directory with --out, or remove "
+    with pytest.raises(OutputError, match=ways + re.escape(str(out))):
+        prepare_imagenet([source], out)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,17 @@ from feedline.prep import (
     ShardSpec,
     SyntheticSpec,
     prepare_imagenet,
+    silent,
     write_shards,
     write_synthetic,
 )
 
+from ...s3 import SECRET, objects_below, put_folder, serving_s3
+
 pytestmark = pytest.mark.slow  # starting a cluster takes seconds
 SHARDS = 12
+QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 2}
+"""How soon the cluster sees that a node is dead."""
 SPEC = ShardSpec(shard_count=SHARDS // 2)  # of each of two splits
 
 
@@ -37,31 +43,76 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A Ray cluster of two CPUs on this machine, which this process has joined."""
+def s3() -> Iterator[Any]:
+    """An S3 server with the bucket ``bucket``; the cluster's machines have its address and credentials."""
+    with serving_s3() as files:
+        yield files
+
+
+@pytest.fixture(scope="module")
+def nodes(s3: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Ray cluster of three nodes with one CPU each, and a folder for temporary files for each; this process joined.
+
+    The object stores are small: shards do not pass through them.
+    """
     ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'feedline[ray]'")
-    ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR")
-    yield ray
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
+    first = {"include_dashboard": False, "_system_config": QUICK}
+    for number in range(3):
+        temporary = str(tmp_path_factory.mktemp(f"node{number}"))
+        settings = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "env_vars": {"TMPDIR": temporary}}
+        nodes.add_node(wait=not number, **settings, **({} if number else first))
+    nodes.wait_for_nodes()
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    yield nodes
     ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: Any) -> Any:
+    """Ray, which has joined the cluster."""
+    import ray
+
+    return ray
+
+
+@pytest.fixture(scope="module")
+def far_root(root: Path, s3: Any) -> str:
+    """The URL of the prepared root."""
+    return put_folder(s3, root, "data")
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that threads write."""
+    out = tmp_path_factory.mktemp("whole") / "shards"
+    write_shards(root, SPEC, out=out)
+    return contents(out)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
-def test_ray_writes_the_bytes_that_threads_write(root: Path, cluster: Any, tmp_path: Path) -> None:
+def test_ray_writes_the_bytes_that_threads_write(
+    root: Path, cluster: Any, whole: dict[str, bytes], tmp_path: Path
+) -> None:
     """Shards, indexes and manifest, whatever the workers; progress is told every sample."""
     told: list[tuple[str, int, int]] = []
-    write_shards(root, SPEC, out=tmp_path / "threads")
     write_shards(root, SPEC, out=tmp_path / "ray", engine="ray", progress=lambda *step: told.append(step))
     write_shards(root, SPEC, out=tmp_path / "one", engine="ray", workers=1)
 
-    assert contents(tmp_path / "ray") == contents(tmp_path / "threads")
-    assert contents(tmp_path / "one") == contents(tmp_path / "threads")
+    assert contents(tmp_path / "ray") == whole
+    assert contents(tmp_path / "one") == whole
     assert told[-1][1] == told[-1][2] > 100
 
 
-def test_a_task_that_fails_is_one_clear_error(root: Path, cluster: Any, tmp_path: Path) -> None:
+def test_a_task_that_fails_is_one_clear_error(
+    root: Path, cluster: Any, whole: dict[str, bytes], tmp_path: Path
+) -> None:
     """The error is the task's own, not Ray's; the finished shards are kept and the run can be continued."""
     image = next((root / "train").rglob("*.JPEG"))
     data = image.read_bytes()
@@ -72,7 +123,6 @@ def test_a_task_that_fails_is_one_clear_error(root: Path, cluster: Any, tmp_path
             plan_is_made.append(None)
             image.write_bytes(data[:-1])
 
-    write_shards(root, SPEC, out=tmp_path / "whole")
     try:
         with pytest.raises(DatasetError, match="changed while it was read") as caught:
             write_shards(root, SPEC, out=tmp_path / "out", engine="ray", workers=1, progress=cut)
@@ -82,7 +132,7 @@ def test_a_task_that_fails_is_one_clear_error(root: Path, cluster: Any, tmp_path
     assert not (tmp_path / "out" / "manifest.json").exists()
 
     write_shards(root, SPEC, out=tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == whole
 
 
 def test_without_ray_the_command_says_what_to_install(
@@ -93,31 +143,6 @@ def test_without_ray_the_command_says_what_to_install(
 
     assert run(["shard", str(root), "--out", str(tmp_path / "out"), "--engine", "ray"]) == 1
     assert "pip install 'feedline[ray]'" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_killed_run_is_continued_by_threads(root: Path, cluster: Any, tmp_path: Path) -> None:
-    """kill -9 of the driver after some shards; then the other engine finishes, and the bytes are the same."""
-    out = tmp_path / "out"
-    feedline = [sys.executable, "-c", "from feedline.cli.main import main; main()"]
-    command = [*feedline, "shard", str(root), "--out", str(out), "--shard-count", str(SHARDS // 2)]
-    driver = subprocess.Popen(
-        [*command, "--engine", "ray", "--workers", "1"],
-        env={**os.environ, "RAY_ADDRESS": cluster.get_runtime_context().gcs_address},
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("*.tar")):
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    assert not (out / "manifest.json").exists()
-
-    write_shards(root, SPEC, out=out)
-    write_shards(root, SPEC, out=tmp_path / "whole")
-    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_no_cluster_at_the_address_is_a_clear_error(
@@ -133,3 +158,81 @@ def test_no_cluster_at_the_address_is_a_clear_error(
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(OutputError, match="cannot join a Ray cluster: Could not find any running Ray instance"):
         write_shards(root, SPEC, out=tmp_path / "out", engine="ray")
+
+
+def test_nodes_read_and_write_urls_and_one_that_is_killed_loses_nothing(
+    far_root: str, s3: Any, nodes: Any, whole: dict[str, bytes]
+) -> None:
+    """A node dies while it writes a shard; others write it again. The objects are the files that threads write."""
+    lost = next(iter(nodes.worker_nodes))
+    use(lost)
+    temporary, told = Path(lost._ray_params.env_vars["TMPDIR"]), list[int]()
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not list(temporary.glob("feedline-shard-*/.partial/*.tar")) and not ended.wait(0.005):
+            pass
+        if not ended.is_set():
+            nodes.remove_node(lost, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        write_shards(
+            far_root, SPEC, out="s3://bucket/shards", engine="ray", progress=lambda *step: told.append(step[1])
+        )
+    finally:
+        ended.set()
+        killer.join()
+
+    assert lost not in nodes.worker_nodes
+    assert told[-1] > 100
+    assert objects_below(s3, "s3://bucket/shards") == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_driver_that_is_killed_continues_behind_the_url(
+    far_root: str, s3: Any, cluster: Any, whole: dict[str, bytes]
+) -> None:
+    """kill -9 of the command after some shards; the next run keeps those, and its output has no credentials."""
+    out = "s3://bucket/killed"
+    command = [sys.executable, "-c", "from feedline.cli.main import main; main()", "shard", far_root, "--out", out]
+    driver = subprocess.Popen(
+        [*command, "--shard-count", str(SHARDS // 2), "--engine", "ray", "--workers", "1"],
+        env={**os.environ, "RAY_ADDRESS": cluster.get_runtime_context().gcs_address},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not notes(s3, out):
+            assert driver.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        _, said = driver.communicate()
+    assert "manifest.json" not in objects_below(s3, out)
+    written = {name: s3.info(f"bucket/killed/{name}")["LastModified"] for name in notes(s3, out)}
+
+    write_shards(far_root, SPEC, out=out, engine="ray", progress=silent)
+    found = objects_below(s3, out)
+    assert found == whole
+    assert all(s3.info(f"bucket/killed/{name}")["LastModified"] == time for name, time in written.items())
+    assert SECRET not in said
+    assert not any(SECRET.encode() in data for data in found.values())
+
+
+def use(node: Any) -> None:
+    """Let a node run something, so that its process has started, however busy the machine is."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    ray.get(ray.remote(num_cpus=1)(lambda number: number).options(scheduling_strategy=there).remote(1))
+
+
+def notes(files: Any, url: str) -> list[str]:
+    """Return the names of the shards that have a note, which is written when they are uploaded."""
+    found = [name for name in objects_below(files, url) if name.startswith(".partial/") and name.endswith(".tar.json")]
+    return [name.removeprefix(".partial/").removesuffix(".json") for name in found]

@@ -16,8 +16,8 @@ from PIL import Image
 from feedline.cli.main import cli
 from feedline.prep import ClassEntry, OutputError, TrainingError, list_samples, read_document, read_manifest
 from feedline.train import Comparison, EvaluateConfig, TrainConfig, compare, train, write_gallery
-from feedline.train.evaluation.evaluate import predict
 from feedline.train.evaluation.image_files import thumbnail
+from feedline.train.evaluation.predictions import predict
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from feedline.benchmarks import capture
 from feedline.benchmarks.bench.training_speed import Speed, SpeedRecord
 from feedline.benchmarks.measuring.record import TRAINING_SPEED, running_code
 from feedline.cli.main import cli
-from feedline.prep import read_document, write_document
+from feedline.cli.training.predicted import Prediction, predict
+from feedline.prep import TrainingError, read_document, write_document
 from feedline.train import TrainConfig, plan_run, read_recipe, recipe_config, recipe_names
 from feedline.train.config import resolved
 from feedline.train.data import open_data
@@ -147,6 +148,57 @@ def test_a_bench_record_of_this_machine_predicts_the_time(root: Path, tmp_path: 
     write_document(tmp_path / TRAINING_SPEED, replace(record, config=replace(measured, model="resnet34")))
     predicted = json.loads(feedline(*words, "--records", tmp_path, "--json").stdout)["predicted"]
     assert predicted["seconds"] is None
+
+
+def test_a_prediction_names_what_the_record_lacks(root: Path, tmp_path: Path) -> None:
+    """The stem that the record's auto meant counts, and so do settings that change the speed much."""
+    config = TrainConfig(
+        root=root, out=tmp_path / "run", image_size=16, batch_size=4, device="cpu", loader="imagefolder", stem="small"
+    )
+    measured = replace(config, stem="auto", image_size=64, out=tmp_path)
+    record = SpeedRecord(
+        date="2026-11-26T00:00:00+00:00",
+        code=running_code(),
+        environment=capture(),
+        config=measured,
+        steps=30,
+        speeds=(speed(loader="imagefolder"),),
+    )
+    write_document(tmp_path / TRAINING_SPEED, record)
+
+    def predicted(**changes: object) -> Prediction:
+        return predict(plan_run(replace(config, **changes)), [tmp_path])
+
+    assert predicted().seconds is not None
+    assert predicted().sentence.endswith("with batches of 4 of 64 px")
+    assert predicted(mixup=0.2, ema=0.9, drop_path=0.0).sentence.endswith("of 64 px, without ema 0.9, mixup 0.2")
+    assert predicted(stem="imagenet").seconds is None
+    assert predicted(compile=True).sentence.endswith("feedline bench --train measures none with compile True")
+
+
+def test_the_advised_measurement_is_a_whole_command(root: Path, tmp_path: Path) -> None:
+    """As many ranks, the largest images and the images that are computed at once; a path with a space is quoted."""
+    spaced = tmp_path / "my data"
+    spaced.symlink_to(root)
+    config = TrainConfig(
+        root=spaced, out=tmp_path / "run", image_size=32, size_from=16, batch_size=8, accumulate=2, device="cpu"
+    )
+    found = predict(plan_run(config, ranks=2), [])
+
+    command = (
+        f"feedline bench '{spaced}' --train --model resnet18 --stem small --image-size 32 --batch-size 4 --ranks 2"
+    )
+    assert found.sentence.endswith(f"make one: {command} --out bench")
+    elsewhere = predict(plan_run(config), [tmp_path / "my records"])
+    assert elsewhere.sentence.endswith(f"--batch-size 4 --out '{tmp_path / 'my records'}'")
+
+
+def test_a_recipe_without_stochastic_depth_takes_models_without_it(root: Path) -> None:
+    """rsb-a3 says drop_path 0, which every model has; another rate is refused with the option that drops it."""
+    words = ["train", root, "--recipe", "rsb-a3", *OPTIONS, "--model", "squeezenet1_1", "--image-size", "32"]
+    assert "squeezenet1_1" in feedline(*words, "--dry-run").stderr
+    with pytest.raises(TrainingError, match="squeezenet1_1 has no stochastic depth; use --drop-path 0"):
+        feedline(*words, "--drop-path", "0.1", "--dry-run")
 
 
 @pytest.mark.parametrize("amp", ["none", "bf16"])

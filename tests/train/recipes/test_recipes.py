@@ -151,11 +151,32 @@ def test_another_optimiser_needs_its_own_rate() -> None:
 
 
 def test_a_run_records_the_recipe_and_what_replaced_it() -> None:
-    """A value that is the recipe's own replaces nothing, and neither does what the recipe does not say."""
-    use = config_of("tiny-64-cutmix", epochs=2, image_size=64, seed=3, workers=0).recipe
+    """Nothing that trains the same replaces: the recipe's own value, a default, what a default means, seed, workers."""
+    use = config_of("tiny-64-cutmix", epochs=2, image_size=64, seed=3, workers=0, mixup=0.0, stem="small").recipe
 
     assert (use.name, use.sha256) == ("tiny-64-cutmix", read_recipe("tiny-64-cutmix").sha256)
     assert use.replaced == ("epochs",)
+
+
+def test_what_a_recipe_does_not_say_is_replaced_too(tmp_path: Path) -> None:
+    """Its value is the default. The recipe's batch is that of all ranks, and its rate that of the batch."""
+    assert config_of("tiny-64-plain", mixup=0.2, interpolation="bicubic").recipe.replaced == ("interpolation", "mixup")
+    assert config_of("ffcv-rn50-16", ranks=8, batch_size=512).recipe.replaced == ()
+    assert config_of("ffcv-rn50-16", ranks=4, batch_size=512).recipe.replaced == ("batch_size",)
+    assert config_of("ffcv-rn50-16", ranks=4, batch_size=512, lr=1.7).recipe.replaced == ("batch_size", "lr")
+    assert config_of("ffcv-rn50-16", ranks=4, batch_size=512, lr=0.85).recipe.replaced == ("batch_size",)
+    unsaid = own(tmp_path, "[settings]\ntotal_batch_size = 256\nimage_size = 224\n")
+    assert config_of(unsaid, lr=0.1, weight_decay=1e-4, stem="imagenet").recipe.replaced == ()
+    assert config_of(unsaid, lr=0.2, optimiser="adamw").recipe.replaced == ("lr", "optimiser")
+
+
+def test_a_threshold_goes_with_the_loss_that_it_belongs_to() -> None:
+    config = config_of("rsb-a3", loss="ce")
+
+    assert config.bce_threshold is None
+    assert config.recipe.replaced == ("bce_threshold", "loss")
+    with pytest.raises(TrainingError, match="bce_threshold means nothing with loss 'ce'"):
+        config_of("rsb-a3", loss="ce", bce_threshold=0.3)
 
 
 def test_the_command_lists_every_recipe_with_its_figure() -> None:

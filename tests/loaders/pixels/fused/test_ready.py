@@ -1,9 +1,12 @@
 """Until the fused decoder is compiled, images are decoded in another way to the same pixels."""
 
+import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import feedline
 from feedline.loaders import open_loader
 from feedline.loaders.pixels import ready
 from feedline.loaders.support import encoded
@@ -137,3 +141,32 @@ for _ in range(2):
 
     assert done.stdout.split() == ["84", "84"], done.stderr
     assert done.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
+    assert "cannot be written: Not a directory; the decoder is not compiled" in done.stderr
+
+
+def test_a_limit_on_open_files_is_not_blamed_on_the_cache(
+    new_machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with caplog.at_level(logging.WARNING, "feedline.loaders"):
+        ready.begin()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "has them open" in said and "the decoder is not compiled" in said and "NUMBA_CACHE_DIR" not in said
+
+
+def test_a_second_installation_of_the_same_version_does_not_count_as_compiled(tmp_path: Path) -> None:
+    """numba keeps what it compiled per place of the sources: a first batch would otherwise wait a minute for it."""
+    top = Path(feedline.__file__).parent
+    for part in ("prep", "loaders"):
+        shutil.copytree(top / part, tmp_path / "feedline" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(top / "__init__.py", tmp_path / "feedline")
+    code = "from feedline.loaders.pixels import ready; print(ready.__file__, ready.CACHE, ready.usable(), sep='\\n')"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    file, cache, usable = done.stdout.splitlines()
+
+    assert ready.usable()
+    assert (Path(file).is_relative_to(tmp_path), cache, usable) == (True, ready.CACHE, "False")

@@ -4,17 +4,18 @@ fsspec has one interface for all stores, and its packages speak their protocols:
 and aiohttp for HTTP. They take credentials from the environment and the configuration files of the store's own tools.
 """
 
+import asyncio
 import os
-import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
-from ...prep.base.errors import StoreError
-from ...prep.base.origins import SCHEME
-from .attempts import Attempts, CutShort
+from ..base.errors import StoreError
+from ..base.origins import SCHEME, plain_url
+from .attempts import POLL, Attempts, CutShort, raise_if_ended
 
 PACKAGES = {
     "s3": "s3fs",
@@ -26,8 +27,9 @@ PACKAGES = {
     "memory": "fsspec",
 }
 """The protocols of roots, and the package that each needs."""
+OWN = {"skip_instance_cache": True}  # fsspec's cached object keeps the credentials that were in the environment once
 CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # a connection that takes longer, or has sent nothing for so long, is given up
-MOST_BYTES = 64 * 1024 * 1024  # of a document
+CONNECTIONS = 64  # to S3 at a time; botocore's own limit is 10, and a request for one image waits for its answer
 
 
 class Store:
@@ -45,20 +47,17 @@ class Store:
         self._attempts = attempts or Attempts()
         self._files = _file_system(url)
 
-    def read(self, name: str, most: int = MOST_BYTES) -> bytes:
-        """Return a whole file. Raises FileNotFoundError, and StoreError for more than ``most`` bytes."""
-        data = self._attempts.call(partial(self._get, name, None), self.name(name))
-        if len(data) > most:
-            raise StoreError(f"{self.name(name)} has {len(data)} bytes, more than {most}; check the URL")
-        return data
+    def read(self, name: str, ended: threading.Event | None = None) -> bytes:
+        """Return a whole file. Raises as ``read_range`` does."""
+        return self._attempts.call(partial(self._get, name, None, ended), self.name(name), ended)
 
     def read_range(self, name: str, start: int, stop: int, ended: threading.Event | None = None) -> bytes:
         """Return the bytes from ``start`` to ``stop``, or the whole file if the store does not serve ranges.
 
-        ``ended`` is set if no one waits for the answer any more. Raises FileNotFoundError and StoreError.
+        ``ended`` is set if no caller waits for the answer any more. Raises FileNotFoundError and StoreError.
         """
         what = f"bytes {start} to {stop} of {self.name(name)}"
-        return self._attempts.call(partial(self._get, name, (start, stop)), what, ended)
+        return self._attempts.call(partial(self._get, name, (start, stop), ended), what, ended)
 
     def size(self, name: str) -> int | None:
         """Return the size of a file in bytes, None if the store does not say. Raises as ``read`` does."""
@@ -73,12 +72,26 @@ class Store:
         """Return the URL of a file, for messages."""
         return f"{self.url.rstrip('/')}/{name}" if name else self.url
 
-    def _get(self, name: str, bounds: tuple[int, int] | None) -> bytes:
-        start, stop = bounds or (None, None)
-        data: bytes = self._files.cat_file(self._path(name), start=start, end=stop)
+    def _get(self, name: str, bounds: tuple[int, int] | None, ended: threading.Event | None) -> bytes:
+        path, (start, stop) = self._path(name), bounds or (None, None)
+        if self._files.async_impl:
+            data = self._answer(self._files._cat_file(path, start=start, end=stop), ended)
+        else:
+            data = self._files.cat_file(path, start=start, end=stop)
         if bounds is not None and len(data) < bounds[1] - bounds[0]:
             raise CutShort(f"the answer has {len(data)} of {bounds[1] - bounds[0]} bytes")
         return data
+
+    def _answer(self, request: Coroutine[Any, Any, bytes], ended: threading.Event | None) -> bytes:
+        """Wait for a request, and cancel it if its answer is not needed any more."""
+        task = asyncio.run_coroutine_threadsafe(request, self._files.loop)
+        try:
+            while not wait([task], POLL).done:
+                raise_if_ended(ended)
+        except BaseException:
+            task.cancel()
+            raise
+        return task.result()
 
     def _path(self, name: str) -> str:
         """Return how fsspec names a file."""
@@ -86,13 +99,6 @@ class Store:
         if self._web:
             return f"{address}?{self._query}" if self._query else address
         return self._files._strip_protocol(address)
-
-
-def plain_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment."""
-    scheme, _, rest = re.split(r"[?#]", url)[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def known_protocols() -> str:
@@ -117,8 +123,11 @@ def _file_system(url: str) -> Any:
         if "http" in protocol:
             import aiohttp
 
-            return fsspec.filesystem(protocol, encoded=True, client_kwargs=_web_options(aiohttp))
-        return fsspec.filesystem(protocol, use_listings_cache=False, **_OPTIONS.get(protocol, dict)())
+            return fsspec.filesystem(protocol, encoded=True, client_kwargs=_web_options(aiohttp), **OWN)
+        files = fsspec.filesystem(protocol, use_listings_cache=False, **_OPTIONS.get(protocol, dict)(), **OWN)
+        if protocol == "s3":
+            files.retries = 1  # as in _s3_options
+        return files
     except ImportError as error:
         raise StoreError(
             f"{plain_url(url)} needs {PACKAGES[protocol]}, which is not installed; "
@@ -147,6 +156,7 @@ def _s3_options() -> dict[str, Any]:
             "connect_timeout": CONNECT_SECONDS,
             "read_timeout": SILENT_SECONDS,
             "retries": {"max_attempts": 1},
+            "max_pool_connections": CONNECTIONS,
         }
     }
 

@@ -1,0 +1,158 @@
+"""Where each sample stands in the shards of a split, kept in a file that all processes of a machine map.
+
+    <user's cache folder>/orders/<count>-<order>-<seed>.order
+
+The order is a function of count, order and seed (``order.sample_order``), so two data sets with the same numbers share
+a file. It holds the sample index at each place, then the place of each sample index, as uint32. Of 100 million samples
+it has 800 MB, once per machine instead of once per rank. The first process holds a file lock while it writes; the
+others wait, then map the file. A file that no process opened for 30 days is removed when another is written. Fewer
+than 200,000 samples are kept in memory, as are those of processes that cannot write the cache folder.
+"""
+
+import os
+import time
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from ..base.cache import cache_folder
+from ..base.manifest import Order
+from ..base.mapping import MappedFile
+from ..base.retries import put_in_place
+from .order import order_blocks
+
+I64 = npt.NDArray[np.int64]
+
+KEPT = 200_000  # samples; fewer are ordered in 10 ms
+MAGIC = b"feedline order 1\n".ljust(64)
+UNUSED = 30 * 24 * 3600  # seconds after which a file is removed
+PATIENCE = 1800  # seconds to wait for another process that writes
+
+
+class ShardOrder:
+    """The sample index at each place over all shards of a split, and the place of each sample index.
+
+    Many threads can use it. It is pickled as its numbers only, and opened again by the process that unpickles it.
+    """
+
+    def __init__(self, count: int, order: Order, seed: int) -> None:
+        """Map the kept file, and write it first if there is none."""
+        self._numbers = count, order, seed
+        self._count = count
+        self._mapped: MappedFile | None = None
+        self._indexes = self._places = np.empty(0, np.uint32)
+        if order != "sequential":  # in which every sample's place is its index
+            self._use(_mapped(count, order, seed) or _made(count, order, seed))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __reduce__(self) -> "tuple[type[ShardOrder], tuple[int, Order, int]]":
+        return ShardOrder, self._numbers
+
+    def indexes(self, first: int, last: int) -> I64:
+        """Return the sample indexes at the places ``first`` to ``last`` - 1, int64."""
+        if self._is_sequential:
+            return np.arange(first, last, dtype=np.int64)
+        return self._indexes[first:last].astype(np.int64)
+
+    def places(self, indexes: I64) -> I64:
+        """Return the places of sample indexes, int64."""
+        return indexes if self._is_sequential else self._places[indexes].astype(np.int64)
+
+    def place(self, index: int) -> int:
+        """Return the place of one sample index."""
+        return index if self._is_sequential else self._places.item(index)
+
+    def let_go(self) -> None:
+        """Release the mapped pages; the next access maps them again."""
+        if self._mapped is not None:
+            self._mapped.let_go()
+
+    @property
+    def _is_sequential(self) -> bool:
+        return self._numbers[1] == "sequential"
+
+    def _use(self, found: MappedFile | npt.NDArray[np.uint8]) -> None:
+        self._mapped = found if isinstance(found, MappedFile) else None
+        data = found.data if isinstance(found, MappedFile) else found
+        self._indexes, self._places = data[len(MAGIC) :].view(_type_of(self._count)).reshape(2, -1)
+
+
+def _mapped(count: int, order: Order, seed: int) -> MappedFile | None:
+    """Return the kept file, which is written if there is none, or None if it is not kept."""
+    if count < KEPT:
+        return None
+    file = cache_folder() / "orders" / f"{count}-{order}-{seed % 2**64}.order"
+    found = _fresh(file, count)
+    if found is not None:
+        return found
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock"), timeout=PATIENCE):
+            if (found := _fresh(file, count)) is None:
+                _remove_unused(file.parent)
+                _keep(file, count, order, seed)
+                found = _fresh(file, count)
+            return found
+    except (OSError, Timeout):  # a full disk, or a folder that cannot be written: memory serves as well
+        return None
+
+
+def _fresh(file: Path, count: int) -> MappedFile | None:
+    with suppress(OSError):
+        found = MappedFile(file)
+        if len(found.data) == _size_of(count) and found.data[: len(MAGIC)].tobytes() == MAGIC:
+            with suppress(OSError):  # of another user, whose cache this one reads
+                os.utime(file)
+            return found
+    return None
+
+
+def _keep(file: Path, count: int, order: Order, seed: int) -> None:
+    partial = file.with_suffix(".partial")
+    try:
+        with partial.open("wb") as opened:
+            _write(opened, count, order, seed)
+            opened.flush()
+            os.fsync(opened.fileno())
+        put_in_place(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _made(count: int, order: Order, seed: int) -> npt.NDArray[np.uint8]:
+    made = BytesIO()
+    _write(made, count, order, seed)
+    return np.frombuffer(made.getbuffer(), np.uint8)
+
+
+def _write(file: BinaryIO, count: int, order: Order, seed: int) -> None:
+    file.write(MAGIC)
+    kind = _type_of(count)
+    places, first = np.empty(count, kind), 0
+    for block in order_blocks(count, order, seed):
+        places[block] = np.arange(first, first + len(block), dtype=kind)
+        file.write(block.astype(kind).data)
+        first += len(block)
+    file.write(places.data)
+
+
+def _size_of(count: int) -> int:
+    return len(MAGIC) + 2 * count * _type_of(count).itemsize
+
+
+def _type_of(count: int) -> np.dtype[np.unsignedinteger]:
+    return np.dtype(np.uint32 if count <= 2**32 else np.uint64)
+
+
+def _remove_unused(folder: Path) -> None:
+    for file in folder.glob("*.order"):
+        with suppress(OSError):
+            if file.stat().st_mtime < time.time() - UNUSED:
+                file.unlink()
