@@ -13,7 +13,7 @@ from ..measuring.process import ONE_THREAD
 from .advice import Way, advised
 from .disks import mounted
 from .injections import make_fault
-from .judging import Disturbance, judge_command, last_line
+from .judging import TERMINATED, Disturbance, judge_command, last_line
 from .kinds import DISK_KINDS, FILE_KINDS, Fault, Kind, Place
 from .record import Outcome
 from .sessions import PROGRAM, Finished, run_command, shared_memory
@@ -119,6 +119,7 @@ def _disturbed(
         felt, killed = fault.felt(first), fault.killed()
     finally:
         fault.repair()
+    finished = first.code == TERMINATED and _result_of(target, words) == normal.result
     runs, words, ways = _follow(shop, words, temporary, first)
     result = _result_of(target, words) if runs[-1].code == 0 else {}
     did = Disturbance(
@@ -128,6 +129,7 @@ def _disturbed(
         moment,
         felt=felt,
         killed=killed,
+        finished=finished,
         shared_memory_left=len(shared_memory() - shared),
         files_left=sum(path.is_file() for path in temporary.rglob("*")),
     )

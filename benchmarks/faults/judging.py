@@ -66,6 +66,8 @@ class Disturbance:
     """Whether a fault that came while the command ran had an effect."""
     killed: bool = False
     """Whether the fault ended a process by SIGKILL."""
+    finished: bool = False
+    """Whether the command had written its whole result, though the fault ended it."""
     shared_memory_left: int = 0
     files_left: int = 0
 
@@ -167,7 +169,8 @@ def _lost(found: Epochs, normal: Epochs) -> int:
 def _crashed(run: Finished, fault: Disturbance | None) -> bool:
     """Return whether a run ended in a way that neither feedline nor the fault chose.
 
-    SIGTERM ends a process that has not yet installed its handlers, and so has said nothing.
+    SIGTERM ends a process that has not yet installed its handlers, and so has said nothing, and one that has finished
+    its work and removed them.
     """
     if any(trace in run.output for trace in TRACES):
         return True
@@ -176,4 +179,5 @@ def _crashed(run: Finished, fault: Disturbance | None) -> bool:
         return terminated and run.code not in (0, 130, None)
     if run.code == KILLED:
         return fault is None or not fault.killed
-    return not (run.code == TERMINATED and terminated and not run.output)
+    idle = fault is not None and (fault.finished or not run.output)
+    return not (run.code == TERMINATED and terminated and idle)

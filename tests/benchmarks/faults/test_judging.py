@@ -47,6 +47,8 @@ BAD: list[tuple[str, Outcome, int]] = [
     ("crashes", _of(ENDED, replace(OK, code=-9), OK, fault=replace(KILL, killed=True)), 1),
     ("crashes", _of(replace(OK, code=-15, output=""), OK, fault=TERM), 0),
     ("crashes", _of(replace(OK, code=-15), OK, fault=TERM), 1),
+    ("crashes", _of(replace(OK, code=-15), OK, fault=replace(TERM, finished=True)), 0),
+    ("crashes", _of(replace(OK, code=-15), OK, fault=replace(KILL, finished=True)), 1),
     ("crashes", _of(ENDED, OK, fault=TERM), 1),
     ("crashes", _of(replace(ENDED, code=130), OK, fault=TERM), 0),
     ("crashes", _of(replace(ENDED, code=134), OK), 1),

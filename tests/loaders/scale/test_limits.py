@@ -80,7 +80,7 @@ def test_shared_memory_that_is_too_small_is_named_with_the_way_out(root: Path) -
 
 
 @linux_only
-@pytest.mark.parametrize("files", [14, 22])
+@pytest.mark.parametrize("files", [14, 18])
 def test_shared_memory_without_room_is_named_and_nothing_waits(root: Path, files: int) -> None:
     """Each lock and each batch is a file there: too few to start the second worker, then to pass a whole batch."""
     if os.getuid() or shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"]).returncode:
