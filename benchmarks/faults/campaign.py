@@ -10,12 +10,11 @@ from pathlib import Path
 from ...loaders.pixels import ready
 from ...prep import MeasurementError, Progress, silent, write_document
 from .commands import Undisturbed, Workshop, disturb_command, undisturbed
-from .continuing import begun, with_outcome
 from .disks import private_shared_memory
 from .disturbed_epochs import disturb_epochs, installed_loaders, undisturbed_epochs
 from .judging import Epochs
 from .kinds import OF_COMMANDS, OF_EPOCHS, Kind, possible
-from .record import FaultsRecord, Outcome
+from .record import FaultsRecord, Outcome, begun, with_outcome
 from .targets import make_data, targets
 
 EPOCHS = "epochs of "

@@ -88,9 +88,10 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         raise
     except BaseException as error:
         try:
-            if watch is None:
+            # A worker that runs the script again starts none; to look at its frames would keep its semaphores alive.
+            if watch is None and not _not_started(error, began):
                 kill_workers(_started_before(error))
-            elif isinstance(error, (OSError, EOFError, RuntimeError)):
+            elif watch is not None and isinstance(error, (OSError, EOFError, RuntimeError)):
                 watch.raise_if_lost(error)  # whose sockets are gone, before the loop waited for it
         finally:
             end_data_loader(loader)

@@ -19,7 +19,7 @@ MISSED = replace(GOOD, code=0, met=False)
 
 def _record(out: Path, *outcomes: Outcome, seed: int = 0, faults: int = 3, commit: str = "a" * 40) -> FaultsRecord:
     """Write a record of this machine with these outcomes."""
-    from feedline.benchmarks.faults.continuing import begun
+    from feedline.benchmarks.faults.record import begun
 
     parts = (Part(date="2026-01-01", code=Code(feedline="0.1.0", commit=commit, dirty=False), outcomes=len(outcomes)),)
     record = replace(begun(out, seed, faults, 180.0, ("faults",)), outcomes=outcomes, parts=parts)
@@ -30,7 +30,7 @@ def _record(out: Path, *outcomes: Outcome, seed: int = 0, faults: int = 3, commi
 
 def test_a_record_goes_on_with_the_code_of_each_part(tmp_path: Path) -> None:
     """Outcomes of another commit get a part of their own, and the table names both commits."""
-    from feedline.benchmarks.faults.continuing import begun, with_outcome
+    from feedline.benchmarks.faults.record import begun, with_outcome
 
     out = tmp_path / "faults" / "one.json"
     before = _record(out, GOOD)
