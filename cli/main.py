@@ -11,6 +11,14 @@ from importlib import import_module
 import click
 
 from .. import __version__
+from .ending.memory import (
+    LESS_MEMORY,
+    dropped_errors_said,
+    follows_memory_error,
+    free_memory,
+    library_fails,
+    memory_is_short,
+)
 from .streams import droppable, finish_messages, is_broken, open_closed_streams, silence, wait_for_readers
 
 COMMANDS = {
@@ -99,7 +107,8 @@ def run(arguments: list[str]) -> int:
     open_closed_streams()
     wait_for_readers()
     try:
-        return _run(arguments)
+        with dropped_errors_said(_print_error):
+            return _run(arguments)
     finally:
         finish_messages()
 
@@ -128,13 +137,20 @@ def _failed(error: BaseException, arguments: list[str]) -> int:
         return 1
     if "--debug" in arguments:
         raise error
-    _print_error(_explain(error, arguments))
+    free_memory(error)
+    try:
+        message = _explain(error, arguments)
+    except MemoryError:  # the modules that explain an error did not fit either
+        message = memory_is_short()
+    except ImportError as broken:
+        message = library_fails(broken)
+    _print_error(message)
     return 1
 
 
 def _explain(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, ImportError):  # first: without numpy or pydantic the next line fails as well
-        return f"a library that feedline needs cannot be loaded ({error}); install it again with pip"
+        return library_fails(error)
 
     # Not at the top: this imports numpy and pydantic, which help does not need.
     from ..prep.base.disks import is_of_the_disk, reason_of
@@ -149,9 +165,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
         return str(error)
     if limit := limit_reached(error):
         return f"{limit}; no unfinished file is left in place"
-    if failed_allocation(error):
-        smaller = "end other programs, or use fewer --workers or a smaller --batch-size if the command has them"
-        return memory_ran_out(error, smaller)
+    if failed_allocation(error) or follows_memory_error(error):
+        return memory_ran_out(error, LESS_MEMORY)
     repeat = f"feedline --debug {' '.join(shell_word(without_credentials(word)) for word in arguments)}"
     if isinstance(error, BrokenPipeError):
         return f"a process that this command wrote to has ended ({error.strerror or error}); show where with: {repeat}"

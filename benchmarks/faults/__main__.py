@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ...prep import FeedlineError, MeasurementError
-from .campaign import FaultPlan, inject
+from .campaign import FaultPlan, drawn, following, inject
 from .disks import enter_namespace
 from .record import FaultsRecord
 from .table import heading, table
@@ -41,20 +41,23 @@ def main(out: Path, faults: int, seed: int, minutes: float | None) -> None:
     plan = FaultPlan(faults=faults, seed=seed, minutes=minutes)
     record = inject(plan, out, (*COMMAND, *words, "--out", str(out)), _say)
     click.echo(f"{heading([record])}:\n\n{table([record])}")
-    _require_right(record)
+    _require_right(record, plan)
 
 
 def _say(step: str, done: int, total: int) -> None:
     click.echo(f"{step}: {done} of {total}", err=True)
 
 
-def _require_right(record: FaultsRecord) -> None:
+def _require_right(record: FaultsRecord, plan: FaultPlan) -> None:
     """Raise MeasurementError for the first outcome that is not right, so that the exit code shows it."""
     for one in record.outcomes:
         if not one.right:
             raise MeasurementError(f"{one.kind} in {one.target} ({one.detail}) did not end right: {one.said}")
     if record.injected < record.faults:
-        raise MeasurementError(f"{record.injected} of {record.faults} faults were injected; run the same command again")
+        done = f"{record.injected} of {record.faults} faults were injected"
+        if following(drawn(plan), record.outcomes) is None:
+            raise MeasurementError(f"{done}, and the others cannot be met on this machine; use fewer --faults")
+        raise MeasurementError(f"{done}; run the same command again")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 from ...loaders.pixels import ready
@@ -20,6 +22,11 @@ from .targets import make_data, targets
 EPOCHS = "epochs of "
 MOST_MISSES = 4
 """Times that a fault is tried with another moment, before another fault takes its turn."""
+MOST_TURNS = 2
+"""Turns without success from which a fault counts as one that cannot be met here."""
+
+Pair = tuple[str, Kind]
+"""A target and the kind of fault that is injected into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +35,7 @@ class FaultPlan:
 
     faults: int = 200
     seed: int = 0
-    pairs: tuple[tuple[str, Kind], ...] = ()
+    pairs: tuple[Pair, ...] = ()
     """The targets and kinds to inject, in turn. If empty, all that this machine can inject, in a random order."""
     minutes: float | None = None
     """Time after which no further fault is injected; None for no end but the number."""
@@ -91,15 +98,15 @@ class _Session:
         return disturb_command(self.shop, found, kind, rng, self.commands[target])
 
 
-def _pairs() -> list[tuple[str, Kind]]:
+def _pairs() -> list[Pair]:
     """Return every target with each kind of fault that can be injected into it."""
     groups = [(targets(), OF_COMMANDS), ([f"{EPOCHS}{name}" for name in installed_loaders()], OF_EPOCHS)]
     return [(name, kind) for names, kinds in groups for name in names for kind in kinds if possible(kind, name)]
 
 
-def drawn(plan: FaultPlan) -> list[tuple[str, Kind]]:
+def drawn(plan: FaultPlan) -> list[Pair]:
     """Return the faults of the plan: every pair once, in a random order, then every pair again."""
-    pairs, drawn, rng = list(plan.pairs) or _pairs(), list[tuple[str, Kind]](), random.Random(plan.seed)
+    pairs, drawn, rng = list(plan.pairs) or _pairs(), list[Pair](), random.Random(plan.seed)
     while len(drawn) < plan.faults:
         if not plan.pairs:
             rng.shuffle(pairs)
@@ -107,16 +114,32 @@ def drawn(plan: FaultPlan) -> list[tuple[str, Kind]]:
     return drawn[: plan.faults]
 
 
-def following(drawn: Sequence[tuple[str, Kind]], outcomes: Sequence[Outcome]) -> tuple[str, Kind] | None:
-    """Return the fault that follows these outcomes: one that was not met is drawn again, with another moment."""
-    left, misses, met = list(drawn), 0, 0
+def following(drawn: Sequence[Pair], outcomes: Sequence[Outcome]) -> Pair | None:
+    """Return the fault that follows these outcomes: one that was not met is drawn again, with another moment.
+
+    Others take the turns of one that could not be met. None if all were injected, or if none of them can be met.
+    """
+    left, met, misses, given_up = list(drawn), 0, 0, Counter[Pair]()
     for one in outcomes:
-        misses = 0 if one.met else misses + 1
-        met += one.met
-        if misses == MOST_MISSES:  # its turn comes again at the end
-            left.append(left.pop(met))
-            misses = 0
-    return left[met] if met < len(left) and len(outcomes) < MOST_MISSES * len(left) else None
+        if met == len(left):
+            return None
+        pair = left[met]
+        if one.met:
+            met, misses, given_up[pair] = met + 1, 0, 0
+        elif misses + 1 < MOST_MISSES:
+            misses += 1
+        else:  # its turn comes again at the end
+            misses, given_up[pair] = 0, given_up[pair] + 1
+            waiting = [*left[met + 1 :], pair]
+            left[met:] = _without({pair for pair, turns in given_up.items() if turns >= MOST_TURNS}, waiting, drawn)
+    return left[met] if met < len(left) else None
+
+
+def _without(hopeless: set[Pair], waiting: Sequence[Pair], drawn: Sequence[Pair]) -> list[Pair]:
+    """Return the waiting faults with others in place of the hopeless ones; nothing if all are hopeless."""
+    others = cycle([pair for pair in dict.fromkeys(drawn) if pair not in hopeless])
+    found = (next(others, None) if pair in hopeless else pair for pair in waiting)
+    return [pair for pair in found if pair is not None]
 
 
 def _impossible() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The table of injected faults, from the records of one machine."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from .record import FaultsRecord, Outcome
@@ -15,6 +16,8 @@ COLUMNS: dict[str, Callable[[Sequence[Outcome]], int]] = {
     "crashes": lambda found: sum(one.crashed for one in found),
     "left behind": lambda found: sum(one.left for one in found),
 }
+MANY = 8
+"""Misses from which the table names a fault that was never met."""
 WAYS = {
     "command": "the command in the message",
     "same command": "the same command, as the message says",
@@ -75,7 +78,13 @@ def _memory(outcomes: Sequence[Outcome]) -> str:
 
 def _not_met(outcomes: Sequence[Outcome]) -> str:
     number = sum(not one.met for one in outcomes)
-    return f"{number} further faults were not met and do not count." if number else ""
+    if not number:
+        return ""
+    met = {(one.kind, one.target) for one in outcomes if one.met}
+    never = Counter((one.kind, one.target) for one in outcomes if (one.kind, one.target) not in met)
+    named = [f"{kind} in {target} ({tries} times)" for (kind, target), tries in sorted(never.items()) if tries >= MANY]
+    said = f" Never met: {', '.join(named)}." if named else ""
+    return f"{number} further faults were not met and do not count.{said}"
 
 
 def _versions(records: Sequence[FaultsRecord]) -> str:

@@ -27,7 +27,7 @@ from ...loaders import LoaderSpec
 from ...loaders.support.throttle import Throttle
 from ...prep import MeasurementError
 from ...prep.base.documents import json_bytes
-from ...prep.limits.memory import Memory, memory_now
+from ...prep.limits.memory import Memory, allocation_failed_in, memory_now, memory_ran_out
 from ...prep.limits.reached import limit_in
 from ...prep.processes.endings import how_it_ended
 from .encodings import Profile
@@ -177,6 +177,8 @@ def no_answer(stderr: bytes, code: int, memory: Memory) -> str:
     if code < 0 and limit is None:
         return f"the measuring process {how_it_ended(code, WAY_OUT, memory)}"
     last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "it wrote no message")
+    if allocation_failed_in(last):  # before it could answer, as while it imports libraries
+        return f"in the measuring process, {memory_ran_out(MemoryError(), WAY_OUT, here=False)}"
     return f"the measuring process ended with exit code {code}: {limit or last}"
 
 

@@ -100,7 +100,7 @@ def items_of(loader: DataLoader[Any]) -> Iterator[Any]:
         if limit := limit_reached(error):  # of the system, even if torch has made an error of its own from it
             raise LoaderError(f"cannot receive batches from {loader.num_workers} workers: {limit}") from error
         if loader.num_workers and failed_allocation(error):
-            raise LoaderError(f"in a worker, {memory_ran_out(error, WAY_OUT)}") from error
+            raise LoaderError(f"in a worker, {memory_ran_out(error, WAY_OUT, here=False)}") from error
         if _not_started(error, began):
             raise LoaderError(
                 "the worker processes ended while they started, which they do if a script has no main guard; "

@@ -6,7 +6,7 @@ Then only counters of the kernel tell the kill from another one.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -17,8 +17,14 @@ from .shortage import size_text
 COUNTERS = ("memory.events", "memory.oom_control")
 """The files of a cgroup that count kills, in versions 2 and 1."""
 VMSTAT = Path("/proc/vmstat")
+STATUS = Path("/proc/self/status")
 FAILED_ALLOCATIONS = ("DefaultCPUAllocator", "std::bad_alloc", "out of memory", "Unable to allocate")
 """What torch (CPU), C++, CUDA and numpy write."""
+FAILED_MAPPINGS = ("failed to map segment", "cannot map", "annot allocate memory", "shared object file 'libllvmlite")
+"""What the loader of compiled libraries, and llvmlite, write where a library does not fit into the addresses.
+
+Other reasons have the same words, such as a folder that forbids programs (noexec).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +41,24 @@ class Memory:
     """Bytes that are free on the machine."""
     address_space: int | None
     """Bytes that this process may address (``ulimit -v``); None if unlimited."""
+    addressed: int | None
+    """Most bytes that this process has addressed so far; None outside Linux."""
     kills: int | None
     """How many processes of the cgroup the kernel has killed because memory ran out; None if it is not counted."""
     kills_on_machine: int | None
     """The same of the machine."""
 
     @property
+    def limits_addresses(self) -> bool:
+        """Whether the limit on addresses is the smallest."""
+        return self.address_space is not None and self.address_space < (self.limit or self.total)
+
+    @property
     def sentence(self) -> str:
         """How much memory there is, and how much of it is in use."""
-        if self.address_space is not None and self.address_space < (self.limit or self.total):
-            return f"this process may have {size_text(self.address_space)} of memory (ulimit -v)"
+        if self.address_space is not None and self.limits_addresses:
+            used = "" if self.addressed is None else f" and has used up to {size_text(self.addressed)}"
+            return f"this process may have {size_text(self.address_space)} of memory (ulimit -v){used}"
         if self.limit is None:
             return f"this machine has {size_text(self.total)} of memory, of which {size_text(self.free)} are free"
         used = "" if self.used is None else f" and has used up to {size_text(self.used)}"
@@ -72,6 +86,7 @@ def memory_now(mount: Path = MOUNT, own: Path = OWN) -> Memory:
         total=machine.total,
         free=machine.available,
         address_space=_address_space(),
+        addressed=_addressed(),
         kills=_count(*counters),
         kills_on_machine=_count(VMSTAT),
     )
@@ -82,17 +97,33 @@ def failed_allocation(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
         return True
     text = str(error)
+    if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is None):
+        return _half_is_used() and any(words in text for words in FAILED_MAPPINGS)
     return isinstance(error, RuntimeError) and any(words in text for words in FAILED_ALLOCATIONS)
 
 
-def memory_ran_out(error: BaseException, way_out: str) -> str:
-    """Return the sentence for an error that ``failed_allocation`` recognises; ``way_out`` is the next step."""
+def allocation_failed_in(text: str) -> bool:
+    """Return whether the last line of a Python process's stderr is an error that ``failed_allocation`` recognises."""
+    name, _, reason = text.partition(":")
+    if name == "MemoryError":
+        return True
+    limited = name in ("ImportError", "OSError") and _address_space() is not None
+    return limited and any(words in reason for words in FAILED_MAPPINGS)
+
+
+def memory_ran_out(error: BaseException, way_out: str, *, here: bool = True) -> str:
+    """Return the sentence for an error that ``failed_allocation`` recognises; ``way_out`` is the next step.
+
+    Without ``here``, another process raised it, which has the limits of this one.
+    """
     reason = str(error).strip().partition("\n")[0]
     if "CUDA" in reason or "HIP" in reason:  # it has the numbers of the GPU
         return f"the memory of the GPU ran out ({reason.partition('. GPU')[0].rstrip('.')}); {way_out}"
     asked = str(error).partition("you tried to allocate ")[2].partition(" bytes")[0]
     what = f" for {size_text(int(asked))} more" if asked.isdecimal() else ""
-    return f"memory ran out{what}: {memory_now().sentence}; {way_out}"
+    now = memory_now() if here else replace(memory_now(), addressed=None)
+    raised = "raise that limit, or " if now.limits_addresses else ""
+    return f"memory ran out{what}: {now.sentence}; {raised}{way_out}"
 
 
 def _most_used(folder: Path) -> int | None:
@@ -113,6 +144,20 @@ def _count(*paths: Path) -> int | None:
         except (OSError, ValueError, KeyError):
             continue
     return None
+
+
+def _half_is_used() -> bool:
+    """Return whether a limit on addresses is so near that a large library may not fit."""
+    limit, used = _address_space(), _addressed()
+    return limit is not None and used is not None and used > limit / 2
+
+
+def _addressed() -> int | None:
+    try:
+        rows = dict(line.split(":", 1) for line in STATUS.read_text("utf-8", "replace").splitlines() if ":" in line)
+        return 1024 * int(rows["VmPeak"].split()[0])
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
 
 
 def _address_space() -> int | None:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 
 from ..limits.memory import Memory, memory_now
 from ..limits.shared_memory import shared_memory_is_full
@@ -26,6 +27,10 @@ def how_it_ended(code: int, way_out: str, before: Memory | None = None) -> str:
         return f"was killed by SIGKILL{_why_killed(before)}; {way_out}"
     if name == "SIGBUS":
         return f"was ended by SIGBUS (bus error), probably because shared memory was full: {shared_memory_is_full()}"
+    memory = memory_now()
+    if name == "SIGABRT" and memory.limits_addresses:
+        short = replace(memory, addressed=None).sentence
+        return f"was ended by SIGABRT, probably because memory ran out: {short}; raise that limit, or {way_out}"
     if name in FAULTS:
         return f"was ended by {name}, as a fault in a compiled library does; {way_out}"
     return f"was ended by {name}; {way_out}"

@@ -127,6 +127,7 @@ def test_too_little_memory_is_one_sentence_and_the_place_is_saved(tiny_root: Pat
     assert done.returncode == 1
     said = done.stderr.rstrip().splitlines()[-1]
     assert said.startswith("feedline: in training, memory ran out")
-    assert "(ulimit -v); use a larger --accumulate or a smaller --batch-size, or fewer --workers" in said
+    assert "(ulimit -v) and has used up to " in said
+    assert "; raise that limit, or use a larger --accumulate or a smaller --batch-size, or fewer --workers" in said
     assert "the run is saved" in done.stderr
     assert read_checkpoint(out / "checkpoints" / "last.pt").about.running.batches == 0

@@ -77,6 +77,8 @@ def write_shard(
         written = _write(path, partial / task.name, task, count, stop)
         write_document(note, written)
     except OSError as error:  # of writing: a source that cannot be read is a DatasetError
+        if error.errno is None:  # of a library that could not be loaded
+            raise
         raise OutputError(
             f"cannot write {path}: {reason_of(error, path)}; "
             "make room and run the same command again, finished shards are kept"

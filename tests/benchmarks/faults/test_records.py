@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feedline.benchmarks.claims.markdown import faults
+from feedline.benchmarks.faults.kinds import Kind
 from feedline.benchmarks.faults.record import FaultsRecord, Outcome, Part
 from feedline.benchmarks.measuring.record import Code
 from feedline.prep import DatasetError, FeedlineError, MeasurementError, read_document, write_document
@@ -55,6 +56,40 @@ def test_the_next_fault_is_the_one_after_those_that_were_met() -> None:
     assert following(chosen, (MISSED,) * 4) == ("prep", "term")
     assert following(chosen, ((MISSED,) * 4 + (GOOD, GOOD))) == ("prep", "kill")
     assert following(chosen, (GOOD, MISSED, GOOD, GOOD)) is None
+
+
+def test_others_are_injected_in_place_of_a_fault_that_cannot_be_met() -> None:
+    """So the number is reached; if none can be met, the campaign ends."""
+    from feedline.benchmarks.faults.campaign import FaultPlan, drawn, following
+
+    chosen = drawn(FaultPlan(faults=6, pairs=(("prep", "kill"), ("prep", "term"), ("shard", "stop"))))
+    outcomes, injected = list[Outcome](), list[tuple[str, Kind]]()
+    while pair := following(chosen, outcomes):
+        can = pair != ("prep", "term")
+        outcomes.append(GOOD if can else MISSED)
+        injected += [pair] * can
+
+    assert len(injected) == 6 and len(outcomes) == 6 + 8
+    assert injected.count(("prep", "kill")) == injected.count(("shard", "stop")) == 3
+    assert following(chosen, (MISSED,) * 23) and following(chosen, (MISSED,) * 24) is None
+    assert following(chosen, (GOOD, *(MISSED,) * 24)) is None and following(chosen, (MISSED,) * 100) is None
+
+
+def test_faults_that_cannot_be_met_are_named(tmp_path: Path) -> None:
+    """The same command would inject nothing more, so it is not advised."""
+    from feedline.benchmarks.faults.__main__ import main
+    from feedline.benchmarks.faults.campaign import FaultPlan, drawn, following
+
+    out = tmp_path / "faults" / "one.json"
+    tried = [replace(MISSED, kind=kind, target=target) for target, kind in drawn(FaultPlan(faults=2)) for _ in range(8)]
+    assert following(drawn(FaultPlan(faults=2)), tried) is None
+    _record(out, *tried, faults=2)
+    with pytest.raises(MeasurementError, match="0 of 2 faults were injected, and the others cannot be met on this"):
+        main(["--out", str(out), "--faults", "2"], standalone_mode=False)
+
+    assert f"Never met: {', '.join(sorted(f'{one.kind} in {one.target} (8 times)' for one in tried[::8]))}." in (
+        faults(tmp_path)
+    )
 
 
 def test_the_drawn_faults_are_the_same_for_a_larger_number() -> None:
