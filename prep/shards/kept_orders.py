@@ -62,11 +62,15 @@ class ShardOrder:
         return self._indexes[first:last].astype(np.int64)
 
     def places(self, indexes: I64) -> I64:
-        """Return the places of sample indexes, int64."""
+        """Return the places of sample indexes, int64. Raises IndexError for one that no sample has."""
+        if len(indexes) and not (indexes.min() >= 0 and indexes.max() < self._count):  # numpy counts -1 from the end
+            raise IndexError(f"sample indexes {indexes.min()} to {indexes.max()} of {self._count} samples")
         return indexes if self._is_sequential else self._places[indexes].astype(np.int64)
 
     def place(self, index: int) -> int:
-        """Return the place of one sample index."""
+        """Return the place of one sample index. Raises IndexError as ``places`` does."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"sample index {index} of {self._count} samples")
         return index if self._is_sequential else self._places.item(index)
 
     def let_go(self) -> None:
