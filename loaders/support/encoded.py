@@ -272,9 +272,11 @@ class ShardSamples:
         return self._order.indexes(places.start, places.stop)
 
     def read(self, index: int) -> EncodedImage:
+        if self.lost:  # perhaps not a shard but its index, or the order
+            self._order.require_readable(index)
         place = self._order.place(index)
         shard = self._rows.shard_of(place)
-        if self.lost:  # perhaps not a shard but its index
+        if self.lost:
             self._rows.require_unchanged(shard)
         held, row = self._rows.row(place)
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row.item()
