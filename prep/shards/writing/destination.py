@@ -52,7 +52,7 @@ class Destination(Protocol):
     def claimed(self, job: OutputJob) -> AbstractContextManager[None]:
         """Keep other processes from writing there for a block, if the place can do that.
 
-        If the block ends by an error of the sources, the same command may begin again with repaired ones.
+        If the block ends by an error of the sources, the same command may begin again with repaired ones in a folder.
         """
         ...
 

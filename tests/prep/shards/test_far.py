@@ -180,6 +180,10 @@ def test_what_lies_behind_the_url_is_not_replaced(root: Path, store: Any) -> Non
         ("data", "https://me:s3cr3t@host/x?sig=s3cr3t", r"https://host/x is on a web server, which is not written to"),
         ("data", "ftp://me:s3cr3t@host/x", r"ftp://host/x has an unknown protocol; use one of: s3://"),
         ("ftp://me:s3cr3t@host/x", "out", r"ftp://host/x has an unknown protocol; use one of: s3://"),
+        ("data", "s3:///", r"s3:/// names no host and no bucket"),
+        ("s3://me:s3cr3t@bucket/x", "out", r"s3://bucket/x was given with a user, a password.*AWS_PROFILE"),
+        ("data", "gs://bucket/x?sig=s3cr3t", r"gs://bucket/x was given with .*what follows \? or #"),
+        ("data", "s3://me:s3c/r3t@bucket/x", r"s3://bucket/x was given with an @ that may end a password"),
     ],
 )
 def test_urls_that_cannot_be_used_are_one_clear_error(
