@@ -64,7 +64,7 @@ def place_of(value: Any) -> Path | Url:
 
 
 def require_usable(url: str) -> None:
-    """Raise StoreError for a URL without a host, or with credentials that its store does not take or that are not clear.
+    """Raise StoreError for a URL without a host, or with credentials that its store does not take or that are unclear.
 
     Requests would be made without such credentials. A protocol that is unknown is left to ``Store``.
     """
