@@ -102,6 +102,7 @@ class DaliLoader(ResumableLoader):
         ahead, size = AHEAD if self._spec.workers else 0, self._spec.batch_size
         shards = None
         if isinstance(self._samples, ShardSamples):
+            self._samples.require_unchanged()
             shards = self._samples.read_ahead(lambda: map(indexes_of, self._chosen.share(epoch, done)))
         try:
             for number, keys in enumerate(in_batches(self._chosen.share(epoch, done), size)):

@@ -149,6 +149,8 @@ class ThreadedLoader(ResumableLoader):
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         pending: deque[_Pending] = deque()
         size = self._spec.batch_size
+        if self._shards:
+            self._shards.require_unchanged()
         ahead = self._shards.read_ahead(lambda: map(indexes_of, self._share(epoch, done))) if self._shards else None
         try:
             for number, keys in enumerate(in_batches(self._share(epoch, done), size)):

@@ -22,8 +22,9 @@ from pydantic import PlainSerializer, PlainValidator
 from ...prep.base.documents import write_atomically
 from ...prep.base.errors import StoreError
 from ...prep.base.manifest import MANIFEST, SHARDS, ShardManifest
-from ...prep.base.origins import SCHEME, folder_of, is_ambiguous, is_url, name_folder, plain_url, shown, use_finder
+from ...prep.base.origins import SCHEME, folder_of, is_url, name_folder, plain_url, shown, use_finder
 from ...prep.store.access import PACKAGES, Store, known_protocols, protocol_of
+from ...prep.store.urls import SAFE, require_usable
 from .cache import LOCK, cache_folder, cannot_write, open_cache
 from .copies import CopiedRoot
 
@@ -31,7 +32,6 @@ ORIGIN = "origin.txt"
 """The file in a copy that holds its URL."""
 SECRET = "FEEDLINE_STORE_"
 """Where a URL with credentials is kept in the environment: this and the name of the copy's folder."""
-SAFE = "%/:@!$&'()*+,;=~?#[]"  # characters of a web address that stay as the user wrote them
 
 
 def root_of(value: Any) -> Any:
@@ -47,27 +47,15 @@ def root_of(value: Any) -> Any:
         return folder
     if protocol not in PACKAGES:
         raise StoreError(f"{plain_url(text)} has an unknown protocol; use one of: {known_protocols()}")
-    if is_ambiguous(text):
-        raise StoreError(
-            f"{plain_url(text)} was given with an @ that may end a password or follow the host; in the password "
-            f"write %2F for /, %3F for ?, %23 for # and %40 for @, and elsewhere %40 for @"
-        )
+    require_usable(text)
     address, mark, query = text.partition("?") if protocol in ("http", "https") else (text, "", "")
     address = f"{protocol}://{address.partition('://')[2].rstrip('/')}"
-    if not plain_url(address).partition("://")[2].strip("/"):
-        raise StoreError(f"{plain_url(text)} names no host and no bucket; write a URL such as s3://bucket/data")
     if address.endswith(f"/{SHARDS}") and not address.endswith(f"//{SHARDS}"):
         address = address.removesuffix(SHARDS).rstrip("/")
     plain = plain_url(address)
     folder = cache_folder() / "roots" / _folder_name(plain)
     name_folder(folder, plain)
     if address + mark + query != plain:
-        if protocol not in ("http", "https"):
-            raise StoreError(
-                f"{plain} was given with a user, a password, or what follows ? or #, which {protocol}:// URLs do not "
-                f"have; give credentials in the environment, as the store's own tools take them "
-                f"(s3: AWS_PROFILE or AWS_ACCESS_KEY_ID)"
-            )
         os.environ[SECRET + folder.name] = address + mark + query
     return folder
 

@@ -39,7 +39,7 @@ from ...prep.shards.index import index_path
 from ...prep.shards.kept_orders import ShardOrder
 from ..store.ahead import ReadAhead, window_of
 from . import bus_errors
-from .index_rows import IndexRows
+from .index_rows import MOST_MAPPED, IndexRows
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -51,9 +51,6 @@ LET_GO = 64_000_000
 INDEXES_LET_GO = 16
 # Bytes of the buffer that a thread reads files into. Memory that is never touched costs nothing.
 READ_ROOM = 1 << 24
-
-# Shards that stay mapped. Linux allows a process 65,530 mappings; each index is one too, and so is much else.
-MOST_MAPPED = 16_384
 
 
 class EncodedImage(NamedTuple):
@@ -275,8 +272,12 @@ class ShardSamples:
         return self._order.indexes(places.start, places.stop)
 
     def read(self, index: int) -> EncodedImage:
+        if self.lost:  # perhaps not a shard but its index, or the order
+            self._order.require_readable(index)
         place = self._order.place(index)
         shard = self._rows.shard_of(place)
+        if self.lost:
+            self._rows.require_unchanged(shard)
         held, row = self._rows.row(place)
         _, offset, size, _, width, height, mcu_width, mcu_height, interval, scan, first, rows = row.item()
         if self.lost:  # without tiles, whose lengths are mapped too
@@ -289,12 +290,18 @@ class ShardSamples:
         return EncodedImage(data, Tiles(scan, lengths, width, height, mcu_width, mcu_height, interval))
 
     def locate(self, indexes: I64) -> Located:
-        """Return where many images lie, in a tenth of the time that reading them takes. Raises OSError."""
+        """Return where many images lie, in a tenth of the time that reading them takes.
+
+        Raises OSError, and DatasetError for an index that was written again and leads outside its shard.
+        """
         found = self._rows.gather(self._order.places(indexes))
         mapped = [self._mapped(shard) for shard in found.shards]
-        addresses = np.array([shard.address for shard in mapped], np.int64)[found.which]
-        data = addresses + found.rows["offset"].astype(np.int64)
-        return Located(data, found.lengths, found.rows, [*mapped, found.holds])
+        held = np.array([(shard.address, len(shard.data)) for shard in mapped], np.int64).reshape(-1, 2)[found.which]
+        offsets = found.rows["offset"].astype(np.int64)
+        outside = (offsets < 0) | (offsets > held[:, 1] - found.rows["size"])
+        if outside.any():
+            raise self._rows.outside(found.shards[found.which[outside.argmax()]])
+        return Located(held[:, 0] + offsets, found.lengths, found.rows, [*mapped, found.holds])
 
     def _mapped(self, shard: int) -> MappedFile:
         """Return a mapped shard. The caller's reference keeps it mapped when the cache drops it. Raises OSError."""
@@ -312,6 +319,10 @@ class ShardSamples:
                     self._require_whole(shard, len(source.data))
                     self._maps[shard] = source
         return source
+
+    def require_unchanged(self) -> None:
+        """Raise LoaderError if an index was written again, with other rows, since it was mapped."""
+        self._rows.require_unchanged()
 
     @property
     def lost(self) -> bool:

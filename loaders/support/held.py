@@ -3,9 +3,8 @@
 A loader reads the manifest, the indexes and the list of the samples once, when it is opened. If the data set is
 prepared or sharded again meanwhile, the loader would go on with the samples of before, or read new files at the places
 of old ones. So an epoch does not begin unless the manifest still says the same of the split. What it says of other
-splits may change. The contents of shards and images are not compared; ``feedline verify`` compares them. Indexes that
-are rebuilt meanwhile have no effect on a loader that is open, unless it opens them when they are needed
-(``index_rows``); the same shards have the same index.
+splits may change. The contents of shards and images are not compared; ``feedline verify`` compares them. The indexes
+that a loader has mapped are compared in ``index_rows``.
 
 Of a root behind a URL, the copy of the manifest in the cache is compared. It is fetched again only if it was removed.
 """

@@ -5,6 +5,11 @@ reads next, and no others. Up to 16 million samples, all indexes are mapped and 
 15 ns a row. Of more samples, an index is mapped and checked when the first of its samples is needed: the indexes of a
 billion samples have 50 GB, more than most machines hold in their page cache. Then opening takes note only of which
 indexes are missing or too short.
+
+An index that is written again while it is mapped gives its new rows, or none, at the old places. So a place of an image
+or of its row lengths is compared with the sizes of both files before its address is used, and the files are compared
+with those that were mapped at the start of each epoch. Pages of a file that was cut become zeros, which ``bus_errors``
+counts; from then on the file is looked at before each row of it is used.
 """
 
 import threading
@@ -16,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...prep import DatasetError, LoaderError
+from ...prep.base.mapping import MappedFile, identity_of
 from ...prep.base.origins import size_of
 from ...prep.shards.index import ShardIndex, decoded_key, index_path, read_index, rebuild, sample_dtype
 
@@ -24,7 +30,7 @@ I64 = npt.NDArray[np.int64]
 CHECKED = 1 << 24
 """Samples of a split whose indexes are all checked when they are opened."""
 MOST_MAPPED = 16_384
-"""Indexes that stay mapped. Linux allows a process 65,530 mappings, and shards are mapped too."""
+"""Indexes that stay mapped, and as many shards. Linux allows a process 65,530 mappings, and much else is one."""
 
 TAIL: np.dtype[np.void] = np.dtype(sample_dtype(1).descr[1:])
 """A row of an index without its key, whose length differs between indexes. The key comes first."""
@@ -35,7 +41,7 @@ class _Memory:
 
     __array_interface__: ClassVar = {
         "version": 3,
-        "shape": (2**47 - 2 * TAIL.itemsize,),  # what systems with 64 bits give to a process
+        "shape": (2**56,),  # more than a process has: 2**47 bytes on x86-64, 2**48 on 64-bit ARM
         "typestr": f"|V{TAIL.itemsize}",
         "descr": TAIL.descr,
         "strides": (1,),
@@ -56,6 +62,8 @@ class _Mapped(NamedTuple):
     """Bytes from one row to the next."""
     lengths: int
     """Address of the row lengths."""
+    length_count: int
+    """How many row lengths there are."""
 
 
 class Rows(NamedTuple):
@@ -83,10 +91,11 @@ class IndexRows:
         """
         self._homes, self._shards, self._counts = list(homes), list(shards), list(counts)
         self._ends = np.cumsum(np.array(self._counts, np.int64))
+        self._total = sum(self._counts)
         self._starts = self._ends - np.array(self._counts, np.int64)
         self._mapped: dict[int, _Mapped] = {}
         self._mapping = threading.Lock()
-        if self._ends[-1:].sum() <= CHECKED:
+        if self._total <= CHECKED:
             for shard in range(len(self._shards)):
                 self._open(shard).sidecar.let_go()
         else:
@@ -106,23 +115,33 @@ class IndexRows:
         return range(self._starts.item(shard), self._ends.item(shard))
 
     def gather(self, places: I64) -> Rows:
-        """Return the rows at many places, in about 0.1 us each. Raises what opening raises."""
+        """Return the rows at many places, in about 0.1 us each.
+
+        Raises what opening raises, IndexError for a place that no sample has, and DatasetError for an index that was
+        written again and leads outside itself.
+        """
+        self._require_places(places)
         shards, which = np.unique(self.shards_of(places), return_inverse=True)
         used = shards.tolist()
         found = [self._open(shard) for shard in used]
-        addresses = np.array([(held.first, held.step, held.lengths) for held in found], np.int64).reshape(-1, 3)[which]
+        numbers = [(held.first, held.step, held.lengths, held.length_count) for held in found]
+        addresses = np.array(numbers, np.int64).reshape(-1, 4)[which]
         rows = _MEMORY[addresses[:, 0] + (places - self._starts[shards][which]) * addresses[:, 1] - 1]
-        lengths = addresses[:, 2] + 2 * rows["first_row"].astype(np.int64)
-        return Rows(rows, lengths, used, which, [held.sidecar for held in found])
+        first_rows = rows["first_row"].astype(np.int64)
+        outside = first_rows + rows["rows"] > addresses[:, 3]
+        if outside.any():
+            raise self.outside(used[which[outside.argmax()]])
+        return Rows(rows, addresses[:, 2] + 2 * first_rows, used, which, [held.sidecar for held in found])
 
     def row(self, place: int) -> tuple[ShardIndex, npt.NDArray[np.void]]:
-        """Return the index of a place, and the row there, of the index's dtype. Raises what opening raises."""
+        """Return the index of a place, and the row there, of the index's dtype. Raises as ``gather`` does."""
+        self._require_places(np.array([place]))
         shard = self.shard_of(place)
         index = self._open(shard).sidecar
         return index, index.samples[place - self._starts.item(shard)]
 
     def key(self, place: int) -> str:
-        """Return the key of the sample at a place. Raises what opening raises."""
+        """Return the key of the sample at a place. Raises as ``gather`` does."""
         return decoded_key(self.row(place)[1]["key"].item())
 
     def labels(self) -> Iterator[npt.NDArray[np.int32]]:
@@ -131,6 +150,20 @@ class IndexRows:
             index = self._open(shard).sidecar
             yield index.samples["label"].copy()
             index.let_go()
+
+    def outside(self, shard: int) -> DatasetError:
+        """Return the error of an index that leads outside its shard or itself since it was opened."""
+        path = index_path(self._homes[shard])
+        return DatasetError(f"{path} points outside {self._shards[shard].name}; {rebuild(path.parent)}")
+
+    def require_unchanged(self, shard: int | None = None) -> None:
+        """Raise LoaderError if an index, by default any, was written again since it was mapped, with other rows.
+
+        One that was removed stays mapped as it was. It takes 2 us an index of a local disk.
+        """
+        for number in [*self._mapped] if shard is None else [shard]:
+            if (held := self._mapped.get(number)) and held.sidecar.mapped:
+                _require_same(index_path(self._homes[number]), held.sidecar.mapped)
 
     def let_go(self, shards: Iterable[int]) -> None:
         """Release the mapped pages of some indexes; the next access maps them again."""
@@ -160,7 +193,12 @@ class IndexRows:
             raise LoaderError(f"the index of {self._shards[shard]} is stale; {rebuild(self._homes[shard].parent)}")
         step = index.samples.dtype.itemsize
         first = index.samples.ctypes.data + step - TAIL.itemsize
-        return _Mapped(index, first, step, index.row_lengths.ctypes.data)
+        return _Mapped(index, first, step, index.row_lengths.ctypes.data, len(index.row_lengths))
+
+    def _require_places(self, places: I64) -> None:
+        """Raise IndexError for a place that no sample has: its address would be outside the mapping."""
+        if len(places) and not (places.min() >= 0 and places.max() < self._total):
+            raise IndexError(f"places {places.min()} to {places.max()} of {self._total} samples")
 
     def _require_file(self, shard: int) -> None:
         path = index_path(self._homes[shard])
@@ -170,3 +208,21 @@ class IndexRows:
             raise DatasetError(f"cannot read {path} ({error}); {rebuild(path.parent)}") from error
         if size < self._counts[shard] * TAIL.itemsize:
             raise LoaderError(f"the index of {self._shards[shard]} is stale; {rebuild(path.parent)}")
+
+
+def _require_same(path: Path, mapped: MappedFile) -> None:
+    """Raise LoaderError unless a file is the one that is mapped, or another one with its bytes, or gone."""
+    try:
+        found = identity_of(path)
+        if found == mapped.identity:
+            return
+        is_copy = False
+        if found[0] != mapped.identity[0] and found[1] == len(mapped.data):  # not one that was written in place
+            is_copy = path.read_bytes() == mapped.data.tobytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LoaderError(f"cannot read {path} any more ({error}); open the loader again") from error
+    if not is_copy:
+        raise LoaderError(f"{path} was cut or written again since this loader was opened; open the loader again")
+    mapped.identity = found

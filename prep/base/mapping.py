@@ -39,7 +39,8 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         """Map a file as it is now. Raises OSError."""
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            status = os.fstat(file.fileno())
+            size = status.st_size
             self._release: Callable[[], object] = _nothing
             if not size:
                 pages: Any = b""
@@ -53,6 +54,8 @@ class MappedFile:
         )
         """uint8 (bytes,), which cannot be written."""
         self.address: int = self.data.ctypes.data
+        self.identity: tuple[int, int, int] = _identity(status)
+        """Numbers that change whenever the file is replaced or written."""
 
     def let_go(self) -> None:
         """Release the pages of this process; they stay in the page cache, and the next access maps them again.
@@ -60,6 +63,15 @@ class MappedFile:
         On Windows it does nothing: the system releases them itself when memory is short.
         """
         self._release()
+
+
+def identity_of(path: Path) -> tuple[int, int, int]:
+    """Return the identity of the file that has this name now. Raises OSError."""
+    return _identity(path.stat())
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class _Pages:

@@ -112,7 +112,7 @@ def name_folder(folder: Path, url: str) -> None:
 def shown(text: object) -> str:
     """Return a text or path with URLs in place of the folders that hold their copies."""
     found = str(text)
-    for folder, url in _names.items():
+    for folder, url in list(_names.items()):  # another thread may add one
         found = found.replace(folder, url)
     return found
 

@@ -49,6 +49,8 @@ class OutputJob:
     """The folders that lay in the directory before the job, which therefore are not its own."""
     sources_failed: bool = field(default=False, compare=False)
     """Whether a run ended because of its sources, so that they may be other ones when the same command continues."""
+    began_again: bool = field(default=False, compare=False)
+    """Whether such a run went before, with other sources, so that files of it may lie in the directory."""
 
 
 def start_output(out: Path, job: OutputJob) -> Path:
@@ -69,7 +71,7 @@ def start_output(out: Path, job: OutputJob) -> Path:
             return partial
         elif before.sources_failed and _differ_in_sources_only(before, job):
             _clear(partial)
-            write_document(partial / JOB, replace(job, held=before.held))
+            write_document(partial / JOB, replace(job, held=before.held, began_again=True))
             return partial
         else:
             raise OutputError(_other_job(out, before, job))
@@ -135,6 +137,12 @@ def _other_job(out: Path, before: OutputJob, job: OutputJob) -> str:
 def held_before(partial: Path) -> frozenset[str]:
     """Return the folders that lay in the output before its unfinished job began."""
     return frozenset(read_document(partial / JOB, OutputJob).held)
+
+
+def has_files_of_failed_sources(partial: Path) -> bool:
+    """Return whether the output may hold files of a run of its job that ended because of the sources."""
+    job = read_document(partial / JOB, OutputJob)
+    return job.sources_failed or job.began_again
 
 
 def remove_partial(out: Path) -> None:

@@ -11,7 +11,7 @@ but a ``scan``, it is pixels as they are, from there on, row by row (``archives.
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from ..images.geometry import Geometry
 from ..limits.reached import limit_reached
 
 SUFFIX = ".index"
+LONGEST_HEADER = 4096  # bytes of the header of a .npy array, which has 300 here
 LONGEST_ROW = 2**16 - 1  # bytes; an image with a longer MCU row is decoded whole
 
 
@@ -137,17 +138,15 @@ def read_index(shard: Path, place: Path | None = None, length: int | None = None
     path = index_path(shard)
     try:
         mapped = MappedFile(hold(path))
-        with path.open("rb") as file:
-            samples = _array(file, mapped.data)
-            row_lengths = _array(file, mapped.data)
+        samples, end = _array(mapped.data, 0)
+        row_lengths, _ = _array(mapped.data, end)
         length = size_of(place or shard) if length is None else length
     except (OSError, ValueError) as error:
         if limit := limit_reached(error):
             raise DatasetError(f"cannot read {path}: {limit}") from error
         raise DatasetError(f"cannot read {path} ({error}); {rebuild(shard.parent)}") from error
     index = ShardIndex(samples, row_lengths, mapped)
-    names = sample_dtype(1).names
-    if samples.dtype.names != names or samples.ndim != 1 or row_lengths.dtype != np.uint16 or row_lengths.ndim != 1:
+    if not _is_row(samples.dtype) or row_lengths.dtype != np.dtype("<u2"):
         raise DatasetError(f"{path} is not an index of this version; {rebuild(shard.parent)}")
     ends = samples["offset"] + samples["size"]
     last_rows = samples["first_row"].astype(np.int64) + samples["rows"]
@@ -157,8 +156,17 @@ def read_index(shard: Path, place: Path | None = None, length: int | None = None
     return index
 
 
-def _array(file: BinaryIO, mapped: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Return the .npy array at the file's position as a view of its mapping, and move the position behind it."""
+def _is_row(dtype: np.dtype[Any]) -> bool:
+    """Return whether a dtype is that of ``sample_dtype``, field by field: the loaders read rows by address."""
+    return dtype.names == sample_dtype(1).names and dtype == sample_dtype(dtype["key"].itemsize)
+
+
+def _array(mapped: npt.NDArray[np.uint8], begin: int) -> tuple[npt.NDArray[Any], int]:
+    """Return the .npy array that begins at a byte of a mapped file, as a view of it, and where it ends.
+
+    The header is read from the mapping too: the file of this name may be another one by now.
+    """
+    file = BytesIO(mapped[begin : begin + LONGEST_HEADER].tobytes())
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -168,13 +176,11 @@ def _array(file: BinaryIO, mapped: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         raise ValueError(f".npy version {version}")
     if fortran or dtype.hasobject or len(shape) != 1:
         raise ValueError(f"an array of {dtype} {shape}")
-    offset, size = file.tell(), shape[0] * dtype.itemsize
-    if offset + size > len(mapped):
+    offset, size = begin + file.tell(), shape[0] * dtype.itemsize
+    if shape[0] < 0 or offset + size > len(mapped):
         raise ValueError("the file is cut short")
-    file.seek(offset + size)
-    if not size:
-        return np.empty(shape, dtype)
-    return mapped[offset : offset + size].view(dtype)
+    found = mapped[offset : offset + size].view(dtype) if size else np.empty(shape, dtype)
+    return found, offset + size
 
 
 def rebuild(directory: Path) -> str:

@@ -3,14 +3,17 @@
     <user's cache folder>/orders/<count>-<order>-<seed>.order
 
 The order is a function of count, order and seed (``order.sample_order``), so two data sets with the same numbers share
-a file. It holds the sample index at each place, then the place of each sample index, as uint32. Of 100 million samples
-it has 800 MB, once per machine instead of once per rank. The first process holds a file lock while it writes; the
-others wait, then map the file. A file that no process opened for 30 days is removed when another is written. Fewer
-than 200,000 samples are kept in memory, as are those of processes that cannot write the cache folder.
+a file. It holds a line that names them, the sample index at each place, then the place of each sample index, as uint32
+of this machine. Of 100 million samples it has 800 MB, once per machine instead of once per rank. The first process
+holds a file lock while it writes; the others wait, then map the file. It gets its name when it is whole, and is used if
+its size, its line and some of its places are right. A file that no process opened for 30 days is removed when another
+is written. Fewer than 200,000 samples are kept in memory, as are those of processes that cannot write the cache folder.
 """
 
 import os
+import sys
 import time
+import uuid
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +24,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from ..base.cache import cache_folder
+from ..base.errors import LoaderError
 from ..base.manifest import Order
 from ..base.mapping import MappedFile
 from ..base.retries import put_in_place
@@ -29,8 +33,11 @@ from .order import order_blocks
 I64 = npt.NDArray[np.int64]
 
 KEPT = 200_000  # samples; fewer are ordered in 10 ms
-MAGIC = b"feedline order 1\n".ljust(64)
+VERSION = 2
+HEADER = 128  # bytes
+CHECKED = 16  # places that are compared; each can be a read of the disk
 UNUSED = 30 * 24 * 3600  # seconds after which a file is removed
+ABANDONED = 3600  # seconds after which an unfinished file is that of a process that was killed
 PATIENCE = 1800  # seconds to wait for another process that writes
 
 
@@ -62,17 +69,31 @@ class ShardOrder:
         return self._indexes[first:last].astype(np.int64)
 
     def places(self, indexes: I64) -> I64:
-        """Return the places of sample indexes, int64."""
+        """Return the places of sample indexes, int64. Raises IndexError for one that no sample has."""
+        if len(indexes) and not (indexes.min() >= 0 and indexes.max() < self._count):  # numpy counts -1 from the end
+            raise IndexError(f"sample indexes {indexes.min()} to {indexes.max()} of {self._count} samples")
         return indexes if self._is_sequential else self._places[indexes].astype(np.int64)
 
     def place(self, index: int) -> int:
-        """Return the place of one sample index."""
+        """Return the place of one sample index. Raises IndexError as ``places`` does."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"sample index {index} of {self._count} samples")
         return index if self._is_sequential else self._places.item(index)
 
     def let_go(self) -> None:
         """Release the mapped pages; the next access maps them again."""
         if self._mapped is not None:
             self._mapped.let_go()
+
+    def require_readable(self, index: int) -> None:
+        """Raise LoaderError if the kept file was cut, or its pages became zeros, so that a sample has another place."""
+        if self._mapped is None:
+            return
+        file, place = _file_of(*self._numbers), self.place(index)
+        with suppress(FileNotFoundError):  # one that was removed stays mapped
+            if self.indexes(place, place + 1).tolist() == [index] and file.stat().st_size == len(self._mapped.data):
+                return
+            raise LoaderError(f"{file} was cut or cannot be read any more; remove it and open the loader again")
 
     @property
     def _is_sequential(self) -> bool:
@@ -81,41 +102,66 @@ class ShardOrder:
     def _use(self, found: MappedFile | npt.NDArray[np.uint8]) -> None:
         self._mapped = found if isinstance(found, MappedFile) else None
         data = found.data if isinstance(found, MappedFile) else found
-        self._indexes, self._places = data[len(MAGIC) :].view(_type_of(self._count)).reshape(2, -1)
+        self._indexes, self._places = _halves(data, self._count)
 
 
 def _mapped(count: int, order: Order, seed: int) -> MappedFile | None:
     """Return the kept file, which is written if there is none, or None if it is not kept."""
     if count < KEPT:
         return None
-    file = cache_folder() / "orders" / f"{count}-{order}-{seed % 2**64}.order"
-    found = _fresh(file, count)
+    file = _file_of(count, order, seed)
+    found = _fresh(file, count, order, seed)
     if found is not None:
         return found
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock"), timeout=PATIENCE):
-            if (found := _fresh(file, count)) is None:
+            if (found := _fresh(file, count, order, seed)) is None:
                 _remove_unused(file.parent)
                 _keep(file, count, order, seed)
-                found = _fresh(file, count)
+                found = _fresh(file, count, order, seed)
             return found
-    except (OSError, Timeout):  # a full disk, or a folder that cannot be written: memory serves as well
+    # A full disk, a folder that cannot be written, or one without locks: memory serves as well.
+    except (OSError, Timeout, NotImplementedError):
         return None
 
 
-def _fresh(file: Path, count: int) -> MappedFile | None:
+def _file_of(count: int, order: Order, seed: int) -> Path:
+    return cache_folder() / "orders" / f"{count}-{order}-{seed % 2**64}.order"
+
+
+def _fresh(file: Path, count: int, order: Order, seed: int) -> MappedFile | None:
     with suppress(OSError):
         found = MappedFile(file)
-        if len(found.data) == _size_of(count) and found.data[: len(MAGIC)].tobytes() == MAGIC:
+        if _is_right(found.data, count, order, seed):
             with suppress(OSError):  # of another user, whose cache this one reads
                 os.utime(file)
             return found
     return None
 
 
+def _is_right(data: npt.NDArray[np.uint8], count: int, order: Order, seed: int) -> bool:
+    """Return whether a file has the size and the header of an order, and some of its places agree with it."""
+    if len(data) != _size_of(count) or data[:HEADER].tobytes() != _header(count, order, seed):
+        return False
+    indexes, places = _halves(data, count)
+    chosen = np.linspace(0, count - 1, CHECKED).astype(np.int64)
+    found = indexes[chosen]
+    return bool((found < count).all() and (places[found] == chosen).all())
+
+
+def _header(count: int, order: Order, seed: int) -> bytes:
+    """Return the first line, which names all that the order depends on, and the byte order of its numbers."""
+    line = f"feedline order {VERSION} {sys.byteorder} {count} {order} {seed % 2**64}\n"
+    return line.encode().ljust(HEADER)
+
+
+def _halves(data: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.unsignedinteger]:
+    return data[HEADER:].view(_type_of(count)).reshape(2, -1)
+
+
 def _keep(file: Path, count: int, order: Order, seed: int) -> None:
-    partial = file.with_suffix(".partial")
+    partial = file.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")  # not every shared disk keeps its locks
     try:
         with partial.open("wb") as opened:
             _write(opened, count, order, seed)
@@ -133,7 +179,7 @@ def _made(count: int, order: Order, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def _write(file: BinaryIO, count: int, order: Order, seed: int) -> None:
-    file.write(MAGIC)
+    file.write(_header(count, order, seed))
     kind = _type_of(count)
     places, first = np.empty(count, kind), 0
     for block in order_blocks(count, order, seed):
@@ -144,7 +190,7 @@ def _write(file: BinaryIO, count: int, order: Order, seed: int) -> None:
 
 
 def _size_of(count: int) -> int:
-    return len(MAGIC) + 2 * count * _type_of(count).itemsize
+    return HEADER + 2 * count * _type_of(count).itemsize
 
 
 def _type_of(count: int) -> np.dtype[np.unsignedinteger]:
@@ -152,7 +198,8 @@ def _type_of(count: int) -> np.dtype[np.unsignedinteger]:
 
 
 def _remove_unused(folder: Path) -> None:
-    for file in folder.glob("*.order"):
-        with suppress(OSError):
-            if file.stat().st_mtime < time.time() - UNUSED:
-                file.unlink()
+    for ending, seconds in (("order", UNUSED), ("partial", ABANDONED)):
+        for file in folder.glob(f"*.{ending}"):
+            with suppress(OSError):
+                if file.stat().st_mtime < time.time() - seconds:
+                    file.unlink()

@@ -132,7 +132,7 @@ def seen_from_afar(folder: Path, url: Url) -> Generator[FarFolder]:
 
 def far_folder_of(path: Path) -> FarFolder | None:
     """Return the folder of a URL's files that a path lies in, or None."""
-    for folder, far in _known.items():
+    for folder, far in list(_known.items()):  # another thread may begin or end a block
         if path == folder or folder in path.parents:
             return far
     return None

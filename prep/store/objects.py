@@ -19,12 +19,11 @@ from ..base.errors import OutputError, StoreError
 from ..base.origins import shown
 from ..base.threads import raise_if_stopped
 from .access import Store, known_protocols
-from .attempts import Attempts, CutShort
+from .attempts import POLL, Attempts, CutShort
 from .urls import Url
 
 T = TypeVar("T")
 
-POLL = 0.2  # seconds between two looks at whether an upload is still needed
 TAGS = ("ETag", "etag", "md5Hash", "blob_id")
 """What fsspec's packages call the store's own mark of an object's content, or of its last write."""
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import url2pathname
 
-from ..base.origins import SCHEME, is_url, plain_url
+from ..base.errors import StoreError
+from ..base.origins import SCHEME, folder_of, is_ambiguous, is_url, plain_url
 from .access import PACKAGES, protocol_of
 
 SAFE = "%/:@!$&'()*+,;=~?#[]"  # characters of a web address that stay as the user wrote them
@@ -43,7 +43,8 @@ class Url:
 def place_of(value: Any) -> Path | Url:
     """Return the folder of this machine or the URL that a value names.
 
-    A ``file://`` URL is a folder. pathlib makes ``s3:/bucket`` of ``s3://bucket``; such a path is a URL again.
+    A ``file://`` URL is a folder. pathlib makes ``s3:/bucket`` of ``s3://bucket``; such a path is a URL again. Raises
+    StoreError as ``require_usable`` does.
     """
     if isinstance(value, Url):
         return value
@@ -54,7 +55,32 @@ def place_of(value: Any) -> Path | Url:
         text = f"{match[1]}:{slashes}{text[match.end() :]}"
     if not is_url(text):
         return Path(value)
-    if protocol_of(text) == "file":
-        return Path(url2pathname(re.sub(r"^file://(localhost)?", "", text, flags=re.IGNORECASE)))
-    text = SCHEME.sub(lambda scheme: scheme[0].lower(), text, count=1).rstrip("/")
+    if (folder := folder_of(text)) is not None:
+        return folder
+    text = SCHEME.sub(lambda scheme: scheme[0].lower(), text, count=1)
+    require_usable(text)
+    text = text.rstrip("/")
     return Url(quote(text, safe=SAFE) if text.startswith("http") else text)
+
+
+def require_usable(url: str) -> None:
+    """Raise StoreError for a URL without a host, or with credentials that its store does not take or that are unclear.
+
+    Requests would be made without such credentials. A protocol that is unknown is left to ``Store``.
+    """
+    protocol, plain = protocol_of(url), plain_url(url)
+    if protocol not in PACKAGES:
+        return
+    if is_ambiguous(url):
+        raise StoreError(
+            f"{plain} was given with an @ that may end a password or follow the host; in the password "
+            f"write %2F for /, %3F for ?, %23 for # and %40 for @, and elsewhere %40 for @"
+        )
+    if not plain.partition("://")[2].strip("/"):
+        raise StoreError(f"{plain} names no host and no bucket; write a URL such as s3://bucket/data")
+    if url != plain and protocol not in ("http", "https"):
+        raise StoreError(
+            f"{plain} was given with a user, a password, or what follows ? or #, which {protocol}:// URLs do not "
+            f"have; give credentials in the environment, as the store's own tools take them "
+            f"(s3: AWS_PROFILE or AWS_ACCESS_KEY_ID)"
+        )

@@ -1,6 +1,7 @@
 """Shards and manifests that are cut, gone or replaced while a loader is open."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,12 +10,15 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from feedline.loaders import LOADERS, open_loader
+from feedline.loaders.support.encoded import ShardSamples
 from feedline.prep import (
     MANIFEST,
     SHARDS,
+    DatasetError,
     LoaderError,
     SampleError,
     ShardSpec,
@@ -23,6 +27,7 @@ from feedline.prep import (
     write_document,
     write_shards,
 )
+from feedline.prep.shards.index import read_index
 
 from .contract import COVERING, DCT, GPU, PLANAR, open_named, require_loader, spec_of
 
@@ -187,3 +192,55 @@ def test_other_data_under_an_open_loader_are_noticed_at_the_next_epoch(name: str
         path.unlink()
         with pytest.raises(LoaderError, match=r"cannot be read any more.*bring the data set back"):
             list(loader)
+
+
+@pytest.mark.parametrize("change", ["cut", "in place", "replaced"])
+def test_an_index_that_is_written_again_under_an_open_loader_is_noticed_at_the_next_epoch(
+    change: str, copy: Path
+) -> None:
+    """A copy of it with the same bytes, and one that is gone, change nothing: what is mapped stays as it was."""
+    paths = sorted((copy / SHARDS).glob("*-train-*.index"))
+    with closing(open_loader("threaded", spec_of(copy, workers=0))) as loader:
+        first = [batch.labels.tolist() for batch in loader]
+        shutil.copy(paths[0], copy / "index")
+        (copy / "index").replace(paths[0])
+        paths[1].rename(copy / "gone")
+        loader.set_epoch(0)
+        assert [batch.labels.tolist() for batch in loader] == first
+
+        (copy / "gone").replace(paths[1])
+        data = paths[1].read_bytes()
+        if change == "replaced":
+            paths[1].unlink()
+        if change == "cut":
+            os.truncate(paths[1], len(data) // 2)
+        else:
+            paths[1].write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(LoaderError, match=rf"{paths[1].name} was cut or written again.*open the loader again"):
+            list(loader)
+
+
+def test_rows_that_lead_outside_their_files_are_not_followed(copy: Path) -> None:
+    """An index that is overwritten in place in the middle of an epoch has other rows at once."""
+    for name, value in (("offset", 2**63), ("offset", 2**40), ("size", 2**31), ("rows", 2**20)):
+        with closing(ShardSamples(copy, "train")) as samples:
+            (path, *_) = (copy / SHARDS).glob("*-train-*.index")
+            data, rows = path.read_bytes(), read_index(path.with_suffix(".tar")).samples.copy()
+            rows[name] = value
+            begin = data.index(b"\n") + 1
+            with path.open("r+b") as file:
+                file.seek(begin)
+                file.write(rows.tobytes())
+            with pytest.raises(DatasetError, match=rf"{path.name} points outside .*--index-only"):
+                samples.locate(np.arange(len(samples)))
+            path.write_bytes(data)
+
+
+def test_places_that_no_sample_has_are_refused(root: Path) -> None:
+    """Rows are read by their address."""
+    with closing(ShardSamples(root, "train")) as samples:
+        for index in (-1, len(samples), 2**40):
+            with pytest.raises(IndexError):
+                samples.locate(np.array([0, index]))
+            with pytest.raises(IndexError):
+                samples.labels_of(np.array([index]))

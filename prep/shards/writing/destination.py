@@ -17,14 +17,20 @@ from ...base.output import (
     PARTIAL,
     OutputJob,
     finish_output,
+    has_files_of_failed_sources,
     remove_partial,
     require_room,
     sources_may_be_repaired,
     start_output,
 )
+from ..columns import SUFFIX as COLUMNS
 from ..found import is_root
-from ..sidecars import set_indexes, write_all
+from ..index import SUFFIX as INDEX
+from ..sidecars import DALI, set_indexes, write_all
 from .shard import ShardTask, Written, write_shard
+
+OF_A_SHARD = {".tar", INDEX, COLUMNS, DALI}
+"""The endings of the files that a shard has."""
 
 
 class Writer(Protocol):
@@ -46,7 +52,7 @@ class Destination(Protocol):
     def claimed(self, job: OutputJob) -> AbstractContextManager[None]:
         """Keep other processes from writing there for a block, if the place can do that.
 
-        If the block ends by an error of the sources, the same command may begin again with repaired ones.
+        If the block ends by an error of the sources, the same command may begin again with repaired ones in a folder.
         """
         ...
 
@@ -130,7 +136,8 @@ class Folder:
                     raise OutputError(not_as_written(path, shard.bytes))
 
     def finish(self, manifest: ShardManifest) -> None:
-        _remove_others(self.out, manifest)
+        if has_files_of_failed_sources(self.out / PARTIAL):
+            _remove_others(self.out, manifest)
         write_all(set_indexes(self.out, manifest))
         finish_output(self.out, manifest)
 
@@ -150,10 +157,13 @@ class FolderWriter:
 
 
 def _remove_others(out: Path, manifest: ShardManifest) -> None:
-    """Remove the shards of a run before the sources were repaired, if these now make fewer: a glob would find them."""
+    """Remove the shards of a run before the sources were repaired, if these now make fewer: a glob would find them.
+
+    The directory held nothing else when that run began.
+    """
     written = {Path(shard.name).stem for split in manifest.splits.values() for shard in split.shards}
     prefixes = {stem.rpartition("-")[0] for stem in written}
-    for path in [entry for entry in out.iterdir() if entry.is_file() and entry.stem not in written]:
+    for path in [entry for entry in out.iterdir() if entry.suffix in OF_A_SHARD and entry.stem not in written]:
         prefix, _, number = path.stem.rpartition("-")
         if prefix in prefixes and number.isdecimal() and len(number) == 6:
             path.unlink()

@@ -23,6 +23,9 @@ from ..order import sample_order
 from ..read import is_part
 from ..sidecars import dali_path
 
+MEMBER = re.compile(r"\S* ([0-9]+) [0-9]+ (.*?)(?= \S* [0-9]+ [0-9]+ |$)", re.MULTILINE)
+"""A member in an index for DALI: extension, offset, size and name, which may have spaces."""
+
 
 def shards_in(source: Path) -> Path | None:
     """Return the directory of the shards that a source is: a folder of shards, or a root with nothing but shards."""
@@ -117,7 +120,7 @@ def _names_of_dali(home: Path) -> dict[int, str]:
         text = path.read_bytes().decode("utf-8", "surrogateescape").partition("\n")[2]
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}; upload the folder of the shards again") from error
-    return {int(offset): name for offset, name in re.findall(r"\S+ ([0-9]+) [0-9]+ (\S+)", text)}
+    return {int(offset): name for offset, name in MEMBER.findall(text)}
 
 
 def _line_starts(path: Path, count: int) -> list[int]:

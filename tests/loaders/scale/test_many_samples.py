@@ -1,5 +1,7 @@
 """A million samples: what a rank holds in memory of its own, and orders that do not depend on how they are made."""
 
+import os
+import sys
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
@@ -12,12 +14,13 @@ from feedline.loaders import LoaderSpec, open_loader
 from feedline.loaders.sampling.chosen import Chosen
 from feedline.loaders.support import index_rows
 from feedline.loaders.support.encoded import ShardSamples
-from feedline.prep import FeedlineError, permutation, sample_order
+from feedline.prep import FeedlineError, LoaderError, permutation, sample_order
 from feedline.prep.base import order
 from feedline.prep.shards import kept_orders
 from feedline.prep.shards.kept_orders import ShardOrder
 
 SAMPLES, SHARDS = 1_000_000, 20
+LINUX = sys.platform == "linux" and sys.maxsize > 2**32
 FIRST = ([7, 9, 1, 6, 0, 3, 5, 4, 2, 8], [9, 1, 0, 5, 3, 6, 2, 4, 8, 7], 499226467)
 
 
@@ -103,6 +106,50 @@ def test_a_kept_order_is_the_order(kind: str, cache: Path, monkeypatch: pytest.M
             file.write_bytes(file.read_bytes()[:-1])
     monkeypatch.setattr(kept_orders, "cache_folder", lambda: Path(__file__) / "no folder")
     assert np.array_equal(ShardOrder(3_000, kind, 5).indexes(7, 90), expected[7:90])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damage", ["another seed", "another machine", "a lost write", "an old version", "pages"])
+def test_a_kept_file_that_is_not_this_order_is_written_again(
+    damage: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the right name and size."""
+    monkeypatch.setattr(kept_orders, "KEPT", 1)
+    ShardOrder(3_000, "shuffled", 6), ShardOrder(3_000, "shuffled", 5)
+    (file,) = cache.rglob("*-5.order")
+    data = file.read_bytes()
+    file.write_bytes(
+        {
+            "another seed": next(cache.rglob("*-6.order")).read_bytes(),
+            "another machine": data[:128].replace(b" little ", b" big ").ljust(128)
+            + np.frombuffer(data[128:], np.uint32).byteswap().tobytes(),
+            "a lost write": bytes(len(data)),
+            "an old version": b"feedline order 1\n".ljust(128) + data[128:],
+            "pages": data[:4096].ljust(len(data), b"\0"),
+        }[damage]
+    )
+    found = ShardOrder(3_000, "shuffled", 5)
+    assert np.array_equal(found.indexes(0, 3_000), sample_order(3_000, "shuffled", 5))
+    assert file.read_bytes() == data
+    assert not [*cache.rglob("*.partial")]
+
+
+@pytest.mark.skipif(not LINUX, reason="bus errors are caught on Linux only")
+def test_an_order_that_is_cut_while_it_is_mapped_is_an_error(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages become zeros, which are the places of other samples."""
+    monkeypatch.setattr(kept_orders, "KEPT", 1)
+    root = make_root(tmp_path / "data", samples=200, shards=2, classes=2)
+    with closing(ShardSamples(root, "train")) as samples:
+        (file,) = cache.rglob("*.order")
+        os.truncate(file, 0)
+        samples.labels_of(np.arange(200))
+        assert samples.lost
+        for index in (0, 7):
+            with pytest.raises(LoaderError, match=rf"{file.name} was cut .*; remove it and open the loader again"):
+                samples.read(index)
+    with closing(ShardSamples(root, "train")) as samples:
+        assert (samples.labels_of(sample_order(200, "shuffled", 0)) == np.arange(200) % 100 % 2).all()
 
 
 def test_an_epoch_in_blocks_is_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Shards to and from URLs: the bytes of the local ones, and nothing half that counts as whole."""
 
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from feedline.cli.main import run
 from feedline.prep import (
@@ -16,6 +19,7 @@ from feedline.prep import (
     ShardSpec,
     SourceError,
     SyntheticSpec,
+    index_shards,
     prepare_imagenet,
     write_shards,
     write_synthetic,
@@ -122,6 +126,27 @@ def test_shards_behind_a_url_are_a_source(root: Path, store: Any, tmp_path: Path
             write_shards(f"{server.url}/data", other, out=tmp_path / "none")
 
 
+def test_names_with_spaces_are_the_same_from_afar(store: Any, tmp_path: Path) -> None:
+    """Shards of other tools have them. Behind a URL, names come from the index for DALI, which separates by spaces."""
+    image = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(image, "JPEG")
+    (tmp_path / "theirs").mkdir()
+    with tarfile.open(tmp_path / "theirs" / "data-train-000000.tar", "w") as tar:
+        for name, data in [
+            (f"{stem}.{end}", data)
+            for stem in ("my photo 1", "my photo 2", "no", "wide\u3000one")
+            for end, data in (("jpg", image.getvalue()), ("cls", b"0"))
+        ]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    index_shards(tmp_path / "theirs")
+    store.put(str(tmp_path / "theirs"), "/bucket/theirs", recursive=True)
+    write_shards(tmp_path / "theirs", SPEC, out=tmp_path / "near")
+    write_shards("memory://bucket/theirs", SPEC, out=tmp_path / "far")
+    assert contents(tmp_path / "far") == contents(tmp_path / "near")
+
+
 def test_columns_come_along(root: Path, store: Any, tmp_path: Path) -> None:
     """The list of a root is fetched, and its values stand in the shards."""
     shutil.copytree(root, tmp_path / "data", ignore=shutil.ignore_patterns("shards"))
@@ -180,6 +205,10 @@ def test_what_lies_behind_the_url_is_not_replaced(root: Path, store: Any) -> Non
         ("data", "https://me:s3cr3t@host/x?sig=s3cr3t", r"https://host/x is on a web server, which is not written to"),
         ("data", "ftp://me:s3cr3t@host/x", r"ftp://host/x has an unknown protocol; use one of: s3://"),
         ("ftp://me:s3cr3t@host/x", "out", r"ftp://host/x has an unknown protocol; use one of: s3://"),
+        ("data", "s3:///", r"s3:/// names no host and no bucket"),
+        ("s3://me:s3cr3t@bucket/x", "out", r"s3://bucket/x was given with a user, a password.*AWS_PROFILE"),
+        ("data", "gs://bucket/x?sig=s3cr3t", r"gs://bucket/x was given with .*what follows \? or #"),
+        ("data", "s3://me:s3c/r3t@bucket/x", r"s3://bucket/x was given with an @ that may end a password"),
     ],
 )
 def test_urls_that_cannot_be_used_are_one_clear_error(

@@ -22,7 +22,7 @@ from feedline.prep import (
     verify,
 )
 from feedline.prep.images.splice import splice, splice_rows
-from feedline.prep.shards.index import index_path, read_index
+from feedline.prep.shards.index import ShardIndex, index_path, read_index
 
 # Some of the odd files have broken EXIF, of which Pillow warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(EXIF|[Tt]ag):UserWarning")
@@ -317,3 +317,17 @@ def test_a_copy_keeps_the_tiles_it_came_with(tmp_path: Path, shards: Path) -> No
 
     assert (row["restart_interval"], row["rows"]) == (2, 4)
     assert verify(tmp_path).ok
+
+
+@pytest.mark.parametrize("kind", ["order of bytes", "width of a field"])
+def test_an_index_with_fields_of_other_types_is_refused(kind: str, shards: Path) -> None:
+    """Loaders read rows by their address: the names of the fields are not enough."""
+    shard = sorted(shards.glob("*.tar"))[0]
+    held = read_index(shard)
+    fields = held.samples.dtype.descr
+    wrong = [(name, code.replace("<", ">")) for name, code in fields]
+    if kind == "width of a field":
+        wrong = [(name, "<u8" if name == "size" else code) for name, code in fields]
+    index_path(shard).write_bytes(ShardIndex(held.samples.astype(wrong), held.row_lengths.copy()).to_bytes())
+    with pytest.raises(DatasetError, match=r"not an index of this version.*--index-only"):
+        read_index(shard)

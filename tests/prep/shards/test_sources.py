@@ -460,3 +460,29 @@ def test_fewer_shards_of_a_repaired_source_leave_no_old_one(root: Path, tmp_path
     shards = {shard.name for split in manifest.splits.values() for shard in split.shards}
     assert {path.name for path in (tmp_path / "s").glob("*.tar")} == shards and len(shards) == 2
     assert run(["verify", str(tmp_path / "s")]) == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_only_shards_of_failed_sources_are_removed(fails: bool, root: Path, tmp_path: Path) -> None:
+    """The user may have put files there meanwhile, with names like those of shards."""
+    source, out, spec = tmp_path / "source", tmp_path / "s", ShardSpec(shard_count=2, order="sequential")
+    shutil.copytree(root / "train", source / "train")
+    images = sorted(source.rglob("*.JPEG"))
+    kept = {f"imagenet-train-{name}" for name in ("000007.tar", "000007.txt", "1.tar")}
+
+    def put(step: str, done: int, total: int) -> None:
+        for name in kept if step.startswith("shards") else ():
+            (out / name).write_bytes(b"mine")
+        if fails and step.startswith("shards") and done:
+            images[-1].write_bytes(b"changed")
+
+    if fails:
+        with pytest.raises(DatasetError, match="changed while it was read"):
+            write_shards(source, spec, out=out, workers=1, progress=put)
+        images[-1].unlink()
+        write_shards(source, spec, out=out)
+        kept.remove("imagenet-train-000007.tar")
+    else:
+        write_shards(source, spec, out=out, workers=1, progress=put)
+    shards = {shard.name for shard in read_shard_manifest(out).splits["train"].shards}
+    assert {path.name for path in out.iterdir() if path.suffix in (".tar", ".txt")} == kept | shards
