@@ -13,6 +13,7 @@ from .console import echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
     SECONDS,
+    LocalPath,
     RootPath,
     cache_size_option,
     dct_scaling_option,
@@ -80,13 +81,11 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     "--seconds", type=SECONDS, default=3.0, show_default=True, metavar="S", help="Measuring time of each run."
 )
 @click.option("--repeats", type=AT_LEAST_1, default=3, show_default=True, metavar="N", help="Runs per configuration.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Directory for records, plot and bench.csv."
-)
+@click.option("--out", type=LocalPath(path_type=Path), required=True, help="Directory for records, plot and bench.csv.")
 @click.option("--peers", is_flag=True, help="Also measure the loaders of other projects that are installed in --envs.")
 @click.option(
     "--envs",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     default=Path("peers"),
     show_default=True,
     metavar="DIR",
@@ -94,7 +93,7 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 )
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     default=Path("peers/work"),
     show_default=True,
     metavar="DIR",

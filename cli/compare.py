@@ -9,18 +9,26 @@ from rich.text import Text
 
 from ..prep import to_json
 from .console import class_cell, echo_json, plain_cell, progress_bars, say, stderr_console
-from .options import AT_LEAST_1, RootPath, cache_size_option, evaluate_config, evaluation_options, json_option
+from .options import (
+    AT_LEAST_1,
+    LocalPath,
+    RootPath,
+    cache_size_option,
+    evaluate_config,
+    evaluation_options,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from ..train import Comparison, Prediction
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("b", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("a", type=LocalPath(path_type=Path, exists=True, dir_okay=False))
+@click.argument("b", type=LocalPath(path_type=Path, exists=True, dir_okay=False))
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
+@click.option("--out", type=LocalPath(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
 @click.option("--limit", type=AT_LEAST_1, default=10, show_default=True, metavar="N", help="Images to list.")
 @click.option("--model-a", metavar="NAME", help="Model of A, if feedline did not write it.")
 @click.option("--model-b", metavar="NAME", help="Model of B, if feedline did not write it.")

@@ -18,7 +18,7 @@ from ..prep import (
     write_synthetic,
 )
 from .console import echo_json, progress_bars, say
-from .options import json_option, seed_option
+from .options import LocalPath, json_option, seed_option
 
 if TYPE_CHECKING:
     from ..benchmarks import Fastest
@@ -33,7 +33,7 @@ EPOCHS, IMAGE_SIZE, BATCH_SIZE = 4, 64, 32
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     default="feedline-demo",
     show_default=True,
     help="Directory to write, new or empty.",

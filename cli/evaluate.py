@@ -10,6 +10,7 @@ from ..prep import to_json
 from .console import class_cell, echo_json, progress_bars, say, stderr_console
 from .options import (
     AT_LEAST_1,
+    LocalPath,
     RootPath,
     cache_size_option,
     evaluate_config,
@@ -26,7 +27,7 @@ WORST_CLASSES = 10
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("checkpoint", type=LocalPath(path_type=Path, exists=True, dir_okay=False))
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path))
 @evaluation_options
@@ -64,7 +65,7 @@ WORST_CLASSES = 10
 )
 @click.option(
     "--weights-out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write the evaluated weights to this file, as a plain torchvision state dict.",
 )

@@ -5,17 +5,18 @@ from pathlib import Path
 import click
 
 from .console import say
+from .options import LocalPath
 
 
 @click.command("report")
-@click.argument("records", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("records", type=LocalPath(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     required=True,
     help="HTML page to write; bench.csv is written to the same directory.",
 )
-@click.option("--run", "run_path", type=click.Path(path_type=Path), help="Show the training run in this directory too.")
+@click.option("--run", "run_path", type=LocalPath(path_type=Path), help="Show the training run in this directory too.")
 def report(records: tuple[Path, ...], out: Path, run_path: Path | None) -> None:
     """Write one self-contained HTML page from bench RECORDS.
 

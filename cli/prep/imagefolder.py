@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..console import progress_bars, say
-from ..options import json_option, seed_option
+from ..options import LocalPath, json_option, seed_option
 from .shared import OUT, SPLIT_FROM, THREADS, VAL_FRACTION, hint, report
 
 ALL_FOLDERS = "path"
@@ -23,7 +23,7 @@ def _depth(ctx: click.Context, param: click.Parameter, text: str | None) -> int 
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LocalPath(path_type=Path))
 @OUT
 @VAL_FRACTION
 @seed_option
@@ -36,7 +36,7 @@ def _depth(ctx: click.Context, param: click.Parameter, text: str | None) -> int 
 @click.option(
     "--labels",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="FILE",
     help="A list of the images with their classes: CSV, TSV, JSON lines or a JSON array; may be repeated.",
 )

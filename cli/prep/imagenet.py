@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from ..console import progress_bars, say
-from ..options import json_option
+from ..options import LocalPath, json_option
 from .shared import OUT, SPLIT_FROM, THREADS, hint, report
 
 NAMES = click.option(
     "--names-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="Class names in any language: lines of wnid, tab, name in UTF-8.",
 )
 DELETE = click.option(
@@ -19,7 +19,7 @@ DELETE = click.option(
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LocalPath(path_type=Path))
 @OUT
 @click.option(
     "--split",
@@ -38,7 +38,7 @@ DELETE = click.option(
 )
 @click.option(
     "--classes",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="Prepare only the classes whose wnids this file contains.",
 )
 @SPLIT_FROM
@@ -92,7 +92,7 @@ def imagenet(
 
 
 @click.command("tiny-imagenet")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=LocalPath(path_type=Path))
 @OUT
 @NAMES
 @DELETE

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from ..console import progress_bars, say
-from ..options import json_option, seed_option
+from ..options import LocalPath, json_option, seed_option
 from .shared import OUT, SPLIT_FROM, THREADS, VAL_FRACTION, hint, report
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=LocalPath(path_type=Path))
 @OUT
 @click.option("--image-column", metavar="C", help="The column of the images, if there are several.")
 @click.option("--label-column", metavar="C", help="The column of the classes, if there are several.")

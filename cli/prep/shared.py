@@ -7,9 +7,9 @@ import click
 
 from ...prep.base.shell import shell_word
 from ..console import echo_json, say
-from ..options import threads_option
+from ..options import LocalPath, threads_option
 
-OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="The data set root to write.")
+OUT = click.option("--out", type=LocalPath(path_type=Path), required=True, help="The data set root to write.")
 THREADS = threads_option("Threads; each writes one class at a time.")
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from ..console import echo_json, progress_bars, say
-from ..options import json_option, seed_option, threads_option
+from ..options import LocalPath, json_option, seed_option, threads_option
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath(path_type=Path))
 @click.option(
     "--layout",
     type=click.Choice(["ilsvrc2012", "tiny-imagenet", "imagefolder"]),

@@ -6,7 +6,7 @@ import click
 
 from ...prep.base.shell import shell_word
 from ..console import echo_json, progress_bars, say
-from ..options import json_option, threads_option
+from ..options import LocalPath, json_option, threads_option
 from .shared import OUT, SPLIT_FROM
 
 
@@ -23,7 +23,7 @@ from .shared import OUT, SPLIT_FROM
 @SPLIT_FROM
 @click.option(
     "--names-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False, path_type=Path),
     help="Class names: lines of class id, tab, name in UTF-8.",
 )
 @threads_option("Threads; each reads one shard at a time.")

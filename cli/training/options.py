@@ -9,6 +9,7 @@ import click
 from ..options import (
     AT_LEAST_1,
     SHARE,
+    LocalPath,
     amp_option,
     batch_size_option,
     dct_scaling_option,
@@ -33,7 +34,7 @@ DATA = (
     ),
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=LocalPath(path_type=Path),
         show_default="run; with --resume, that of the run",
         help="Run directory, new or empty.",
     ),
@@ -48,7 +49,7 @@ DATA = (
     loader_workers_option,
     click.option(
         "--records",
-        type=click.Path(path_type=Path, exists=True),
+        type=LocalPath(path_type=Path, exists=True),
         metavar="DIR",
         show_default="ROOT/bench and ./bench, if they exist",
         help="Bench records for --loader auto.",
@@ -74,7 +75,7 @@ MODEL = (
     model_option,
     click.option(
         "--init",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=LocalPath(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
         help="Begin with these weights: a checkpoint, or a state dict of torchvision or timm. A head of other classes "
         "is replaced by a fresh one.",
@@ -131,7 +132,7 @@ MACHINE = (
     ),
     click.option(
         "--resume",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=LocalPath(path_type=Path, exists=True, dir_okay=False),
         metavar="CKPT",
         help="Continue the run of this checkpoint with its settings; options given beside it replace them.",
     ),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..options import AT_LEAST_1, SHARE
+from ..options import AT_LEAST_1, SHARE, LocalPath
 
 # Copies of what feedline.train defines, because importing it loads torch, which help must not. A test compares them.
 OPTIMISERS = ("sgd", "adamw", "lamb")
@@ -176,7 +176,7 @@ OPTIMISATION = (
     ),
     click.option(
         "--teacher",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=LocalPath(path_type=Path, exists=True, dir_okay=False),
         metavar="CKPT",
         help="Learn from the scores of this checkpoint's model too.",
     ),

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..base.errors import SourceError
 from ..base.manifest import MANIFEST, SHARDS
 from ..base.names import MAX_DEPTH, is_plain_path
+from ..base.origins import without_credentials
 from ..base.progress import Notice
 from ..base.shell import shell_word
 from ..shards.found import SHARD, is_root, is_written_by_feedline, paths_below, split_shards
@@ -87,7 +88,9 @@ def _paths_of(source: str | Path) -> list[Path]:
     """Return the files and folders that one source means, as absolute paths."""
     text = os.path.expanduser(os.fspath(source))  # noqa: PTH111 - a quoted "~/shards" is not expanded by the shell
     if ADDRESS.match(text):
-        raise SourceError(f"{text} is an address, and feedline reads local files; download the shards first")
+        raise SourceError(
+            f"{without_credentials(text)} is an address, and feedline reads local files; download the shards first"
+        )
     if Path(text).exists():
         return [_absolute(text)]
     names = expand_braces(text)

@@ -197,9 +197,11 @@ def test_a_damaged_copy_is_repaired(
 
 
 def test_what_needs_a_disk_refuses_urls(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Writing shards, and loaders of class folders: with the next step."""
-    assert run(["shard", "s3://user:pass@bucket/data"]) == 2
+    """Preparing, and loaders of class folders: with the next step."""
+    assert run(["prep", "imagefolder", "s3://user:pass@bucket/data", "--out", str(tmp_path / "data")]) == 2
     assert "s3://bucket/data is a URL, and this command reads and writes folders" in capsys.readouterr().err
+    assert run(["prep", "webdataset", "s3://user:pass@bucket/a.tar", "--out", str(tmp_path / "data")]) == 1
+    assert "s3://bucket/a.tar is an address" in capsys.readouterr().err
     assert run(["train", f"{server.url}/data", "--loader", "imagefolder", "--out", str(tmp_path / "run")]) == 1
     assert "shards are read and class folders are not; choose a loader of shards" in capsys.readouterr().err
 
