@@ -47,7 +47,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def no_look_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands begin on a disk that is too small, as if something else filled it while they ran."""
-    for module in ("prep.folders.labelled", "prep.folders.prepare", "prep.shards.writing.write"):
+    for module in ("prep.folders.labelled", "prep.folders.prepare", "prep.shards.writing.destination"):
         monkeypatch.setattr(f"feedline.{module}.require_room", lambda *_: None)
 
 
