@@ -125,7 +125,7 @@ def test_a_shard_that_leaves_the_cache_stays_mapped_while_it_is_read(
         def read(seed: int) -> None:
             for index in np.random.default_rng(seed).permutation(84).tolist() * 3:
                 data = samples.read(index).data
-                samples.count_touched(20_000_000)
+                samples.count_touched(np.array([index]), 20_000_000)
                 if data.tobytes() != expected[index]:
                     wrong.append(index)
 
