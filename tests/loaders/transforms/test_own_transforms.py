@@ -1,6 +1,7 @@
 """The contract of all loaders over {no transform, a sample transform, a batch transform}, and the docs' script."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -139,7 +140,9 @@ def test_the_script_in_the_docs_runs(loader: str, root: Path, tmp_path: Path) ->
     most = 4 if loader != "webdataset" else 1
     for workers, stop in (("0", "0"), ("1", "3"), (str(most), "4")):  # an epoch has 5 batches
         command = [sys.executable, "-W", "ignore", "script.py", str(root), loader, workers, stop]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        # One thread for the model: threads of several processes that wait for each other by spinning take minutes.
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=alone)
         assert done.returncode == 0, done.stderr
         printed.add(done.stdout)
 
