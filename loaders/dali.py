@@ -39,8 +39,10 @@ from .sampling.chosen import in_batches
 from .sampling.draw_keys import indexes_of
 from .spec import LoaderSpec
 from .support.damage import DamagedSample, log
-from .support.encoded import EncodedSamples, LocatedSamples, ShardSamples, bytes_of, open_samples
+from .support.encoded import EncodedSamples, LocatedSamples, bytes_of
 from .support.held import Held
+from .support.samples import open_samples
+from .support.shard_samples import ShardSamples
 from .transforms.samples import SampleTransform
 
 # Batches under way in addition to the one yielded: DALI decodes one while the next waits, so its threads never wait.

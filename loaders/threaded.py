@@ -37,8 +37,10 @@ from .sampling.draw_keys import I64, indexes_of
 from .sampling.windows import skip, window_blocks
 from .spec import LoaderSpec
 from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples, ShardSamples, open_samples
+from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples
 from .support.held import Held
+from .support.samples import open_samples
+from .support.shard_samples import ShardSamples
 from .transforms.samples import Rows
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an

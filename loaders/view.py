@@ -16,7 +16,8 @@ from ..prep.images.opening import UNREADABLE
 from .pixels.reference import Pixels, draws_of, read_pixels
 from .sampling.entries import class_entries
 from .spec import LoaderSpec
-from .support.encoded import EncodedSamples, bytes_of, open_samples
+from .support.encoded import EncodedSamples, bytes_of
+from .support.samples import open_samples
 from .transforms.samples import sample_transform_of
 
 

@@ -22,7 +22,7 @@ import click
 import torch
 
 from ...loaders import LoaderSpec
-from ...loaders.support.encoded import ShardSamples
+from ...loaders.support.shard_samples import ShardSamples
 from ...loaders.threaded import ThreadedLoader
 from ...prep import FeedlineError, OutputError, usable_cpus, write_document
 from ..machine.environment import Environment, capture

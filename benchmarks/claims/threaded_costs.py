@@ -28,7 +28,8 @@ from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.cuts import cut_out
 from ...loaders.pixels.fused_calls import decode_rows, decodes, plan_images
 from ...loaders.pixels.reference import draws_of
-from ...loaders.support.encoded import EncodedImage, EncodedSamples, ShardSamples
+from ...loaders.support.encoded import EncodedImage, EncodedSamples
+from ...loaders.support.shard_samples import ShardSamples
 from ...loaders.threaded import CHUNK, ThreadedLoader
 from ...prep import MANIFEST, SHARDS, MeasurementError, Shard, ShardSplit, read_shard_manifest, write_document
 from ...prep.shards.index import ShardIndex, index_path, read_index

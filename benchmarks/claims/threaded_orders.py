@@ -28,7 +28,9 @@ from ...loaders.pixels.crop_decoding import decode_into
 from ...loaders.pixels.crops import draw_crops
 from ...loaders.pixels.fused_calls import decode_rows, plan_located, plan_read
 from ...loaders.pixels.reference import read_pixels
-from ...loaders.support.encoded import EncodedSamples, FolderSamples, ShardSamples
+from ...loaders.support.encoded import EncodedSamples
+from ...loaders.support.samples import FolderSamples
+from ...loaders.support.shard_samples import ShardSamples
 from ...prep import MANIFEST, FeedlineError, MeasurementError, OutputError, write_document
 from ..machine.environment import Environment, capture
 from ..measuring.dataset import MeasuredData, describe

@@ -18,7 +18,8 @@ import numpy as np
 from ...loaders import LoaderSpec
 from ...loaders.pixels.crop_decoding import decode_crop
 from ...loaders.pixels.reference import draws_of, without_exif
-from ...loaders.support.encoded import EncodedImage, EncodedSamples, open_samples
+from ...loaders.support.encoded import EncodedImage, EncodedSamples
+from ...loaders.support.samples import open_samples
 from ...prep import FeedlineError, read_manifest
 from ...prep.base.manifest import SHARDS, is_shard_set, read_shard_manifest
 from ...prep.images.headers import image_size

@@ -5,7 +5,7 @@ system. What follows from a limit, and what to do, is in ``prep.limits``: the co
 """
 
 from ...loaders.launch import unresolved
-from ...loaders.support.encoded import MOST_MAPPED
+from ...loaders.support.index_rows import MOST_MAPPED
 from ...prep.limits.files import FEW_FILES, more_files, too_few_files
 from ...prep.limits.shared_memory import too_little_shared_memory
 from ...prep.limits.shortage import Shortage, size_text

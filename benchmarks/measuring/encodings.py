@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...loaders import LOADERS, LoaderSpec, open_stages
-from ...loaders.support.encoded import EncodedImage, FolderSamples, Tiles, open_samples
+from ...loaders.support.encoded import EncodedImage, Tiles
+from ...loaders.support.samples import FolderSamples, open_samples
 from ...prep import MANIFEST, SHARDS, read_shard_manifest
 from ...prep.base.manifest import Encode
 from ...prep.images.opening import pixel_size

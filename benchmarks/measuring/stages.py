@@ -25,7 +25,8 @@ from ...loaders.batch import to_batch
 from ...loaders.pixels.reference import draws_of
 from ...loaders.sampling.chosen import Chosen
 from ...loaders.sampling.draw_keys import indexes_of
-from ...loaders.support.encoded import EncodedImage, open_samples
+from ...loaders.support.encoded import EncodedImage
+from ...loaders.support.samples import open_samples
 from ...loaders.support.throttle import Throttle, ThrottledSamples
 from ...prep import MeasurementError
 

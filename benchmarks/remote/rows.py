@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...loaders.pixels.crops import draw_crops, train_crop
-from ...loaders.support.encoded import ShardSamples
+from ...loaders.support.shard_samples import ShardSamples
 from ...prep import SHARDS, read_shard_manifest
 from ...prep.images.tiles import Tiles
 from .record import RowBytes

@@ -38,10 +38,15 @@ MIXED: tuple[tuple[Order, int], ...] = (
 
 
 @click.command()
-@click.option("--samples", default=100_000_000, help="Samples to make and open.")
-@click.option("--shards", default=2400, help="Shards that they stand in; of images of 24 kB, 2,400 have 1 GB each.")
-@click.option("--ranks", default=2, help="Processes that open them at once.")
-@click.option("--mixed", default=1_281_167, help="Samples to mix, in shards of 2,500.")
+@click.option("--samples", type=click.IntRange(min=1), default=100_000_000, help="Samples to make and open.")
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    default=2400,
+    help="Shards that they stand in; of images of 24 kB, 2,400 have 1 GB each.",
+)
+@click.option("--ranks", type=click.IntRange(min=1), default=2, help="Processes that open them at once.")
+@click.option("--mixed", type=click.IntRange(min=1), default=1_281_167, help="Samples to mix, in shards of 2,500.")
 @click.option("--note", default="", help="A sentence for the record, such as what else the machine did.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="scale.json")
 def main(samples: int, shards: int, ranks: int, mixed: int, note: str, out: Path) -> None:

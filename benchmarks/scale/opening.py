@@ -13,7 +13,7 @@ import numpy as np
 
 from ...loaders import LoaderSpec
 from ...loaders.sampling.chosen import Chosen, in_batches
-from ...loaders.support.encoded import ShardSamples
+from ...loaders.support.shard_samples import ShardSamples
 
 BATCH, BATCHES = 256, 400
 

@@ -107,7 +107,12 @@ def measure_utilisation(
 def _repeat(session: "_Session", accelerators: int, repeats: int, progress: Progress) -> None:
     for done in range(repeats):
         progress(STEP, done, repeats)
-        session.run(accelerators)
+        try:
+            session.run(accelerators)
+        except MeasurementError:
+            if not session.runs:
+                raise
+            break  # the runs before count, and the problem is in the result
     progress(STEP, repeats, repeats)
 
 

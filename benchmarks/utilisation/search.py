@@ -79,16 +79,19 @@ class Search:
 def search(run: Callable[[int], float], find: Search, tell: Callable[[int], object] = lambda runs: None) -> Search:
     """Run the numbers that ``find`` asks for, by ``run``, which returns a utilisation; return ``find``.
 
-    ``tell`` is called with the number of finished runs. A number above 1 whose run raises MeasurementError counts as
-    impossible, unless it has been run before.
+    ``tell`` is called with the number of finished runs. A number whose run raises MeasurementError counts as
+    impossible. If it has been run before, the search ends with what was found. Raises the error of the very first run
+    if that is of one accelerator.
     """
     runs = 0
     while (number := find.next()) is not None:
         try:
             find.add(number, run(number))
         except MeasurementError:
-            if number == 1 or number in find.tried:
+            if number == 1 and not find.tried:
                 raise
+            if number in find.tried:
+                return find
             find.impossible = number
         runs += 1
         tell(runs)

@@ -13,8 +13,8 @@ an error notes that in its job, and the same command may then begin again with t
 import os
 import shutil
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial as bind
 from pathlib import Path
@@ -69,7 +69,7 @@ def start_output(out: Path, job: OutputJob) -> Path:
             remove_partial(out)
         elif before == job:
             return partial
-        elif before.sources_failed and _differ_in_sources_only(before, job):
+        elif may_begin_again(before, job):
             _clear(partial)
             write_document(partial / JOB, replace(job, held=before.held, began_again=True))
             return partial
@@ -92,20 +92,33 @@ def start_output(out: Path, job: OutputJob) -> Path:
     return partial
 
 
-@contextmanager
-def sources_may_be_repaired(out: Path, job: OutputJob) -> Generator[None, None, None]:
+def sources_may_be_repaired(out: Path, job: OutputJob) -> AbstractContextManager[None]:
     """Let the same command go on with other sources if this block ends by an error of the sources.
 
     Class folders in place stay, and are compared with the source. The files in ``.partial/`` are written again.
     """
+    document = out / PARTIAL / JOB
+    return noting_failed_sources(job, lambda: read_document(document, OutputJob), bind(write_document, document))
+
+
+@contextmanager
+def noting_failed_sources(
+    job: OutputJob, read: Callable[[], OutputJob | None], write: Callable[[OutputJob], object]
+) -> Generator[None]:
+    """Write into the document of ``job`` that its sources failed, if this block ends by an error of the sources."""
     try:
         yield
     except (SourceError, DatasetError):
         with suppress(FeedlineError, OSError):  # the error of the sources counts
-            before = read_document(out / PARTIAL / JOB, OutputJob)
-            if before == job:
-                write_document(out / PARTIAL / JOB, replace(before, sources_failed=True))
+            before = read()
+            if before is not None and before == job:
+                write(replace(before, sources_failed=True))
         raise
+
+
+def may_begin_again(before: OutputJob, job: OutputJob) -> bool:
+    """Return whether ``job`` is ``before``, which its sources ended, with other sources."""
+    return before.sources_failed and _differ_in_sources_only(before, job)
 
 
 def _differ_in_sources_only(one: OutputJob, other: OutputJob) -> bool:

@@ -17,7 +17,7 @@ import torch
 
 from feedline.cli.main import run
 from feedline.loaders import LOADERS, Loader, loader_versions, open_loader, readable_loaders
-from feedline.loaders.support import encoded
+from feedline.loaders.support import shard_samples
 from feedline.prep import (
     MANIFEST,
     SHARDS,
@@ -297,7 +297,7 @@ def test_mapped_shards_do_not_fill_the_memory(root: Path, monkeypatch: pytest.Mo
     """Pages of shards that were read do not count as the process's for ever, however large the data set is."""
 
     def resident_after_an_epoch(let_go: int) -> int:
-        monkeypatch.setattr(encoded, "LET_GO", let_go)
+        monkeypatch.setattr(shard_samples, "LET_GO", let_go)
         with closing(open_loader("threaded", spec_of(root, workers=2))) as loader:
             assert len([index for batch in loader for index in batch.indexes]) == SAMPLES
             return sum(mapping.rss for mapping in HERE.memory_maps() if mapping.path.endswith(".tar"))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from feedline.loaders import LOADERS, open_loader
-from feedline.loaders.support.encoded import ShardSamples
+from feedline.loaders.support.shard_samples import ShardSamples
 from feedline.prep import (
     MANIFEST,
     SHARDS,

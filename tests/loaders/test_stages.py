@@ -11,7 +11,8 @@ import torch
 
 from feedline.loaders import LOADERS, LoaderSpec, Stages, open_loader, open_stages
 from feedline.loaders.pixels.reference import draws_of
-from feedline.loaders.support.encoded import EncodedImage, FolderSamples, open_samples
+from feedline.loaders.support.encoded import EncodedImage
+from feedline.loaders.support.samples import FolderSamples, open_samples
 from feedline.prep import LoaderError
 
 from .contract import require_loader, spec_of

@@ -4,7 +4,7 @@ A ``Folder`` is written in place, file by file under temporary names. What goes 
 """
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +137,8 @@ class Folder:
 
     def finish(self, manifest: ShardManifest) -> None:
         if has_files_of_failed_sources(self.out / PARTIAL):
-            _remove_others(self.out, manifest)
+            for name in shards_of_before([entry.name for entry in self.out.iterdir()], manifest):
+                (self.out / name).unlink()
         write_all(set_indexes(self.out, manifest))
         finish_output(self.out, manifest)
 
@@ -156,17 +157,20 @@ class FolderWriter:
         return write_shard(self.out, self.out / PARTIAL, task, count, stop)
 
 
-def _remove_others(out: Path, manifest: ShardManifest) -> None:
-    """Remove the shards of a run before the sources were repaired, if these now make fewer: a glob would find them.
+def shards_of_before(names: Iterable[str], manifest: ShardManifest) -> list[str]:
+    """Return the files of shards that ``manifest`` has not, among the names in a destination.
 
-    The directory held nothing else when that run began.
+    They are of a run before the sources were repaired, if these now make fewer; a glob would find them. The destination
+    held nothing else when that run began.
     """
     written = {Path(shard.name).stem for split in manifest.splits.values() for shard in split.shards}
     prefixes = {stem.rpartition("-")[0] for stem in written}
-    for path in [entry for entry in out.iterdir() if entry.suffix in OF_A_SHARD and entry.stem not in written]:
+    found: list[str] = []
+    for path in [Path(name) for name in names]:
         prefix, _, number = path.stem.rpartition("-")
-        if prefix in prefixes and number.isdecimal() and len(number) == 6:
-            path.unlink()
+        if path.suffix in OF_A_SHARD and path.stem not in written and prefix in prefixes:
+            found += [path.name] if number.isdecimal() and len(number) == 6 else []
+    return found
 
 
 def prepared_root(place: object, better: object) -> str:

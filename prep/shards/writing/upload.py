@@ -11,8 +11,8 @@ same time write the same bytes, and a run of another job is refused.
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ...base.documents import from_json, json_bytes
 from ...base.errors import OutputError
 from ...base.lock import LOCK_FILES
 from ...base.manifest import MANIFEST, SHARDS, ShardManifest
-from ...base.output import JOB, PARTIAL, OutputJob, require_room
+from ...base.output import JOB, PARTIAL, OutputJob, may_begin_again, noting_failed_sources, require_room
 from ...limits.cpus import usable_cpus
 from ...processes.temporary import temporary_folder
 from ...store.objects import Objects, Stored
@@ -30,7 +30,7 @@ from ...store.urls import Url
 from ..columns import columns_path
 from ..index import index_path
 from ..sidecars import dali_path, set_indexes
-from .destination import Writer, not_as_written, prepared_root
+from .destination import Writer, not_as_written, prepared_root, shards_of_before
 from .shard import ShardTask, Written, write_shard
 
 PURPOSE = "shard"
@@ -58,7 +58,7 @@ class Remote:
         return self._url
 
     def claimed(self, job: OutputJob) -> AbstractContextManager[None]:
-        return nullcontext()
+        return noting_failed_sources(job, self._job, self._write_job)
 
     def is_begun(self) -> bool:
         return PARTIAL in self._objects.names()
@@ -80,14 +80,20 @@ class Remote:
         require_room(self._scratch, min(size, largest * self._workers))
 
     def start(self, job: OutputJob) -> Path:
-        before = self._objects.read_if_there(f"{PARTIAL}/{JOB}")
-        if before is not None:
-            self._require_same(before, job)
-            return self._scratch
-        for name in self._objects.names():
-            if name not in (PARTIAL, SHARDS, *LOCK_FILES):
-                raise OutputError(f"{self._url} holds something else ({name}); choose another URL with --out")
-        self._objects.write(f"{PARTIAL}/{JOB}", json_bytes(job, indent=1) + b"\n")
+        before = self._job()
+        if before is None:
+            for name in self._objects.names():
+                if name not in (PARTIAL, SHARDS, *LOCK_FILES):
+                    raise OutputError(f"{self._url} holds something else ({name}); choose another URL with --out")
+            self._write_job(job)
+        elif may_begin_again(before, job):
+            self._objects.remove(self._notes())  # other sources give other shards the same names
+            self._write_job(replace(job, began_again=True))
+        elif before != job:
+            raise OutputError(
+                f"{self._url} holds an unfinished {before.command} of other sources or settings; run that command "
+                f"again to finish it, or choose another URL with --out"
+            )
         return self._scratch
 
     def writer(self) -> Writer:
@@ -101,6 +107,9 @@ class Remote:
                     raise OutputError(not_as_written(self._url / shard.name, shard.bytes))
 
     def finish(self, manifest: ShardManifest) -> None:
+        job = self._job()
+        if job is not None and (job.sources_failed or job.began_again):
+            self._objects.remove(shards_of_before(self._objects.names(), manifest))
         for path, data in set_indexes(Path(), manifest).items():
             self._objects.write(path.as_posix(), data)
         self._objects.write(MANIFEST, json_bytes(manifest, indent=1) + b"\n")
@@ -108,21 +117,25 @@ class Remote:
 
     def clean(self) -> None:
         # The job goes last: as long as a note is there, the next run knows whose it is.
-        names = sorted(self._objects.sizes(PARTIAL), key=lambda name: name.endswith(f"/{JOB}"))
-        self._objects.remove(names)
+        self._objects.remove([*self._notes(), f"{PARTIAL}/{JOB}"])
 
-    def _require_same(self, data: bytes, job: OutputJob) -> None:
+    def _notes(self) -> list[str]:
+        return [name for name in self._objects.sizes(PARTIAL) if not name.endswith(f"/{JOB}")]
+
+    def _job(self) -> OutputJob | None:
+        """Return the job whose unfinished files are there, None if there are none. Raises OutputError."""
+        data = self._objects.read_if_there(f"{PARTIAL}/{JOB}")
+        if data is None:
+            return None
         try:
-            before = from_json(data, OutputJob)
+            return from_json(data, OutputJob)
         except ValidationError:
             raise OutputError(
                 f"{self._url / PARTIAL / JOB} is no job of feedline; choose another URL with --out"
             ) from None
-        if before != job:
-            raise OutputError(
-                f"{self._url} holds an unfinished {before.command} of other sources or settings; run that command "
-                f"again to finish it, or choose another URL with --out"
-            )
+
+    def _write_job(self, job: OutputJob) -> None:
+        self._objects.write(f"{PARTIAL}/{JOB}", json_bytes(job, indent=1) + b"\n")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from feedline.benchmarks.measuring.encodings import Profile
 from feedline.benchmarks.measuring.process import MeasuringJob, run_in_fresh_process
 from feedline.benchmarks.measuring.stages import StageTimes
 from feedline.loaders import LoaderSpec
-from feedline.loaders.support.encoded import EncodedImage, open_samples
+from feedline.loaders.support.encoded import EncodedImage
+from feedline.loaders.support.samples import open_samples
 from feedline.loaders.support.throttle import Throttle, ThrottledSamples
 from feedline.prep import LoaderError, MeasurementError, SyntheticSpec, prepare_imagenet, write_synthetic
 

@@ -73,3 +73,20 @@ def test_one_that_cannot_be_run_is_an_error() -> None:
 
     with pytest.raises(MeasurementError, match="needs a shard"):
         search(run, Search(start=3, repeats=1))
+
+
+@pytest.mark.parametrize(("start", "fails_at", "kept"), [(2, 4, 2), (3, 2, 0)])
+def test_a_run_that_fails_late_keeps_what_was_found(start: int, fails_at: int, kept: int) -> None:
+    """The loader dies in a repeat of a number that is kept, and at the first run of 1 after 3 were too many."""
+    runs = 0
+
+    def run(number: int) -> float:
+        nonlocal runs
+        runs += 1
+        if runs >= fails_at:
+            raise MeasurementError("the loader died")
+        return min(1.0, 2 / number) if start == 2 else 0.3
+
+    found = search(run, Search(start=start, repeats=5))
+
+    assert (found.kept, runs) == (kept, fails_at) and found.tried

@@ -20,7 +20,8 @@ from sklearn.datasets import load_sample_image
 from feedline.loaders import LOADERS, Batch, LoaderSpec, open_loader
 from feedline.loaders.pixels.crops import draw_crops
 from feedline.loaders.pixels.gpu_decoding import cut_for_gpu, decode_cuts, nvjpeg
-from feedline.loaders.support.encoded import EncodedImage, open_samples
+from feedline.loaders.support.encoded import EncodedImage
+from feedline.loaders.support.samples import open_samples
 from feedline.loaders.support.transfer import Transfer
 from feedline.loaders.threaded import ThreadedLoader
 from feedline.prep import LoaderError, LoaderUnavailable, SampleError

@@ -13,7 +13,7 @@ from feedline.benchmarks.scale.made_root import make_root
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.loaders.sampling.chosen import Chosen
 from feedline.loaders.support import index_rows
-from feedline.loaders.support.encoded import ShardSamples
+from feedline.loaders.support.shard_samples import ShardSamples
 from feedline.prep import FeedlineError, LoaderError, permutation, sample_order
 from feedline.prep.base import order
 from feedline.prep.shards import kept_orders

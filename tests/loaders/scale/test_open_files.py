@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from feedline.loaders import LoaderSpec, open_loader
-from feedline.loaders.support import encoded
-from feedline.loaders.support.encoded import ShardSamples
+from feedline.loaders.support import shard_samples
+from feedline.loaders.support.shard_samples import ShardSamples
 from feedline.prep import SHARDS, ShardSpec, read_shard_manifest, write_shards
 
 from ..contract import require_loader
@@ -117,7 +117,7 @@ def test_a_shard_that_leaves_the_cache_stays_mapped_while_it_is_read(
     """With room for two shards, eight threads read the bytes of all, and a batch holds its own mappings."""
     with closing(ShardSamples(many_shards, "train")) as samples:
         expected = [samples.read(index).data.tobytes() for index in range(84)]
-    monkeypatch.setattr(encoded, "MOST_MAPPED", 2)
+    monkeypatch.setattr(shard_samples, "MOST_MAPPED", 2)
     with closing(ShardSamples(many_shards, "train")) as samples:
         located = samples.locate(np.arange(84))
         wrong: list[int] = []
@@ -147,6 +147,6 @@ def test_an_epoch_with_fewer_mappings_than_shards(many_shards: Path, monkeypatch
     spec = LoaderSpec(root=many_shards, batch_size=10, image_size=32, workers=2)
     with open_loader("threaded", spec) as loader:
         whole = [batch.images.numpy().tobytes() for batch in loader]
-    monkeypatch.setattr(encoded, "MOST_MAPPED", 3)
+    monkeypatch.setattr(shard_samples, "MOST_MAPPED", 3)
     with open_loader("threaded", spec) as loader:
         assert [batch.images.numpy().tobytes() for batch in loader] == whole

@@ -19,7 +19,7 @@ from filelock import FileLock
 from feedline.loaders import LoaderSpec, open_loader
 from feedline.loaders.store import fetch
 from feedline.loaders.store.cache import open_cache
-from feedline.loaders.support.encoded import ShardSamples
+from feedline.loaders.support.shard_samples import ShardSamples
 from feedline.prep import LoaderError, StoreError
 from feedline.prep.base.origins import held
 from feedline.prep.store.access import Store

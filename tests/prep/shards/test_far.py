@@ -97,6 +97,29 @@ def test_a_url_gets_the_files_of_a_folder(
     assert newest["created"] == store.find("/bucket/shards", detail=True)[newest["name"]]["created"]
 
 
+def test_a_repaired_source_goes_on_to_the_same_url(root: Path, store: Any, tmp_path: Path) -> None:
+    """As into a folder: an image that changes ends the first run, and fewer shards of the second leave no old one."""
+    source, spec = tmp_path / "source", ShardSpec(shard_count=4, order="sequential")
+    shutil.copytree(root / "train", source / "train")
+    images = sorted(source.rglob("*.JPEG"))
+
+    def change(step: str, done: int, total: int) -> None:
+        if step.startswith("shards") and done:
+            images[-1].write_bytes(b"changed")
+
+    with pytest.raises(DatasetError, match="changed while it was read"):
+        write_shards(source, spec, out=OUT, workers=1, progress=change)
+    assert len([name for name in objects(store) if name.endswith(".tar")]) > 2
+    for path in images[2:]:
+        path.unlink()
+    with pytest.raises(OutputError, match="holds an unfinished shard of other sources or settings"):
+        write_shards(source, ShardSpec(shard_count=4), out=OUT)
+    write_shards(source, spec, out=OUT)
+
+    write_shards(source, spec, out=tmp_path / "s")
+    assert objects(store) == contents(tmp_path / "s")
+
+
 def test_a_root_behind_a_url_is_a_source(root: Path, whole: dict[str, bytes], store: Any, tmp_path: Path) -> None:
     """Class folders, and the shards go to the root by default; then to a local folder."""
     store.put(str(root), "/bucket/data", recursive=True)

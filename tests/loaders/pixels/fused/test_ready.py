@@ -17,7 +17,7 @@ import torch
 import feedline
 from feedline.loaders import open_loader
 from feedline.loaders.pixels import ready
-from feedline.loaders.support import encoded
+from feedline.loaders.support import samples
 
 from ...contract import spec_of
 
@@ -69,7 +69,7 @@ def test_files_larger_than_the_room_to_read_into(folders: Path, monkeypatch: pyt
     spec = spec_of(folders, shuffle=False)
     with closing(open_loader("threaded", spec)) as loader:
         wanted = list(loader)
-    monkeypatch.setattr(encoded, "READ_ROOM", 1000)
+    monkeypatch.setattr(samples, "READ_ROOM", 1000)
     with closing(open_loader("threaded", spec)) as loader:
         for old, new in zip(wanted, loader, strict=True):
             assert torch.equal(old.images, new.images)
