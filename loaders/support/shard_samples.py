@@ -85,6 +85,7 @@ class ShardSamples:
         return self._labels
 
     def labels_of(self, indexes: I64) -> I64:
+        bus_errors.catch()
         return self._rows.gather(self._order.places(indexes)).rows["label"].astype(np.int64)
 
     def windows(self) -> list[int]:
@@ -95,6 +96,7 @@ class ShardSamples:
         return self._order.indexes(places.start, places.stop)
 
     def read(self, index: int) -> EncodedImage:
+        bus_errors.catch()
         if self.lost:  # perhaps not a shard but its index, or the order
             self._order.require_readable(index)
         place = self._order.place(index)
@@ -117,6 +119,7 @@ class ShardSamples:
 
         Raises OSError, and DatasetError for an index that was written again and leads outside its shard.
         """
+        bus_errors.catch()
         found = self._rows.gather(self._order.places(indexes))
         mapped = [self._mapped(shard) for shard in found.shards]
         held = np.array([(shard.address, len(shard.data)) for shard in mapped], np.int64).reshape(-1, 2)[found.which]
