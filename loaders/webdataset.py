@@ -10,7 +10,7 @@ they are written.
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress, islice, repeat
@@ -40,7 +40,7 @@ from .resumable import ResumableLoader
 from .sampling.chosen import batch_count, without_choice
 from .sampling.in_shards import ShardChoice
 from .spec import LoaderSpec
-from .store.ahead import fetched_in_turn
+from .store.ahead import InTurn
 from .support.damage import DamagedSample
 from .support.encoded import EncodedImage
 from .support.held import Held
@@ -155,7 +155,9 @@ class _Turns(IterableDataset[Answer]):
 
     def in_order(self) -> Iterator[dict[str, Any]]:
         """Yield the undecoded samples of all shards from front to back, without a shuffle buffer."""
-        return self._read(ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes) if size)
+        found = [ShardRange(shard, 0, size) for shard, size in enumerate(self._sizes) if size]
+        with closing(self._in_turn(found)) as paths:
+            yield from self._read(found, paths)
 
     def begin(self, epoch: int, skip: int) -> None:
         """Set what the next iteration yields: ``epoch``, without the first ``skip`` samples of this rank."""
@@ -168,32 +170,38 @@ class _Turns(IterableDataset[Answer]):
         ranges = stream_ranges(share_of(self.choice.samples, self._spec), self._streams)
         slots = -(-self._streams // workers) * workers
         open_streams: dict[int, Iterator[dict[str, Any]]] = {}
-        for turns in rounds([len(places) for places in ranges], self._spec.batch_size, skip):
-            turns.extend(Turn(stream, 0, 0) for stream in range(self._streams, slots))
-            for turn in turns[worker::workers]:
-                if turn.start == turn.stop:
-                    yield None, []
-                    continue
-                if turn.stream not in open_streams:
-                    stream = self._open(turn.stream, ranges[turn.stream], epoch)
-                    open_streams[turn.stream] = islice(stream, turn.start, None)
-                yield self._decode(open_streams[turn.stream], turn.stop - turn.start, epoch)
+        with ExitStack() as opened:
+            for turns in rounds([len(places) for places in ranges], self._spec.batch_size, skip):
+                turns.extend(Turn(stream, 0, 0) for stream in range(self._streams, slots))
+                own = turns[worker::workers]
+                # Those of a round together: shards behind a URL are fetched for all of them before the first is read.
+                for turn in own:
+                    if turn.start < turn.stop and turn.stream not in open_streams:
+                        stream = self._open(ranges[turn.stream], epoch, opened)
+                        open_streams[turn.stream] = islice(stream, turn.start, None)
+                for turn in own:
+                    if turn.start == turn.stop:
+                        yield None, []
+                    else:
+                        yield self._decode(open_streams[turn.stream], turn.stop - turn.start, epoch)
 
-    def _open(self, stream: int, places: range, epoch: int) -> Iterator[dict[str, Any]]:
-        """Return the stream's undecoded samples in their shuffled order."""
+    def _open(self, places: range, epoch: int, opened: ExitStack) -> Iterator[dict[str, Any]]:
+        """Return the undecoded samples of a stream in their shuffled order, which ``opened`` closes."""
         spec = self._spec
         order = permutation(len(self._sizes), spec.seed, epoch) if spec.shuffle else np.arange(len(self._sizes))
         rng = random.Random(int(key_of(spec.seed, epoch, places.start)))
         mixed = shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng) if spec.shuffle else None
         found = ranges_of(places, self._sizes, order)
-        return iter(DataPipeline(partial(self._read, found), mixed))
+        paths = opened.enter_context(closing(self._in_turn(found)))
+        return iter(DataPipeline(partial(self._read, found, paths), mixed))
 
-    def _read(self, found: Iterable[ShardRange]) -> Iterator[dict[str, Any]]:
+    def _in_turn(self, found: Sequence[ShardRange]) -> InTurn:
+        return InTurn([self._paths[held.shard] for held in found])
+
+    def _read(self, found: Sequence[ShardRange], paths: InTurn) -> Iterator[dict[str, Any]]:
         """Yield the samples of each range as the library groups them, each with its sample index."""
-        parts = list(found)
-        with closing(fetched_in_turn([self._paths[held.shard] for held in parts])) as paths:
-            for held, path in zip(parts, paths, strict=True):
-                yield from self._read_range(held, path)
+        for held, path in zip(found, paths, strict=True):
+            yield from self._read_range(held, path)
 
     def _read_range(self, held: ShardRange, path: Path) -> Iterator[dict[str, Any]]:
         # The file is opened here because the library mistakes the drive letter of a Windows path for a URL scheme.

@@ -13,11 +13,13 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from ...loaders import LOADERS, Loader, loader_versions, open_loader, prepare_loader
-from ...prep import FeedlineError
+from ...loaders import LOADERS, Loader, LoaderSpec, loader_versions, open_loader, prepare_loader
+from ...prep import SHARDS, FeedlineError, read_shard_manifest
 from ...prep.base.documents import from_json
+from ...prep.base.origins import is_absent
 from ...prep.limits.memory import failed_allocation, memory_ran_out
 from ...prep.processes.parent import end_with
+from ...prep.roots.places import shard_path
 from ..machine.process_usage import bytes_read, cpu_seconds
 from .dataset import classes_of, describe
 from .encodings import Profile, encoding_of, time_encodings
@@ -85,7 +87,13 @@ def measure_job(job: MeasuringJob) -> Answer:
     epochs = loader if job.step is None else SteppedEpochs(loader, step_function(job.step, spec))
     try:
         measurement = measure(
-            epochs, expected, job.seconds, one_epoch=job.one_epoch, cpu_seconds=cpu_seconds, bytes_read=bytes_read
+            epochs,
+            expected,
+            job.seconds,
+            one_epoch=job.one_epoch,
+            settled=_fetched(spec) if job.until_fetched else lambda: True,
+            cpu_seconds=cpu_seconds,
+            bytes_read=bytes_read,
         )
     finally:
         loader.close()
@@ -96,6 +104,19 @@ def _open(job: MeasuringJob) -> Loader:
     if job.throttle is None:
         return open_loader(job.loader, job.spec)
     return open_loader(job.loader, job.spec, samples=throttled_samples(job.loader, job.spec, job.throttle))
+
+
+def _fetched(spec: LoaderSpec) -> Callable[[], bool]:
+    """Return what says whether all shards of the split are here."""
+    directory = spec.root / SHARDS
+    manifest = read_shard_manifest(directory)
+    absent = [shard_path(directory, manifest, shard) for shard in manifest.splits[spec.split].shards]
+
+    def fetched() -> bool:
+        absent[:] = [path for path in absent if is_absent(path)]
+        return not absent
+
+    return fetched
 
 
 def _profile(job: MeasuringJob) -> Profile:

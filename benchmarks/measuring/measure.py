@@ -124,13 +124,15 @@ def measure(
     seconds: float,
     *,
     one_epoch: bool = False,
+    settled: Callable[[], bool] = lambda: True,
     clock: Clock = time.perf_counter,
     cpu_seconds: Callable[[], float | None] = lambda: None,
     bytes_read: Callable[[], BytesRead | None] = lambda: None,
 ) -> Measurement:
     """Take batches for ``seconds``, epoch after epoch, after a warm-up of a third of ``seconds``; return the result.
 
-    With ``one_epoch`` the run ends with its first epoch at the latest, after a warm-up of a tenth of ``seconds``.
+    With ``one_epoch`` the run ends with its first epoch at the latest, after a warm-up of a tenth of ``seconds``. The
+    warm-up goes on until ``settled`` returns True, which is asked at the end of each of its windows.
     Raises MeasurementError if a batch is not the work that ``expected`` describes, and if the one epoch ends before
     the first window is closed.
     """
@@ -138,7 +140,7 @@ def measure(
     read = [bytes_read()]
     consumer.take()
     length = seconds / WINDOWS
-    warmup = consumer.windows(length, length if one_epoch else seconds * WARMUP, least=1)
+    warmup = consumer.windows(length, length if one_epoch else seconds * WARMUP, least=1, enough=settled)
     gaps_before = len(consumer.gaps)
     cpu_before = cpu_seconds()
     read.append(bytes_read())
@@ -191,13 +193,17 @@ class _Consumer:
         self._ended = samples == 0
         return samples
 
-    def windows(self, length: float, seconds: float, *, least: int) -> tuple[Window, ...]:
+    def windows(
+        self, length: float, seconds: float, *, least: int, enough: Callable[[], bool] = lambda: True
+    ) -> tuple[Window, ...]:
         """Take batches for ``seconds`` and at least ``least`` windows, each at least ``length`` seconds long.
+
+        Further windows follow until ``enough`` returns True.
 
         The end of the one epoch closes the last window early, and no more windows follow.
         """
         begin, closed = self._at, list[Window]()
-        while not self._ended and (self._at - begin < seconds or len(closed) < least):
+        while not self._ended and (self._at - begin < seconds or len(closed) < least or not enough()):
             opened, samples = self._at, 0
             while not self._ended and (self._at - opened < length or samples == 0):
                 samples += self.take()

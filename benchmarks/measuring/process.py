@@ -58,6 +58,8 @@ class MeasuringJob:
     """Whether to time the loader's stages, which takes some seconds, instead of the loader."""
     one_epoch: bool = False
     """Whether to end with the first epoch, because the data are cold and no sample may be read twice."""
+    until_fetched: bool = False
+    """Whether the warm-up lasts until all shards of the split were fetched from their URL."""
     dump_stacks_at: float | None = None
     """When the process writes the stacks of its threads, by ``time.monotonic``, if it has not ended by then."""
     parent: int | None = None

@@ -3,8 +3,8 @@
 Serves the shards of ROOT from a process of its own, with 10 ms of latency and a shared link of 1 Gb/s, and measures
 each loader with the shards on the local disk, with a cold cache, and with a warm one, interleaved. Each run is a fresh
 process that checks every batch, and the shards are in the page cache. The server takes CPU time of the same machine.
-The rate of a cold run counts from its first batches on, within the first epoch. Then it measures the clients that fetch
-ranges, and how many bytes the crops of an epoch touch.
+The rate of a cold run counts from when all shards were fetched, within the first epoch: until then, a loader that has
+begun waits for the link. Then it measures the clients that fetch ranges, and how many bytes an epoch's crops touch.
 """
 
 import sys

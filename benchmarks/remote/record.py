@@ -20,6 +20,8 @@ class LoaderRun:
     where: Where
     first_batch_seconds: float
     """From the request for the first epoch to its first batch."""
+    warm_up_seconds: float | None = None
+    """From the first batch until the rate counts, in a cold run until all shards were fetched. None in schema 1."""
     images_per_second: float
     """From the end of the warm-up on; in a cold run that is a part of the first epoch."""
     samples_seen: int
@@ -59,7 +61,7 @@ class RemoteRecord:
     """The document of one measurement."""
 
     format: Literal["feedline-remote"] = "feedline-remote"
-    schema: Literal[1] = 1
+    schema: Literal[1, 2] = 2
     date: str
     command: tuple[str, ...]
     code: Code
@@ -94,16 +96,17 @@ def link_of(record: RemoteRecord) -> str:
 
 def _loaders(record: RemoteRecord) -> str:
     lines = [
-        "| loader | local, images/s | spread | cold cache: first batch | then images/s | spread | of local "
-        "| warm cache, images/s | spread | of local |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| loader | local, images/s | spread | cold cache: first batch | all fetched | then images/s | spread "
+        "| of local | warm cache, images/s | spread | of local |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for loader in dict.fromkeys(run.loader for run in record.runs):
         found = {where: [run for run in record.runs if (run.loader, run.where) == (loader, where)] for where in PLACES}
         rates = {where: [run.images_per_second for run in runs] for where, runs in found.items()}
         local = median(rates["local"])
         first = median(run.first_batch_seconds for run in found["cold"])
-        cells = [loader, *_middle(rates["local"], "{:,.0f}"), f"{first:.2f} s"]
+        fetched = median(run.first_batch_seconds + (run.warm_up_seconds or 0) for run in found["cold"])
+        cells = [loader, *_middle(rates["local"], "{:,.0f}"), f"{first:.2f} s", f"{fetched:.2f} s"]
         for where in ("cold", "warm"):
             cells += [*_middle(rates[where], "{:,.0f}"), f"{median(rates[where]) / local:.0%}"]
         lines.append(f"| {' | '.join(cells)} |")

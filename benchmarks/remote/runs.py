@@ -54,7 +54,10 @@ def measure_loaders(setting: Setting) -> list[LoaderRun]:
 
 
 def _run(setting: Setting, loader: str, where: Where, url: str, scratch: Path, number: int) -> LoaderRun:
-    """Measure one run in a fresh process. A cold one has an empty cache, and ends with its first epoch."""
+    """Measure one run in a fresh process.
+
+    A cold one has an empty cache, counts from when all shards were fetched, and ends with its first epoch.
+    """
     cache = scratch / ("warm" if where == "warm" else f"cold-{number}")
     os.environ[CACHE] = str(cache)
     spec = LoaderSpec.train(
@@ -64,14 +67,16 @@ def _run(setting: Setting, loader: str, where: Where, url: str, scratch: Path, n
         workers=setting.workers,
         drop_last=False,  # the run must see every sample
     )
-    job = MeasuringJob(loader=loader, spec=spec, seconds=setting.seconds, one_epoch=where == "cold")
+    cold = where == "cold"
+    job = MeasuringJob(loader=loader, spec=spec, seconds=setting.seconds, one_epoch=cold, until_fetched=cold)
     found = run_in_fresh_process(job, TIMEOUT).measurement
-    if where == "cold":
+    if cold:
         shutil.rmtree(cache, ignore_errors=True)
     return LoaderRun(
         loader=loader,
         where=where,
         first_batch_seconds=found.first_batch_seconds,
+        warm_up_seconds=sum(window.seconds for window in found.warmup),
         images_per_second=found.images_per_second,
         samples_seen=found.samples_seen,
     )

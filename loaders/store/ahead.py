@@ -5,7 +5,7 @@ epoch are known. A shard is fetched before its first sample comes, and may leave
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -94,32 +94,56 @@ def _spans(shards: Iterable[I64]) -> dict[int, tuple[int, int]]:
     return spans
 
 
-def fetched_in_turn(paths: Sequence[Path]) -> Generator[Path]:
-    """Yield each of the shards when it is here, fetch the next meanwhile, and let go of each after its turn."""
-    if not paths or origin_of(paths[0]) is None:
-        yield from paths
-        return
-    waiting, begun, ended = deque(paths), deque[tuple[Path, Future[None]]](), Event()
-    try:
-        while waiting or begun:
-            while waiting and len(begun) < 2:
-                path = waiting.popleft()
-                begun.append((path, begin(partial(_hold, path, ended))))
-            path, task = begun[0]
-            try:
-                task.result()
-            except NoRoom:  # the shards before it have made room meanwhile
-                hold(path)
-            begun.popleft()
+class InTurn:
+    """Shards that are read one after the other: each is fetched while the one before it is read.
+
+    One thread uses it. The first is fetched from the beginning, so that readers that are made together do not wait for
+    each other's later shards.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Begin with the first of ``paths``, whose root is behind a URL or here."""
+        self._waiting = deque(paths)
+        self._is_far = bool(paths) and origin_of(paths[0]) is not None
+        self._begun = deque[tuple[Path, Future[None]]]()
+        self._ended = Event()
+        self._begin(1)
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield each shard when it is here, and let go of it after its turn. Raises StoreError."""
+        while not self._ended.is_set() and (path := self._next()) is not None:
             try:
                 yield path
             finally:
-                let_go(path)
-    finally:
-        ended.set()
-        for path, task in begun:
+                if self._is_far:
+                    let_go(path)
+
+    def close(self) -> None:
+        """Fetch no more shards, and let go of those that were fetched for a later turn."""
+        self._ended.set()
+        while self._begun:
+            path, task = self._begun.popleft()
             if not task.cancel():
                 task.add_done_callback(partial(_let_go_if_held, path))
+
+    def _next(self) -> Path | None:
+        if not self._is_far:
+            return self._waiting.popleft() if self._waiting else None
+        self._begin(2)
+        if not self._begun:
+            return None
+        path, task = self._begun[0]
+        try:
+            task.result()
+        except NoRoom:  # the shards before it have made room meanwhile
+            hold(path)
+        self._begun.popleft()
+        return path
+
+    def _begin(self, count: int) -> None:
+        while self._is_far and self._waiting and len(self._begun) < count:
+            path = self._waiting.popleft()
+            self._begun.append((path, begin(partial(_hold, path, self._ended))))
 
 
 def _hold(path: Path, ended: Event) -> None:

@@ -88,6 +88,17 @@ def test_the_windows_of_a_cold_run_begin_after_the_first_batch_and_one_window() 
     assert result.whole_images_per_second == SAMPLES / 6
 
 
+def test_nothing_counts_until_the_data_are_near() -> None:
+    """At 3.5 s of the clock the warm-up has had two windows."""
+    loader = FakeLoader()
+    expected = Expected(classes=np.zeros(SAMPLES, np.int64), samples=SAMPLES, image_size=8)
+    settled = lambda: loader.now >= 3.5  # noqa: E731
+    result = measure(loader, expected, 10, one_epoch=True, settled=settled, clock=loader.clock)
+
+    assert result.warmup == (Window(seconds=1.0, samples=8),) * 2
+    assert result.windows == (*(Window(seconds=1.0, samples=8),) * 2, Window(seconds=0.5, samples=4))
+
+
 def test_a_cold_run_of_many_images_ends_after_the_seconds() -> None:
     """The epoch is closed early, as in a warm run."""
     result = measured(FakeLoader(), seconds=2.0)

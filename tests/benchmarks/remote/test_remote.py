@@ -58,7 +58,14 @@ def test_a_record_becomes_tables(root: Path, tmp_path: Path) -> None:
     """Medians with their spread, and shares of the local rate."""
     rates = {"local": (90.0, 100.0, 110.0), "cold": (50.0, 60.0, 70.0), "warm": (95.0, 95.0, 95.0)}
     runs = tuple(
-        LoaderRun(loader="threaded", where=where, first_batch_seconds=0.5, images_per_second=rate, samples_seen=84)
+        LoaderRun(
+            loader="threaded",
+            where=where,
+            first_batch_seconds=0.5,
+            warm_up_seconds=0.75,
+            images_per_second=rate,
+            samples_seen=84,
+        )
         for where in PLACES
         for rate in rates[where]
     )
@@ -82,7 +89,7 @@ def test_a_record_becomes_tables(root: Path, tmp_path: Path) -> None:
     write_document(tmp_path / "record.json", record)
     text = table(read_document(tmp_path / "record.json", RemoteRecord))
 
-    assert "| threaded | 100 | 20% | 0.50 s | 60 | 33% | 60% | 95 | 0% | 95% |" in text
+    assert "| threaded | 100 | 20% | 0.50 s | 1.25 s | 60 | 33% | 60% | 95 | 0% | 95% |" in text
     assert "| fsspec 1.0, the link | 8 | 100 | 0% | 200 | 0% |" in text
     assert "two requests | 700 | 70% |" in text
     assert link_of(record).startswith("84 images, 10 ms of latency, 1 Gb/s, batch 8")

@@ -1,5 +1,7 @@
 """Epochs of roots, as values that tests compare, and what a cache holds."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +20,9 @@ def epoch_of(root: Any, name: str = "threaded", **fields: Any) -> Epoch:
 def shards_in(cache: Path) -> list[Path]:
     """Return the shards in a cache."""
     return sorted(cache.glob("roots/*/shards/*.tar"))
+
+
+def leased(cache: Path) -> list[str]:
+    """Return the files that this process uses."""
+    (lease,) = (cache / "leases").glob(f"{os.getpid()}-*.json")
+    return json.loads(lease.read_text())

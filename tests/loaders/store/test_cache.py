@@ -25,7 +25,7 @@ from feedline.prep.base.origins import held
 from feedline.prep.store.access import Store
 from feedline.prep.store.attempts import Attempts
 
-from .epochs import epoch_of, shards_in
+from .epochs import epoch_of, leased, shards_in
 from .servers import Fault, Server
 
 SHARD = ".tar"
@@ -275,12 +275,6 @@ def test_a_cache_that_vanishes_is_not_the_fault_of_the_store(server: Server, cac
 def shard_behind(server: Server, number: int) -> Path:
     """Return the path of a train shard of the root behind a server."""
     return LoaderSpec.train(f"{server.url}/data").root / "shards" / f"imagenet-train-{number:06}.tar"
-
-
-def leased(cache: Path) -> list[str]:
-    """Return the files that this process uses."""
-    (lease,) = (cache / "leases").glob(f"{os.getpid()}-*.json")
-    return json.loads(lease.read_text())
 
 
 def test_an_epoch_keeps_no_shard(server: Server, cache: Path) -> None:

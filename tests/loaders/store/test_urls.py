@@ -4,8 +4,9 @@ import json
 import os
 import shutil
 import sys
+import time
 from base64 import b64encode
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from feedline.cli.main import run
 from feedline.loaders import LoaderSpec, open_loader, readable_loaders
 from feedline.loaders.store import ahead
 from feedline.loaders.store.roots import root_of
+from feedline.loaders.support.streams import STREAMS
 from feedline.prep import DatasetError, LoaderError, ShardSpec, StoreError, read_document, write_document, write_shards
 from feedline.prep.base.origins import held, plain_url, shown, without_credentials
 from feedline.prep.base.shell import shell_word
 from feedline.train import TrainConfig
 
 from ..contract import require_loader
-from .epochs import epoch_of, shards_in
+from .epochs import epoch_of, leased, shards_in
 from .servers import Server, serving
 
 
@@ -91,6 +93,28 @@ def test_shards_are_fetched_as_they_are_needed(server: Server, cache: Path) -> N
     with open_loader("threaded", spec) as loader:
         next(iter(loader))
         assert 0 < len(set(server.requested(".tar"))) < 16
+
+
+def test_the_first_shards_of_all_streams_are_fetched_together(folders: Path, cache: Path) -> None:
+    """A stream does not wait for the second shard of another one; none is kept by an iteration that is left."""
+    require_loader("webdataset")
+    pytest.importorskip("aiohttp")
+    write_shards(folders, ShardSpec(seed=3, shard_count=3 * STREAMS))
+    assert len(list((folders / "shards").glob("*train*.tar"))) > 2 * STREAMS
+    with serving(folders) as server:
+        spec = LoaderSpec.train(server.url, batch_size=1, image_size=32)
+        with open_loader("webdataset", spec) as loader:
+            next(iter(loader))
+            within_10_s(lambda: len(set(server.requested(".tar"))) > STREAMS)
+    within_10_s(lambda: leased(cache) == [])
+
+
+def within_10_s(holds: Callable[[], bool]) -> None:
+    """Fail unless a condition holds within 10 s."""
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert holds()
 
 
 @pytest.mark.usefixtures("two_at_a_time")
