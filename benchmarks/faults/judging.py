@@ -83,28 +83,15 @@ def judge_command(
     first, last = runs[0], runs[-1]
     done = last.code == 0
     missing = normal.keys() - result.keys() if done else set[str]()
-    crashes = [_crashed(first, fault), *(_crashed(run, None) for run in runs[1:])]
-    return _judged(
-        fault,
-        first,
-        Outcome(
-            target=fault.target,
-            kind=fault.kind,
-            detail=fault.detail,
-            moment=round(fault.moment, 2),
-            code=first.code,
-            said=last_line((first if done else last).output),
-            ways=ways,
-            survived=done and not (fault.kind in HARMLESS and first.code != 0),
-            lost=sum(PurePath(name).suffix.lower() in IMAGES for name in missing),
-            wrong=done and result != normal,
-            hung=any(run.code is None for run in runs),
-            crashed=any(crashes),
-            processes_left=sum(run.processes_left for run in runs),
-            shared_memory_left=fault.shared_memory_left,
-            files_left=fault.files_left,
-        ),
+    ended = replace(
+        _ends(fault, runs),
+        said=last_line((first if done else last).output),
+        ways=ways,
+        survived=done and not (fault.kind in HARMLESS and first.code != 0),
+        lost=sum(PurePath(name).suffix.lower() in IMAGES for name in missing),
+        wrong=done and result != normal,
     )
+    return _judged(fault, first, ended)
 
 
 def judge_epochs(
@@ -125,27 +112,35 @@ def judge_epochs(
     tolerance = OTHER_DECODER if fault.target.endswith("dali") else 0.0
     came = (*found.samples.items(), *last.samples.items())
     differs = any(not sample.like(normal.samples.get(key), tolerance) for key, sample in came)
-    return _judged(
-        fault,
-        first,
-        Outcome(
-            target=fault.target,
-            kind=fault.kind,
-            detail=fault.detail,
-            moment=round(fault.moment, 2),
-            code=first.code,
-            said=found.error or last_line(first.output),
-            survived=survived,
-            skipped=sum(len(indexes) for indexes in found.skipped.values()),
-            lost=_lost(found, normal),
-            wrong=found.repeated > 0 or differs,
-            hung=any(run.code is None for run, _ in runs),
-            crashed=_crashed(first, fault) or any(_crashed(run, None) for run, _ in runs[1:]),
-            processes_left=sum(run.processes_left for run, _ in runs),
-            shared_memory_left=fault.shared_memory_left,
-            files_left=(found.left or 0) + fault.files_left,
-            grown_bytes=found.grown - normal.grown if goes_on else None,
-        ),
+    ended = replace(
+        _ends(fault, [run for run, _ in runs]),
+        said=found.error or last_line(first.output),
+        survived=survived,
+        skipped=sum(len(indexes) for indexes in found.skipped.values()),
+        lost=_lost(found, normal),
+        wrong=found.repeated > 0 or differs,
+        files_left=(found.left or 0) + fault.files_left,
+        grown_bytes=found.grown - normal.grown if goes_on else None,
+    )
+    return _judged(fault, first, ended)
+
+
+def _ends(fault: Disturbance, runs: Sequence[Finished]) -> Outcome:
+    """Return what the ends of all processes say, as of work that was not done."""
+    first = runs[0]
+    return Outcome(
+        target=fault.target,
+        kind=fault.kind,
+        detail=fault.detail,
+        moment=round(fault.moment, 2),
+        code=first.code,
+        said="",
+        survived=False,
+        hung=any(run.code is None for run in runs),
+        crashed=_crashed(first, fault) or any(_crashed(run, None) for run in runs[1:]),
+        processes_left=sum(run.processes_left for run in runs),
+        shared_memory_left=fault.shared_memory_left,
+        files_left=fault.files_left,
     )
 
 
