@@ -15,6 +15,8 @@ from pathlib import Path
 
 FEW = 16
 """Files that still fit when the error is described: those of the command, such as its lock, were removed meanwhile."""
+LITTLE = 65_536
+"""Free bytes from which the disk was full only with the unfinished file, which is removed before the description."""
 
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, getattr(errno, "ESTALE", errno.EIO))
 _QUOTA = getattr(errno, "EDQUOT", None)
@@ -100,4 +102,5 @@ def _room(disk: Path) -> str | None:
                 return f"{disk} has room for {counts.f_favail} more files, of {counts.f_files}"
     except OSError:
         return None
-    return f"{disk} has {in_bytes(usage.free)} of {in_bytes(usage.total)} free"
+    rest = "" if usage.free < LITTLE else " without the unfinished file"
+    return f"{disk} has {in_bytes(usage.free)} of {in_bytes(usage.total)} free{rest}"
