@@ -30,6 +30,7 @@ from .worker_processes import (
     beginning_of_workers,
     is_stopped,
     kill_workers,
+    remove_shared_files,
     signals_held,
     watch_of,
     watch_workers,
@@ -138,6 +139,7 @@ def end_data_loader(loader: DataLoader[Any]) -> None:
     if iterator is not None and hasattr(iterator, "_shutdown_workers"):
         iterator._shutdown_workers()
     kill_workers(workers)
+    remove_shared_files(workers)
     loader._iterator = None  # pyright: ignore[reportPrivateUsage]
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,6 +28,7 @@ from torch.utils.data._utils import signal_handling
 
 from ...prep import WorkerLost
 from ...prep.limits.memory import memory_now
+from ...prep.limits.shared_memory import PLACE
 from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
@@ -215,3 +217,15 @@ def kill_workers(workers: list[Any]) -> None:
         if worker.is_alive():
             worker.kill()
             worker.join()
+
+
+def remove_shared_files(workers: list[Any]) -> None:
+    """Remove the shared memory of workers that were killed, as by a full /dev/shm, while torch made a tensor there.
+
+    torch gives it a name, and takes that away again at once. On systems other than Linux it is not a file.
+    """
+    for worker in workers:
+        if worker.exitcode is not None and worker.exitcode < 0:
+            for file in Path(PLACE).glob(f"torch_{worker.pid}_*"):
+                with suppress(OSError):
+                    file.unlink()

@@ -141,6 +141,23 @@ def test_a_worker_that_died_is_named_with_the_probable_cause(
     assert sorted(index for batch in [first, *rest] for index in batch) == list(range(84))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory is a file there only")
+def test_a_killed_worker_leaves_no_shared_memory(root: Path) -> None:
+    """As torch leaves it if /dev/shm is full; that of other processes stays."""
+    with closing(open_loader(require_loader("imagefolder"), spec_of(root, workers=1, batch_size=4))) as loader:
+        batches = iter(loader)
+        next(batches)
+        (worker,) = workers_of(loader)
+        files = [Path(f"/dev/shm/torch_{pid}_7_0") for pid in (worker.pid, os.getpid())]
+        for file in files:
+            file.touch()
+        worker.kill()
+        with pytest.raises(WorkerLost):
+            list(batches)
+        assert [file.exists() for file in files] == [False, True]
+        files[1].unlink()
+
+
 def test_a_worker_that_was_stopped_for_a_while_loses_nothing(name: str, root: Path) -> None:
     """SIGSTOP, and SIGCONT two seconds later: every batch comes, in its order."""
     with closing(open_loader(name, spec_of(root))) as alone:
