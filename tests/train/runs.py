@@ -1,16 +1,10 @@
-"""What the tests of whole runs share: small settings, small data, processes, and a run's files read back."""
+"""What the tests of whole runs share: small settings, small data, and a run's files read back."""
 
 import json
-import os
 import subprocess
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import psutil
 import torch
 
 from feedline.prep import SyntheticSpec, prepare_tiny_imagenet, write_synthetic
@@ -34,42 +28,6 @@ def make_root(where: Path, classes: int, per_class: int) -> Path:
     (archive,) = write_synthetic(where / "archives", spec)
     prepare_tiny_imagenet(archive, where / "data")
     return where / "data"
-
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-MARK = "FEEDLINE_STARTED_BY_TEST"
-
-
-@contextmanager
-def started(
-    command: Sequence[str], environment: dict[str, str] | None = None, **options: Any
-) -> Iterator["subprocess.Popen[str]"]:
-    """Start a process. When the block ends or fails, all that it started is killed, also what lost its parent.
-
-    Every descendant inherits a variable with a value of its own; torchrun gives each rank a session.
-    """
-    mark = uuid.uuid4().hex
-    held = {**ENVIRONMENT, **(environment or {}), MARK: mark}
-    options = {"stderr": subprocess.PIPE, "text": True, **options}
-    with subprocess.Popen(list(command), env=held, **options) as process:
-        try:
-            yield process
-        finally:
-            while left := marked(mark):
-                for other in left:
-                    with suppress(psutil.Error):
-                        other.kill()
-                process.poll()
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the processes that run with this mark in their environment."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:

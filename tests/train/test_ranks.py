@@ -20,7 +20,8 @@ from feedline.prep import read_manifest, write_document
 from feedline.train import EvaluateConfig, evaluate
 from feedline.train.checkpoint import read_checkpoint
 
-from .runs import ENVIRONMENT, started, wait_for
+from ..processes import finished, started
+from .runs import wait_for
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 
@@ -72,10 +73,6 @@ def torchrun(*words: str) -> list[str]:
     return [*TORCHRUN, f"--master-port={free_port()}", *words]
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=180)
-
-
 @contextmanager
 def two_ranks(
     *words: str, port: int | None = None, program: Sequence[str] = ("-m", "feedline.train")
@@ -116,9 +113,9 @@ def test_two_ranks_with_half_the_batch_have_the_gradients_of_one(accumulate: str
     """Batch statistics aside, which each rank takes of its own share: gradients and sums are those of the whole."""
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
-    alone = run([sys.executable, str(script), str(tmp_path / "one.pt"), "1"])
+    alone = finished([sys.executable, str(script), str(tmp_path / "one.pt"), "1"])
     assert alone.returncode == 0, alone.stderr
-    together = run(torchrun(str(script), str(tmp_path / "two.pt"), accumulate))
+    together = finished(torchrun(str(script), str(tmp_path / "two.pt"), accumulate))
     assert together.returncode == 0, together.stderr
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     assert two["total"] == pytest.approx(one["total"], rel=1e-6)
@@ -132,7 +129,7 @@ def test_a_run_of_two_ranks_reports_exact_metrics(odd_root: Path, tmp_path: Path
     """One JSON object; val counts every image once although the shares and their batches are uneven."""
     out = tmp_path / "run"
     words = ["-m", "feedline.train", str(odd_root), "--out", str(out), "--epochs", "2", "--workers", "0", *SETTINGS]
-    done = run(torchrun(*words, "--batch-size", "9", "--ema", "0.5", "--json"))
+    done = finished(torchrun(*words, "--batch-size", "9", "--ema", "0.5", "--json"))
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert (printed["ranks"], printed["model"]) == (2, "resnet18")
@@ -162,7 +159,7 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
         *SETTINGS,
     ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert run(torchrun(*words, "--out", str(whole))).returncode == 0
+    assert finished(torchrun(*words, "--out", str(whole))).returncode == 0
     last = cut / "checkpoints" / "last.pt"
     with started(torchrun(*words, "--out", str(cut))) as process:
         wait_for(last, process)
@@ -171,7 +168,7 @@ def test_ranks_stop_at_the_same_step_and_resume_to_the_same_weights(root: Path, 
     assert "the run is saved" in told
     about = read_checkpoint(last).about
     assert len(about.history) < 5
-    resumed = run(torchrun(*words, "--out", str(cut), "--resume", str(last)))
+    resumed = finished(torchrun(*words, "--out", str(cut), "--resume", str(last)))
     assert resumed.returncode == 0, resumed.stderr
     assert same_weights(last, whole / "checkpoints" / "last.pt")
 
@@ -189,7 +186,7 @@ def test_a_run_of_two_ranks_goes_on_with_one(root: Path, tmp_path: Path) -> None
     assert f"continue with: torchrun --nproc-per-node=2 -m feedline.train --resume {last}" in told
     before = read_checkpoint(last).about
     epochs = len(before.history) + 1
-    done = run([sys.executable, "-m", "feedline.train", "--resume", str(last), "--epochs", str(epochs)])
+    done = finished([sys.executable, "-m", "feedline.train", "--resume", str(last), "--epochs", str(epochs)])
     assert done.returncode == 0, done.stderr
     assert "a step now takes 2 images instead of 4" in done.stderr
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
@@ -222,7 +219,7 @@ def test_torchrun_starts_the_ranks_again_after_one_was_killed(root: Path, tmp_pa
     script.write_text(KILLED)
     words = [str(root), "--out", str(out), "--epochs", "1", "--loader", "threaded", "--workers", "0"]
     words += ["--save-steps", "4", *SETTINGS, "--batch-size", "4"]
-    done = run(torchrun("--max-restarts=1", str(script), *words))
+    done = finished(torchrun("--max-restarts=1", str(script), *words))
     assert done.returncode == 0, done.stderr
     last = out / "checkpoints" / "last.pt"
     assert f"torchrun started the ranks again; they continue from {last}" in done.stderr

@@ -20,7 +20,8 @@ from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 from feedline.train.journal import Journal
 
-from .runs import last, started
+from ..processes import started
+from .runs import last
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from feedline.prep import WorkerLost
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
 
-from .runs import ENVIRONMENT, last, same, started, wait_for, weights
+from ..processes import ENVIRONMENT, started
+from .runs import last, same, wait_for, weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 

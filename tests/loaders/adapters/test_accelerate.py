@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,8 @@ import torch
 
 from feedline.loaders import Loader, LoaderSpec, open_loader
 from feedline.prep import LoaderError
+
+from ...processes import finished
 
 accelerate: Any = pytest.importorskip("accelerate")
 
@@ -139,8 +139,7 @@ def test_two_processes_share_an_epoch(root: Path, tmp_path: Path) -> None:
     script.write_text(SCRIPT, encoding="utf-8")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [sys.executable, *launch, str(script), str(root), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    done = finished(command)
     assert done.returncode == 0, done.stderr
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2)]
     for rank, (seen, resumed, _) in enumerate(ranks):

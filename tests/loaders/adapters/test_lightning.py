@@ -2,9 +2,7 @@
 
 import itertools
 import json
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +13,8 @@ import pytest
 import torch
 
 from feedline.loaders import LoaderSpec, open_loader
+
+from ...processes import finished
 
 pytestmark = [
     pytest.mark.slow,  # importing Lightning takes seconds
@@ -164,11 +164,10 @@ def test_two_processes_share_an_epoch(root: Path, tmp_path: Path) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(port)}
     script = tmp_path / "train.py"
     script.write_text(SCRIPT, encoding="utf-8")
     command = [sys.executable, str(script), str(root), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    done = finished(command, environment={"MASTER_PORT": str(port)})
     assert done.returncode == 0, done.stderr
     validated: list[int] = []
     for rank in range(2):
