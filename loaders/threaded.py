@@ -9,93 +9,52 @@ resumes cannot change them.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import partial
-from threading import Barrier, BrokenBarrierError
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..prep import LoaderError, SampleError
-from ..prep.limits.reached import limit_reached
+from ..prep import SampleError
 from .base import Stages
 from .batch import Batch
 from .pixels import ready
-from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, decode_whole, fit_into
+from .pixels.chunks import Chunk, ChunkDecoder, Filled, Own
+from .pixels.crop_decoding import U8, decode_by_pillow, decode_crop, decode_into, fit_into
 from .pixels.crops import draw_crops
 from .pixels.cuts import Cut
-from .pixels.fused.plan import SIZE
-from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located, plan_read
-from .pixels.gpu_decoding import Decoder, cut_for_gpu, decode_cuts, nvjpeg
+from .pixels.fused_calls import decode_rows, decodes, plan_images, plan_located
+from .pixels.gpu_decoding import Decoder, decode_cuts, nvjpeg
 from .resumable import ResumableLoader
 from .sampling.chosen import in_batches
 from .sampling.draw_keys import I64, indexes_of
 from .sampling.windows import skip, window_blocks
 from .spec import LoaderSpec
-from .support.damage import DamagedSample
-from .support.encoded import EncodedImage, EncodedSamples, FileSamples, LocatedSamples
+from .support.encoded import EncodedImage, EncodedSamples, LocatedSamples
 from .support.held import Held
 from .support.samples import open_samples
 from .support.shard_samples import ShardSamples
-from .transforms.samples import Rows
+from .support.threads import one_core, start_threads
 
 # Images per task, at most: submitting a task and entering the compiled code cost about 60 microseconds, decoding an
 # image 30 to 600. The least gives every thread a part of a small batch.
 CHUNK, LEAST_CHUNK = 32, 8
 # Least number of batches under way: one to yield, and one to fill meanwhile.
 AHEAD = 2
-NOTHING = EncodedImage(np.empty(0, np.uint8), None)
-
-
-class _Filled(NamedTuple):
-    """The rows of a chunk that do not hold their sample yet."""
-
-    failures: list[DamagedSample]
-    cuts: dict[int, Cut]
-    """The cuts that the GPU must decode, by row in the batch."""
-
-
-class _Chunk(NamedTuple):
-    """Samples to decode, and where to."""
-
-    first: int
-    """The row of the batch where they begin."""
-    rows: U8
-    """(n, H, W, 3): these rows of the batch."""
-    samples: list[int]
-    draws: npt.NDArray[np.float64]
-    """(n, DRAWS), or (n, 0) for eval."""
-    plans: npt.NDArray[np.int64] | None
-    """(n, FIELDS), or None for images that must be read first."""
-    holds: list[Any]
-    """What must live until they are decoded."""
-    own: "_Own"
-
-
-class _Own(NamedTuple):
-    """What becomes of the images of a batch that the spec transforms, or leaves at their own size."""
-
-    whole: list[torch.Tensor] | None
-    """Images (H, W, 3) of their own size, by row, instead of rows of one tensor."""
-    results: Rows | None
-    """What the sample transform makes."""
-    seeds: list[int]
-    """The seed of each sample for its transform, by row."""
 
 
 class _Pending(NamedTuple):
     images: torch.Tensor
-    own: _Own
+    own: Own
     indexes: I64
     labels: I64
     draws: npt.NDArray[np.float64]
-    done: list[_Filled]
+    done: list[Filled]
     """Filled by the caller's own thread."""
-    tasks: list[Future[_Filled]]
+    tasks: list[Future[Filled]]
 
 
 class ThreadedLoader(ResumableLoader):
@@ -123,7 +82,7 @@ class ThreadedLoader(ResumableLoader):
         if samples is None:
             self._held = Held(spec.root, spec.split, in_shards=isinstance(self._samples, ShardSamples))
         self._located = self._samples if isinstance(self._samples, LocatedSamples) else None
-        self._files = self._samples if isinstance(self._samples, FileSamples) else None
+        self._chunks = ChunkDecoder(spec, self._samples, self._sample_transform, on_gpu=self._decoder is not None)
         self._chosen = self._choose(len(self._samples), lambda: self._samples.labels)
         self._shards = self._samples if isinstance(self._samples, ShardSamples) else None
         if self._shards and not window and self._chosen.is_set:
@@ -131,7 +90,7 @@ class ThreadedLoader(ResumableLoader):
         if self._window:
             self._chosen.mask()  # raises LoaderError for what cannot be read in windows
             self._cursor.mark(self._marks)
-        self._pool = _start_threads(spec.workers) if spec.workers else None
+        self._pool = start_threads(spec.workers) if spec.workers else None
         self._chunk = min(CHUNK, max(LEAST_CHUNK, spec.batch_size // max(spec.workers, 1)))
         # Enough batches under way to give every thread two chunks. Without threads, no batch is made ahead.
         ahead = max(AHEAD, -(-2 * spec.workers * self._chunk // spec.batch_size) + 1)
@@ -186,24 +145,24 @@ class ThreadedLoader(ResumableLoader):
         own = self._own(keys, epoch)
         rows, step = images.numpy(), self._chunk if self._pool else len(samples)
         chunks = [
-            _Chunk(
+            Chunk(
                 part.start, rows[part], samples[part], draws[part], None if plans is None else plans[part], holds, own
             )
             for part in (slice(first, first + step) for first in range(0, len(samples), step))
         ]
         if self._pool is None:
-            with _one_core():
-                return _Pending(images, own, indexes, labels, draws, [self._fill(chunk) for chunk in chunks], [])
+            with one_core():
+                return _Pending(images, own, indexes, labels, draws, [self._chunks.fill(chunk) for chunk in chunks], [])
         return _Pending(
-            images, own, indexes, labels, draws, [], [self._pool.submit(self._fill, chunk) for chunk in chunks]
+            images, own, indexes, labels, draws, [], [self._pool.submit(self._chunks.fill, chunk) for chunk in chunks]
         )
 
-    def _own(self, keys: npt.NDArray[np.int64], epoch: int) -> _Own:
+    def _own(self, keys: npt.NDArray[np.int64], epoch: int) -> Own:
         whole = None if self._spec.image_size else [torch.empty((1, 1, 3), dtype=torch.uint8, device="cpu")] * len(keys)
         if self._sample_transform is None:
-            return _Own(whole, None, [])
+            return Own(whole, None, [])
         transform = self._sample_transform
-        return _Own(whole, transform.rows(len(keys)), transform.seeds(keys, epoch))
+        return Own(whole, transform.rows(len(keys)), transform.seeds(keys, epoch))
 
     def _plan(self, indexes: I64) -> tuple[I64 | None, I64, list[Any]]:
         """Return the plans of a batch, its labels and what must live until it is decoded.
@@ -215,77 +174,6 @@ class ThreadedLoader(ResumableLoader):
                 located = self._located.locate(indexes)
                 return plan_located(located), located.rows["label"].astype(np.int64), located.holds
         return None, self._samples.labels_of(indexes), []
-
-    def _fill(self, chunk: _Chunk) -> _Filled:
-        """Write samples to their rows, or return the cuts for the GPU."""
-        was_lost = self._is_lost()
-        filled = self._decode_chunk(chunk._replace(plans=None) if was_lost else chunk)
-        if self._is_lost() and not was_lost:  # pages of a shard may have become zeros meanwhile
-            filled = self._decode_chunk(chunk._replace(plans=None))
-        if chunk.own.results:
-            self._transform_rows(chunk, chunk.own.results, {failure.index for failure in filled.failures})
-        return filled
-
-    def _is_lost(self) -> bool:
-        """Return whether images that are mapped may be zeros: see ``support.bus_errors``."""
-        return self._located is not None and self._located.lost
-
-    def _decode_chunk(self, chunk: _Chunk) -> _Filled:
-        filled, read = _Filled([], {}), dict[int, EncodedImage]()
-        left, plans = list(range(len(chunk.samples))), chunk.plans
-        if decodes(self._spec):
-            files = self._files.read_many(chunk.samples) if self._files and plans is None else None
-            if files is not None:
-                failures = ((chunk.samples[row], error) for row, error in files.failures.items())
-                filled.failures.extend(self._damaged(index, error) for index, error in failures)
-                left = [row for row in left if row not in files.failures]
-                plans = plan_read(files)
-            elif plans is None:
-                left = [row for row in left if self._read(chunk, row, read, filled)]
-                plans = plan_images([read.get(row, NOTHING) for row in range(len(chunk.samples))])
-            decoded = set(range(len(plans))).difference(decode_rows(plans, chunk.draws, chunk.rows, self._spec))
-            if self._located and chunk.plans is not None:
-                self._located.count_touched(np.asarray(chunk.samples, np.int64), int(plans[:, SIZE].sum()))
-            left = [row for row in left if row not in decoded]
-            if files is not None:
-                read = {row: files.image(row) for row in left}
-        for row in left:
-            if row in read or self._read(chunk, row, read, filled):
-                self._decode(chunk, row, read.pop(row), filled)
-        return filled
-
-    def _transform_rows(self, chunk: _Chunk, results: Rows, damaged: set[int | None]) -> None:
-        """Apply the sample transform to the decoded samples. Raises TransformError."""
-        assert self._sample_transform is not None
-        for row, index in enumerate(chunk.samples):
-            if index not in damaged:
-                place, name = chunk.first + row, partial(self._samples.name, index)
-                pixels = chunk.own.whole[place] if chunk.own.whole else chunk.rows[row]
-                results.put(place, self._sample_transform(pixels, chunk.own.seeds[place], name), name)
-
-    def _read(self, chunk: _Chunk, row: int, read: dict[int, EncodedImage], filled: _Filled) -> bool:
-        try:
-            read[row] = self._samples.read(chunk.samples[row])
-        except (SampleError, OSError) as error:
-            filled.failures.append(self._damaged(chunk.samples[row], error))
-        return row in read
-
-    def _decode(self, chunk: _Chunk, row: int, encoded: EncodedImage, filled: _Filled) -> None:
-        """Decode one image that the fused decoder does not take."""
-        try:
-            numbers = chunk.draws[row].tolist()
-            cut = cut_for_gpu(encoded, numbers, self._spec) if self._decoder else None
-            if chunk.own.whole:
-                chunk.own.whole[chunk.first + row] = torch.from_numpy(decode_whole(encoded, self._spec))
-            elif cut is None:
-                decode_into(chunk.rows[row], encoded, numbers, self._spec)
-            else:
-                filled.cuts[chunk.first + row] = cut._replace(data=cut.data.copy())  # which may be mapped
-        except (SampleError, OSError) as error:
-            filled.failures.append(self._damaged(chunk.samples[row], error))
-
-    def _damaged(self, index: int, error: Exception) -> DamagedSample:
-        return DamagedSample.of(self._samples.name(index), error, index)
 
     def _finish(self, batch: _Pending) -> Batch:
         cuts = dict[int, Cut]()
@@ -319,7 +207,7 @@ class ThreadedLoader(ResumableLoader):
             numbers = batch.draws[row].tolist()
             decode_into(batch.images[row].numpy(), self._samples.read(index), numbers, self._spec)
         except (SampleError, OSError) as error:
-            self._damage.admit([self._damaged(index, error)])
+            self._damage.admit([self._chunks.damaged(index, error)])
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -386,43 +274,3 @@ def _buffer(shape: tuple[int, ...], device: str) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.uint8, device="cpu", pin_memory=True)
     # numpy requests huge pages from Linux, torch does not: first touching them takes 4 us per image, instead of 26.
     return torch.from_numpy(np.empty(shape, np.uint8))
-
-
-@contextmanager
-def _one_core() -> Generator[None, None, None]:
-    """Keep torch from splitting the resize of one image over threads, which costs more than it saves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _start_threads(count: int) -> ThreadPoolExecutor:
-    """Return a pool whose threads are running, each with one core for torch; the caller's number stays unchanged.
-
-    Raises LoaderError if the system does not start so many threads.
-    """
-    before = torch.get_num_threads()
-    started = Barrier(count + 1)
-    pool = ThreadPoolExecutor(count, "feedline", _use_one_core, (started,))
-    try:
-        for _ in range(count):
-            pool.submit(started.wait)
-    except RuntimeError as error:
-        started.abort()  # ends the threads that wait for the others, which never come
-        pool.shutdown(cancel_futures=True)
-        raise LoaderError(f"threaded cannot start {count} threads: {limit_reached(error) or error}") from error
-    started.wait()
-    started.wait()
-    # torch uses the last number set for threads that have not read theirs yet, such as the trainer's own.
-    torch.set_num_threads(before)
-    return pool
-
-
-def _use_one_core(started: Barrier) -> None:
-    torch.set_num_threads(1)
-    torch.get_num_threads()  # from here on torch does not change this thread's number
-    with suppress(BrokenBarrierError):
-        started.wait()
