@@ -86,7 +86,7 @@ def torchrun_start(environ: Mapping[str, str] = os.environ) -> str | None:
     try:
         parent = psutil.Process(os.getppid())
         since_boot = parent.create_time() - psutil.boot_time()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
     return f"{environ.get('TORCHELASTIC_RUN_ID', '')} {parent.pid} {since_boot:.2f}"
 

@@ -37,7 +37,7 @@ def cpu_seconds() -> float | None:
         return None
     total = 0.0
     for process in _tree():
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
     return total

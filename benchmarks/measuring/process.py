@@ -195,7 +195,7 @@ class _ProcessTree:
         self.stops = StopWatch()
         self._known: set[psutil.Process] = set()
         self._ended = False
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             self._known.add(psutil.Process(pid))
         self._roots = tuple(self._known)
         self._stop = threading.Event()
@@ -229,12 +229,12 @@ class _ProcessTree:
     def _find_descendants(self) -> None:
         """Add the descendants that were started since the last call."""
         for root in self._roots:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 self._known |= set(root.children(recursive=True))
 
 
 def _resident(process: psutil.Process) -> int:
     try:
         return process.memory_info().rss
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return 0

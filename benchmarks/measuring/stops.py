@@ -69,7 +69,7 @@ def watched(pid: int) -> Generator[StopWatch, None, None]:
 
     def look() -> None:
         while not over.wait(LOOK_SECONDS):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 watch.look([process, *process.children(recursive=True)])
 
@@ -98,7 +98,7 @@ def measured_again(measure: Callable[[], T], prepare: Callable[[], object] = lam
 def _is_stopped(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_STOPPED
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return False
 
 

@@ -14,7 +14,7 @@ GRACE_SECONDS = 3.0
 
 def end_tree(pid: int) -> None:
     """End a process and its descendants, if they still run."""
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         root = psutil.Process(pid)
         end_processes(root, root.children(recursive=True))
 
@@ -32,5 +32,5 @@ def end_processes(root: psutil.Process | None, others: Iterable[psutil.Process])
 
 
 def _kill(process: psutil.Process) -> None:
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         process.kill()

@@ -117,7 +117,7 @@ def _end(accelerators: "Sequence[_Process]") -> None:
     """End all processes and their descendants, and close their pipes."""
     below: list[psutil.Process] = []
     for accelerator in accelerators:
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):
             below += psutil.Process(accelerator.process.pid).children(recursive=True)
     for accelerator in accelerators:
         accelerator.process.kill()

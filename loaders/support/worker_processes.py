@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data._utils import signal_handling
 
 from ...prep import WorkerLost
@@ -207,7 +208,7 @@ def is_stopped(worker: Any) -> bool:
     """Return whether a worker is stopped by SIGSTOP; one that a debugger holds does not count."""
     try:
         return psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return False
 
 
@@ -220,12 +221,14 @@ def kill_workers(workers: list[Any]) -> None:
 
 
 def remove_shared_files(workers: list[Any]) -> None:
-    """Remove the shared memory of workers that were killed, as by a full /dev/shm, while torch made a tensor there.
+    """Remove the shared memory of workers that ended while torch made a tensor there, as if /dev/shm is full.
 
-    torch gives it a name, and takes that away again at once. On systems other than Linux it is not a file.
+    torch gives it a name, and takes that away again at once, except if the worker is killed or the writing fails in
+    between. With its other strategy the name stays, and torch removes it itself. Elsewhere than on Linux it is no file.
     """
+    if get_sharing_strategy() != "file_descriptor":
+        return
     for worker in workers:
-        if worker.exitcode is not None and worker.exitcode < 0:
+        with suppress(OSError):
             for file in Path(PLACE).glob(f"torch_{worker.pid}_*"):
-                with suppress(OSError):
-                    file.unlink()
+                file.unlink()

@@ -5,6 +5,7 @@ several errors. Or, since Linux grants more than there is, the kernel kills a pr
 Then only counters of the kernel tell the kill from another one.
 """
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,19 +78,29 @@ class Memory:
 
 def memory_now(mount: Path = MOUNT, own: Path = OWN) -> Memory:
     """Return the memory of this process now."""
-    machine, grant = psutil.virtual_memory(), memory_limit(mount, own)
+    (total, free), grant = _of_the_machine(), memory_limit(mount, own)
     counters = [folder / name for folder in group_folders("memory", mount, own) for name in COUNTERS]
-    limit = int(grant.limit) if grant is not None and grant.limit < machine.total else None
+    limit = int(grant.limit) if grant is not None and grant.limit < total else None
     return Memory(
         limit=limit,
         used=None if limit is None or grant is None else _most_used(grant.folder) or grant.used,
-        total=machine.total,
-        free=machine.available,
+        total=total,
+        free=free,
         address_space=_address_space(),
         addressed=_addressed(),
         kills=_count(*counters),
         kills_on_machine=_count(VMSTAT),
     )
+
+
+def _of_the_machine() -> tuple[int, int]:
+    """Return the machine's bytes of memory, and those that are free."""
+    try:
+        found = psutil.virtual_memory()
+        return found.total, found.available
+    except OSError:  # this process may open no more files
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_PHYS_PAGES"), page * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def failed_allocation(error: BaseException) -> bool:

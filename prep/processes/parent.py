@@ -53,7 +53,7 @@ def runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-    except psutil.Error:
+    except (psutil.Error, OSError):  # as of this process's open files, which may not be more
         return True
 
 
@@ -63,8 +63,10 @@ def _watch(pid: int) -> Callable[[], bool]:
         return lambda: os.getppid() == pid
     try:
         process = psutil.Process(pid)
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         return lambda: False
+    except (psutil.Error, OSError):
+        return lambda: psutil.pid_exists(pid)
     return lambda: runs(process)
 
 

@@ -21,6 +21,7 @@ from feedline.prep import WorkerLost
 from feedline.prep.limits.memory import memory_now
 from feedline.prep.processes.endings import how_it_ended
 
+from ..processes import finished
 from .contract import require_loader, spec_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -64,6 +65,30 @@ if __name__ == "__main__":
         sys.exit("the loop ended by itself")
     sys.stdin.read()
     print(os.path.isdir(folder))
+"""
+
+# Not one more file can be opened: not by torch for a tensor, and not to look at a worker or at the memory.
+NO_FILES = """
+import os, resource, sys
+from contextlib import suppress
+from pathlib import Path
+from feedline.loaders import LoaderSpec, open_loader
+from feedline.prep import LoaderError
+
+if __name__ == "__main__":
+    spec = LoaderSpec(root=Path(sys.argv[1]), image_size=32, batch_size=4, workers=2)
+    with open_loader(sys.argv[2], spec) as loader:
+        next(iter(loader))
+        batches = iter(loader)
+        last = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        with suppress(OSError):
+            while True:
+                os.open(os.devnull, os.O_RDONLY)
+        try:
+            list(batches)
+        except LoaderError as error:
+            print(error)
 """
 
 # The worker takes more memory than the group of this process may use.
@@ -139,6 +164,15 @@ def test_a_worker_that_died_is_named_with_the_probable_cause(
         loader.load_state_dict(place)
         rest += [batch.indexes.tolist() for batch in loader]
     assert sorted(index for batch in [first, *rest] for index in batch) == list(range(84))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it counts the open files there")
+def test_a_table_of_files_that_is_full_is_a_sentence_and_an_end(name: str, root: Path) -> None:
+    """No worker is left for which the process would wait at its exit."""
+    done = finished([sys.executable, "-c", NO_FILES, str(root), name])
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "this process may open" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory is a file there only")
