@@ -6,15 +6,23 @@ when a batch is sent, Python drops the batch, and the loop waits for it for ever
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
-from multiprocessing import queues
+from contextlib import suppress
+from multiprocessing import queues, util
+from types import TracebackType
 from typing import Any
 
 from torch._utils import ExceptionWrapper
 
 from ...prep.limits.reached import limit_reached
 from ...prep.limits.tasks import NO_TASK
+
+KEPT_FILES = 3
+"""What shutil.rmtree opens for a folder of files."""
+FIRST = 1000
+"""The priority of what multiprocessing does at the exit of a process; its own have 10 at most."""
 
 
 def end_without_threads() -> None:
@@ -45,3 +53,22 @@ def pass_on_failures() -> None:
 
     # A hook that Python has for concurrent.futures.
     queues.Queue._on_queue_feeder_error = answer  # pyright: ignore
+
+
+def end_quietly() -> None:
+    """From now on, write no traceback of the end of this process: the process of the loop says what happened.
+
+    Python writes one if the loop's process closed the connection to which a thread here hands over open files, and one
+    if it cannot remove its folder of sockets at its exit, since the table of open files is full. So that it can, a few
+    are kept for that moment.
+    """
+    report = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, ConnectionError):
+            report(kind, error, trace)
+
+    sys.excepthook = hook
+    with suppress(OSError):
+        kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(KEPT_FILES)]
+        util.Finalize(None, lambda: [os.close(file) for file in kept], exitpriority=FIRST)

@@ -34,7 +34,7 @@ from ...prep.processes.endings import how_it_ended
 from ...prep.processes.parent import end_with
 from ...prep.processes.stop_signals import STOPS
 from .damage import log
-from .passing import end_without_threads, pass_on_failures
+from .passing import end_quietly, end_without_threads, pass_on_failures
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the workers, while no batch comes."""
@@ -64,6 +64,7 @@ def _begin_worker(_: int, *, removes_inherited: bool) -> None:
     It reports a batch that it cannot pass.
     """
     pass_on_failures()
+    end_quietly()
     if sys.platform == "win32":  # there torch's own watch of the parent serves, and Ctrl-C as everywhere
         return
     for number in STOPS:

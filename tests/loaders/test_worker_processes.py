@@ -69,7 +69,7 @@ if __name__ == "__main__":
 
 # Not one more file can be opened: not by torch for a tensor, and not to look at a worker or at the memory.
 NO_FILES = """
-import os, resource, sys
+import os, psutil, resource, sys
 from contextlib import suppress
 from pathlib import Path
 from feedline.loaders import LoaderSpec, open_loader
@@ -80,8 +80,9 @@ if __name__ == "__main__":
     with open_loader(sys.argv[2], spec) as loader:
         next(iter(loader))
         batches = iter(loader)
-        last = max(map(int, os.listdir("/proc/self/fd")))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for process in (*psutil.Process().children(), psutil.Process()):
+            last = max(map(int, os.listdir(f"/proc/{process.pid}/fd")))
+            process.rlimit(resource.RLIMIT_NOFILE, (last + 1, last + 100))
         with suppress(OSError):
             while True:
                 os.open(os.devnull, os.O_RDONLY)
