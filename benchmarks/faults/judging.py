@@ -18,6 +18,9 @@ OTHER_DECODER = 3.0
 """Grey levels by which a cell may differ if Pillow decodes a batch in place of DALI, as it does after lost pages."""
 TRACES = ("feedline has a bug", "Traceback (most recent call last)", "Fatal Python error")
 
+MOST_TRACE = 4000
+"""Characters of a trace that are recorded."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -128,6 +131,8 @@ def judge_epochs(
 def _ends(fault: Disturbance, runs: Sequence[Finished]) -> Outcome:
     """Return what the ends of all processes say, as of work that was not done."""
     first = runs[0]
+    crashed = [first] if _crashed(first, fault) else []
+    crashed += [run for run in runs[1:] if _crashed(run, None)]
     return Outcome(
         target=fault.target,
         kind=fault.kind,
@@ -137,11 +142,18 @@ def _ends(fault: Disturbance, runs: Sequence[Finished]) -> Outcome:
         said="",
         survived=False,
         hung=any(run.code is None for run in runs),
-        crashed=_crashed(first, fault) or any(_crashed(run, None) for run in runs[1:]),
+        crashed=bool(crashed),
+        trace=_trace(crashed[0].output) if crashed else "",
         processes_left=sum(run.processes_left for run in runs),
         shared_memory_left=fault.shared_memory_left,
         files_left=fault.files_left,
     )
+
+
+def _trace(output: str) -> str:
+    """Return the part of an output that shows a crash."""
+    starts = [place for trace in TRACES if (place := output.find(trace)) >= 0]
+    return output[min(starts, default=0) :][-MOST_TRACE:]
 
 
 def _judged(fault: Disturbance, first: Finished, outcome: Outcome) -> Outcome:

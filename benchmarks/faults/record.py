@@ -45,6 +45,8 @@ class Outcome:
     crashed: bool = False
     """Whether it ended by a signal that the fault did not send, by an exit code that has no meaning, or with a
     traceback or a bug report."""
+    trace: str = ""
+    """The end of the output from the first traceback on, if it crashed."""
     processes_left: int = 0
     shared_memory_left: int = 0
     files_left: int = 0

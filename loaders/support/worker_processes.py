@@ -10,7 +10,6 @@ waited for.
 """
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -71,7 +70,10 @@ def _begin_worker(_: int, *, removes_inherited: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     end_without_threads()
-    end_with(os.getppid(), removes_inherited=removes_inherited)
+    # Not the parent that it has now: the process that started it may have died, or be the client of a forkserver.
+    started_by = multiprocessing.parent_process()
+    assert started_by is not None and started_by.pid is not None
+    end_with(started_by.pid, removes_inherited=removes_inherited)
 
 
 @contextmanager

@@ -67,6 +67,25 @@ if __name__ == "__main__":
     print(os.path.isdir(folder))
 """
 
+# A worker that has got no further than its start when the process of the loop is killed.
+LATE = """
+import multiprocessing, os, time
+from feedline.loaders.support.worker_processes import beginning_of_workers
+
+def work():
+    begin, parent = beginning_of_workers(), multiprocessing.parent_process().pid
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    begin(0)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
 # Not one more file can be opened: not by torch for a tensor, and not to look at a worker or at the memory.
 NO_FILES = """
 import os, psutil, resource, sys
@@ -252,6 +271,17 @@ def test_a_worker_ends_with_a_killed_parent_even_if_it_hangs(root: Path, tmp_pat
     gone, _ = psutil.wait_procs([worker], timeout=10)
     assert gone or worker.status() == psutil.STATUS_ZOMBIE
     assert not list(tmp_path.glob("pymp-*"))
+    process.communicate()
+
+
+def test_a_worker_that_begins_after_its_parent_died_ends_too(tmp_path: Path) -> None:
+    """As if memory ran out while the workers start; the process that it belongs to now never ends."""
+    process = started(LATE, folder=tmp_path)
+    assert process.stdout is not None
+    worker = psutil.Process(int(process.stdout.readline()))
+    process.wait()
+    gone, _ = psutil.wait_procs([worker], timeout=30)
+    assert gone or worker.status() == psutil.STATUS_ZOMBIE
     process.communicate()
 
 
