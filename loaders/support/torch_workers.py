@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy.random  # noqa: F401 - numpy loads it late: a forked worker would open its files, and fail if it cannot
 import torch
 from torch.utils.data import DataLoader, Dataset
 
