@@ -9,7 +9,8 @@ indexes are missing or too short.
 An index that is written again while it is mapped gives its new rows, or none, at the old places. So a place of an image
 or of its row lengths is compared with the sizes of both files before its address is used, and the files are compared
 with those that were mapped at the start of each epoch. Pages of a file that was cut become zeros, which ``bus_errors``
-counts; from then on the file is looked at before each row of it is used.
+counts; from then on the file is looked at before each row of it is used. The rest of the page in which a file ends now
+becomes zeros without an error, so the file is looked at too where a row has an image without a width.
 """
 
 import threading
@@ -127,6 +128,9 @@ class IndexRows:
         numbers = [(held.first, held.step, held.lengths, held.length_count) for held in found]
         addresses = np.array(numbers, np.int64).reshape(-1, 4)[which]
         rows = _MEMORY[addresses[:, 0] + (places - self._starts[shards][which]) * addresses[:, 1] - 1]
+        blank = rows["width"] == 0
+        if blank.any():
+            self._require_read_well(shards[which[blank]])
         first_rows = rows["first_row"].astype(np.int64)
         outside = first_rows + rows["rows"] > addresses[:, 3]
         if outside.any():
@@ -138,7 +142,10 @@ class IndexRows:
         self._require_places(np.array([place]))
         shard = self.shard_of(place)
         index = self._open(shard).sidecar
-        return index, index.samples[place - self._starts.item(shard)]
+        found = index.samples[place - self._starts.item(shard)]
+        if not found["width"]:
+            self._require_read_well(np.array([shard]))
+        return index, found
 
     def key(self, place: int) -> str:
         """Return the key of the sample at a place. Raises as ``gather`` does."""
@@ -148,7 +155,9 @@ class IndexRows:
         """Yield the class indexes of each shard's samples, int32. Raises what opening raises."""
         for shard in range(len(self._shards)):
             index = self._open(shard).sidecar
-            yield index.samples["label"].copy()
+            labels = index.samples["label"].copy()
+            self.require_unchanged(shard)
+            yield labels
             index.let_go()
 
     def outside(self, shard: int) -> DatasetError:
@@ -164,6 +173,14 @@ class IndexRows:
         for number in [*self._mapped] if shard is None else [shard]:
             if (held := self._mapped.get(number)) and held.sidecar.mapped:
                 _require_same(index_path(self._homes[number]), held.sidecar.mapped)
+
+    def _require_read_well(self, shards: I64) -> None:
+        """Raise LoaderError if an index was written again, of which a row has an image without a width.
+
+        So has a row of which the label was cut off: the rest of a file's last page becomes zeros without a bus error.
+        """
+        for shard in np.unique(shards).tolist():
+            self.require_unchanged(shard)
 
     def let_go(self, shards: Iterable[int]) -> None:
         """Release the mapped pages of some indexes; the next access maps them again."""

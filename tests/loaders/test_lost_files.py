@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,6 +285,34 @@ def test_rows_that_lead_outside_their_files_are_not_followed(copy: Path) -> None
             with pytest.raises(DatasetError, match=rf"{path.name} points outside .*--index-only"):
                 samples.locate(np.arange(len(samples)))
             path.write_bytes(data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses to cut a mapped file")
+def test_an_index_that_is_cut_in_the_middle_of_an_epoch_gives_no_other_label(copy: Path) -> None:
+    """At any byte of a row: up to the end of the page all that follows becomes zeros, and 0 is a class."""
+    path = max((copy / SHARDS).glob("*-train-*.index"))
+    data, rows = path.read_bytes(), read_index(path.with_suffix(".tar")).samples
+    row = next(number for number, label in enumerate(rows["label"].tolist()) if label)
+    begin = data.index(b"\n") + 1 + row * rows.itemsize
+    readers: tuple[Callable[[ShardSamples], list[Any]], ...] = (
+        lambda samples: samples.labels_of(np.arange(len(samples))).tolist(),
+        lambda samples: [samples.key(index) for index in range(len(samples))],
+        lambda samples: samples.labels.tolist(),
+    )
+    with closing(ShardSamples(copy, "train")) as samples:
+        expected = [read(samples) for read in readers]
+    raised = 0
+    for cut in range(begin, begin + rows.itemsize):
+        path.write_bytes(data)
+        with closing(ShardSamples(copy, "train")) as samples:
+            os.truncate(path, cut)
+            for read, wanted in zip(readers, expected, strict=True):
+                try:
+                    assert read(samples) == wanted
+                except LoaderError as error:
+                    assert f"{path.name} was cut or written again" in str(error)
+                    raised += 1
+    assert raised > rows.itemsize
 
 
 def test_places_that_no_sample_has_are_refused(root: Path) -> None:
