@@ -29,9 +29,11 @@ def free_memory(error: BaseException) -> None:
 
 def follows_memory_error(error: BaseException | None) -> bool:
     """Return whether a MemoryError led to this one, as where a library reports it as its own."""
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # one that is raised again from another may follow itself
         if isinstance(error, MemoryError):
             return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
 
@@ -56,12 +58,18 @@ def library_fails(error: ImportError) -> str:
 
 @contextmanager
 def dropped_errors_said(say: Callable[[str], object]) -> Generator[None, None, None]:
-    """Say one sentence in place of the traceback of a MemoryError in a thread of the block, and none for __del__."""
+    """Say one sentence in place of the traceback of a MemoryError in a thread of the block, and none for __del__.
+
+    An error of the system in a thread, such as of TensorBoard's that finds the disk full, gets a sentence too: the
+    library raises it again in the thread that uses it, or the work goes on without.
+    """
     thread, unraisable = threading.excepthook, sys.unraisablehook
 
     def in_thread(found: Any) -> None:
         if issubclass(found.exc_type, MemoryError):
             say(f"in a thread, {memory_is_short()}")
+        elif issubclass(found.exc_type, OSError):
+            say(f"in a thread: {found.exc_value}")
         else:
             thread(found)
 

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from feedline.cli.ending.memory import dropped_errors_said, follows_memory_error
 from feedline.prep.limits import memory, reached
 from feedline.prep.processes.endings import how_it_ended
 
@@ -101,3 +104,30 @@ def test_the_last_line_of_a_process_shows_that_its_memory_ran_out(
     assert memory.allocation_failed_in(line) is short
     monkeypatch.setattr(memory, "_address_space", lambda: None)
     assert memory.allocation_failed_in(line) is (short and line.startswith("MemoryError"))
+
+
+def test_errors_that_follow_each_other_have_an_end() -> None:
+    """As where a library keeps the error of its thread, and raises it again from another error: TensorBoard does."""
+    first, second = OSError(24, "Too many open files"), ValueError("closed")
+    first.__context__, second.__context__ = second, first
+    assert not follows_memory_error(first)
+    second.__cause__ = MemoryError()
+    assert follows_memory_error(first)
+
+
+def test_an_error_of_the_system_in_a_thread_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback; another error, which is a bug, keeps its own."""
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    said: list[str] = []
+    others: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", others.append)
+    with dropped_errors_said(said.append):
+        for error in (OSError(28, "No space left on device", "events"), ValueError("a bug")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
+    assert said == ["in a thread: [Errno 28] No space left on device: 'events'"]
+    assert [found.exc_type for found in others] == [ValueError]
