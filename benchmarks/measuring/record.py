@@ -30,6 +30,8 @@ from .measure import Measurement
 
 FORMAT = "feedline-bench"
 DIAGNOSIS, TRAINING_SPEED = "diagnosis.json", "training-speed.json"
+RECORDS = "benchmarks/records"
+"""Where a checkout keeps its records."""
 OTHER_DOCUMENTS = (DIAGNOSIS, TRAINING_SPEED)
 """Names of the other documents in a directory of records: ``feedline diagnose`` and ``bench --train`` write them."""
 SCHEMA = 2
@@ -159,10 +161,13 @@ def require_one_machine(records: Iterable[Record]) -> Machine:
 
 
 def running_code() -> Code:
-    """Return the version of feedline that runs, and its commit if it runs from a git checkout."""
+    """Return the version of feedline that runs, and its commit if it runs from a git checkout.
+
+    New records do not count as changes: a measurement may write its own there.
+    """
     checkout = Path(__file__).resolve().parents[2]
     commit = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
-    changes = None if commit is None else _git(checkout, "status", "--porcelain")
+    changes = None if commit is None else _git(checkout, "status", "--porcelain", "--", ".", f":!{RECORDS}")
     return Code(
         feedline=__version__,
         commit=commit or None,
