@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy.random  # noqa: F401 - numpy loads it late: a forked worker would open its files, and fail if it cannot
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -37,6 +37,8 @@ from .worker_processes import (
     watch_workers,
 )
 
+NEEDED = (np.random,)
+"""numpy loads it late. A forked worker would open its files, and end with a traceback if it cannot."""
 _loaders: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()
 _process = os.getpid()
