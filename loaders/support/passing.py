@@ -58,14 +58,14 @@ def pass_on_failures() -> None:
 def end_quietly() -> None:
     """From now on, write no traceback of the end of this process: the process of the loop says what happened.
 
-    Python writes one if the loop's process closed the connection to which a thread here hands over open files, and one
+    Python writes one if a thread cannot hand over open files to the process of the loop, which needs them, and one
     if it cannot remove its folder of sockets at its exit, since the table of open files is full. So that it can, a few
     are kept for that moment.
     """
     report = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, ConnectionError):
+        if not issubclass(kind, OSError):
             report(kind, error, trace)
 
     sys.excepthook = hook
