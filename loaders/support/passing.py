@@ -9,8 +9,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing import queues, util
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any
 
@@ -41,18 +42,30 @@ def end_without_threads() -> None:
 
 
 def pass_on_failures() -> None:
-    """From now on, answer with the error in place of a batch that cannot be sent, as for one that cannot be made."""
+    """From now on, answer with the error in place of a batch that cannot be sent, as for one that cannot be made.
+
+    The answer is sent in the batch's turn: after it, the batch of an epoch that was left would come into the next one.
+    """
     drop: Callable[[Exception, Any], None] = queues.Queue._on_queue_feeder_error  # pyright: ignore
 
     def answer(self: Any, error: Exception, batch: Any) -> None:
         match batch:
             case (int(number), _) if isinstance(error, (OSError, RuntimeError)):
-                self.put((number, ExceptionWrapper(where=f"while worker process {os.getpid()} passed a batch")))
+                where = f"while worker process {os.getpid()} passed a batch"
+                with suppress(OSError):  # the process of the loop has ended
+                    _send(self, (number, ExceptionWrapper(where=where)))
             case _:  # of a queue of the caller's
                 drop(error, batch)
 
-    # A hook that Python has for concurrent.futures.
+    # A hook that Python has for concurrent.futures. The thread that sends calls it.
     queues.Queue._on_queue_feeder_error = answer  # pyright: ignore
+
+
+def _send(queue: Any, item: object) -> None:
+    """Send an item as the thread of a queue does, which has given the place of the item before it free."""
+    queue._sem.acquire(block=False)
+    with queue._wlock or nullcontext():  # Windows needs no lock
+        queue._writer.send_bytes(ForkingPickler.dumps(item))
 
 
 def end_quietly() -> None:

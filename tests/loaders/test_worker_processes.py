@@ -1,6 +1,8 @@
 """Worker processes and what befalls them: signals to the whole group, a kill, a stop, memory that runs out."""
 
+import errno
 import logging
+import multiprocessing.queues
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from feedline.loaders import Loader, open_loader
 from feedline.loaders.support import worker_processes
+from feedline.loaders.support.passing import pass_on_failures
 from feedline.prep import WorkerLost
 from feedline.prep.limits.memory import memory_now
 from feedline.prep.processes.endings import how_it_ended
@@ -186,7 +189,6 @@ def test_a_worker_that_died_is_named_with_the_probable_cause(
     assert sorted(index for batch in [first, *rest] for index in batch) == list(range(84))
 
 
-@pytest.mark.xfail(strict=False, reason="on a busy machine, an error of another place in torch may come first")
 @pytest.mark.skipif(sys.platform != "linux", reason="it counts the open files there")
 def test_a_table_of_files_that_is_full_is_a_sentence_and_an_end(name: str, root: Path) -> None:
     """No worker is left for which the process would wait at its exit."""
@@ -194,6 +196,31 @@ def test_a_table_of_files_that_is_full_is_a_sentence_and_an_end(name: str, root:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "this process may open" in done.stdout
+
+
+class Unsendable:
+    """What no process can send, as if it may open no more files."""
+
+    def __reduce__(self) -> str:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize("room", [0, 2])
+def test_a_batch_that_cannot_be_passed_is_answered_in_its_turn(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not behind the batches after it: that of an epoch that was left would come into the next epoch."""
+    name = "_on_queue_feeder_error"
+    monkeypatch.setattr(multiprocessing.queues.Queue, name, getattr(multiprocessing.queues.Queue, name))
+    pass_on_failures()
+    passed = multiprocessing.Queue(room)
+    for _ in range(3):
+        passed.put((4, Unsendable()))
+        passed.put((5, "batch"))
+        (number, answer), following = passed.get(timeout=60), passed.get(timeout=60)
+        assert (number, following) == (4, (5, "batch"))
+        with pytest.raises(OSError, match="Too many open files"):
+            answer.reraise()
+    passed.close()
+    passed.join_thread()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory is a file there only")

@@ -166,7 +166,8 @@ def test_events_that_cannot_be_written_end_in_one_sentence(
     monkeypatch.setattr(Journal, "add_model", fill)
     with pytest.raises(
         OutputError,
-        match=r"cannot write .*run: No space left on device \(.* free.*\); make room there, then start the run again",
+        match=r"cannot write to .*run: No space left on device \(.* free without the unfinished file\); "
+        "make room there, then start the run again",
     ):
         train(config)
     monkeypatch.undo()

@@ -212,7 +212,9 @@ def test_a_full_disk_of_the_cache_is_described(server: Server, cache: Path, monk
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(
-        StoreError, match=r"cannot write to the cache \S+cache: No space left .*\(\S+ has .* free.*\); corr"
+        StoreError,
+        match=r"cannot write to the cache \S+cache: No space left .*\(\S+ has .* free without the unfinished file\); "
+        "corr",
     ):
         epoch_of(f"{server.url}/data")
 
