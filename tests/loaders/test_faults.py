@@ -296,16 +296,24 @@ def test_memory_stays_flat(name: str, root: Path) -> None:
 def test_mapped_shards_do_not_fill_the_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of shards that were read do not count as the process's for ever, however large the data set is."""
 
-    def resident_after_an_epoch(let_go: int) -> int:
+    def least_resident(let_go: int) -> int:
+        """Return the fewest bytes that are resident after a batch, once each image was read.
+
+        Right after a release it is little, right before one it may be most of such small shards: Linux maps 64 KB
+        around each image.
+        """
         monkeypatch.setattr(shard_samples, "LET_GO", let_go)
         with closing(open_loader("threaded", spec_of(root, workers=2))) as loader:
             assert len([index for batch in loader for index in batch.indexes]) == SAMPLES
-            return sum(mapping.rss for mapping in HERE.memory_maps() if mapping.path.endswith(".tar"))
+            return min(resident() for _ in range(3) for _ in loader)
 
-    everything = resident_after_an_epoch(2**62)
+    def resident() -> int:
+        return sum(mapping.rss for mapping in HERE.memory_maps() if mapping.path.endswith(".tar"))
+
+    everything = least_resident(2**62)
 
     assert everything > 500_000
-    assert resident_after_an_epoch(everything // 8) < everything // 2
+    assert least_resident(everything // 8) < everything // 2
 
 
 RANK = """
