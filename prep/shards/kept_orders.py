@@ -63,22 +63,23 @@ class ShardOrder:
         return ShardOrder, self._numbers
 
     def indexes(self, first: int, last: int) -> I64:
-        """Return the sample indexes at the places ``first`` to ``last`` - 1, int64."""
+        """Return the sample indexes at the places ``first`` to ``last`` - 1, int64. Raises as ``places`` does."""
         if self._is_sequential:
             return np.arange(first, last, dtype=np.int64)
-        return self._indexes[first:last].astype(np.int64)
+        return self._whole(self._indexes[first:last])
 
     def places(self, indexes: I64) -> I64:
-        """Return the places of sample indexes, int64. Raises IndexError for one that no sample has."""
+        """Return the places of sample indexes, int64.
+
+        Raises IndexError for one that no sample has, and LoaderError if the kept file was cut.
+        """
         if len(indexes) and not (indexes.min() >= 0 and indexes.max() < self._count):  # numpy counts -1 from the end
             raise IndexError(f"sample indexes {indexes.min()} to {indexes.max()} of {self._count} samples")
-        return indexes if self._is_sequential else self._places[indexes].astype(np.int64)
+        return indexes if self._is_sequential else self._whole(self._places[indexes])
 
     def place(self, index: int) -> int:
-        """Return the place of one sample index. Raises IndexError as ``places`` does."""
-        if not 0 <= index < self._count:
-            raise IndexError(f"sample index {index} of {self._count} samples")
-        return index if self._is_sequential else self._places.item(index)
+        """Return the place of one sample index. Raises as ``places`` does."""
+        return self.places(np.array([index])).item()
 
     def let_go(self) -> None:
         """Release the mapped pages; the next access maps them again."""
@@ -86,14 +87,27 @@ class ShardOrder:
             self._mapped.let_go()
 
     def require_readable(self, index: int) -> None:
-        """Raise LoaderError if the kept file was cut, or its pages became zeros, so that a sample has another place."""
+        """Raise LoaderError if the pages of the kept file became zeros, so that a sample has another place."""
         if self._mapped is None:
             return
-        file, place = _file_of(*self._numbers), self.place(index)
-        with suppress(FileNotFoundError):  # one that was removed stays mapped
-            if self.indexes(place, place + 1).tolist() == [index] and file.stat().st_size == len(self._mapped.data):
-                return
-            raise LoaderError(f"{file} was cut or cannot be read any more; remove it and open the loader again")
+        place, header = self.place(index), self._mapped.data[:HEADER]  # in the page of place 0, which zeros would name
+        if self.indexes(place, place + 1).tolist() != [index] or not header.all():
+            raise self._unreadable()
+
+    def _whole(self, numbers: npt.NDArray[np.unsignedinteger]) -> I64:
+        """Return the numbers, int64. Raises LoaderError if a number is zero because the kept file was cut.
+
+        The rest of a file's last page becomes zeros without a bus error, and zero is the number of one sample only.
+        """
+        if self._mapped is not None and not numbers.all():
+            with suppress(FileNotFoundError):  # one that was removed stays mapped
+                if _file_of(*self._numbers).stat().st_size != len(self._mapped.data):
+                    raise self._unreadable()
+        return numbers.astype(np.int64)
+
+    def _unreadable(self) -> LoaderError:
+        file = _file_of(*self._numbers)
+        return LoaderError(f"{file} was cut or cannot be read any more; remove it and open the loader again")
 
     @property
     def _is_sequential(self) -> bool:

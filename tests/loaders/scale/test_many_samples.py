@@ -134,22 +134,44 @@ def test_a_kept_file_that_is_not_this_order_is_written_again(
 
 
 @pytest.mark.skipif(not LINUX, reason="bus errors are caught on Linux only")
+@pytest.mark.parametrize("left", [0, 1000])
 def test_an_order_that_is_cut_while_it_is_mapped_is_an_error(
+    left: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was cut becomes zeros, which are the places of other samples, without a bus error within the last page."""
+    monkeypatch.setattr(kept_orders, "KEPT", 1)
+    cut = r"\.order was cut .*; remove it and open the loader again"
+    root = make_root(tmp_path / "data", samples=200, shards=2, classes=2)
+    with closing(ShardSamples(root, "train")) as samples:
+        (file,) = cache.rglob("*.order")
+        os.truncate(file, left)
+        with pytest.raises(LoaderError, match=cut):
+            samples.labels_of(np.arange(200))
+        assert samples.lost == (not left)
+        for index in (100, 199):
+            with pytest.raises(LoaderError, match=cut):
+                samples.key(index)
+    with closing(ShardSamples(root, "train")) as samples:
+        assert (samples.labels_of(sample_order(200, "shuffled", 0)) == np.arange(200) % 100 % 2).all()
+
+
+@pytest.mark.skipif(not LINUX, reason="bus errors are caught on Linux only")
+def test_an_order_of_which_pages_cannot_be_read_is_an_error(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its pages become zeros, which are the places of other samples."""
+    """A bad disk: the pages become zeros, and the file keeps its size."""
     monkeypatch.setattr(kept_orders, "KEPT", 1)
     root = make_root(tmp_path / "data", samples=200, shards=2, classes=2)
     with closing(ShardSamples(root, "train")) as samples:
         (file,) = cache.rglob("*.order")
+        size = file.stat().st_size
         os.truncate(file, 0)
-        samples.labels_of(np.arange(200))
-        assert samples.lost
+        with pytest.raises(LoaderError, match="was cut"):
+            samples.labels_of(np.arange(200))
+        os.truncate(file, size)
         for index in (0, 7):
-            with pytest.raises(LoaderError, match=rf"{file.name} was cut .*; remove it and open the loader again"):
+            with pytest.raises(LoaderError, match=r"cannot be read any more; remove it and open the loader again"):
                 samples.read(index)
-    with closing(ShardSamples(root, "train")) as samples:
-        assert (samples.labels_of(sample_order(200, "shuffled", 0)) == np.arange(200) % 100 % 2).all()
 
 
 def test_an_epoch_in_blocks_is_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
