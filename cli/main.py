@@ -158,7 +158,7 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     from ..prep.base.names import name_in, not_text
     from ..prep.base.origins import without_credentials
     from ..prep.base.shell import shell_word
-    from ..prep.limits.memory import failed_allocation, memory_ran_out
+    from ..prep.limits.memory import addresses_are_used_up, failed_allocation, memory_ran_out
     from ..prep.limits.reached import limit_reached
 
     if isinstance(error, FeedlineError):
@@ -178,6 +178,8 @@ def _explain(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, UnicodeEncodeError) and (name := name_in(error)) is not None:
         return not_text(name)
     said = without_credentials(f"{type(error).__name__}: {error}".removesuffix(": "))
+    if addresses_are_used_up():
+        return f"{memory_ran_out(error, LESS_MEMORY)}; it ended with {said}"
     return f"feedline has a bug ({said}); show the traceback with: {repeat}"
 
 

@@ -21,18 +21,12 @@ from ...loaders.store.roots import find_origin, has_credentials, open_root, root
 from ...prep import MANIFEST, SHARDS, FeedlineError, Shard, StoreError
 from ...prep.base.origins import plain_url
 from ...prep.store.access import PACKAGES, Store, protocol_of
+from ...prep.store.credentials import CREDENTIALS
 
 LATENCIES = 9  # requests for one byte
 SECONDS, LONGEST = 3.0, 20.0  # in which requests are begun to measure the bandwidth, and in which they are answered
 FIRST_PIECE, LONG = 2**16, 0.25  # bytes; and seconds of a request after which larger ones would take too long
 MOST_PIECES = 4096
-CREDENTIALS = {
-    "s3": ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "~/.aws/credentials"),
-    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "~/.config/gcloud/application_default_credentials.json"),
-    "az": ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "~/.azure"),
-    "hf": ("HF_TOKEN", "~/.cache/huggingface/token"),
-}
-"""By protocol, the variables and files in which its package looks for credentials."""
 
 Piece = tuple[str, int, int]
 

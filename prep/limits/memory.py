@@ -26,6 +26,7 @@ FAILED_MAPPINGS = ("failed to map segment", "cannot map", "annot allocate memory
 
 Other reasons have the same words, such as a folder that forbids programs (noexec).
 """
+NEAR = 64_000_000  # bytes; an allocation that fails leaves as much unused as it asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,15 @@ def _count(*paths: Path) -> int | None:
         except (OSError, ValueError, KeyError):
             continue
     return None
+
+
+def addresses_are_used_up() -> bool:
+    """Return whether a limit on addresses is so near that an allocation has probably failed.
+
+    Some libraries have their own error for it, such as protobuf's EncodeError.
+    """
+    limit, used = _address_space(), _addressed()
+    return limit is not None and used is not None and used > limit - NEAR
 
 
 def _half_is_used() -> bool:

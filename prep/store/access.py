@@ -7,15 +7,16 @@ and aiohttp for HTTP. They take credentials from the environment and the configu
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import wait
 from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
 from ..base.errors import StoreError
-from ..base.origins import SCHEME, plain_url
+from ..base.origins import SCHEME, plain_url, without_credentials
 from .attempts import POLL, Attempts, CutShort, raise_if_ended
+from .credentials import next_step
 
 PACKAGES = {
     "s3": "s3fs",
@@ -124,15 +125,21 @@ def _file_system(url: str) -> Any:
             import aiohttp
 
             return fsspec.filesystem(protocol, encoded=True, client_kwargs=_web_options(aiohttp), **OWN)
-        files = fsspec.filesystem(protocol, use_listings_cache=False, **_OPTIONS.get(protocol, dict)(), **OWN)
+        if protocol == "gs":
+            return _google(use_listings_cache=False, **OWN)
         if protocol == "s3":
+            files = fsspec.filesystem(protocol, use_listings_cache=False, **_s3_options(), **OWN)
             files.retries = 1  # as in _s3_options
-        return files
+            return files
+        return fsspec.filesystem(protocol, use_listings_cache=False, **OWN)
     except ImportError as error:
         raise StoreError(
             f"{plain_url(url)} needs {PACKAGES[protocol]}, which is not installed; "
             f"install it with: pip install 'feedline[store]' (or pip install {PACKAGES[protocol]})"
         ) from error
+    except Exception as error:  # adlfs looks for credentials at once; the cause can hold them
+        reason = without_credentials(str(error)).partition("\n")[0]
+        raise StoreError(f"{plain_url(url)} cannot be opened: {reason}; {next_step(url)}") from None
 
 
 @cache
@@ -161,4 +168,13 @@ def _s3_options() -> dict[str, Any]:
     }
 
 
-_OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {"s3": _s3_options}
+def _google(**options: Any) -> Any:
+    """Return gcsfs's file system without its support of zonal buckets, unless the user's environment asks for it.
+
+    For that it asks about each bucket by gRPC, which forked processes cannot use. A server that does not speak gRPC,
+    such as an emulator, delays the first request to each bucket by more than a minute.
+    """
+    import gcsfs.core
+
+    asked = os.environ.get("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "").lower() in ("true", "1")
+    return (gcsfs if asked else gcsfs.core).GCSFileSystem(**options)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from ..base.errors import StoreError
 from ..base.origins import without_credentials
 from ..limits.reached import limit_reached
+from .credentials import next_step
 
 T = TypeVar("T")
 
@@ -70,6 +71,8 @@ class Attempts:
             except FileNotFoundError:
                 raise FileNotFoundError(2, "no such file", without_credentials(what)) from None
             except Exception as error:
+                if _status(error) == 404:  # not every package has Python's error for it
+                    raise FileNotFoundError(2, "no such file", without_credentials(what)) from None
                 if not is_passing(error):
                     raise StoreError(_refused(what, error, self.writing)) from None  # the cause can hold credentials
                 if attempt == self.most:
@@ -142,10 +145,7 @@ def _refused(what: str, error: Exception, writing: bool) -> str:
     if limit := limit_reached(error):
         return f"cannot {act} {what}: {limit}"
     if status in (401, 403) or isinstance(error, PermissionError) or _is_of_credentials(error):
-        return (
-            f"the store does not let this process {act} {what} ({reason_of(error)}); give its credentials in the "
-            f"environment, as its own tools take them (s3: AWS_PROFILE or AWS_ACCESS_KEY_ID), and check the name"
-        )
+        return f"the store does not let this process {act} {what} ({reason_of(error)}); {next_step(what)}"
     if writing:
         return f"cannot write {what}: {reason_of(error)}; check the URL, and that its store can be written"
     return f"cannot read {what}: {reason_of(error)}; check the URL and what the store holds: feedline doctor URL"

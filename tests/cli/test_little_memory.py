@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from feedline.cli import main
 from feedline.cli.ending.memory import dropped_errors_said, follows_memory_error
 from feedline.prep.limits import memory, reached
 from feedline.prep.processes.endings import how_it_ended
@@ -83,6 +84,27 @@ def test_a_limit_on_addresses_is_blamed_for_what_it_ends(monkeypatch: pytest.Mon
     assert memory.memory_ran_out(MemoryError(), "use less") == (
         f"memory ran out: {found} and has used up to 2.9 GB; raise that limit, or use less"
     )
+
+
+@pytest.mark.parametrize("addressed", [2_990_000_000, 2 * 10**9])
+def test_an_error_of_a_library_at_the_limit_is_no_bug(
+    addressed: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As protobuf's EncodeError, where an allocation failed; far from the limit it is one."""
+    monkeypatch.setattr(memory, "_address_space", lambda: 3 * 10**9)
+    monkeypatch.setattr(memory, "_addressed", lambda: addressed)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Failed to serialize proto")
+
+    monkeypatch.setattr(main.cli, "main", fail)
+    assert main.run(["train", "data"]) == 1
+    said = capsys.readouterr().err
+    assert "ValueError: Failed to serialize proto" in said
+    if addressed > 29 * 10**8:
+        assert said.startswith("feedline: memory ran out: this process may have 3.0 GB of memory (ulimit -v)")
+    else:
+        assert said.startswith("feedline: feedline has a bug")
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,19 @@ def test_what_cannot_be_read_is_refused(root: Path, server: Server, tmp_path: Pa
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the line that installs it."""
+    fsspec = pytest.importorskip("fsspec")
     monkeypatch.setitem(sys.modules, "adlfs", None)
+    fsspec.register_implementation("az", "adlfs.AzureBlobFileSystem", clobber=True)  # forget what was imported
     with pytest.raises(StoreError, match=r"az://container/data.* needs adlfs.*pip install 'feedline\[store\]'"):
+        LoaderSpec.train("az://container/data")
+
+
+def test_missing_credentials_are_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """adlfs refuses to be opened without them."""
+    pytest.importorskip("adlfs")
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(StoreError, match=r"^az://container/data.* cannot be opened: .*\(AZURE_STORAGE_CONNECTION_STR"):
         LoaderSpec.train("az://container/data")
 
 
