@@ -5,6 +5,7 @@ and aiohttp for HTTP. They take credentials from the environment and the configu
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Coroutine
@@ -30,6 +31,8 @@ PACKAGES = {
 """The protocols of roots, and the package that each needs."""
 OWN = {"skip_instance_cache": True}  # fsspec's cached object keeps the credentials that were in the environment once
 CONNECT_SECONDS, SILENT_SECONDS = 10, 30  # a connection that takes longer, or has sent nothing for so long, is given up
+ATTEMPTS = {"gs": 3, "az": 2}
+"""Attempts by packages that repeat a request themselves: without an answer each takes 34 s (gcsfs) or 85 s (adlfs)."""
 CONNECTIONS = 64  # to S3 at a time; botocore's own limit is 10, and a request for one image waits for its answer
 
 
@@ -45,7 +48,7 @@ class Store:
         self._address = (address if self._web else self.url).rstrip("/")
         self.serves_ranges = False
         """Whether the store has answered a request for a range with that range."""
-        self._attempts = attempts or Attempts()
+        self._attempts = attempts or Attempts(most=ATTEMPTS.get(protocol_of(url), Attempts.most))
         self._files = _file_system(url)
 
     def read(self, name: str, ended: threading.Event | None = None) -> bytes:
@@ -176,5 +179,8 @@ def _google(**options: Any) -> Any:
     """
     import gcsfs.core
 
+    log = logging.getLogger("gcsfs")
+    if log.level == logging.NOTSET:  # it writes a traceback for each error that it raises
+        log.setLevel(logging.CRITICAL)
     asked = os.environ.get("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "").lower() in ("true", "1")
     return (gcsfs if asked else gcsfs.core).GCSFileSystem(**options)
