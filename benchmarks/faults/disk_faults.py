@@ -2,7 +2,7 @@
 
 import random
 
-from .disks import LARGE, SHM, resize, set_writable, used_bytes
+from .disks import LARGE, SHM, leave, resize, set_writable
 from .kinds import Fault, Place, ended
 
 LEAST = 16_384
@@ -30,13 +30,11 @@ def read_only(place: Place, rng: random.Random) -> Fault:
 def full_shared_memory(place: Place, rng: random.Random) -> Fault:
     """Return a /dev/shm that has room for no more than a few small batches."""
     more = int(10 ** rng.uniform(3.7, 6))
-
-    def disturb(session: int) -> bool:
-        resize(SHM, max(LEAST, used_bytes(SHM) + more))
-        return True
-
     return Fault(
-        f"{more / 1e6:.2f} MB more in /dev/shm", disturb=disturb, felt=ended, repair=lambda: resize(SHM, LARGE)
+        f"{more / 1e6:.2f} MB more in /dev/shm",
+        disturb=lambda session: leave(SHM, more, LEAST),
+        felt=ended,
+        repair=lambda: resize(SHM, LARGE),
     )
 
 

@@ -51,6 +51,16 @@ def resize(disk: Path, size: int) -> None:
     _run("mount", "-o", f"remount,size={size // 1024}k", str(disk))
 
 
+def leave(disk: Path, room: int, least: int) -> bool:
+    """Leave ``room`` bytes, or a disk of ``least``; return False if it keeps filling in between, which prevents it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(subprocess.CalledProcessError):
+            resize(disk, max(least, used_bytes(disk) + room))
+            return True
+    return False
+
+
 def used_bytes(disk: Path) -> int:
     """Return the bytes of everything that lies there, open files without a name included."""
     return shutil.disk_usage(disk).used
