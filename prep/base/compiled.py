@@ -12,9 +12,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from ..limits.memory import require_addresses
 from .cache import cache_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
+FIRST, ROOM = 256_000_000, 64_000_000
+"""Bytes of addresses for compiling or loading the first function of a process, and another one.
+
+Without them LLVM ends the process, and OpenBLAS, which numba loads with the first one, waits for ever.
+"""
 
 _config: Any = getattr(numba, "config")  # noqa: B009 - not among the names that numba exports
 _njit = cast(Callable[..., Any], numba.njit)  # pyright: ignore[reportUnknownMemberType]
@@ -29,23 +35,37 @@ def compiled(function: F) -> F:
             return _njit(nogil=True)(function)
 
 
-unkept = Counter[str]()
-"""What could not be kept on disk, by the name of the function: this process uses it all the same."""
+loaded, unkept = Counter[str](), Counter[str]()
+"""How often functions were looked up on disk, and which could not be kept there, by their names.
+
+This process uses a function all the same that could not be kept.
+"""
 
 
 def kept_if_possible(function: F) -> F:
-    """Let a compiled function be used even if numba cannot write it to its cache, as on a full disk."""
+    """Let a compiled function be used even if numba cannot write it to its cache, as on a full disk.
+
+    Its first call raises MemoryError if a limit on addresses (``ulimit -v``) leaves too little for it.
+    """
     cache: Any = getattr(function, "_cache", None)  # numba has no public name for it
-    save = getattr(cache, "save_overload", None)
-    if save is not None:
+    load, save = getattr(cache, "load_overload", None), getattr(cache, "save_overload", None)
+    if load is None or save is None:
+        return function
+    name: str = getattr(function, "__name__", "")
 
-        def save_overload(signature: Any, data: Any) -> None:
-            try:
-                save(signature, data)
-            except OSError:
-                unkept[getattr(function, "__name__", "")] += 1
+    def load_overload(signature: Any, context: Any) -> Any:  # the first step of each call with types that are new
+        require_addresses(ROOM if loaded else FIRST)
+        found = load(signature, context)
+        loaded[name] += 1
+        return found
 
-        cache.save_overload = save_overload
+    def save_overload(signature: Any, data: Any) -> None:
+        try:
+            save(signature, data)
+        except OSError:
+            unkept[name] += 1
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
     return function
 
 

@@ -18,7 +18,7 @@ from .shortage import size_text
 COUNTERS = ("memory.events", "memory.oom_control")
 """The files of a cgroup that count kills, in versions 2 and 1."""
 VMSTAT = Path("/proc/vmstat")
-STATUS = Path("/proc/self/status")
+STATUS, STATM = Path("/proc/self/status"), Path("/proc/self/statm")
 FAILED_ALLOCATIONS = ("DefaultCPUAllocator", "std::bad_alloc", "out of memory", "Unable to allocate")
 """What torch (CPU), C++, CUDA and numpy write."""
 FAILED_MAPPINGS = ("failed to map segment", "cannot map", "annot allocate memory", "shared object file 'libllvmlite")
@@ -165,6 +165,19 @@ def addresses_are_used_up() -> bool:
     """
     limit, used = _address_space(), _addressed()
     return limit is not None and used is not None and used > limit - NEAR
+
+
+def require_addresses(room: int) -> None:
+    """Raise MemoryError if a limit on addresses leaves this process less than ``room`` bytes."""
+    limit = _address_space()
+    if limit is None:
+        return
+    try:
+        used = int(STATM.read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return
+    if limit - used < room:
+        raise MemoryError(f"{size_text(max(0, limit - used))} of addresses are left, and {size_text(room)} are needed")
 
 
 def _half_is_used() -> bool:

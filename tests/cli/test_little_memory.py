@@ -58,6 +58,25 @@ def test_too_little_memory_for_the_libraries_is_one_sentence(tmp_path: Path) -> 
         assert " MB of memory (ulimit -v) and has used up to " in line and "; raise that limit, or use fewer" in line
 
 
+COMPILED = """
+import resource, sys
+import numba, numpy, psutil
+from feedline.prep.base.compiled import number
+
+limit = psutil.Process().memory_info().vms + 100_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+number(numpy.arange(5), 3)
+"""
+
+
+def test_too_little_memory_for_compiled_code_is_an_error() -> None:
+    """With less, LLVM ends the process, and with so much OpenBLAS, which numba loads, allocates for ever."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("MemoryError: "), done.stderr
+    assert done.stderr.endswith(" of addresses are left, and 256 MB are needed\n")
+
+
 SHORT = memory.Memory(
     limit=None,
     used=None,
