@@ -1,15 +1,14 @@
 """Google Cloud Storage and Azure Blob Storage on the loopback, as their emulators speak them, for tests of stores."""
 
 import shutil
-import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from .s3 import BUCKET, free_port, wait_for
+from .s3 import BUCKET, free_port, running
 
 # Microsoft's published key of every emulator's account.
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -24,7 +23,7 @@ def serving_gs() -> Generator[str]:
     port = free_port()
     program = Path(sys.executable).with_name("gcp-storage-emulator")
     command = [str(program), "start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={BUCKET}"]
-    with _serving(command, port, {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS_TOKEN": "anon"}):
+    with running(command, port, {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS_TOKEN": "anon"}):
         yield f"gs://{BUCKET}"
 
 
@@ -41,20 +40,6 @@ def serving_az() -> Generator[str]:
     options = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
     connection = AZURE.format(AZURE_KEY, f"http://127.0.0.1:{port}")
     command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *options]
-    with _serving(command, port, {"AZURE_STORAGE_CONNECTION_STRING": connection}):
+    with running(command, port, {"AZURE_STORAGE_CONNECTION_STRING": connection}):
         AzureBlobFileSystem(connection_string=connection, skip_instance_cache=True).mkdir(BUCKET)
         yield f"az://{BUCKET}"
-
-
-@contextmanager
-def _serving(command: Sequence[str], port: int, settings: Mapping[str, str]) -> Generator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in settings.items():
-                patch.setenv(name, value)
-            wait_for(port, process)
-            yield
-    finally:
-        process.terminate()
-        process.wait()

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,21 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
+def running(command: Sequence[str], port: int, settings: Mapping[str, str]) -> Generator[None]:
+    """Run a server for a block, in which the environment has ``settings``."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            wait_for(port, process)
+            yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
 def serving_s3() -> Generator[Any]:
     """Start a server with an empty bucket, put its address and credentials into the environment, yield s3fs's files."""
     for package in ("moto", "flask", "s3fs"):
@@ -48,18 +63,10 @@ def serving_s3() -> Generator[Any]:
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
     }
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in settings.items():
-                patch.setenv(name, value)
-            wait_for(port, process)
-            files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
-            files.mkdir(BUCKET)
-            yield files
-    finally:
-        process.terminate()
-        process.wait()
+    with running(command, port, settings):
+        files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+        files.mkdir(BUCKET)
+        yield files
 
 
 def put_folder(files: Any, folder: Path, name: str) -> str:
