@@ -138,10 +138,11 @@ def _failed(error: BaseException, arguments: list[str]) -> int:
     if "--debug" in arguments:
         raise error
     free_memory(error)
+    short = memory_is_short()  # before the imports of _explain, which may use up what was freed
     try:
         message = _explain(error, arguments)
     except MemoryError:  # the modules that explain an error did not fit either
-        message = memory_is_short()
+        message = short
     except ImportError as broken:
         message = library_fails(broken)
     _print_error(message)

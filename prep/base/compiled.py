@@ -3,6 +3,7 @@
 numba takes a tenth of a second to import, so only the modules that hold such loops import this one.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -35,11 +36,9 @@ def compiled(function: F) -> F:
             return _njit(nogil=True)(function)
 
 
-loaded, unkept = Counter[str](), Counter[str]()
-"""How often functions were looked up on disk, and which could not be kept there, by their names.
-
-This process uses a function all the same that could not be kept.
-"""
+unkept = Counter[str]()
+"""What could not be kept on disk, by the name of the function: this process uses it all the same."""
+_first_loaded = threading.Event()
 
 
 def kept_if_possible(function: F) -> F:
@@ -51,19 +50,18 @@ def kept_if_possible(function: F) -> F:
     load, save = getattr(cache, "load_overload", None), getattr(cache, "save_overload", None)
     if load is None or save is None:
         return function
-    name: str = getattr(function, "__name__", "")
 
     def load_overload(signature: Any, context: Any) -> Any:  # the first step of each call with types that are new
-        require_addresses(ROOM if loaded else FIRST)
+        require_addresses(ROOM if _first_loaded.is_set() else FIRST)
         found = load(signature, context)
-        loaded[name] += 1
+        _first_loaded.set()
         return found
 
     def save_overload(signature: Any, data: Any) -> None:
         try:
             save(signature, data)
         except OSError:
-            unkept[name] += 1
+            unkept[getattr(function, "__name__", "")] += 1
 
     cache.load_overload, cache.save_overload = load_overload, save_overload
     return function

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from ..base.errors import StoreError
 from ..base.origins import SCHEME, plain_url, without_credentials
+from ..limits.reached import limit_reached
 from .attempts import POLL, Attempts, CutShort, raise_if_ended
 from .credentials import next_step
 
@@ -140,7 +141,11 @@ def _file_system(url: str) -> Any:
             f"{plain_url(url)} needs {PACKAGES[protocol]}, which is not installed; "
             f"install it with: pip install 'feedline[store]' (or pip install {PACKAGES[protocol]})"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # adlfs looks for credentials at once; the cause can hold them
+        if limit := limit_reached(error) or limit_reached(error.__cause__ or error):
+            raise StoreError(f"{plain_url(url)} cannot be opened: {limit}") from None
         reason = without_credentials(str(error)).partition("\n")[0]
         raise StoreError(f"{plain_url(url)} cannot be opened: {reason}; {next_step(url)}") from None
 

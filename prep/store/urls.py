@@ -10,6 +10,7 @@ from urllib.parse import quote
 from ..base.errors import StoreError
 from ..base.origins import SCHEME, folder_of, is_ambiguous, is_url, plain_url
 from .access import PACKAGES, protocol_of
+from .credentials import next_step
 
 SAFE = "%/:@!$&'()*+,;=~?#[]"  # characters of a web address that stay as the user wrote them
 
@@ -81,6 +82,5 @@ def require_usable(url: str) -> None:
     if url != plain and protocol not in ("http", "https"):
         raise StoreError(
             f"{plain} was given with a user, a password, or what follows ? or #, which {protocol}:// URLs do not "
-            f"have; give credentials in the environment, as the store's own tools take them "
-            f"(s3: AWS_PROFILE or AWS_ACCESS_KEY_ID)"
+            f"have; {next_step(plain)}"
         )

@@ -1,5 +1,6 @@
 """Roots behind URLs load as local ones do, and are named by their URLs without credentials."""
 
+import errno
 import json
 import os
 import shutil
@@ -164,6 +165,19 @@ def test_missing_credentials_are_requested(monkeypatch: pytest.MonkeyPatch) -> N
         LoaderSpec.train("az://container/data")
 
 
+def test_a_limit_is_not_blamed_on_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """adlfs reports every error as one of its account."""
+    fsspec = pytest.importorskip("fsspec")
+
+    def open_files(*_: object, **__: object) -> None:
+        raise ValueError("unable to connect to account for ...") from OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(fsspec, "filesystem", open_files)
+    with pytest.raises(StoreError, match=r"^az://container/data.* cannot be opened: this process may open") as error:
+        LoaderSpec.train("az://container/data")
+    assert "credentials" not in str(error.value)
+
+
 def test_replaced_shards_are_noticed(root: Path, tmp_path: Path, cache: Path) -> None:
     """A new manifest behind the same URL begins the copy again; old shards are never mixed with new ones."""
     pytest.importorskip("aiohttp")
@@ -264,6 +278,7 @@ def test_commands_take_urls(server: Server, tmp_path: Path, capsys: pytest.Captu
     [
         ("s3://KEY:t0p/s3cr3t@bucket/data", "s3://bucket/data was given with an @ that may end a password.*%2F for /"),
         ("s3://KEY:t0ps3cr3t@bucket/data", "s3://bucket/data was given with a user, a password.*AWS_PROFILE"),
+        ("gs://bucket/data?sig=t0ps3cr3t", r"gs://bucket/data was given with .*\(GOOGLE_APPLICATION_CREDENTIALS\)"),
         ("hf://datasets/a/b?token=t0ps3cr3t", r"hf://datasets/a/b was given with .* what follows \? or #"),
         ("http://me:t0p?s3cr3t@host/data", "http://host/data was given with an @ that may end a password"),
     ],
