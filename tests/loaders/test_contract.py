@@ -223,8 +223,8 @@ def test_an_unfinished_root_is_refused(name: str, root: Path, tmp_path: Path) ->
 def test_a_missing_library_breaks_only_its_own_loader(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others stay usable, and the message is the command that installs it."""
     before = readable_loaders(root)
-    monkeypatch.delitem(sys.modules, "feedline.loaders.webdataset", raising=False)
-    for module in [module for module in sys.modules if module.partition(".")[0] == "webdataset"]:
+    own = ("feedline.loaders.webdataset", "feedline.loaders.streamed.turns")
+    for module in [module for module in sys.modules if module in own or module.partition(".")[0] == "webdataset"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "webdataset", None)
 
