@@ -1,10 +1,10 @@
 """The `webdataset` loader: the webdataset library over the shards, with worker processes and Pillow.
 
-It reads the shards sequentially. The library reads, groups and shuffles. ``support.streams`` chooses what to read, and ``streamed`` reads it.
-The library's own splitting is not used, because it changes the order with the number of workers, repeats the shard
-order every epoch (version 1.0) and gives ranks uneven shares. Each stream is one pipeline of the library, and a worker
-serves every W-th stream. The shuffle buffer holds undecoded files. The shards themselves are globally shuffled when
-they are written.
+It reads the shards sequentially. ``support.streams`` chooses what to read, ``streamed`` reads it, and the library
+groups and shuffles. The library's own splitting is not used, because it changes the order with the number of workers,
+repeats the shard order every epoch (version 1.0) and gives ranks uneven shares. Each stream is one pipeline of the
+library, and a worker serves every W-th stream. The shuffle buffer holds undecoded files. The shards themselves are
+globally shuffled when they are written.
 """
 
 from collections.abc import Callable, Iterator, Sequence
