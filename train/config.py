@@ -17,11 +17,13 @@ from typing import Any
 import torch
 
 from ..loaders import Decode, Interpolation, OnError, PixelOrder
-from ..loaders.store.roots import Root, given_root
+from ..loaders.fields import root_path_of
+from ..loaders.store.roots import Root
 from ..loaders.transform_fields import FLIP, RATIO, SCALE
-from ..prep import TrainingError
-from .settings.checks import check_together, check_values
+from ..prep import LoaderError, TrainingError
+from .settings.checks import check_names, check_together, check_values
 from .settings.names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
+from .settings.typed import as_typed
 
 LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4, "lamb": 6.25e-4}
 WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05, "lamb": 0.02}
@@ -41,9 +43,9 @@ def default_device() -> str:
 
 
 def check_device(device: str) -> None:
-    """Raise TrainingError unless torch can compute on ``device``."""
+    """Raise TrainingError unless torch can compute on ``device``, and the results come back."""
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # not from ``meta``, whose tensors have no contents
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was compiled without CUDA
         raise TrainingError(f"device {device!r} is not available here; use --device cpu") from error
 
@@ -62,7 +64,10 @@ class RecipeUse:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What to train, on which data, and how. Raises TrainingError for a value out of range."""
+    """What to train, on which data, and how. Raises TrainingError for a value of another type or out of range.
+
+    Paths may be text, and numbers those of numpy.
+    """
 
     root: Root
     """A dataset root, as ``LoaderSpec.root``."""
@@ -211,9 +216,18 @@ class TrainConfig:
     ``batch_size`` and ``lr``. ``lr`` and ``weight_decay`` of None mean those of the checkpoint."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen, and this is its construction
+        check_names(self)
+        for name, value in {"root": _root_of(self.root), **as_typed(self, besides="root")}.items():
+            object.__setattr__(self, name, value)  # the config is frozen, and this is its construction
         check_values(self)
         check_together(self)
+
+
+def _root_of(root: Any) -> Path:
+    try:
+        return root_path_of("root", root)
+    except LoaderError as error:
+        raise TrainingError(str(error)) from error
 
 
 def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:

@@ -228,9 +228,10 @@ def _draw_curves(history: tuple[EpochRecord, ...]) -> bytes:
     """Return a PNG with the loss and the accuracies over the epochs."""
     figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
     axes: Any = figure.subplots(1, 2)
-    epochs = [record.epoch for record in history]
     for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-        metrics = [_splits(record)[split] for record in history if split in _splits(record)]
+        # A val split may have come or gone between two parts of the run, so each split has epochs of its own.
+        held = [record for record in history if split in _splits(record)]
+        epochs, metrics = [record.epoch for record in held], [_splits(record)[split] for record in held]
         if metrics:
             axes[0].plot(epochs, [m.loss for m in metrics], ".-", color=colour, label=split)
             axes[1].plot(epochs, [100 * m.top1 for m in metrics], ".-", color=colour, label=f"{split} top-1")

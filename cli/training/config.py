@@ -13,21 +13,49 @@ if TYPE_CHECKING:
 
 NEW_RUN = Path("run")
 """The run directory of a new run without --out."""
+BELONGS_TO = {
+    "size_ramp": ("size_from",),
+    "mix_probability": ("mixup", "cutmix"),
+    "mix_mode": ("mixup", "cutmix"),
+    "mix_switch": ("mixup", "cutmix"),
+    "distill_weight": ("teacher",),
+    "distill_temperature": ("teacher",),
+    "ema_steps": ("ema",),
+    "ema_start": ("ema",),
+}
+"""Settings, and those of which one must be on."""
 
 
 def requested_config(ctx: click.Context, settings: dict[str, Any]) -> "TrainConfig":
     """Return the settings of a training from the values of its options. Options that were given replace others."""
     given = {name: value for name, value in settings.items() if _was_given(ctx, name)}
-    if settings["resume"] is not None:
-        return _resumed(given)
-    if settings["root"] is None:
+    if settings["resume"] is None and settings["root"] is None:
         raise click.UsageError("missing argument ROOT", ctx)
-    if settings["recipe"] is not None:
-        return _by_recipe(settings["root"], given)
+    if settings["resume"] is not None:
+        config = _resumed(given)
+    elif settings["recipe"] is not None:
+        config = _by_recipe(settings["root"], given)
+    else:
+        config = _of_options(settings)
+    _require_meaning(given, config)
+    return config
+
+
+def _of_options(settings: dict[str, Any]) -> "TrainConfig":
     from ...train import TrainConfig, default_device
 
     new: dict[str, Any] = {"out": settings["out"] or NEW_RUN, "device": settings["device"] or default_device()}
     return TrainConfig(**(settings | new))
+
+
+def _require_meaning(given: dict[str, Any], config: "TrainConfig") -> None:
+    """Raise UsageError for an option that was given and changes nothing, because what it belongs to is off."""
+    for name, others in BELONGS_TO.items():
+        if name in given and not any(getattr(config, other) for other in others):
+            option, needed = (
+                " or ".join(f"--{other.replace('_', '-')}" for other in part) for part in ([name], others)
+            )
+            raise click.UsageError(f"{option} means nothing without {needed}; add it, or leave {option} out")
 
 
 def is_rank_0() -> bool:

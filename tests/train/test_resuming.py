@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from feedline.cli.main import run as feedline
-from feedline.prep import OutputError, SampleError, TrainingError, read_document
+from feedline.prep import OutputError, SampleError, TrainingError, prepare_imagefolder, read_document
 from feedline.prep.base.lock import claimed
 from feedline.train import TrainConfig, train
 from feedline.train.checkpoint import read_checkpoint
@@ -232,3 +232,19 @@ def test_the_saved_settings_have_the_root_that_was_used(config: TrainConfig, mon
     assert len(records(config)) == 2
     assert read_document(config.out / "config.json", TrainConfig).root == config.root
     torch.testing.assert_close(weights(config)["fc.bias"].shape, torch.Size([CLASSES]))
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_val_split_may_come_or_go_between_two_parts_of_a_run(
+    comes: bool, config: TrainConfig, tmp_path: Path
+) -> None:
+    """The curves of each split have its own epochs; it was an error that no resume could pass."""
+    shutil.copytree(config.root / "train", tmp_path / "images")
+    without = tmp_path / "data"
+    prepare_imagefolder([tmp_path / "images"], without)
+    first, second = (without, config.root) if comes else (config.root, without)
+    begun = replace(config, root=first, epochs=1)
+    train(begun)
+    train(replace(begun, root=second, epochs=2, resume=last(begun)))
+    assert [record["val"] is not None for record in records(begun)] == [not comes, comes]
+    assert (config.out / "curves.png").is_file()

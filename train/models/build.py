@@ -6,6 +6,7 @@ small stem is that of the ResNets for CIFAR (He et al., 2016, section 4.2): one 
 max-pool.
 """
 
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 import torch
 import torchvision
 from torch import nn
+from torch.func import functional_call
 from torchvision.models import ResNet, get_model, list_models
 
 from ...prep import TrainingError
@@ -97,6 +99,20 @@ def check_model(name: str) -> None:
         near = get_close_matches(plain, names(), n=3, cutoff=0.5) or list(MODELS)
         of = "of timm" if name.startswith(TIMM) else f"of torchvision, or give timm's as {TIMM}NAME"
         raise TrainingError(f"unknown model {name!r}; choose one such as {', '.join(near)} {of}")
+    if name.startswith(TIMM):
+        _require_tag(_timm(name), plain)
+
+
+def _require_tag(timm: Any, plain: str) -> None:
+    """Raise TrainingError for the name of one of timm's models with a tag of weights that timm does not know."""
+    try:
+        timm.get_pretrained_cfg(plain)
+    except RuntimeError as error:
+        model, _, tag = plain.partition(".")
+        known = ", ".join(name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")[:3])
+        raise TrainingError(
+            f"timm's {model} has no weights {tag!r}; give {TIMM}{model}{f', or a tag such as {known}' * bool(known)}"
+        ) from error
 
 
 def _from_torchvision(name: str, classes: int, image_size: int, drop_path: float | None) -> nn.Module:
@@ -163,19 +179,29 @@ def _make_small(model: nn.Module) -> None:
 
 def require_scores(model: nn.Module, name: str, classes: int, image_size: int) -> None:
     """Raise TrainingError unless the model makes (1, ``classes``) scores of an image of this size."""
-    first = next(model.parameters(), None)
-    image = torch.zeros(1, 3, image_size, image_size, device=None if first is None else first.device)
     try:
-        with torch.inference_mode():
-            shape = tuple(model.eval()(image).shape)
+        shape = _shape_of_scores(model, image_size)
     except (ValueError, AssertionError, RuntimeError, AttributeError) as error:
         raise _wrong_size(name, image_size, error) from error
-    finally:
-        model.train()
     if shape != (1, classes):
         raise TrainingError(
             f"{name} returns {shape} for one image, not scores of {classes} classes; use another --model"
         )
+
+
+def _shape_of_scores(model: nn.Module, image_size: int) -> tuple[int, ...]:
+    """Return the shape of the model's output for one image, computed without contents if the model allows it."""
+    first, tensors = next(model.parameters(), None), (*model.named_parameters(), *model.named_buffers())
+    image = torch.empty(1, 3, image_size, image_size, device="meta")
+    model.eval()
+    try:
+        with torch.inference_mode():
+            with suppress(Exception):  # a model may look at the contents of its tensors, which meta's do not have
+                return tuple(functional_call(model, {name: t.to("meta") for name, t in tensors}, (image,)).shape)
+            own = torch.zeros(image.shape, device="cpu" if first is None else first.device)
+            return tuple(model(own).shape)
+    finally:
+        model.train()
 
 
 def _wrong_size(name: str, image_size: int, error: Exception) -> TrainingError:

@@ -6,19 +6,25 @@ moving average are preferred, as in the scripts themselves. No pickled code runs
 cannot expand in memory.
 """
 
+import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torchvision.models import DenseNet
 
 from ...prep import TrainingError
 
 # In this order: timm's and torchvision's moving averages, then the names under which they and Lightning keep weights.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.")
+
+# The names of torchvision's DenseNet files, which its own download mends too.
+OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 Weights = dict[str, torch.Tensor]
 
@@ -35,7 +41,8 @@ def read_weights(path: Path) -> Weights:
     if zipfile.is_zipfile(path):  # torch's own form since 1.6; before, it wrote no archive
         check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # the arguments of timm's and torchvision's scripts
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}; use another file of weights") from error
     # A hostile pickle can make torch.load raise any exception: KeyError, AttributeError, RecursionError, ...
@@ -52,21 +59,51 @@ def read_weights(path: Path) -> Weights:
 def load_weights(model: nn.Module, path: Path, *, any_head: bool) -> str | None:
     """Load the weights at ``path`` into ``model``; return the name of its head if that stays as it is, else None.
 
-    With ``any_head``, the last layer may have other classes in the file, and then keeps its fresh weights. Raises
-    TrainingError if the weights do not fit the model otherwise.
+    With ``any_head``, the last layers may have other classes in the file, and then keep their fresh weights. Raises
+    TrainingError if the weights do not fit the model otherwise, or are not finite.
     """
-    weights, own = read_weights(path), model.state_dict()
-    head = [name for name, tensor in own.items() if name in weights and weights[name].shape[:1] != tensor.shape[:1]]
-    last = _last_layer(model)
-    kept = any_head and bool(head) and {name.rpartition(".")[0] for name in head} == {last}
-    if kept:
-        weights |= {name: own[name] for name in head}
+    own = model.state_dict()
+    weights = _as_today(model, own, read_weights(path))
+    heads = _heads(model, own, weights) if any_head else []
+    weights |= {name: own[name] for name in heads}
     missing, left = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     shapes = [name for name in own if name in weights and weights[name].shape != own[name].shape]
     if missing or left or shapes:
         raise TrainingError(f"the weights in {path} are not those of the model: {_difference(own, weights)}")
+    wrong = next((name for name, tensor in weights.items() if not bool(tensor.isfinite().all())), None)
+    if wrong is not None:
+        raise TrainingError(
+            f"{wrong} in {path} has numbers that are not finite, so the run diverged; use other weights"
+        )
     model.load_state_dict(weights)
-    return last if kept else None
+    return " and ".join(dict.fromkeys(name.rpartition(".")[0] for name in heads)) or None
+
+
+def _as_today(model: nn.Module, own: Weights, weights: Weights) -> Weights:
+    """Return weights under the names of today's model, as torch and torchvision take them.
+
+    Batch normalisations had no count of batches before torch 0.4.1. DenseNet's files have points in the names of its
+    layers. GoogLeNet's and Inception's have auxiliary heads, which a model without them does not use.
+    """
+    if isinstance(model, DenseNet):
+        weights = {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
+    if getattr(model, "aux_logits", True) is False:
+        weights = {name: tensor for name, tensor in weights.items() if not name.lower().startswith("aux")}
+    counts = {name for name in own.keys() - weights.keys() if name.endswith(".num_batches_tracked")}
+    return weights | {name: own[name] for name in counts}
+
+
+def _heads(model: nn.Module, own: Weights, weights: Weights) -> list[str]:
+    """Return the tensors of the last layers, if the weights have another number of classes there; else none.
+
+    They are all that differ, in the first dimension alone, and all from one number to one other. Models that were
+    distilled have two such layers, and some have one for each branch.
+    """
+    names = [name for name in own if name in weights and weights[name].shape != own[name].shape]
+    counts = {(own[name].shape[:1], weights[name].shape[:1]) for name in names}
+    others = all(own[name].shape[1:] == weights[name].shape[1:] for name in names)
+    layers = {name.rpartition(".")[0] for name in names}
+    return names if len(counts) == 1 and others and _last_layer(model) in layers else []
 
 
 def check_archive(path: Path, *, tensors: bool = True) -> None:
@@ -76,6 +113,11 @@ def check_archive(path: Path, *, tensors: bool = True) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any("/code/" in name for name in names):
+                raise TrainingError(
+                    f"{path} is a TorchScript model, whose code feedline does not run; save its state_dict() instead"
+                )
             size = sum(member.file_size for member in archive.infolist())
             if size > min(MAX_BYTES, path.stat().st_size):
                 raise TrainingError(
@@ -83,7 +125,7 @@ def check_archive(path: Path, *, tensors: bool = True) -> None:
                     f"{MAX_BYTES}; use another checkpoint"
                 )
             damaged = archive.testzip() if tensors else None
-            for name in archive.namelist():
+            for name in names:
                 if name.endswith("/data.pkl"):
                     archive.read(name)  # raises BadZipFile for a wrong CRC
     except OSError as error:
@@ -94,14 +136,14 @@ def check_archive(path: Path, *, tensors: bool = True) -> None:
         raise TrainingError(f"{path} is damaged: its member {damaged} has a wrong CRC; use another checkpoint")
 
 
-def _unwrapped(content: Any) -> Weights | None:
-    if not isinstance(content, Mapping):
+def _unwrapped(content: Any, depth: int = 0) -> Weights | None:
+    if not isinstance(content, Mapping) or depth > len(WRAPPERS):  # a dict may hold itself
         return None
-    found = cast(Mapping[str, Any], content)
-    if found and all(isinstance(value, torch.Tensor) for value in found.values()):
+    found = cast(Mapping[Any, Any], content)
+    if found and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()):
         return _without_prefixes(dict(found))
     for name in WRAPPERS:
-        inner = _unwrapped(found.get(name))
+        inner = _unwrapped(found.get(name), depth + 1)
         if inner is not None:
             return inner
     return None

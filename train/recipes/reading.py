@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ...prep import TrainingError
 from ..config import TrainConfig
+from ..settings.typed import needed_by
 from .recipe import Published, Recipe, Source
 
 ROOM = __name__.rpartition(".")[0]
@@ -154,5 +155,4 @@ def _checked(where: str, kind: Any, value: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = "".join(f".{part}" for part in first["loc"])
-        needed = first["msg"].replace("Input should be", "must be")
-        raise TrainingError(f"{where}{at} {needed}, got {first['input']!r}; correct it") from error
+        raise TrainingError(f"{where}{at} {needed_by(error)}, got {first['input']!r}; correct it") from error

@@ -104,9 +104,19 @@ def recipe_config(recipe: Recipe, *, root: Path, out: Path, ranks: int = 1, **ch
         settings["batch_size"] = _share(recipe, ranks)
     elif "lr" not in changes and "lr" in settings:
         settings["lr"] = recipe.scaled_lr(changes["batch_size"] * ranks)
-    config = TrainConfig(root=root, out=out, **settings)
+    config = _checked(recipe, root, out, settings, changes)
     use = RecipeUse(name=recipe.name, sha256=recipe.sha256, replaced=_replaced(recipe, config, changes, ranks))
     return replace(config, recipe=use)
+
+
+def _checked(recipe: Recipe, root: Path, out: Path, settings: dict[str, Any], changes: dict[str, Any]) -> TrainConfig:
+    """Return the settings as a config; an error that the changes did not make names the recipe."""
+    try:
+        return TrainConfig(root=root, out=out, **settings)
+    except TrainingError as error:
+        name = str(error).partition(" ")[0]
+        own = name in recipe.settings and name not in changes
+        raise TrainingError(f"{recipe.name}: {error}" if own else str(error)) from error
 
 
 def _replaced(recipe: Recipe, config: TrainConfig, changes: dict[str, Any], ranks: int) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast, get_args
 
-from ...loaders import Interpolation
+from ...loaders import Decode, Interpolation, OnError, PixelOrder
+from ...loaders.fields import device_of
 from ...loaders.transform_fields import probability_of, range_of
 from ...prep import LoaderError, TrainingError
 from .names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
@@ -19,11 +20,18 @@ NAMES: dict[str, Any] = {
     "amp": Precision,
     "stem": Stem,
     "interpolation": Interpolation,
+    "decode": Decode,
+    "pixels": PixelOrder,
+    "on_error": OnError,
 }
 COUNTS = (
     *("epochs", "batch_size", "image_size", "accumulate", "save_epochs", "save_steps"),
     *("repeat", "size_from", "eval_image_size", "eval_resize", "ema_steps"),
 )
+SIZES = ("image_size", "size_from", "eval_image_size", "eval_resize")
+LONGEST_SIDE = 65_500
+"""The largest side of a JPEG, in pixels, as libjpeg writes it."""
+MOST_EPOCHS = 1_000_000
 POSITIVE = ("lr", "clip", "distill_temperature")
 SHARES = (
     *("momentum", "weight_decay", "norm_weight_decay", "bias_weight_decay", "warmup", "label_smoothing", "ema"),
@@ -34,18 +42,27 @@ PROBABILITIES = ("flip", "mix_probability", "mix_switch", "colour_jitter", "eras
 """From 0 to 1."""
 SEEDS = 2**63
 """Torch takes 64 bits, of which C++ counts the last as the sign."""
-NOT_NEGATIVE = ("mixup", "cutmix")
+MIXING = ("mixup", "cutmix")
+MOST_ALPHA = 1_000_000
+"""Of a Beta distribution: all shares are then within 0.2 % of a half, and numpy still computes."""
 
 
-def check_values(config: Any) -> None:
-    """Raise TrainingError for a setting whose value means nothing."""
+def check_names(config: Any) -> None:
+    """Raise TrainingError for a setting that is not one of its words."""
     for name, choices in NAMES.items():
         if getattr(config, name) not in get_args(choices):
             known = ", ".join(get_args(choices))
             raise TrainingError(f"{name} must be one of {known}, got {getattr(config, name)!r}")
+
+
+def check_values(config: Any) -> None:
+    """Raise TrainingError for a number that is out of range, or a policy that there is not."""
     for name, least in (*((name, 1) for name in COUNTS), ("workers", 0)):
         if getattr(config, name) is not None and getattr(config, name) < least:
             raise TrainingError(f"{name} must be at least {least}, got {getattr(config, name)}")
+    for name, most in (*((name, LONGEST_SIDE) for name in SIZES), ("epochs", MOST_EPOCHS)):
+        if getattr(config, name) is not None and getattr(config, name) > most:
+            raise TrainingError(f"{name} must be at most {most}, got {getattr(config, name)}")
     if not 0 <= config.seed < SEEDS:
         raise TrainingError(f"seed must be at least 0 and less than 2**63, got {config.seed}")
     for name in POSITIVE:
@@ -54,9 +71,9 @@ def check_values(config: Any) -> None:
     for name in SHARES:
         if getattr(config, name) is not None and not 0 <= getattr(config, name) < 1:
             raise TrainingError(f"{name} must be at least 0 and less than 1, got {getattr(config, name)}")
-    for name in NOT_NEGATIVE:
-        if not 0 <= getattr(config, name) < math.inf:
-            raise TrainingError(f"{name} must be at least 0, got {getattr(config, name)}")
+    for name in MIXING:
+        if not 0 <= getattr(config, name) <= MOST_ALPHA:
+            raise TrainingError(f"{name} must be from 0 to {MOST_ALPHA}, got {getattr(config, name)}")
     _check_as_loaders_do(config)
     parse_policy(config.augment)
 
@@ -64,6 +81,7 @@ def check_values(config: Any) -> None:
 def _check_as_loaders_do(config: Any) -> None:
     """Raise TrainingError for what no loader takes: a value of ``LoaderSpec``, before any loader is opened."""
     try:
+        device_of(config.device)
         range_of("scale", config.scale, 1.0)
         range_of("ratio", config.ratio)
         for name in PROBABILITIES:

@@ -45,9 +45,9 @@ def parse_policy(text: str) -> Policy:
         return Policy(family="trivial", layers=1)
     if found := _TORCHVISION.fullmatch(text):
         policy = Policy(family="rand", layers=int(found[1]), magnitude=float(found[2]))
-        if policy.layers <= MOST_LAYERS and policy.magnitude <= MOST_BINS:
+        if 1 <= policy.layers <= MOST_LAYERS and policy.magnitude <= MOST_BINS:
             return policy
-        raise TrainingError(f"augment {text!r} goes beyond rand-{MOST_LAYERS}-{MOST_BINS}; use smaller numbers")
+        raise TrainingError(f"augment {text!r} is not within rand-1-0 and rand-{MOST_LAYERS}-{MOST_BINS}; use these")
     if found := _TIMM.fullmatch(text):
         return _timm_policy(text, *found.groups())
     raise TrainingError(f"unknown augment {text!r}; use {HELP}")
@@ -56,11 +56,13 @@ def parse_policy(text: str) -> Policy:
 def _timm_policy(text: str, magnitude: str, layers: str | None, probability: str | None, mstd: str | None) -> Policy:
     policy = Policy(
         family="timm",
-        layers=int(layers or 2),
+        layers=2 if layers is None else int(layers),
         magnitude=float(magnitude),
         deviation=float(mstd or 0),
         probability=float(probability or 0.5),
     )
-    if policy.magnitude > MOST_LEVEL or policy.layers > MOST_LAYERS or policy.probability > 1:
-        raise TrainingError(f"augment {text!r} goes beyond m{MOST_LEVEL}, n{MOST_LAYERS} or p1; use smaller numbers")
+    if policy.magnitude > MOST_LEVEL or not 1 <= policy.layers <= MOST_LAYERS or policy.probability > 1:
+        raise TrainingError(
+            f"augment {text!r} is not within m0 to m{MOST_LEVEL}, n1 to n{MOST_LAYERS} and p0 to p1; use these"
+        )
     return policy
