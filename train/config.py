@@ -21,9 +21,9 @@ from ..loaders.fields import root_path_of
 from ..loaders.store.roots import Root
 from ..loaders.transform_fields import FLIP, RATIO, SCALE
 from ..prep import LoaderError, TrainingError
+from ..prep.base.typed import set_types
 from .settings.checks import check_names, check_together, check_values
 from .settings.names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
-from .settings.typed import as_typed
 
 LR_PER_256: dict[OptimiserName, float] = {"sgd": 0.1, "adamw": 2.5e-4, "lamb": 6.25e-4}
 WEIGHT_DECAY: dict[OptimiserName, float] = {"sgd": 1e-4, "adamw": 0.05, "lamb": 0.02}
@@ -217,8 +217,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_names(self)
-        for name, value in {"root": _root_of(self.root), **as_typed(self, besides="root")}.items():
+        device = str(self.device) if isinstance(self.device, torch.device) else self.device
+        for name, value in (("root", _root_of(self.root)), ("device", device)):
             object.__setattr__(self, name, value)  # the config is frozen, and this is its construction
+        set_types(self, TrainingError, besides=("root",))
         check_values(self)
         check_together(self)
 

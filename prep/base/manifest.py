@@ -18,6 +18,7 @@ from .documents import read_document
 from .errors import DatasetError
 from .names import ClassId, PathBelow, Place, PlainName, PlainPath
 from .origins import origin_of
+from .paths import GivenPath
 from .shell import shell_word
 
 MANIFEST = "manifest.json"
@@ -156,8 +157,9 @@ class ShardManifest:
     """The extension of the member to take if samples hold several images."""
 
 
-def read_manifest(root: Path) -> Manifest:
+def read_manifest(root: GivenPath) -> Manifest:
     """Return a dataset root's manifest; raise DatasetError if the root is missing, unfinished or a folder of shards."""
+    root = Path(root)
     refuse_shards(root)
     if not (root / MANIFEST).is_file() and origin_of(root / SHARDS) is not None:
         raise DatasetError(
@@ -175,8 +177,9 @@ def read_manifest(root: Path) -> Manifest:
     return read_document(root / MANIFEST, Manifest)
 
 
-def read_shard_manifest(shards: Path) -> ShardManifest:
+def read_shard_manifest(shards: GivenPath) -> ShardManifest:
     """Return a shard directory's manifest; raise DatasetError if the directory is missing or unfinished."""
+    shards = Path(shards)
     root = shards.parent if shards.name == SHARDS else "ROOT"
     if shards.name == SHARDS and not is_shard_set(shards):
         refuse_shards(shards.parent)

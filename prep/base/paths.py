@@ -6,17 +6,33 @@ limit depends on a registry setting. The prefix ``\\\\?\\`` always works, for ab
 
 import ntpath
 import sys
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path, PurePath
 
 PREFIX = "\\\\?\\"
 LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit after it
 
 
-def reachable(path: Path) -> Path:
+GivenPath = str | PathLike[str]
+"""A path as a caller has it."""
+
+
+def reachable(path: GivenPath) -> Path:
     """Return ``path`` in a form that lets this system open every path below it."""
     if sys.platform != "win32":
-        return path
-    return Path(extended(str(path.absolute())))
+        return Path(path)
+    return Path(extended(str(Path(path).absolute())))
+
+
+def all_reachable(paths: GivenPath | Sequence[GivenPath]) -> list[Path]:
+    """Return one path or several in that form."""
+    return [reachable(path) for path in given_paths(paths)]
+
+
+def given_paths(paths: GivenPath | Sequence[GivenPath]) -> Sequence[GivenPath]:
+    """Return one path or several as several."""
+    return [paths] if isinstance(paths, (str, PathLike)) else paths
 
 
 def extended(path: str) -> str:

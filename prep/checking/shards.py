@@ -21,12 +21,12 @@ from ..base.names import MAX_DEPTH
 from ..base.origins import origin_of
 from ..base.progress import Progress, counter
 from ..base.shell import shell_word
-from ..base.threads import raise_if_stopped, run_all
 from ..images.check import odd_notes
 from ..images.geometry import read_geometry
 from ..images.jpeg import UnsupportedJpeg
 from ..images.kinds import count_image
 from ..images.opening import UNREADABLE, load, open_image
+from ..processes.threads import raise_if_stopped, run_all
 from ..roots.places import shard_path
 from ..shards.read import OWN, ShardSample, read_shard, read_whole
 from ..shards.reindex import add_sample

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from ..base.documents import read_document
 from ..base.manifest import MANIFEST, SHARDS, Manifest, ShardManifest, Split, is_shard_set, read_manifest
-from ..base.paths import reachable
+from ..base.paths import GivenPath, reachable
 from ..base.progress import Progress, counter, silent
-from ..base.threads import raise_if_stopped, run_all
 from ..images.check import image_problem, odd_notes
 from ..images.files import divided, image_files
 from ..images.kinds import count_image, split_counts
 from ..limits.cpus import usable_cpus
+from ..processes.threads import raise_if_stopped, run_all
 from ..roots.lists import list_path
 from ..roots.samples import class_folder, split_folder
 from ..shards.current import stale_shards
@@ -58,7 +58,7 @@ class Verification:
 
 
 def verify(
-    path: Path,
+    path: GivenPath,
     *,
     decode: bool = False,
     workers: int | None = None,

@@ -17,8 +17,8 @@ from ..base.errors import SourceError
 from ..base.output import remove_partial, start_output
 from ..base.progress import Notice, Progress, counter
 from ..base.shell import shell_word
-from ..base.threads import raise_if_stopped, run_all
 from ..images.check import refusal
+from ..processes.threads import raise_if_stopped, run_all
 from ..sources.agreement import units_of
 from ..sources.naming import WNID
 from ..sources.parts import Counts, Part, SourceImage, Unit, add_counts, distinct

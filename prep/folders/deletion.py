@@ -14,8 +14,8 @@ from ..base.errors import OutputError, SourceError
 from ..base.paths import below
 from ..base.progress import Notice, Progress, counter
 from ..base.shell import shell_word
-from ..base.threads import raise_if_stopped, run_all
 from ..checking.verify import verify
+from ..processes.threads import raise_if_stopped, run_all
 from ..sources.parts import Part, Unit, distinct
 from ..sources.reader import Reader
 from ..sources.recognised import Recognised

@@ -1,11 +1,10 @@
 """From a user's own images to a root, labelled by their folders or by lists: ``feedline prep imagefolder``."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from ..base.errors import SourceError
 from ..base.manifest import Manifest
-from ..base.paths import reachable
+from ..base.paths import GivenPath, all_reachable, reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labelled.imagefolder import recognise_imagefolder
 from ..labelled.lists import ListOptions, listed_sources
@@ -16,14 +15,14 @@ MAX_DEPTH = 32  # folders; deeper ones are refused when they are listed
 
 
 def prepare_imagefolder(
-    sources: Sequence[Path],
-    out: Path,
+    sources: GivenPath | Sequence[GivenPath],
+    out: GivenPath,
     *,
     val_fraction: float | None = None,
     seed: int = 0,
     class_depth: int | None = None,
     split_from: Mapping[str, str] | None = None,
-    labels: Sequence[Path] = (),
+    labels: GivenPath | Sequence[GivenPath] = (),
     list_options: ListOptions | None = None,
     workers: int | None = None,
     progress: Progress = silent,
@@ -44,7 +43,7 @@ def prepare_imagefolder(
     Raises SourceError for missing, damaged or doubtful sources, OutputError if ``out`` holds something else or has no
     room.
     """
-    paths, place = [reachable(source) for source in sources], reachable(out)
+    paths, place = all_reachable(sources), reachable(out)
     if class_depth is not None and class_depth < 1:
         raise SourceError(f"a class of {class_depth} folders is none; give 1 or more, or leave it out")
     if labels and class_depth is not None:
@@ -52,7 +51,7 @@ def prepare_imagefolder(
     if labels:
         found = listed_sources(
             paths,
-            [reachable(path) for path in labels],
+            all_reachable(labels),
             list_options,
             split_from=split_from,
             skip=place,
@@ -62,4 +61,4 @@ def prepare_imagefolder(
     else:
         found = recognise_imagefolder(paths, place, split_from=split_from, class_depth=class_depth)
     request = LabelledRequest(command="prep imagefolder", val_fraction=val_fraction, seed=seed)
-    return prepare_labelled(found, out, request, workers=workers, progress=progress, notice=notice)
+    return prepare_labelled(found, place, request, workers=workers, progress=progress, notice=notice)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..base.manifest import Manifest
-from ..base.paths import reachable
+from ..base.paths import GivenPath, all_reachable, reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_classes, read_names
 from ..sources.naming import SPLITS
@@ -18,13 +18,13 @@ from .prepare import prepare
 
 
 def prepare_imagenet(
-    sources: Sequence[Path],
-    out: Path,
+    sources: GivenPath | Sequence[GivenPath],
+    out: GivenPath,
     *,
     splits: Sequence[str] = SPLITS,
     checksum: Checksum = "size",
-    classes: Path | None = None,
-    names_file: Path | None = None,
+    classes: GivenPath | None = None,
+    names_file: GivenPath | None = None,
     split_from: Mapping[str, str] | None = None,
     delete_source: bool = False,
     workers: int | None = None,
@@ -45,13 +45,13 @@ def prepare_imagenet(
     something else or has no room.
     """
     out = reachable(out)
-    found = recognise([reachable(source) for source in sources], skip=out, split_from=split_from, count=delete_source)
+    found = recognise(all_reachable(sources), skip=out, split_from=split_from, count=delete_source)
     request = Request(
         command="prep imagenet",
         splits=tuple(splits),
         checksum=checksum,
-        classes=read_classes(classes) if classes else None,
-        names=read_names(names_file) if names_file else {},
+        classes=read_classes(Path(classes)) if classes else None,
+        names=read_names(Path(names_file)) if names_file else {},
         split_from=split_from or {},
         delete_source=delete_source,
     )

@@ -14,10 +14,10 @@ from ..base.errors import OutputError, SourceError
 from ..base.manifest import MANIFEST, SHARDS, Manifest, Split
 from ..base.output import PARTIAL
 from ..base.progress import Progress, counter
-from ..base.threads import raise_if_stopped, run_all
 from ..images.check import refusal
 from ..images.files import image_files
 from ..labelled.images import LabelledSource
+from ..processes.threads import raise_if_stopped, run_all
 from ..roots.lists import ListedImage, list_path, write_list
 from ..sources.parts import SourceImage
 from ..sources.reader import Reader

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..base.manifest import Manifest
-from ..base.paths import reachable
+from ..base.paths import GivenPath, all_reachable, reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labelled.parquet import parquet_sources
 from ..labelled.request import LabelledRequest
@@ -13,8 +13,8 @@ from .labelled import prepare_labelled
 
 
 def prepare_parquet(
-    sources: Sequence[Path],
-    out: Path,
+    sources: GivenPath | Sequence[GivenPath],
+    out: GivenPath,
     *,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -36,7 +36,7 @@ def prepare_parquet(
     Raises SourceError for missing or damaged files, rows without image or label, and columns that are not clear;
     OutputError when ``out`` holds something else or has no room.
     """
-    paths, out = [reachable(source) for source in sources], reachable(out)
+    paths, out = all_reachable(sources), reachable(out)
     found = parquet_sources(
         paths,
         image_column=image_column,

@@ -18,7 +18,7 @@ from ..base.errors import SourceError
 from ..base.names import PlainPath
 from ..base.paths import below
 from ..base.retries import put_in_place
-from ..base.threads import raise_if_stopped
+from ..processes.threads import raise_if_stopped
 from ..sources.parts import Counts, SourceImage, Unit, distinct
 from ..sources.reader import Reader
 from .files import Target, count_image, holds, path_in_root, read_checked, write_files

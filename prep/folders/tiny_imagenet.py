@@ -6,7 +6,7 @@ Boxes and lists are kept as they are, under ``annotations/``.
 from pathlib import Path
 
 from ..base.manifest import Manifest
-from ..base.paths import reachable
+from ..base.paths import GivenPath, reachable
 from ..base.progress import Notice, Progress, quiet, silent
 from ..labels.lists import read_names
 from ..sources.naming import SPLITS
@@ -16,10 +16,10 @@ from .prepare import prepare
 
 
 def prepare_tiny_imagenet(
-    source: Path,
-    out: Path,
+    source: GivenPath,
+    out: GivenPath,
     *,
-    names_file: Path | None = None,
+    names_file: GivenPath | None = None,
     delete_source: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
@@ -35,7 +35,7 @@ def prepare_tiny_imagenet(
     request = Request(
         command="prep tiny-imagenet",
         splits=(*SPLITS, ANNOTATIONS),
-        names={**found.names, **(read_names(names_file) if names_file else {})},
+        names={**found.names, **(read_names(Path(names_file)) if names_file else {})},
         delete_source=delete_source,
     )
     return prepare(found, out, request, workers=workers, progress=progress, notice=notice)

@@ -24,7 +24,7 @@ from ..base.manifest import Split
 from ..base.output import held_before
 from ..base.paths import below
 from ..base.retries import put_in_place
-from ..base.threads import raise_if_stopped, run_all
+from ..processes.threads import raise_if_stopped, run_all
 from ..sources.parts import Counts, Unit, add_counts, distinct
 from ..sources.reader import Reader
 from .files import Report, Target, count_image, holds, read_checked, write_files

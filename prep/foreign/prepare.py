@@ -21,11 +21,11 @@ from ..base.errors import DatasetError, OutputError
 from ..base.lock import claimed
 from ..base.manifest import MANIFEST, SHARDS, Shard, ShardManifest, read_shard_manifest
 from ..base.output import JOB, PARTIAL, OutputJob, finish_output, remove_partial, start_output
-from ..base.paths import reachable
+from ..base.paths import GivenPath, given_paths, reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
-from ..base.threads import run_all
 from ..labels.lists import read_class_names
 from ..limits.cpus import usable_cpus
+from ..processes.threads import run_all
 from ..roots.places import is_same_time, moved_shards, place_of, shards_folder
 from ..shards.columns import columns_path
 from ..shards.found import is_root
@@ -76,13 +76,13 @@ class _Set:
 
 
 def prepare_webdataset(
-    sources: Sequence[str | Path],
-    out: Path,
+    sources: GivenPath | Sequence[GivenPath],
+    out: GivenPath,
     *,
     label_from: str | None = None,
     image_extension: str | None = None,
     split_from: Mapping[str, str] | None = None,
-    names_file: Path | None = None,
+    names_file: GivenPath | None = None,
     workers: int | None = None,
     progress: Progress = silent,
     notice: Notice = quiet,
@@ -103,10 +103,10 @@ def prepare_webdataset(
     out = reachable(out)
     if is_root(out):
         raise OutputError(f"{out} holds class folders that feedline prepared; choose another root with --out")
-    found = find_foreign(sources, out, split_from or {}, notice)
+    found = find_foreign(given_paths(sources), out, split_from or {}, notice)
     command = f"feedline {COMMAND} {found.place} --out {out}"
     rule = choose_rule(found, label_from, image_extension, command)
-    names = {} if names_file is None else read_class_names(names_file)
+    names = {} if names_file is None else read_class_names(Path(names_file))
     held = _Set(found=found, rule=rule, directory=out / SHARDS, names=names, root=out)
     with claimed(held.directory, COMMAND):
         if (held.directory / MANIFEST).is_file():

@@ -16,6 +16,7 @@ from ..base.errors import SourceError
 from ..base.manifest import MANIFEST, SHARDS
 from ..base.names import MAX_DEPTH, is_plain_path
 from ..base.origins import without_credentials
+from ..base.paths import GivenPath
 from ..base.progress import Notice
 from ..base.shell import shell_word
 from ..shards.found import SHARD, is_root, is_written_by_feedline, paths_below, split_shards
@@ -43,7 +44,7 @@ class ForeignShards:
 
 
 def find_foreign(
-    sources: Sequence[str | Path], root: Path, split_from: Mapping[str, str], notice: Notice
+    sources: Sequence[GivenPath], root: Path, split_from: Mapping[str, str], notice: Notice
 ) -> ForeignShards:
     """Return the shards of ``sources`` by split; ``root`` is the output, whose own files are passed over.
 
@@ -84,7 +85,7 @@ def refuse_gzipped(path: Path) -> None:
             )
 
 
-def _paths_of(source: str | Path) -> list[Path]:
+def _paths_of(source: GivenPath) -> list[Path]:
     """Return the files and folders that one source means, as absolute paths."""
     text = os.path.expanduser(os.fspath(source))  # noqa: PTH111 - a quoted "~/shards" is not expanded by the shell
     if ADDRESS.match(text):
@@ -170,7 +171,7 @@ def _report(left_out: Counter[str], notice: Notice) -> None:
         notice(f"left out: {left_out.total()} files that are no shard: {kinds}")
 
 
-def _no_shards(sources: Sequence[str | Path], left_out: Counter[str]) -> str:
+def _no_shards(sources: Sequence[GivenPath], left_out: Counter[str]) -> str:
     given = " ".join(shell_word(source) for source in sources[:3])
     compressed = next((kind for kind in left_out if kind in COMPRESSED), None)
     if compressed:

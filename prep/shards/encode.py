@@ -16,6 +16,7 @@ from PIL import Image
 from ..archives.npy import HEADER, first_pixel, to_npy
 from ..base.errors import OutputError
 from ..base.manifest import Encode
+from ..base.typed import set_types
 from ..images.geometry import Geometry, read_geometry
 from ..images.headers import image_size
 from ..images.jpeg import UnsupportedJpeg
@@ -49,6 +50,7 @@ class EncodeSpec:
     """Turn images as their EXIF says; see ``images.orientation``."""
 
     def __post_init__(self) -> None:
+        set_types(self, OutputError)
         if self.short_side is None and self.encode == "resize":
             object.__setattr__(self, "short_side", SHORT_SIDE)
         if self.short_side is not None and not 1 <= self.short_side <= 65535:

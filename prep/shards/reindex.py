@@ -22,8 +22,8 @@ from ..base.output import PARTIAL
 from ..base.paths import reachable
 from ..base.progress import Notice, Progress, counter, quiet, silent
 from ..base.shell import shell_word
-from ..base.threads import raise_if_stopped, run_all
 from ..limits.cpus import usable_cpus
+from ..processes.threads import raise_if_stopped, run_all
 from ..roots.places import is_same_time, shard_path
 from .columns import MAX_COLUMNS, chosen_columns, column_line, columns_path
 from .encode import describe_image

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ..base.errors import OutputError, StoreError
 from ..base.origins import shown
-from ..base.threads import raise_if_stopped
+from ..processes.threads import raise_if_stopped
 from .access import Store, known_protocols
 from .attempts import POLL, Attempts, CutShort
 from .urls import Url

@@ -22,6 +22,7 @@ from ..base.disks import naming
 from ..base.documents import written_whole
 from ..base.errors import OutputError
 from ..base.order import permutation, uniforms
+from ..base.paths import GivenPath
 from ..base.progress import Progress, silent
 from ..labels.imagenet import class_names, validation_labels
 from ..limits.cpus import usable_cpus
@@ -45,7 +46,7 @@ NUMBERS, WNID_ORDER, VAL_ORDER, TEST_ORDER, BOXES = range(4, 9)
 
 
 def write_synthetic(
-    out: Path, spec: SyntheticSpec, progress: Progress = silent, workers: int | None = None
+    out: GivenPath, spec: SyntheticSpec, progress: Progress = silent, workers: int | None = None
 ) -> tuple[Path, ...]:
     """Write the archives or class folders of ``spec`` into the folder ``out`` and return what was written.
 
@@ -59,15 +60,15 @@ def write_synthetic(
     a folder, and SourceError if the bundled photographs are not installed. Raises OSError (for example on a full
     disk) after removing the unfinished file or folder.
     """
-    threads = max(1, usable_cpus() if workers is None else workers)
+    threads, place = max(1, usable_cpus() if workers is None else workers), Path(out)
     if spec.layout == "imagefolder":
         warm_up()
         with ThreadPoolExecutor(threads) as pool:
-            write_class_folders(out, Renderer(spec, pool, progress))
-        return (out,)
+            write_class_folders(place, Renderer(spec, pool, progress))
+        return (place,)
     writers = ARCHIVES[spec.layout]
-    paths = tuple(out / name for name in writers)
-    _make_folder(out, paths)
+    paths = tuple(place / name for name in writers)
+    _make_folder(place, paths)
     warm_up()
     with ThreadPoolExecutor(threads) as pool:
         for path, write in zip(paths, writers.values(), strict=True):

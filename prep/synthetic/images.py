@@ -17,6 +17,7 @@ import numpy as np
 from ..base.errors import SourceError
 from ..base.order import permutation, uniforms
 from ..base.progress import Progress
+from ..base.typed import set_types
 from ..labels.imagenet import wnids
 from .photographs import VARY_DRAWS, Encoding, encode, vary
 
@@ -75,6 +76,7 @@ class SyntheticSpec:
     """Whether an ``imagefolder`` has the folders train and val above the class folders."""
 
     def __post_init__(self) -> None:
+        set_types(self, SourceError, besides=("layout", "formats"))
         if self.layout not in MOST_CLASSES:
             raise SourceError(f"layout must be one of {', '.join(MOST_CLASSES)}, got {self.layout}")
         most = {"classes": MOST_CLASSES[self.layout], "images_per_class": MOST_IMAGES[self.layout]}

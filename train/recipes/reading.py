@@ -17,8 +17,8 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from ...prep import TrainingError
+from ...prep.base.typed import needed_by
 from ..config import TrainConfig
-from ..settings.typed import needed_by
 from .recipe import Published, Recipe, Source
 
 ROOM = __name__.rpartition(".")[0]

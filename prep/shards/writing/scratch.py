@@ -15,7 +15,7 @@ from ...base.disks import reason_of
 from ...base.documents import written_whole
 from ...base.errors import OutputError
 from ...base.progress import Progress, counter
-from ...base.threads import raise_if_stopped, run_all
+from ...processes.threads import raise_if_stopped, run_all
 from ...sources.parts import Part, distinct
 from ...sources.reader import Reader
 from .listing import Unprepared

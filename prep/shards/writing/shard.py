@@ -24,8 +24,8 @@ from ...base.errors import OutputError
 from ...base.flush import flush_folder
 from ...base.manifest import ClassEntry, Shard
 from ...base.retries import put_in_place
-from ...base.threads import raise_if_stopped
 from ...images.kinds import member_extension
+from ...processes.threads import raise_if_stopped
 from ...roots.samples import Sample, SampleReader
 from ...store.afar import far_folder_of
 from ..columns import columns_path, json_member

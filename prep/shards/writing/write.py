@@ -24,9 +24,9 @@ from ...base.manifest import SHARDS, ShardManifest, ShardSplit, read_shard_manif
 from ...base.output import OutputJob
 from ...base.paths import reachable
 from ...base.progress import Notice, Progress, counter, quiet, silent
-from ...base.threads import run_all
 from ...limits.cpus import usable_cpus
 from ...processes.temporary import temporary_folder
+from ...processes.threads import run_all
 from ...roots.samples import SampleSet
 from ...store.afar import FarFolder, seen_from_afar
 from ...store.urls import Url, place_of

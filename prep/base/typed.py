@@ -1,20 +1,19 @@
-"""The type of each setting: what is unambiguous is converted, everything else is refused before a run begins.
+"""The types of settings: what is unambiguous is converted, everything else is refused before work begins.
 
-A checkpoint holds the settings, and reading it checks their types. So a run must not begin with a setting that its own
-checkpoint could not be read with: a number of numpy, which a sweep by ``np.logspace`` gives, or 1.5 epochs.
+Settings are written into a manifest or a checkpoint, and reading that checks their types. So no work may begin with a
+setting that its own result could not be read with: a number of numpy, which a sweep by ``np.logspace`` gives, or 1.5
+epochs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
-import numpy as np
-import torch
 from pydantic import TypeAdapter, ValidationError
 
-from ...prep import TrainingError
+from .errors import FeedlineError
 
 WORDS = {
     "Input should": "must",
@@ -27,17 +26,16 @@ WORDS = {
 HINTS = {"recipe": "; make the settings with recipe_config(read_recipe(NAME), root=..., out=...)"}
 
 
-def as_typed(settings: Any, besides: str) -> Mapping[str, Any]:
-    """Return the fields of a dataclass of settings as their types, except the field ``besides``.
+def set_types(settings: Any, refusal: type[FeedlineError], besides: Collection[str] = ()) -> None:
+    """Make each field of a frozen dataclass its type, in its ``__post_init__``, except those of ``besides``.
 
-    A number or an array of numpy or torch becomes a number or a tuple of Python, a list a tuple, text a Path where the
-    field is one, and a torch.device its name. Raises TrainingError for any other type.
+    A number or an array of numpy or torch becomes a number or a tuple of Python, a list a tuple, and text a Path where
+    the field is one. Raises ``refusal`` for any other type.
     """
-    return {
-        name: _converted(name, adapter, _plain(getattr(settings, name), is_path))
-        for name, (adapter, is_path) in _types(type(settings)).items()
-        if name != besides
-    }
+    for name, (adapter, is_path) in _types(type(settings)).items():
+        if name not in besides:
+            value = _plain(getattr(settings, name), is_path)
+            object.__setattr__(settings, name, _checked(name, adapter, value, refusal))
 
 
 @cache
@@ -48,20 +46,18 @@ def _types(kind: type) -> dict[str, tuple[TypeAdapter[Any], bool]]:
 
 
 def _plain(value: Any, is_path: bool) -> Any:
-    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
-        return _plain(cast(Any, value).tolist(), is_path)
+    if hasattr(value, "tolist"):  # of numpy and torch, which are not imported for this
+        return _plain(value.tolist(), is_path)
     if isinstance(value, (list, tuple)):
         return tuple(_plain(part, is_path) for part in cast(Sequence[Any], value))
-    if isinstance(value, torch.device):
-        return str(value)
     return Path(value) if is_path and isinstance(value, (str, PathLike)) and str(value) else value
 
 
-def _converted(name: str, adapter: TypeAdapter[Any], value: Any) -> Any:
+def _checked(name: str, adapter: TypeAdapter[Any], value: Any, refusal: type[FeedlineError]) -> Any:
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        raise TrainingError(f"{name} {needed_by(error)}, got {value!r}{HINTS.get(name, '')}") from error
+        raise refusal(f"{name} {needed_by(error)}, got {value!r}{HINTS.get(name, '')}") from error
 
 
 def needed_by(error: ValidationError) -> str:
