@@ -14,10 +14,14 @@ from .schedule import image_size
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+def least_images(model: nn.Module) -> int:
+    """Return how many images a model needs to train on: 2 with BatchNorm, which computes their variance, else 1."""
+    return 2 if any(isinstance(module, BATCH_NORMS) for module in model.modules()) else 1
+
+
 def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
     """Raise TrainingError if a part of a batch has one image, whose variance BatchNorm cannot compute."""
-    smallest = config.batch_size // config.accumulate
-    if smallest == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+    if config.batch_size // config.accumulate < least_images(model):
         parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
         raise TrainingError(
             f"a batch of {config.batch_size}{parts} puts a single image into BatchNorm, which needs at least 2; use "

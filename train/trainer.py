@@ -19,10 +19,10 @@ from typing import Any
 from ..loaders import Batch
 from ..prep import Progress
 from ..prep.limits.memory import failed_allocation
-from .beginning import fresh_model, teacher_of
+from .beginning import fresh_model, least_images, teacher_of
 from .checkpoint import check_fit, read_checkpoint, restore
 from .config import TrainConfig
-from .data import OpenData
+from .data import OpenData, undecodable
 from .engine import Learner, build_learner
 from .history import EpochRecord, UnfinishedEpoch, build_record
 from .interrupts import interrupts_deferred
@@ -46,9 +46,11 @@ class Trainer:
         self._config = config
         self._data = data
         self._ranks = ranks
-        self._progress = progress
+        self._progress, self._notice = progress, notice
         self._length = len(data.train.loader)
         model = fresh_model(config, len(data.class_ids), notice)
+        self._least = least_images(model)
+        """How many images of a batch a step needs. Damaged ones may leave fewer."""
         self._learner: Learner = build_learner(model, config, ranks, teacher_of(config, data.class_ids))
         self._running = UnfinishedEpoch()
         self._tally, self._clock = Tally(ranks.device), StepClock(ranks.device)
@@ -90,8 +92,8 @@ class Trainer:
 
     @property
     def _is_trained(self) -> bool:
-        """Whether the epoch under way has no batch left."""
-        return self._loader_state.get("epoch", 0) > len(self._history)
+        """Whether the epoch under way has been trained on and has no batch left."""
+        return self._running.batches > 0 and self._loader_state.get("epoch", 0) > len(self._history)
 
     def _resume(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
@@ -158,7 +160,11 @@ class Trainer:
         total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
         self._progress(name, self._running.batches, total)
         self._clock.start()
-        for batch in self._ranks.in_lockstep(loader, stopping):
+        left_out = 0
+        for batch in self._ranks.in_lockstep(loader, stopping, lambda batch: len(batch.labels) >= self._least):
+            if batch is None:
+                left_out, total, self._loader_state = left_out + 1, total - 1, loader.state_dict()
+                continue
             with interrupts_deferred():
                 self._train_step(batch)
                 self._in_step = False
@@ -168,11 +174,24 @@ class Trainer:
                 if due:
                     self._write(self._directory.last)
             self._progress(name, self._running.batches, total)
+        self._report(left_out)
         if not self._is_trained:  # another rank had no batch left
             loader.set_epoch(epoch + 1)
             self._loader_state = loader.state_dict()
         with interrupts_deferred():
             self._log()
+
+    def _report(self, left_out: int) -> None:
+        """Tell how many batches of the epoch were left out. Raises TrainingError if no other is there."""
+        epoch = len(self._history) + 1
+        if not self._running.batches:
+            self._loader_state = {}  # so that the epoch is loaded again, once the data is repaired
+            least = "an image" if self._least == 1 else f"{self._least} images"
+            raise undecodable(f"no batch of epoch {epoch} has {least}", self._config.root)
+        if left_out:
+            few = "no image" if self._least == 1 else f"fewer than {self._least} images"
+            batches = "1 batch" if left_out == 1 else f"{left_out} batches"
+            self._notice(f"epoch {epoch} leaves out {batches} with {few} that can be decoded")
 
     def _train_step(self, batch: Batch) -> None:
         self._in_step = True
@@ -223,6 +242,8 @@ class Trainer:
         *values, stopped = self._ranks.total([*found.values(), stopping()])
         if stopped:
             raise KeyboardInterrupt
+        if not values[0]:
+            raise undecodable("val has no image", self._config.root)
         return Sums.from_values(values).metrics()
 
     @contextmanager
