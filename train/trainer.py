@@ -16,11 +16,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from ..loaders import Batch
+from ..loaders import Batch, Loader
 from ..prep import Progress
+from ..prep.base.plurals import counted
 from ..prep.limits.memory import failed_allocation
 from .beginning import fresh_model, least_images, teacher_of
-from .checkpoint import check_fit, read_checkpoint, restore
+from .checkpoint import check_fit, read_checkpoint, restore, resume_command
 from .config import TrainConfig
 from .data import OpenData, undecodable
 from .engine import Learner, build_learner
@@ -70,14 +71,7 @@ class Trainer:
         )
         if config.resume is not None:
             self._resume(config.resume)
-        self._journal: Journal | None = None
-        if ranks.rank == 0:
-            self._directory.claim(config)
-            self._journal = Journal(config.out, first_step=self._step + 1)
-            if not self._journal.has_events:
-                notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
-            if self._history:
-                self._journal.write_files(self._history)
+        self._journal = self._begin() if ranks.rank == 0 else None
 
     @property
     def _step(self) -> int:
@@ -101,6 +95,26 @@ class Trainer:
         restore(path, checkpoint, self._learner)
         self._history, self._running = checkpoint.about.history, checkpoint.about.running
         self._loader_state = checkpoint.loader
+
+    def _begin(self) -> Journal:
+        """Take the run directory and return its journal. A finished run keeps its settings: none of others is used."""
+        config = self._config
+        if len(self._history) == config.epochs:
+            self._directory.check(config)
+            more = f"{resume_command(self._directory.last)} --epochs {config.epochs + 1}"
+            self._notice(f"the run in {config.out} is finished, and nothing is trained; continue it with: {more}")
+        else:
+            self._directory.claim(config)
+        journal = Journal(config.out, first_step=self._step + 1)
+        if not journal.has_events:
+            self._notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
+        if self._data.val is None:
+            self._notice(
+                f"{config.root} has no labelled val split, so best.pt is the epoch with the best top-1 on train"
+            )
+        if self._history:
+            journal.write_files(self._history)
+        return journal
 
     def train(self) -> None:
         """Train until the last epoch is finished.
@@ -157,7 +171,7 @@ class Trainer:
         else:
             loader.load_state_dict(self._loader_state)
         self._loader_state = loader.state_dict()
-        total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
+        total = self._running.batches + self._batches_left(loader)
         self._progress(name, self._running.batches, total)
         self._clock.start()
         left_out = 0
@@ -181,16 +195,20 @@ class Trainer:
         with interrupts_deferred():
             self._log()
 
+    def _batches_left(self, loader: Loader) -> int:
+        """Return how many batches the epoch under way has left. Those before may have had another size."""
+        step, done = self._config.batch_size * self._ranks.size, self._loader_state["samples"]
+        return min(math.ceil(self._length - done / step), (loader.samples - done) // step)
+
     def _report(self, left_out: int) -> None:
         """Tell how many batches of the epoch were left out. Raises TrainingError if no other is there."""
         epoch = len(self._history) + 1
         if not self._running.batches:
             self._loader_state = {}  # so that the epoch is loaded again, once the data is repaired
-            least = "an image" if self._least == 1 else f"{self._least} images"
-            raise undecodable(f"no batch of epoch {epoch} has {least}", self._config.root)
+            raise undecodable(f"no batch of epoch {epoch} has {counted(self._least, 'image')}", self._config.root)
         if left_out:
             few = "no image" if self._least == 1 else f"fewer than {self._least} images"
-            batches = "1 batch" if left_out == 1 else f"{left_out} batches"
+            batches = counted(left_out, "batch", "batches")
             self._notice(f"epoch {epoch} leaves out {batches} with {few} that can be decoded")
 
     def _train_step(self, batch: Batch) -> None:
