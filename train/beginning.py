@@ -1,12 +1,14 @@
-"""The models of a run before its first step: the one to train, and the one to learn from."""
+"""What a run has before its first step: the model to train, the one to learn from, and its journal."""
 
 from collections.abc import Callable
 
 from torch import nn
 
 from ..prep import TrainingError
-from .checkpoint import load_model, read_checkpoint
+from .checkpoint import load_model, read_checkpoint, resume_command
 from .config import TrainConfig
+from .history import EpochRecord
+from .journal import Journal, RunDirectory
 from .models import model_of, require_scores
 from .models.weights import load_weights
 from .schedule import image_size
@@ -58,3 +60,25 @@ def teacher_of(config: TrainConfig, class_ids: tuple[str, ...]) -> nn.Module | N
     for size in {image_size(config, epoch) for epoch in range(config.epochs)}:
         require_scores(model, f"the teacher {read.about.config.model}", len(class_ids), size)
     return model.requires_grad_(False)
+
+
+def open_journal(
+    config: TrainConfig, history: tuple[EpochRecord, ...], step: int, notice: Callable[[str], None]
+) -> Journal:
+    """Take the run directory for a run of ``history`` and ``step`` steps, and return its journal.
+
+    A finished run keeps its config.json, because nothing uses other settings.
+    """
+    directory = RunDirectory(config.out)
+    if len(history) == config.epochs:
+        directory.check(config)
+        more = f"{resume_command(directory.last)} --epochs {config.epochs + 1}"
+        notice(f"the run in {config.out} is finished, and nothing is trained; continue it with: {more}")
+    else:
+        directory.claim(config)
+    journal = Journal(config.out, first_step=step + 1)
+    if not journal.has_events:
+        notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
+    if history:
+        journal.write_files(history)
+    return journal

@@ -20,8 +20,8 @@ from ..loaders import Batch, Loader
 from ..prep import Progress
 from ..prep.base.plurals import counted
 from ..prep.limits.memory import failed_allocation
-from .beginning import fresh_model, least_images, teacher_of
-from .checkpoint import check_fit, read_checkpoint, restore, resume_command
+from .beginning import fresh_model, least_images, open_journal, teacher_of
+from .checkpoint import check_fit, read_checkpoint, restore
 from .config import TrainConfig
 from .data import OpenData, undecodable
 from .engine import Learner, build_learner
@@ -71,7 +71,11 @@ class Trainer:
         )
         if config.resume is not None:
             self._resume(config.resume)
-        self._journal = self._begin() if ranks.rank == 0 else None
+        self._journal: Journal | None = None
+        if ranks.rank == 0:
+            self._journal = open_journal(config, self._history, self._step, notice)
+        if data.val is None:
+            notice(f"{config.root} has no labelled val split, so best.pt is the epoch with the best top-1 on train")
 
     @property
     def _step(self) -> int:
@@ -95,26 +99,6 @@ class Trainer:
         restore(path, checkpoint, self._learner)
         self._history, self._running = checkpoint.about.history, checkpoint.about.running
         self._loader_state = checkpoint.loader
-
-    def _begin(self) -> Journal:
-        """Take the run directory and return its journal. A finished run keeps its settings: none of others is used."""
-        config = self._config
-        if len(self._history) == config.epochs:
-            self._directory.check(config)
-            more = f"{resume_command(self._directory.last)} --epochs {config.epochs + 1}"
-            self._notice(f"the run in {config.out} is finished, and nothing is trained; continue it with: {more}")
-        else:
-            self._directory.claim(config)
-        journal = Journal(config.out, first_step=self._step + 1)
-        if not journal.has_events:
-            self._notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
-        if self._data.val is None:
-            self._notice(
-                f"{config.root} has no labelled val split, so best.pt is the epoch with the best top-1 on train"
-            )
-        if self._history:
-            journal.write_files(self._history)
-        return journal
 
     def train(self) -> None:
         """Train until the last epoch is finished.
