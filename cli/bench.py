@@ -14,6 +14,7 @@ from .options import (
     AT_LEAST_1,
     SECONDS,
     LocalPath,
+    OutPath,
     RootPath,
     cache_size_option,
     dct_scaling_option,
@@ -81,7 +82,7 @@ def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     "--seconds", type=SECONDS, default=3.0, show_default=True, metavar="S", help="Measuring time of each run."
 )
 @click.option("--repeats", type=AT_LEAST_1, default=3, show_default=True, metavar="N", help="Runs per configuration.")
-@click.option("--out", type=LocalPath(path_type=Path), required=True, help="Directory for records, plot and bench.csv.")
+@click.option("--out", type=OutPath(path_type=Path), required=True, help="Directory for records, plot and bench.csv.")
 @click.option("--peers", is_flag=True, help="Also measure the loaders of other projects that are installed in --envs.")
 @click.option(
     "--envs",

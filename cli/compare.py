@@ -8,16 +8,18 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ..prep import to_json
-from .console import class_cell, echo_json, plain_cell, progress_bars, say, stderr_console
+from .console import class_cell, echo_json, plain_cell, progress_bars, say, say_skipped, stderr_console
 from .options import (
     AT_LEAST_1,
     LocalPath,
+    OutPath,
     RootPath,
     cache_size_option,
     evaluate_config,
     evaluation_options,
     json_option,
 )
+from .subject_options import NAMES, subject_options
 
 if TYPE_CHECKING:
     from ..train import Comparison, Prediction
@@ -28,11 +30,11 @@ if TYPE_CHECKING:
 @click.argument("b", type=LocalPath(path_type=Path, exists=True, dir_okay=False))
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path))
-@click.option("--out", type=LocalPath(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
+@click.option("--out", type=OutPath(path_type=Path), required=True, help="Directory for page, sheet and JSON.")
 @click.option("--limit", type=AT_LEAST_1, default=10, show_default=True, metavar="N", help="Images to list.")
-@click.option("--model-a", metavar="NAME", help="Model of A, if feedline did not write it.")
-@click.option("--model-b", metavar="NAME", help="Model of B, if feedline did not write it.")
 @evaluation_options
+@subject_options("a")
+@subject_options("b")
 @json_option
 def compare(
     a: Path,
@@ -40,8 +42,6 @@ def compare(
     root: Path,
     out: Path,
     limit: int,
-    model_a: str | None,
-    model_b: str | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -50,16 +50,19 @@ def compare(
     \b
     Example:
       feedline compare epoch-0001.pt best.pt data --out comparison
+      feedline compare best.pt b.pth data --model-b timm:resnet18 --out new
 
     Both checkpoints are evaluated on the same split. --out gets an HTML page, a contact sheet and a JSON document.
     """
     from ..train import compare as run, write_gallery
 
-    config = evaluate_config(root, **settings)
+    subjects = [{name: settings.pop(f"{name}_{letter}") for name in NAMES} for letter in "ab"]
+    config, config_b = (evaluate_config(root, **settings, **subject) for subject in subjects)
     with progress_bars() as progress:
-        found, images = run((a, b), config, models=(model_a, model_b), limit=limit, progress=progress)
+        found, images = run((a, b), config, config_b=config_b, limit=limit, progress=progress)
     paths = write_gallery(out, found, images)
     _show(found)
+    say_skipped(found.skipped, root)
     say(f"page: {paths['html']}; contact sheet: {paths['png']}")
     if as_json:
         echo_json(to_json(found) | {"gallery": str(paths["html"]), "contact_sheet": str(paths["png"])})

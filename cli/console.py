@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO, cast
 
 import click
@@ -35,6 +36,8 @@ from rich.text import Text
 
 from ..prep import OutputError, Progress
 from ..prep.base.names import printable, shortened
+from ..prep.base.plurals import counted
+from ..prep.base.shell import shell_word
 from .streams import Messages, droppable, silence
 
 CLASS_NAME = 60  # characters in a table
@@ -54,6 +57,14 @@ def say(message: str, *, label: str = "", colour: str | None = None) -> None:
         label = click.style(label, fg=colour)
     with droppable():
         click.echo(label + "\n".join(map(printable, message.split("\n"))), err=True, color=True)
+
+
+def say_skipped(count: int, root: Path) -> None:
+    """Tell how many images of the data set were left out because they are damaged, if any."""
+    if count:
+        images, were = counted(count, "image"), "was" if count == 1 else "were"
+        command = f"feedline verify {shell_word(root)} --decode"
+        say(f"{images} could not be decoded and {were} left out; see which: {command}")
 
 
 def echo_json(value: object) -> None:

@@ -13,7 +13,7 @@ from .diagnosis.tables import curve_table, runs_table, split_table, what_if_tabl
 from .options import (
     AT_LEAST_1,
     SECONDS,
-    LocalPath,
+    OutPath,
     RootPath,
     batch_size_option,
     cache_size_option,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     "--seconds", type=SECONDS, default=1.5, show_default=True, metavar="S", help="Measuring time of each run."
 )
 @click.option("--repeats", type=AT_LEAST_1, default=3, show_default=True, metavar="N", help="Runs per configuration.")
-@click.option("--out", type=LocalPath(path_type=Path, file_okay=False), help="Directory for diagnosis.json.")
+@click.option("--out", type=OutPath(path_type=Path, file_okay=False), help="Directory for diagnosis.json.")
 @seed_option
 @json_option
 def diagnose(

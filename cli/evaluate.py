@@ -7,18 +7,17 @@ import click
 from rich.table import Table
 
 from ..prep import to_json
-from .console import class_cell, echo_json, progress_bars, say, stderr_console
+from ..prep.base.plurals import counted
+from .console import class_cell, echo_json, progress_bars, say, say_skipped, stderr_console
 from .options import (
-    AT_LEAST_1,
     LocalPath,
     RootPath,
     cache_size_option,
     evaluate_config,
     evaluation_options,
     json_option,
-    stem_option,
 )
-from .training.recipe_options import INTERPOLATIONS
+from .subject_options import subject_options
 
 if TYPE_CHECKING:
     from ..train import Evaluation
@@ -31,38 +30,7 @@ WORST_CLASSES = 10
 @cache_size_option
 @click.argument("root", type=RootPath(path_type=Path))
 @evaluation_options
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Model of a file of weights that feedline did not write, such as timm:convnext_tiny.",
-)
-@stem_option
-@click.option(
-    "--image-size",
-    type=AT_LEAST_1,
-    metavar="PX",
-    show_default="as the run evaluated; 224 with --model",
-    help="Height and width of the images, in pixels.",
-)
-@click.option(
-    "--resize-size",
-    type=AT_LEAST_1,
-    metavar="PX",
-    show_default="as the run evaluated, or size * 256 / 224",
-    help="Their short side before the centre crop.",
-)
-@click.option(
-    "--interpolation",
-    type=click.Choice(INTERPOLATIONS),
-    show_default="as the run, or bilinear",
-    help="How they are resized.",
-)
-@click.option(
-    "--flip/--no-flip",
-    default=None,
-    show_default="as the run",
-    help="Evaluate each image and its mirror image; take the mean of their scores.",
-)
+@subject_options()
 @click.option(
     "--weights-out",
     type=LocalPath(path_type=Path, dir_okay=False),
@@ -85,15 +53,20 @@ def evaluate(checkpoint: Path, root: Path, weights_out: Path | None, as_json: bo
     """
     from ..train import evaluate as run, export_weights
 
+    if weights_out is not None and settings["model"] is not None:
+        raise click.UsageError(
+            "--weights-out is for checkpoints of feedline, whose weights are with others; leave it out"
+        )
     config = evaluate_config(root, **settings)
     with progress_bars() as progress:
         found = run(checkpoint, config, progress)
     _show(found)
+    say_skipped(found.skipped, root)
+    if as_json:  # before the weights, which may find no room
+        echo_json(to_json(found))
     if weights_out is not None:
         export_weights(checkpoint, weights_out)
         say(f"weights for torchvision: {weights_out}")
-    if as_json:
-        echo_json(to_json(found))
 
 
 def _show(found: "Evaluation") -> None:
@@ -109,10 +82,10 @@ def _show(found: "Evaluation") -> None:
         pairs.add_row(*names, str(pair.images), f"{pair.share:.1%}")
     if found.confusions:
         console.print(pairs)
-    trained = "" if found.epoch is None else f" after {found.epoch} epochs"
+    trained = "" if found.epoch is None else f" after {counted(found.epoch, 'epoch')}"
     real = "" if found.real_top1 is None else f", by ImageNet-ReaL's labels {found.real_top1:.1%}"
     say(
-        f"{found.model}{trained} on {found.images} images of {found.split}: top-1 {found.top1:.1%}, "
+        f"{found.model}{trained} on {counted(found.images, 'image')} of {found.split}: top-1 {found.top1:.1%}, "
         f"top-5 {found.top5:.1%}{real}, loss {found.loss:.3f}, calibration error {found.calibration_error:.1%}; "
         f"{found.images_per_second:.0f} images/s through {found.loader}"
     )

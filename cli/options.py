@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..prep import usable_cpus
+from ..prep import MANIFEST, usable_cpus
 from ..prep.base.origins import is_url, without_credentials
 from .streams import STDOUT, is_closed
 
@@ -39,6 +39,7 @@ SHARE = Share()
 
 # Copies of what feedline.train defines, because importing it loads torch, which help must not. A test compares them.
 STEMS = ("auto", "imagenet", "small")
+ON_ERROR = ("raise", "skip")
 PRECISIONS = ("none", "bf16", "fp16")
 
 
@@ -76,6 +77,16 @@ class LocalPath(click.Path):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+
+class OutPath(LocalPath):
+    """The path of a folder for results, which is not that of a data set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        out = super().convert(value, param, ctx)
+        if (Path(out) / MANIFEST).is_file():
+            self.fail(f"{out} is the folder of a data set; choose another --out", param, ctx)
+        return out
 
 
 def _limit_cache(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -230,6 +241,12 @@ def evaluation_options(command: F) -> F:
         batch_size_option("Images per batch."),
         loader_workers_option,
         device_option,
+        click.option(
+            "--on-error",
+            type=click.Choice(ON_ERROR),
+            show_default="as the run, or raise",
+            help="What an image that cannot be decoded does: end the command, or be left out and counted.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

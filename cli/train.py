@@ -11,8 +11,9 @@ import click
 from rich.table import Table
 
 from ..prep import silent, to_json
+from ..prep.base.plurals import counted
 from ..prep.base.shell import shell_word
-from .console import echo_json, progress_bars, say, stderr_console
+from .console import echo_json, progress_bars, say, say_skipped, stderr_console
 from .options import RootPath, cache_size_option, json_option
 from .training.config import is_rank_0, requested_config
 from .training.headings import GroupedCommand
@@ -103,15 +104,15 @@ def _with_recorded_loader(config: "TrainConfig", places: list[Path]) -> "TrainCo
 
 
 def _show(result: "TrainResult", config: "TrainConfig") -> None:
-    table = Table("", "loss", "top-1", "top-5", title=f"{result.model}, {result.epochs} epochs, {result.loader}")
+    table = Table(
+        "", "loss", "top-1", "top-5", title=f"{result.model}, {counted(result.epochs, 'epoch')}, {result.loader}"
+    )
     table.add_row("train", *_cells(result.train))
     if result.val is not None:
         table.add_row("val", *_cells(result.val))
     stderr_console().print(table)
     say(f"{result.images_per_second:.0f} images/s; {result.input_verdict}")
-    if result.skipped:
-        command = f"feedline verify {shell_word(config.root)} --decode"
-        say(f"{result.skipped} images could not be decoded and were left out; see which: {command}")
+    say_skipped(result.skipped, config.root)
     say(f"best checkpoint: {result.best}")
     events = config.out / "tensorboard"
     shown = f"; TensorBoard: tensorboard --logdir {shell_word(events)}" if events.is_dir() else ""

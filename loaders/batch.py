@@ -16,7 +16,8 @@ from ..prep import LoaderError
 class Batch:
     """One batch: N images, their labels and their sample indexes. It unpacks as ``images, labels = batch``.
 
-    N is the batch size and at least 1. It is smaller in an epoch's last batch and after damaged samples were skipped.
+    N is the batch size. It is smaller in an epoch's last batch and after damaged samples were skipped. It is 0 only if
+    the spec has ``empty_batches``.
     """
 
     images: torch.Tensor

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ..prep import LoaderError
+from ..prep.base.plurals import counted
 from .batch import Batch
 from .sampling.chosen import Chosen, batch_count
 from .spec import LoaderSpec
@@ -163,9 +164,8 @@ class ResumableLoader(ABC):
         most, least = (batch_count(share, spec.batch_size) for share in shares)
         if spec.drop_last and count // spec.world_size < spec.batch_size:
             log.warning(
-                "%d samples over %d ranks make no whole batch of %d, and drop_last drops the rest; "
-                "use a smaller batch_size",
-                *(count, spec.world_size, spec.batch_size),
+                "%s over %s make no whole batch of %d, and drop_last drops the rest; use a smaller batch_size",
+                *(counted(count, "sample"), counted(spec.world_size, "rank"), spec.batch_size),
             )
         if spec.shuffle and not spec.drop_last and most != least:
             log.warning(

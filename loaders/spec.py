@@ -96,6 +96,8 @@ class LoaderSpec:
     """``planar``: resize train images before the colour conversion: faster, other pixels. Evaluation is exact."""
     on_error: OnError = "raise"
     """What happens to a sample that cannot be decoded: it ends the epoch with SampleError, or is skipped and logged."""
+    empty_batches: bool = False
+    """Whether a batch whose samples were all skipped comes without samples, as the loop expects; else SampleError."""
     columns: tuple[str, ...] = ()
     """The names of further values of each sample, such as ("caption",), to yield as ``Batch.columns``."""
     indices: Annotated[Values | None, IN_DOCUMENT] = None
@@ -135,6 +137,7 @@ class LoaderSpec:
             ("dct_scaling", flag_of("dct_scaling", self.dct_scaling)),
             ("pixels", choice_of("pixels", self.pixels, get_args(PixelOrder))),
             ("on_error", choice_of("on_error", self.on_error, get_args(OnError))),
+            ("empty_batches", flag_of("empty_batches", self.empty_batches)),
             ("columns", names_of("columns", self.columns)),
             ("indices", indices_of("indices", self.indices)),
             ("classes", classes_of("classes", self.classes)),

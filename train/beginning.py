@@ -1,12 +1,14 @@
-"""The models of a run before its first step: the one to train, and the one to learn from."""
+"""What a run has before its first step: the model to train, the one to learn from, and its journal."""
 
 from collections.abc import Callable
 
 from torch import nn
 
 from ..prep import TrainingError
-from .checkpoint import load_model, read_checkpoint
+from .checkpoint import load_model, read_checkpoint, resume_command
 from .config import TrainConfig
+from .history import EpochRecord
+from .journal import Journal, RunDirectory
 from .models import model_of, require_scores
 from .models.weights import load_weights
 from .schedule import image_size
@@ -14,10 +16,14 @@ from .schedule import image_size
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+def least_images(model: nn.Module) -> int:
+    """Return how many images a model needs to train on: 2 with BatchNorm, which computes their variance, else 1."""
+    return 2 if any(isinstance(module, BATCH_NORMS) for module in model.modules()) else 1
+
+
 def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:
     """Raise TrainingError if a part of a batch has one image, whose variance BatchNorm cannot compute."""
-    smallest = config.batch_size // config.accumulate
-    if smallest == 1 and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+    if config.batch_size // config.accumulate < least_images(model):
         parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
         raise TrainingError(
             f"a batch of {config.batch_size}{parts} puts a single image into BatchNorm, which needs at least 2; use "
@@ -54,3 +60,25 @@ def teacher_of(config: TrainConfig, class_ids: tuple[str, ...]) -> nn.Module | N
     for size in {image_size(config, epoch) for epoch in range(config.epochs)}:
         require_scores(model, f"the teacher {read.about.config.model}", len(class_ids), size)
     return model.requires_grad_(False)
+
+
+def open_journal(
+    config: TrainConfig, history: tuple[EpochRecord, ...], step: int, notice: Callable[[str], None]
+) -> Journal:
+    """Take the run directory for a run of ``history`` and ``step`` steps, and return its journal.
+
+    A finished run keeps its config.json, because nothing uses other settings.
+    """
+    directory = RunDirectory(config.out)
+    if len(history) == config.epochs:
+        directory.check(config)
+        more = f"{resume_command(directory.last)} --epochs {config.epochs + 1}"
+        notice(f"the run in {config.out} is finished, and nothing is trained; continue it with: {more}")
+    else:
+        directory.claim(config)
+    journal = Journal(config.out, first_step=step + 1)
+    if not journal.has_events:
+        notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
+    if history:
+        journal.write_files(history)
+    return journal

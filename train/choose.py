@@ -13,6 +13,7 @@ from time import perf_counter
 
 from ..loaders import Batch, Loader, open_loader
 from ..prep import FeedlineError, Progress, TrainingError
+from ..prep.base.plurals import counted
 from .checkpoint import read_about
 from .config import AUTO, TrainConfig
 from .data import default_workers, loader_spec, trainable_loaders
@@ -33,7 +34,7 @@ class Choice:
     @property
     def sentence(self) -> str:
         """The choice in one sentence, for the user to read when the run starts."""
-        return f"loader: {self.loader} with {self.workers} workers, {self.reason}"
+        return f"loader: {self.loader} with {counted(self.workers, 'worker')}, {self.reason}"
 
 
 def choose_loader(config: TrainConfig, ranks: Ranks, progress: Progress) -> Choice:

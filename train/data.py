@@ -16,6 +16,7 @@ from ..prep import (
     read_shard_manifest,
     usable_cpus,
 )
+from ..prep.base.shell import shell_word
 from .augment.mixing import Mix
 from .augment.transform import Augment
 from .config import TrainConfig
@@ -160,6 +161,12 @@ def open_split(loader: str, spec: LoaderSpec) -> Generator[Loader, None, None]:
         yield opened
 
 
+def undecodable(what: str, root: Path) -> TrainingError:
+    """Return the error of damaged images that leave nothing to compute with; ``what`` is "val has no image"."""
+    command = f"feedline verify {shell_word(root)} --decode"
+    return TrainingError(f"{what} that can be decoded; check the data with: {command}")
+
+
 def trainable_loaders(root: Path) -> list[str]:
     """Return the loaders that can read ``root`` and train, in table order; raise DatasetError if none can read it."""
     return [name for name in readable_loaders(root) if LOADERS[name].covers_epoch]
@@ -197,6 +204,7 @@ def loader_spec(config: TrainConfig, ranks: Ranks, split: SplitName) -> LoaderSp
         world_size=ranks.size,
         device=ranks.device,
         on_error=config.on_error,
+        empty_batches=True,  # the run leaves them out
     )
     if split == "val":
         return replace(spec, image_size=config.eval_image_size or config.image_size, resize_size=config.eval_resize)

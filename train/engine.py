@@ -109,11 +109,14 @@ class Learner:
         return (1 - weight) * loss + weight * distillation(logits, taught, self.config.distill_temperature)
 
     def evaluate(self, loader: Loader) -> Iterator[torch.Tensor]:
-        """Yield this rank's sums of each batch of the loader's epoch; the weights do not change."""
+        """Yield this rank's sums of each batch of the loader's epoch, 0 of an empty one; the weights do not change."""
         # Each rank has its own batch statistics, which differ since the last step.
         self.ranks.copy_from_rank_0(self.evaluated.buffers())
         for batch in loader:
             self.evaluated.eval()
+            if not len(batch.labels):
+                yield torch.zeros(4, dtype=torch.float64, device=batch.labels.device)
+                continue
             with torch.inference_mode(), autocast(self.ranks.device, self.config.amp):
                 scores = mean_scores(self.evaluated, self._floats(batch.images), flip=self.config.eval_flip)
                 sums = batch_sums(scores, batch.labels)

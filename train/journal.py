@@ -2,7 +2,7 @@
 
 RUN/config.json                  the settings as they were used
 RUN/checkpoints/last.pt          the end of the last finished epoch, or the place of an interruption
-RUN/checkpoints/best.pt          the epoch with the best top-1 on val
+RUN/checkpoints/best.pt          the epoch with the best top-1 on val, or on train without a val
 RUN/checkpoints/epoch-0001.pt …  every so many epochs, with --save-epochs
 RUN/metrics.jsonl                one JSON object per finished epoch
 RUN/curves.png                   loss and accuracies of metrics.jsonl as curves
@@ -103,10 +103,7 @@ class RunDirectory:
             if config.resume is None:
                 self._require_empty()
             elif config.resume.resolve().parent != self.last.parent.resolve():
-                home = config.resume.resolve().parent.parent
-                raise OutputError(
-                    f"{config.resume} continues the run in {home}, not {self.path}; use --out {shell_word(home)}"
-                )
+                raise _of_another_run(config.resume, self.path)
 
     @contextmanager
     def _explained(self) -> Generator[None, None, None]:
@@ -125,7 +122,7 @@ class RunDirectory:
             )
         held = {path.name for path in self.path.iterdir()} - {*LOCK_FILES} if self.path.exists() else set[str]()
         if held and not self._is_unsaved(held):
-            raise OutputError(f"{self.path} is not empty; choose another --out, or delete it")
+            raise OutputError(f"{self.path} is not empty; choose another --out")
 
     def _is_unsaved(self, held: set[str]) -> bool:
         """Return whether a directory with these entries is that of a run which ended before its first checkpoint."""
@@ -139,6 +136,18 @@ class RunDirectory:
         except DatasetError:
             return held <= {"checkpoints"}
         return True
+
+
+def _of_another_run(checkpoint: Path, out: Path) -> OutputError:
+    """Return the error of a run in ``out`` that a checkpoint elsewhere should continue."""
+    folder = checkpoint.resolve().parent
+    if folder.name != "checkpoints":
+        return OutputError(
+            f"{checkpoint} is not in the folder checkpoints of a run, which it could continue; move it to "
+            f"RUN/checkpoints/, or begin a new run from its weights with --init {shell_word(checkpoint)}"
+        )
+    home = folder.parent
+    return OutputError(f"{checkpoint} continues the run in {home}, not {out}; use --out {shell_word(home)}")
 
 
 class _NoEvents:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -99,16 +99,19 @@ class Ranks:
                 time.sleep(0.1)
             return self.store.get(key).decode("utf-8")
 
-    def in_lockstep(self, batches: Iterable[T], stopping: Callable[[], bool]) -> Iterator[T]:
-        """Yield a batch when every rank has one. When the first rank has no more, the iteration ends on all.
+    def in_lockstep(
+        self, batches: Iterable[T], stopping: Callable[[], bool], usable: Callable[[T], bool]
+    ) -> Iterator[T | None]:
+        """Yield a batch when every rank has one, or None on every rank if one of these is not ``usable``.
 
-        Ranks have equally many batches, unless one has skipped all samples of a batch because they are damaged.
+        When the first rank has no more, the iteration ends on all.
 
         Raises KeyboardInterrupt on every rank at the same batch if ``stopping`` returns true on one. If one rank
         cannot get its batch, it raises the error of ``batches``, and the others raise TrainingError.
         """
         if self.size == 1:
-            yield from batches
+            for batch in batches:
+                yield batch if usable(batch) else None
             return
         iterator, done = iter(batches), object()
         while True:
@@ -120,7 +123,8 @@ class Ranks:
                 failure = error
                 if not _stops_soon(stopping):
                     self.announce_end(error)
-            failed, stopped, finished = self.total([failure is not None, stopping(), batch is done])
+            useless = failure is None and batch is not done and not usable(cast(T, batch))
+            failed, stopped, finished, unused = self.total([failure is not None, stopping(), batch is done, useless])
             if stopped:
                 raise KeyboardInterrupt
             if failure is not None:
@@ -130,7 +134,7 @@ class Ranks:
                 raise TrainingError("another rank failed" if lost is None else str(lost))
             if finished:
                 return
-            yield batch  # pyright: ignore[reportReturnType]  (not ``done``)
+            yield None if unused else cast(T, batch)
 
     @contextmanager
     def lost_rank_named(self) -> Generator[None, None, None]:

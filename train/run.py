@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
-from ..loaders.launch import alone_among_tasks, torchrun_start, was_started_again
+from ..loaders.launch import alone_among_tasks, torchrun_start, training_program, was_started_again
 from ..loaders.store.roots import open_root
 from ..prep import Progress, TrainingError, silent
 from ..prep.base.lock import claimed
+from ..prep.base.origins import is_url, shown
+from ..prep.base.shell import shell_word
 from ..prep.limits.memory import failed_allocation, memory_ran_out
 from ..prep.processes.parent import stop_with
 from ..prep.processes.stop_signals import stops_interrupt
@@ -50,7 +52,7 @@ def train(
         _seeded_generators(config, ranks),
     ):
         config = _after_restart(config, ranks, notice)
-        config = _with_saved_rates(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
+        config = _with_saved_settings(_with_chosen_loader(config, ranks, progress, notice), ranks, notice)
         config = resolved(config, ranks.size)
         with (
             open_data(config, ranks) as data,
@@ -80,9 +82,14 @@ def resumed_config(path: Path, **changes: Any) -> TrainConfig:
     """Return the settings with which the run of the checkpoint at ``path`` continues, with ``changes`` to them.
 
     If the run followed a recipe, it records that these changes replace the recipe's settings. Raises TrainingError if
-    the checkpoint cannot be read.
+    the checkpoint cannot be read, or if its data set is gone and ``changes`` have no other ``root``.
     """
     saved = read_about(path).config
+    if "root" not in changes and not is_url(shown(saved.root)) and not saved.root.exists():
+        command = f"{training_program()} ROOT --resume {shell_word(path)}"
+        raise TrainingError(
+            f"the run's data set {saved.root} is not there; put it back, or say where it is now with: {command}"
+        )
     new = {name for name in changes.keys() - FREE_SETTINGS if changes[name] != getattr(saved, name)}
     if saved.recipe is not None and new:
         changes["recipe"] = replace(saved.recipe, replaced=tuple(sorted(new.union(saved.recipe.replaced))))
@@ -123,15 +130,22 @@ def _next_step_added(config: TrainConfig) -> Generator[None, None, None]:
         raise DeadRank(f"{error}; {RunDirectory(config.out).next_command}") from error
 
 
-def _with_saved_rates(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:
-    """Return the config of a resumed run with the checkpoint's learning rate and weight decay, where it has none."""
+def _with_saved_settings(config: TrainConfig, ranks: Ranks, notice: Callable[[str], None]) -> TrainConfig:
+    """Return the config of a resumed run with what only its checkpoint can say, and its rates where it has none.
+
+    Raises TrainingError for other weights to begin from, which a resumed run does not use.
+    """
     if config.resume is None:
         return config
     about = read_about(config.resume)
     saved = about.config
+    if config.init not in (None, saved.init):
+        raise TrainingError(f"{config.resume} has the weights of its run; leave out --init {config.init}, or --resume")
     kept = config.lr in (None, saved.lr)
     config = replace(
         config,
+        init=saved.init,
+        recipe=config.recipe or saved.recipe,
         lr=saved.lr if kept else config.lr,
         weight_decay=saved.weight_decay if config.weight_decay is None else config.weight_decay,
     )

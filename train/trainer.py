@@ -16,13 +16,14 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from ..loaders import Batch
+from ..loaders import Batch, Loader
 from ..prep import Progress
+from ..prep.base.plurals import counted
 from ..prep.limits.memory import failed_allocation
-from .beginning import fresh_model, teacher_of
+from .beginning import fresh_model, least_images, open_journal, teacher_of
 from .checkpoint import check_fit, read_checkpoint, restore
 from .config import TrainConfig
-from .data import OpenData
+from .data import OpenData, undecodable
 from .engine import Learner, build_learner
 from .history import EpochRecord, UnfinishedEpoch, build_record
 from .interrupts import interrupts_deferred
@@ -46,9 +47,11 @@ class Trainer:
         self._config = config
         self._data = data
         self._ranks = ranks
-        self._progress = progress
+        self._progress, self._notice = progress, notice
         self._length = len(data.train.loader)
         model = fresh_model(config, len(data.class_ids), notice)
+        self._least = least_images(model)
+        """How many images of a batch a step needs. Damaged ones may leave fewer."""
         self._learner: Learner = build_learner(model, config, ranks, teacher_of(config, data.class_ids))
         self._running = UnfinishedEpoch()
         self._tally, self._clock = Tally(ranks.device), StepClock(ranks.device)
@@ -70,12 +73,9 @@ class Trainer:
             self._resume(config.resume)
         self._journal: Journal | None = None
         if ranks.rank == 0:
-            self._directory.claim(config)
-            self._journal = Journal(config.out, first_step=self._step + 1)
-            if not self._journal.has_events:
-                notice("there will be no TensorBoard events, because the path of the run is not UTF-8")
-            if self._history:
-                self._journal.write_files(self._history)
+            self._journal = open_journal(config, self._history, self._step, notice)
+        if data.val is None:
+            notice(f"{config.root} has no labelled val split, so best.pt is the epoch with the best top-1 on train")
 
     @property
     def _step(self) -> int:
@@ -90,8 +90,8 @@ class Trainer:
 
     @property
     def _is_trained(self) -> bool:
-        """Whether the epoch under way has no batch left."""
-        return self._loader_state.get("epoch", 0) > len(self._history)
+        """Whether the epoch under way has been trained on and has no batch left."""
+        return self._running.batches > 0 and self._loader_state.get("epoch", 0) > len(self._history)
 
     def _resume(self, path: Path) -> None:
         checkpoint = read_checkpoint(path)
@@ -155,10 +155,14 @@ class Trainer:
         else:
             loader.load_state_dict(self._loader_state)
         self._loader_state = loader.state_dict()
-        total = self._running.batches + math.ceil((epoch + 1) * self._length - self._place)
+        total = self._running.batches + self._batches_left(loader)
         self._progress(name, self._running.batches, total)
         self._clock.start()
-        for batch in self._ranks.in_lockstep(loader, stopping):
+        left_out = 0
+        for batch in self._ranks.in_lockstep(loader, stopping, lambda batch: len(batch.labels) >= self._least):
+            if batch is None:
+                left_out, total, self._loader_state = left_out + 1, total - 1, loader.state_dict()
+                continue
             with interrupts_deferred():
                 self._train_step(batch)
                 self._in_step = False
@@ -168,11 +172,28 @@ class Trainer:
                 if due:
                     self._write(self._directory.last)
             self._progress(name, self._running.batches, total)
+        self._report(left_out)
         if not self._is_trained:  # another rank had no batch left
             loader.set_epoch(epoch + 1)
             self._loader_state = loader.state_dict()
         with interrupts_deferred():
             self._log()
+
+    def _batches_left(self, loader: Loader) -> int:
+        """Return how many batches the epoch under way has left. Those before may have had another size."""
+        step, done = self._config.batch_size * self._ranks.size, self._loader_state["samples"]
+        return min(math.ceil(self._length - done / step), (loader.samples - done) // step)
+
+    def _report(self, left_out: int) -> None:
+        """Tell how many batches of the epoch were left out. Raises TrainingError if no other is there."""
+        epoch = len(self._history) + 1
+        if not self._running.batches:
+            self._loader_state = {}  # so that the epoch is loaded again, once the data is repaired
+            raise undecodable(f"no batch of epoch {epoch} has {counted(self._least, 'image')}", self._config.root)
+        if left_out:
+            few = "no image" if self._least == 1 else f"fewer than {self._least} images"
+            batches = counted(left_out, "batch", "batches")
+            self._notice(f"epoch {epoch} leaves out {batches} with {few} that can be decoded")
 
     def _train_step(self, batch: Batch) -> None:
         self._in_step = True
@@ -223,6 +244,8 @@ class Trainer:
         *values, stopped = self._ranks.total([*found.values(), stopping()])
         if stopped:
             raise KeyboardInterrupt
+        if not values[0]:
+            raise undecodable("val has no image", self._config.root)
         return Sums.from_values(values).metrics()
 
     @contextmanager

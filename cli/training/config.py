@@ -81,6 +81,8 @@ def _resumed(given: dict[str, Any]) -> "TrainConfig":
 
     if "recipe" in given:
         raise click.UsageError("a resumed run keeps its recipe; leave out --recipe")
+    if "init" in given:
+        raise click.UsageError("a resumed run has its own weights; leave out --init, or --resume for a new run")
     return resumed_config(given.pop("resume"), **given)
 
 

@@ -8,8 +8,10 @@ import click
 
 from ..options import (
     AT_LEAST_1,
+    ON_ERROR,
     SHARE,
     LocalPath,
+    OutPath,
     amp_option,
     batch_size_option,
     dct_scaling_option,
@@ -34,7 +36,7 @@ DATA = (
     ),
     click.option(
         "--out",
-        type=LocalPath(path_type=Path),
+        type=OutPath(path_type=Path),
         show_default="run; with --resume, that of the run",
         help="Run directory, new or empty.",
     ),
@@ -65,7 +67,7 @@ DATA = (
     pixels_option,
     click.option(
         "--on-error",
-        type=click.Choice(["raise", "skip"]),
+        type=click.Choice(ON_ERROR),
         default="raise",
         show_default=True,
         help="What an image that cannot be decoded does: end the run with its place saved, or be left out and counted.",

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ...prep import to_json
 from ...prep.base.origins import shown
+from ...prep.base.plurals import counted
 from ..console import echo_json, plain_cell, say, stderr_console
 from .config import is_rank_0, number_of_ranks
 
@@ -65,8 +66,8 @@ def rows(plan: "RunPlan") -> list[tuple[str, str]]:
         *recipe,
         ("data", f"{shown(config.root)}: {plan.classes} classes, {plan.images:,} train images, {val}"),
         ("model", f"{config.model}, {config.stem} stem, {memory.parameters:,} parameters"),
-        ("steps", f"{config.epochs} epochs of {plan.steps_per_epoch:,} = {plan.steps:,} steps"),
-        ("batch", f"{plan.batch} images a step{ranks}{parts}"),
+        ("steps", f"{counted(config.epochs, 'epoch')} of {plan.steps_per_epoch:,} = {counted(plan.steps, 'step')}"),
+        ("batch", f"{counted(plan.batch, 'image')} a step{ranks}{parts}"),
         ("image size", _sizes(plan)),
         ("evaluation", _evaluation(config)),
         ("optimiser", _optimiser(config)),

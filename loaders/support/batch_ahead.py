@@ -59,7 +59,9 @@ class BatchTransform:
             self._pool.shutdown(cancel_futures=True)
 
     def _apply(self, batch: Batch, epoch: int) -> tuple[Batch, Any]:
-        """Return the transformed batch, and the event of a GPU that it is ready after."""
+        """Return the transformed batch, and the event of a GPU that it is ready after. An empty one stays as it is."""
+        if not len(batch.indexes):
+            return batch, self._transfer.record()
         device = torch.device(self._transfer.device)
         seed = batch_seed(batch.indexes.numpy(), self._seed, epoch)
         with self._transfer.beside():

@@ -78,11 +78,11 @@ class Damage:
     def without_skipped(
         self, images: torch.Tensor | list[torch.Tensor], labels: torch.Tensor, indexes: torch.Tensor
     ) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor, torch.Tensor]:
-        """Return the rows of a batch that were not skipped. Raises SampleError if none is left."""
+        """Return the rows of a batch that were not skipped. Raises SampleError if none is left, unless they may."""
         if not self.skipped:
             return images, labels, indexes
         kept = [row for row, index in enumerate(indexes.tolist()) if index not in self.skipped]
-        if not kept:
+        if not kept and not self._spec.empty_batches:
             raise SampleError(
                 f"all {len(indexes)} samples of a batch are damaged, and none is left to load; "
                 f"check the data with: feedline verify {shell_word(self._spec.root)} --decode"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..limits.memory import require_addresses
-from .cache import cache_folder
+from .paths import cache_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 FIRST, ROOM = 256_000_000, 64_000_000

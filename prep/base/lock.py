@@ -40,7 +40,7 @@ def claimed(out: Path, command: str, *, create: bool = True) -> Generator[None]:
     A directory that this function made and that is empty at the end is removed. Without ``create``, a missing
     directory is not locked. A directory that cannot be written is not locked either: writing then raises.
 
-    Raises OutputError if another process holds the lock, or ``out`` is a file.
+    Raises OutputError if another process holds the lock, if ``out`` is a file, and where nothing can be made.
     """
     if not create and not out.is_dir():  # the caller says what is wrong with it
         yield
@@ -74,20 +74,25 @@ def _missing_folders(out: Path) -> list[Path]:
 
 
 def _acquire(out: Path) -> FileLock | None:
+    absent = False
     for _ in range(TRIES):
         lock = FileLock(out / LOCK, timeout=0, thread_local=False)
         try:
             out.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-        except Timeout:
-            raise OutputError(_busy(out)) from None
-        except FileNotFoundError:  # the process before removed the directory that it had made
+        except (Timeout, FileNotFoundError) as error:
+            if isinstance(error, Timeout) and (out / LOCK).exists():
+                raise OutputError(_busy(out)) from None
+            absent = True  # the process before removed the file, or the directory that it had made
             continue
         except OSError:
             return None
         if _is_in_place(out, lock):
             return lock
         lock.release()  # the process before removed the file between the opening and the locking
+        absent = False
+    if absent:  # as in /proc, where nobody holds anything
+        raise OutputError(f"cannot write to {out}: the system makes no file or folder there; choose another --out")
     raise OutputError(_busy(out))
 
 

@@ -183,6 +183,8 @@ def read_shard_manifest(shards: GivenPath) -> ShardManifest:
     root = shards.parent if shards.name == SHARDS else "ROOT"
     if shards.name == SHARDS and not is_shard_set(shards):
         refuse_shards(shards.parent)
+        if not shards.parent.exists():  # which feedline shard could not read
+            _require(shards.parent, "no finished data set", MAKE.format(root=shell_word(shards.parent)))
     _require(shards, "no finished shards", f"feedline shard {shell_word(root)}")
     return read_document(shards / MANIFEST, ShardManifest)
 

@@ -1,6 +1,6 @@
-"""Long paths on Windows, which need a prefix from 260 characters on.
+"""Paths as callers give them, long ones on Windows, and the folder of what feedline keeps between runs.
 
-ImageNet adds only 36 characters to the root, but roots on company machines can be long. Whether Windows lifts its
+Windows needs a prefix for paths from 260 characters on. ImageNet adds only 36 characters to the root, but roots on company machines can be long. Whether Windows lifts its
 limit depends on a registry setting. The prefix ``\\\\?\\`` always works, for absolute paths with backslashes.
 """
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePath
+
+from platformdirs import user_cache_dir
 
 PREFIX = "\\\\?\\"
 LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit after it
@@ -50,3 +52,13 @@ def below(folder: PurePath, name: str) -> str:
     """
     path = f"{folder}/{name}"
     return path.replace("/", "\\") if path.startswith(PREFIX) else path
+
+
+def cache_folder() -> Path:
+    """Return the folder in the user's cache. It may not exist, and need not be writable.
+
+    A user without a home, as a container with a random user id has, gets the path below the root folder. platformdirs
+    returns a path that begins with "~" then, which would become a folder of that name where the user happens to be.
+    """
+    folder = Path(user_cache_dir("feedline", appauthor=False))
+    return folder if folder.is_absolute() else Path("/.cache/feedline")

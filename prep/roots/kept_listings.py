@@ -19,9 +19,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..base.cache import cache_folder
 from ..base.documents import to_json
 from ..base.manifest import MANIFEST, Manifest
+from ..base.paths import cache_folder
 from ..base.retries import put_in_place
 from .listing import HEADER, Listing, changed_ns, list_split, map_listing
 from .lists import list_path

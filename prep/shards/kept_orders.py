@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from ..base.cache import cache_folder
 from ..base.errors import LoaderError
 from ..base.manifest import Order
 from ..base.mapping import MappedFile
+from ..base.paths import cache_folder
 from ..base.retries import put_in_place
 from .order import order_blocks
 

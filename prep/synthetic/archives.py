@@ -218,7 +218,7 @@ def _make_folder(out: Path, paths: tuple[Path, ...]) -> None:
         raise OutputError(f"cannot create the folder {out} ({error.strerror}); give another folder") from error
     for path in paths:
         if path.exists():
-            raise OutputError(f"{path} exists already and is not replaced; remove it or give another folder")
+            raise OutputError(f"{path} exists already and is not replaced; give another folder")
 
 
 Writer = Callable[[BinaryIO, Renderer], None]

@@ -51,7 +51,7 @@ def write_class_folders(out: Path, renderer: Renderer) -> None:
     partial = out.with_name(out.name + ".partial")
     for path in (out, partial):
         if path.exists() and not (path is out and path.is_dir() and not any(path.iterdir())):
-            raise OutputError(f"{path} exists already and is not replaced; remove it or give another folder")
+            raise OutputError(f"{path} exists already and is not replaced; give another folder")
     try:
         partial.mkdir(parents=True)
     except OSError as error:

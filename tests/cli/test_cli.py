@@ -22,7 +22,7 @@ from feedline.cli.main import COMMANDS, cli, run
 from feedline.cli.prep import prep
 from feedline.cli.train import train
 from feedline.cli.training import recipe_options
-from feedline.loaders import Interpolation
+from feedline.loaders import Interpolation, OnError
 from feedline.prep import read_manifest, read_shard_manifest
 from feedline.train import TrainConfig
 from feedline.train.settings.names import LossName, MixMode, OptimiserName, Precision, RatePer, ScheduleName, Stem
@@ -77,6 +77,7 @@ def test_choices_of_the_help_are_those_of_the_trainer() -> None:
     """Help cannot import the trainer, so it has copies of the names."""
     assert get_args(Stem) == options.STEMS
     assert get_args(Precision) == options.PRECISIONS
+    assert get_args(OnError) == options.ON_ERROR
     assert get_args(OptimiserName) == recipe_options.OPTIMISERS
     assert get_args(ScheduleName) == recipe_options.SCHEDULES
     assert get_args(RatePer) == recipe_options.RATES_PER

@@ -120,6 +120,22 @@ def test_a_batch_of_nothing_but_damage_is_an_error(name: str, broken: Path) -> N
         list(loader)
 
 
+def test_a_loop_may_ask_for_batches_without_samples(name: str, broken: Path) -> None:
+    """Then a batch of nothing but damage comes in its turn, without samples, and its transform is not called."""
+    called: list[int] = []
+
+    def count(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        called.append(len(labels))
+        return images, labels
+
+    spec = spec_of(broken, batch_size=1, on_error="skip", empty_batches=True, batch_transform=count)
+    with closing(open_loader(name, spec)) as loader:
+        sizes = [len(batch.labels) for batch in loader]
+
+        assert sorted(sizes) == [0, *called]
+        assert len(sizes) == len(loader)
+
+
 def test_a_truncated_image_is_damaged(folder_name: str, folders: Path) -> None:
     """libjpeg-turbo would fill the rest with grey; no loader lets that pass."""
     target = sorted((folders / "train").rglob("*.JPEG"))[7]

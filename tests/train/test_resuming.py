@@ -66,7 +66,7 @@ def test_the_advice_is_the_command(config: TrainConfig, capsys: pytest.CaptureFi
     done = read_checkpoint(last(config)).about
     assert feedline(["train", "--resume", str(last(config)), "--on-error", "skip"]) == 0
     told = capsys.readouterr().err
-    assert "1 images could not be decoded and were left out" in told
+    assert "1 image could not be decoded and was left out" in told
     (line,) = records(config)
     assert line["images"] == CLASSES * PER_CLASS - 1
     assert done.running.batches < 12

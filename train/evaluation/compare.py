@@ -5,12 +5,12 @@ predictions for every sample are compared. Of the images on which they disagree,
 of the true class differs most.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...prep import ClassEntry, Progress, silent
+from ...prep import ClassEntry, Progress, TrainingError, silent
 from .image_files import ImageFile, read_images
 from .predictions import EvaluateConfig, Predictions, predict
 from .subject import Subject
@@ -60,6 +60,8 @@ class Comparison:
     """The counts of a comparison, and the images on which the two checkpoints disagree most."""
 
     images: int
+    skipped: int
+    """Images that could not be decoded for a, or for b, and were left out, with ``on_error="skip"``."""
     disagreements: int
     """Number of images for which a and b predict different classes."""
     split: str
@@ -77,24 +79,35 @@ def compare(
     checkpoints: tuple[Path, Path],
     config: EvaluateConfig,
     *,
-    models: tuple[str | None, str | None] = (None, None),
+    config_b: EvaluateConfig | None = None,
     limit: int = 10,
     progress: Progress = silent,
 ) -> tuple[Comparison, list[ImageFile]]:
     """Return the comparison of two checkpoints and the images that it lists, at most ``limit``.
 
-    ``models`` are the models of files that feedline did not write. Each checkpoint is evaluated at its own image size.
+    Each checkpoint is evaluated at its own image size. ``config_b`` has the settings of the second one if they are
+    others, such as the ``model`` of weights that feedline did not write; the split must be that of ``config``.
+
     Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError and
     LoaderError for the data.
     """
-    subject_a, contents, a = predict(checkpoints[0], replace(config, model=models[0]), progress)
-    subject_b, _, b = predict(checkpoints[1], replace(config, model=models[1]), progress)
+    config_b = config_b or config
+    if (config_b.root, config_b.split) != (config.root, config.split):
+        raise TrainingError(
+            f"the checkpoints are compared on the same images; use {config.split} of {config.root} for b"
+        )
+    subject_a, contents, a = predict(checkpoints[0], config, progress)
+    subject_b, _, b = predict(checkpoints[1], config_b, progress)
+    shared = np.intersect1d(a.indexes, b.indexes)
+    skipped = len(a.indexes) + a.skipped - len(shared)
+    a, b = a.only(shared), b.only(shared)
     differ = np.flatnonzero(a.best != b.best)
     gaps = np.abs(b.truth_probability - a.truth_probability)
     chosen = differ[np.argsort(-gaps[differ], kind="stable")][:limit].tolist()
-    images = read_images(config.root, config.split, chosen)
+    images = read_images(config.root, config.split, shared[chosen].tolist())
     comparison = Comparison(
-        images=len(a.labels),
+        images=len(shared),
+        skipped=skipped,
         disagreements=len(differ),
         split=config.split,
         a=_compared(checkpoints[0], subject_a, a),

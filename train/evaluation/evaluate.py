@@ -23,6 +23,8 @@ class Evaluation:
     """As ``Metrics.top1``, 0 to 1; so is ``top5``."""
     top5: float
     images: int
+    skipped: int
+    """Images that could not be decoded and were left out, with ``on_error="skip"``."""
     images_per_second: float
     checkpoint: Path
     model: str
@@ -55,6 +57,7 @@ def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = sile
         top1=float(predictions.correct.mean()),
         top5=float(predictions.top5.mean()),
         images=count,
+        skipped=predictions.skipped,
         images_per_second=count / predictions.seconds,
         checkpoint=checkpoint,
         model=subject.model,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 
-from ...loaders import Batch, Interpolation, LoaderSpec
+from ...loaders import Batch, Interpolation, LoaderSpec, OnError
 from ...loaders.store.roots import Root, given_root
 from ...prep import Progress, TrainingError, silent
 from ..config import Stem, check_device, default_device
-from ..data import Contents, open_split, read_contents
+from ..data import Contents, open_split, read_contents, undecodable
 from ..engine import Normalise, autocast, mean_scores
 from .real import read_real
 from .subject import Subject, read_subject
@@ -47,6 +47,8 @@ class EvaluateConfig:
     """How they are resized; None means as in the run, or ``bilinear``."""
     flip: bool | None = None
     """Whether to take the mean with the scores of the mirror images; None means as in the run."""
+    on_error: OnError | None = None
+    """What an image that cannot be decoded does, as ``LoaderSpec.on_error``; None means as in the run, or ``raise``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", given_root(self.root))  # the config is frozen
@@ -54,8 +56,10 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """The predictions of one checkpoint: a value per sample, in the order of the sample indexes 0 to N - 1."""
+    """The predictions of one checkpoint: a value per sample, in the order of the sample indexes."""
 
+    indexes: I64
+    """int64 (N,): the sample indexes, without those of damaged images that were left out."""
     labels: I64
     """int64 (N,): the class index in the data set."""
     best: I64
@@ -72,11 +76,19 @@ class Predictions:
     """The key of each sample, if the root has ImageNet-ReaL's labels, else nothing."""
     seconds: float
     """Seconds of the whole pass, including the wait for data."""
+    skipped: int
+    """Number of damaged images that were left out."""
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """bool (N,): whether the label has the highest score."""
         return self.best == self.labels
+
+    def only(self, indexes: I64) -> "Predictions":
+        """Return the predictions of some of the samples, int64 sorted."""
+        rows = np.searchsorted(self.indexes, indexes)
+        values = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **values, keys=tuple(self.keys[row] for row in rows) if self.keys else ())
 
 
 def predict(
@@ -99,6 +111,8 @@ def predict(
         rank=0,  # the whole split, also in a process that torchrun started
         world_size=1,
         device=config.device,
+        on_error=config.on_error or subject.on_error,
+        empty_batches=True,  # they are left out
     )
     network, flip = subject.network.to(config.device), subject.flip if config.flip is None else config.flip
     with autocast(config.device, subject.amp):  # the run's precision, so that the run's figures repeat
@@ -122,23 +136,27 @@ def _predict_all(
         progress(step, 0, len(batches))
         began = perf_counter()
         for done, batch in enumerate(batches, start=1):
-            rows.append(_prediction_rows(scores(normalise(batch.images)), batch))
+            if len(batch.labels):
+                rows.append(_prediction_rows(scores(normalise(batch.images)), batch))
             if keyed:
                 keys |= zip(batch.indexes.tolist(), batch.keys, strict=True)
             progress(step, done, len(batches))
-        seconds = perf_counter() - began
+        seconds, skipped = perf_counter() - began, len(batches.skipped)
+    if not rows and skipped:
+        raise undecodable(f"the split {spec.split!r} has no image", spec.root)
     if not rows:
         raise TrainingError(f"the split {spec.split!r} of {spec.root} is empty; choose another --split")
-    found = _table_predictions(np.concatenate(rows), tuple(keys[index] for index in sorted(keys)), seconds)
+    found = _table_predictions(np.concatenate(rows), tuple(keys[index] for index in sorted(keys)), seconds, skipped)
     if not math.isfinite(found.losses.sum()):
         raise TrainingError("the loss is not finite: the weights are broken; use an earlier checkpoint")
     return found
 
 
-def _table_predictions(table: F64, keys: tuple[str, ...], seconds: float) -> Predictions:
+def _table_predictions(table: F64, keys: tuple[str, ...], seconds: float, skipped: int) -> Predictions:
     """Return the predictions in a table of ``_prediction_rows``, sorted by sample index."""
     table = table[np.argsort(table[:, 0])]
     return Predictions(
+        indexes=table[:, 0].astype(np.int64),
         labels=table[:, 1].astype(np.int64),
         best=table[:, 2].astype(np.int64),
         best_probability=table[:, 3],
@@ -147,6 +165,7 @@ def _table_predictions(table: F64, keys: tuple[str, ...], seconds: float) -> Pre
         top5=table[:, 6] > 0,
         keys=keys,
         seconds=seconds,
+        skipped=skipped,
     )
 
 

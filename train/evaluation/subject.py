@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from ...loaders import Interpolation
+from ...loaders import Interpolation, OnError
 from ...prep import TrainingError
-from ..checkpoint import load_model, read_checkpoint
+from ..checkpoint import load_model, read_about, read_checkpoint
 from ..config import Precision, Stem, chosen_stem
 from ..data import Contents
 from ..models import build_model
@@ -30,6 +30,8 @@ class Subject:
     flip: bool
     """Whether the mirror image is evaluated too."""
     amp: Precision
+    on_error: OnError
+    """What its run did with an image that cannot be decoded."""
     epoch: int | None
     """Finished epochs of the checkpoint; None for weights of another program."""
 
@@ -38,9 +40,11 @@ def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Ste
     """Return the model of the checkpoint at ``path``, or ``model`` with the weights in it.
 
     The images of a checkpoint are those that its run evaluated, unless ``image_size`` is another. Raises TrainingError
-    for a file that cannot be used, or whose classes are not those of ``contents``.
+    for a file that cannot be used, or whose classes are not those of ``contents``, and for a ``model`` or ``stem`` of
+    a checkpoint, which has its own.
     """
     if model is not None:
+        _refuse_checkpoint(path, model)
         return _foreign(path, len(contents.classes), model, stem, image_size or IMAGE_SIZE)
     read = read_checkpoint(path)
     about, ids = read.about, contents.class_ids
@@ -51,6 +55,8 @@ def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Ste
             "evaluate it on the data set that it was trained on"
         )
     config = about.config
+    if stem != "auto":
+        raise TrainingError(f"{path} is a checkpoint of feedline, which says its stem: {config.stem}; leave out --stem")
     own = config.eval_image_size or config.image_size
     return Subject(
         network=load_model(path, read),
@@ -60,8 +66,18 @@ def read_subject(path: Path, contents: Contents, *, model: str | None, stem: Ste
         interpolation=config.interpolation,
         flip=config.eval_flip,
         amp=config.amp,
+        on_error=config.on_error,
         epoch=len(about.history),
     )
+
+
+def _refuse_checkpoint(path: Path, model: str) -> None:
+    """Raise TrainingError if the file is a checkpoint of feedline: its run's settings would not be used."""
+    try:
+        own = read_about(path).config.model
+    except TrainingError:
+        return
+    raise TrainingError(f"{path} is a checkpoint of feedline, which says its model: {own}; leave out --model {model}")
 
 
 def _foreign(path: Path, classes: int, model: str, stem: Stem, size: int) -> Subject:
@@ -75,5 +91,6 @@ def _foreign(path: Path, classes: int, model: str, stem: Stem, size: int) -> Sub
         interpolation="bilinear",
         flip=False,
         amp="none",
+        on_error="raise",
         epoch=None,
     )

@@ -62,7 +62,7 @@ TRAIN = ("train", "data", "--epochs", "3", "--out", "run")
             ("train", "--resume", "run/checkpoints/last.pt"),
             "command",
         ),
-        ("feedline: run is not empty; choose another --out, or delete it\n", (*TRAIN[:-1], "run-2"), "other out"),
+        ("feedline: run is not empty; choose another --out\n", (*TRAIN[:-1], "run-2"), "other out"),
         ("feedline: no room; make room there, then run the same command again\n", TRAIN, "same command"),
         ("feedline: data is damaged; check it with: feedline verify ROOT\n", TRAIN, "nothing said"),
         ("feedline: no records; measure again with: feedline bench ROOT --out DIR\n", TRAIN, "same command"),

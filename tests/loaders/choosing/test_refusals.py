@@ -107,7 +107,7 @@ def test_too_few_samples_for_a_batch_are_reported(
     for drop_last, batches in ((False, 1), (True, 0)):
         opened.append(open_named(name, spec_of(root, indices=[3, 4], drop_last=drop_last)))
         assert len(list(opened[-1])) == len(opened[-1]) == batches
-        assert ("2 samples over 1 ranks make no whole batch of 10" in caplog.text) == drop_last
+        assert ("2 samples over 1 rank make no whole batch of 10" in caplog.text) == drop_last
 
 
 def test_every_loader_says_what_it_cannot_choose() -> None:

@@ -94,3 +94,12 @@ def test_a_lock_that_is_always_replaced_is_given_up(between: list[object], tmp_p
     between.extend([lambda: replace_lock(out)] * 100)
     with pytest.raises(OutputError, match="is being written by another feedline"), claimed(out, "prep imagenet"):
         pytest.fail("not locked")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").is_dir(), reason="Linux has such a place")
+@pytest.mark.parametrize("place", ["/proc/feedline", "/proc/self/fdinfo", "/proc/self/fdinfo/run"])
+def test_a_place_where_no_file_can_be_made_is_not_called_busy(place: str) -> None:
+    """Whether the directory is there or not: nobody holds it, and waiting would not help."""
+    problem = pytest.raises(OutputError, match=f"cannot write to {place}: .*; choose another --out")
+    with problem, claimed(Path(place), "train"):
+        pytest.fail("nothing can be written")

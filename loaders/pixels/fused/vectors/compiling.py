@@ -17,8 +17,8 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from .....prep.base.cache import cache_folder
 from .....prep.base.compiled import kept_if_possible
+from .....prep.base.paths import cache_folder
 from .memory import CHECKED
 
 F = TypeVar("F", bound=Callable[..., Any])
