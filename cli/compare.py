@@ -19,7 +19,7 @@ from .options import (
     evaluation_options,
     json_option,
 )
-from .subject_options import NAMES, subject_options
+from .training.subject_options import NAMES, subject_options
 
 if TYPE_CHECKING:
     from ..train import Comparison, Prediction

@@ -17,7 +17,7 @@ from .options import (
     evaluation_options,
     json_option,
 )
-from .subject_options import subject_options
+from .training.subject_options import subject_options
 
 if TYPE_CHECKING:
     from ..train import Evaluation

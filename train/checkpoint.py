@@ -23,6 +23,7 @@ from ..loaders.launch import training_program
 from ..prep import OutputError, TrainingError, to_json, write_atomically
 from ..prep.base.disks import reason_of
 from ..prep.base.names import is_text
+from ..prep.base.paths import GivenPath
 from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
@@ -211,14 +212,14 @@ def _rng_states(device: str) -> dict[str, torch.Tensor]:
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.startswith("cuda") else {})
 
 
-def export_weights(path: Path, out: Path) -> None:
+def export_weights(path: GivenPath, out: GivenPath) -> None:
     """Write only the weights of the checkpoint at ``path`` to ``out``, in the form that torchvision's models load.
 
     The file is a state dict for ``model.load_state_dict(torch.load(out, weights_only=True))``, of the averaged weights
     if the checkpoint has them. Raises TrainingError for a checkpoint that cannot be used, OutputError if ``out``
     cannot be written.
     """
-    file = io.BytesIO()
+    path, out, file = Path(path), Path(out), io.BytesIO()
     torch.save(load_model(path, read_checkpoint(path)).state_dict(), file)
     try:
         write_atomically(out, file.getvalue())

@@ -217,19 +217,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_names(self)
-        device = str(self.device) if isinstance(self.device, torch.device) else self.device
-        for name, value in (("root", _root_of(self.root)), ("device", device)):
-            object.__setattr__(self, name, value)  # the config is frozen, and this is its construction
-        set_types(self, TrainingError, besides=("root",))
+        set_types_of_run(self)
         check_values(self)
         check_together(self)
 
 
-def _root_of(root: Any) -> Path:
+def set_types_of_run(config: Any) -> None:
+    """Make each field of a config with a root and a device its type. Raises TrainingError for any other type."""
+    device = str(config.device) if isinstance(config.device, torch.device) else config.device
     try:
-        return root_path_of("root", root)
+        root = root_path_of("root", config.root)
     except LoaderError as error:
         raise TrainingError(str(error)) from error
+    for name, value in (("root", root), ("device", device)):
+        object.__setattr__(config, name, value)  # a config is frozen, and this is its construction
+    set_types(config, TrainingError, besides=("root",))
 
 
 def resolved(config: TrainConfig, ranks: int = 1) -> TrainConfig:

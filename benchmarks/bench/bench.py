@@ -16,6 +16,7 @@ from pathlib import Path
 from ...loaders import LoaderSpec, honours, readable_loaders
 from ...prep import MeasurementError, OutputError, Progress, silent, write_atomically
 from ...prep.base.disks import reason_of
+from ...prep.base.paths import GivenPath
 from ...prep.base.shell import shell_word
 from ..machine.cache import AskedCache, evict, files_read, resident_fraction, warm
 from ..machine.environment import Environment, capture
@@ -54,14 +55,14 @@ class BenchResult:
     failures: tuple[FailedConfiguration, ...]
 
 
-def bench(plan: Plan, out: Path, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
+def bench(plan: Plan, out: GivenPath, progress: Progress = silent, run: Runner | None = None) -> BenchResult:
     """Measure ``plan``; write to ``out`` a record of each run, and a plot and a spreadsheet of all records.
 
     A configuration that fails is not measured again and is reported; the others continue. Raises OutputError if
     ``out`` holds other files or is full. Raises DatasetError or LoaderError if the root or a loader cannot be used,
     and MeasurementError if no run succeeded.
     """
-    plan = replace(plan, loaders=plan.loaders or _default_loaders(plan))
+    out, plan = Path(out), replace(plan, loaders=plan.loaders or _default_loaders(plan))
     run = run or (plan.peers.run if plan.peers else run_in_fresh_process)
     _open_output(out)
     session = _BenchSession(

@@ -22,6 +22,7 @@ from ...loaders import LoaderSpec
 from ...prep import FeedlineError, MeasurementError, OutputError, read_document, write_document
 from ...prep.base.disks import reason_of
 from ...prep.base.names import require_name
+from ...prep.base.paths import GivenPath, given_paths
 from ...prep.base.shell import shell_word
 from ..machine.cache import AskedCache, CacheState
 from ..machine.environment import Environment, Machine
@@ -131,12 +132,13 @@ def write_beside_records(path: Path, document: object) -> None:
         raise OutputError(f"cannot write {path}: {reason_of(error, path)}; choose another --out") from error
 
 
-def read_records(places: Sequence[Path]) -> list[Record]:
+def read_records(places: GivenPath | Sequence[GivenPath]) -> list[Record]:
     """Return the records in files and directories, oldest first.
 
     In a directory every ``*.json`` except OTHER_DOCUMENTS must be a record. Raises MeasurementError if one is not, and
     if there are none.
     """
+    places = [Path(place) for place in given_paths(places)]
     paths = [path for place in places for path in _files(place)]
     if not paths:
         raise MeasurementError(

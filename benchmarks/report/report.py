@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...prep import MeasurementError, OutputError, write_atomically
 from ...prep.base.disks import reason_of
+from ...prep.base.paths import GivenPath
 from ...prep.base.shell import shell_word
 from ..diagnose.diagnose import Diagnosis, advice
 from ..machine.environment import Environment
@@ -78,14 +79,14 @@ def render_report(
 
 
 def write_report(
-    path: Path,
+    path: GivenPath,
     records: Sequence[Record],
     run: TrainingRun | None = None,
     speed: "SpeedRecord | None" = None,
     diagnosis: Diagnosis | None = None,
 ) -> None:
     """Write the page to ``path`` and the records to ``bench.csv`` in its folder; raise OutputError if that fails."""
-    page = render_report(records, run, speed, diagnosis)
+    path, page = Path(path), render_report(records, run, speed, diagnosis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page.encode("utf-8", "replace"))

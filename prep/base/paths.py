@@ -1,7 +1,8 @@
 """Paths as callers give them, long ones on Windows, and the folder of what feedline keeps between runs.
 
-Windows needs a prefix for paths from 260 characters on. ImageNet adds only 36 characters to the root, but roots on company machines can be long. Whether Windows lifts its
-limit depends on a registry setting. The prefix ``\\\\?\\`` always works, for absolute paths with backslashes.
+Windows needs a prefix for paths from 260 characters on. ImageNet adds only 36 characters to the root, but roots on
+company machines can be long. Whether Windows lifts its limit depends on a registry setting. The prefix ``\\\\?\\``
+always works, for absolute paths with backslashes.
 """
 
 import ntpath

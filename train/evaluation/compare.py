@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...prep import ClassEntry, Progress, TrainingError, silent
+from ...prep.base.paths import GivenPath
 from .image_files import ImageFile, read_images
 from .predictions import EvaluateConfig, Predictions, predict
 from .subject import Subject
@@ -76,7 +77,7 @@ class Comparison:
 
 
 def compare(
-    checkpoints: tuple[Path, Path],
+    checkpoints: tuple[GivenPath, GivenPath],
     config: EvaluateConfig,
     *,
     config_b: EvaluateConfig | None = None,
@@ -91,13 +92,13 @@ def compare(
     Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError and
     LoaderError for the data.
     """
-    config_b = config_b or config
+    path_a, path_b, config_b = Path(checkpoints[0]), Path(checkpoints[1]), config_b or config
     if (config_b.root, config_b.split) != (config.root, config.split):
         raise TrainingError(
             f"the checkpoints are compared on the same images; use {config.split} of {config.root} for b"
         )
-    subject_a, contents, a = predict(checkpoints[0], config, progress)
-    subject_b, _, b = predict(checkpoints[1], config_b, progress)
+    subject_a, contents, a = predict(path_a, config, progress)
+    subject_b, _, b = predict(path_b, config_b, progress)
     shared = np.intersect1d(a.indexes, b.indexes)
     skipped = len(a.indexes) + a.skipped - len(shared)
     a, b = a.only(shared), b.only(shared)
@@ -110,8 +111,8 @@ def compare(
         skipped=skipped,
         disagreements=len(differ),
         split=config.split,
-        a=_compared(checkpoints[0], subject_a, a),
-        b=_compared(checkpoints[1], subject_b, b),
+        a=_compared(path_a, subject_a, a),
+        b=_compared(path_b, subject_b, b),
         both_right=int((a.correct & b.correct).sum()),
         only_a_right=int((a.correct & ~b.correct).sum()),
         only_b_right=int((~a.correct & b.correct).sum()),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...prep import Progress, silent
+from ...prep.base.paths import GivenPath
 from .figures import ClassAccuracy, Confusion, calibration_error, class_accuracies, confusions
 from .predictions import EvaluateConfig, predict
 from .real import read_real, real_top1
@@ -43,12 +44,13 @@ class Evaluation:
     """The ten pairs with the most images."""
 
 
-def evaluate(checkpoint: Path, config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+def evaluate(checkpoint: GivenPath, config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     """Return the evaluation of the checkpoint on a labelled split, with the EMA weights if the run kept them.
 
     Raises TrainingError for a checkpoint that cannot be used or has other classes than the data set, DatasetError
     and LoaderError for the data.
     """
+    checkpoint = Path(checkpoint)
     subject, contents, predictions = predict(checkpoint, config, progress)
     count = len(predictions.labels)
     real = read_real(config.root, config.split, len(contents.classes))

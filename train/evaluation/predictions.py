@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 
 from ...loaders import Batch, Interpolation, LoaderSpec, OnError
-from ...loaders.store.roots import Root, given_root
+from ...loaders.store.roots import Root
 from ...prep import Progress, TrainingError, silent
-from ..config import Stem, check_device, default_device
+from ..config import Stem, check_device, default_device, set_types_of_run
 from ..data import Contents, open_split, read_contents, undecodable
 from ..engine import Normalise, autocast, mean_scores
 from .real import read_real
@@ -27,7 +27,7 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Which split to evaluate on, and how to read it."""
+    """Which split to evaluate on, and how to read it. Raises TrainingError for a value of another type."""
 
     root: Root
     loader: str
@@ -51,7 +51,7 @@ class EvaluateConfig:
     """What an image that cannot be decoded does, as ``LoaderSpec.on_error``; None means as in the run, or ``raise``."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", given_root(self.root))  # the config is frozen
+        set_types_of_run(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

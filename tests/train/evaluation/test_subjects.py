@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from feedline.cli.main import run as feedline
@@ -136,3 +137,18 @@ def test_a_split_of_nothing_but_damage_has_no_figures(skipping: TrainConfig, fin
         image.write_bytes(image.read_bytes()[:100])
     with pytest.raises(TrainingError, match=r"the split 'val' has no image that can be decoded; .*feedline verify"):
         evaluate(last(skipping), settings(skipping.root))
+
+
+def test_paths_may_be_text_and_numbers_numpys(finished: TrainConfig, tmp_path: Path) -> None:
+    """In evaluate, compare and export_weights; other types are refused."""
+    config = EvaluateConfig(root=str(finished.root), loader="imagefolder", batch_size=np.int64(9), device="cpu")  # type: ignore[arg-type]
+    path = str(last(finished))
+    found = evaluate(path, config)
+    assert found.images == CLASSES * PER_CLASS
+    assert compare((path, path), config)[0].disagreements == 0
+    export_weights(path, str(tmp_path / "weights.pth"))
+    named = replace(config, model="resnet18", stem="imagenet", image_size=np.int64(32))  # type: ignore[arg-type]
+    assert evaluate(str(tmp_path / "weights.pth"), named).top1 == found.top1
+    for wrong in ({"batch_size": 1.5}, {"split": None}, {"flip": "no"}, {"root": None}, {"workers": "2"}):
+        with pytest.raises(TrainingError, match=f"{next(iter(wrong))} must be "):
+            EvaluateConfig(**({"root": "data", "loader": "imagefolder", "device": "cpu"} | wrong))  # type: ignore[arg-type]

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import click
 
-from .options import AT_LEAST_1, STEMS
-from .training.recipe_options import INTERPOLATIONS
+from ..options import AT_LEAST_1, STEMS
+from .recipe_options import INTERPOLATIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
