@@ -7,18 +7,12 @@ from torch import nn
 from ..prep import TrainingError
 from .checkpoint import load_model, read_checkpoint, resume_command
 from .config import TrainConfig
+from .engine import least_images
 from .history import EpochRecord
 from .journal import Journal, RunDirectory
 from .models import model_of, require_scores
 from .models.weights import load_weights
 from .schedule import image_size
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-def least_images(model: nn.Module) -> int:
-    """Return how many images a model needs to train on: 2 with BatchNorm, which computes their variance, else 1."""
-    return 2 if any(isinstance(module, BATCH_NORMS) for module in model.modules()) else 1
 
 
 def _require_batch_statistics(model: nn.Module, config: TrainConfig) -> None:

@@ -109,6 +109,11 @@ def _load(path: Path, *, mapped: bool) -> Checkpoint:
         return TypeAdapter(Checkpoint).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["loc"] in ((), ("about",)) and first["type"] != "value_error":
+            raise TrainingError(
+                f"{path} is not a feedline checkpoint: it has no settings of a run; weights of another program begin "
+                "a run with --init, and are evaluated with --model"
+            ) from error
         where = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise TrainingError(
             f"{path} is not a feedline checkpoint: {first['msg']} at {where}; use another checkpoint"

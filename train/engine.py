@@ -34,6 +34,14 @@ def autocast(device: str, amp: Precision) -> torch.autocast:
     return torch.autocast(torch.device(device).type, dtype=DTYPES[amp], enabled=amp != "none")
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def least_images(model: nn.Module) -> int:
+    """Return how many images a model needs to train on: 2 with BatchNorm, which computes their variance, else 1."""
+    return 2 if any(isinstance(module, BATCH_NORMS) for module in model.modules()) else 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Learner:
     """A model with its optimiser, gradient scaler and moving average."""
@@ -51,6 +59,8 @@ class Learner:
     ema: AveragedModel | None
     """The moving average of the weights; None if the run keeps none."""
     loss: Loss
+    least: int
+    """How many images of a batch, or of a part of it, a step needs."""
     teacher: nn.Module | None = None
     """The model whose scores the run also learns, in eval mode; None without one."""
 
@@ -83,7 +93,7 @@ class Learner:
     def backward(self, batch: Batch) -> torch.Tensor:
         """Add the gradients of the batch's mean loss, averaged over the ranks; return this rank's sums."""
         # A batch that damaged images were left out of may be too small for as many parts.
-        parts = max(1, min(self.config.accumulate, len(batch.labels) // 2))
+        parts = max(1, min(self.config.accumulate, len(batch.labels) // self.least))
         sums: list[torch.Tensor] = []
         pairs = zip(batch.images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True)
         for number, (images, labels) in enumerate(pairs, start=1):
@@ -154,6 +164,7 @@ def build_learner(model: nn.Module, config: TrainConfig, ranks: Ranks, teacher: 
         scaler=torch.amp.GradScaler(torch.device(ranks.device).type, enabled=config.amp == "fp16"),
         ema=build_average(model, config),
         loss=loss_of(config),
+        least=least_images(model),
         teacher=None if teacher is None else teacher.to(ranks.device).eval(),
     )
 

@@ -20,7 +20,7 @@ from ..loaders import Batch, Loader
 from ..prep import Progress
 from ..prep.base.plurals import counted
 from ..prep.limits.memory import failed_allocation
-from .beginning import fresh_model, least_images, open_journal, teacher_of
+from .beginning import fresh_model, open_journal, teacher_of
 from .checkpoint import check_fit, read_checkpoint, restore
 from .config import TrainConfig
 from .data import OpenData, undecodable
@@ -50,8 +50,6 @@ class Trainer:
         self._progress, self._notice = progress, notice
         self._length = len(data.train.loader)
         model = fresh_model(config, len(data.class_ids), notice)
-        self._least = least_images(model)
-        """How many images of a batch a step needs. Damaged ones may leave fewer."""
         self._learner: Learner = build_learner(model, config, ranks, teacher_of(config, data.class_ids))
         self._running = UnfinishedEpoch()
         self._tally, self._clock = Tally(ranks.device), StepClock(ranks.device)
@@ -159,7 +157,7 @@ class Trainer:
         self._progress(name, self._running.batches, total)
         self._clock.start()
         left_out = 0
-        for batch in self._ranks.in_lockstep(loader, stopping, lambda batch: len(batch.labels) >= self._least):
+        for batch in self._ranks.in_lockstep(loader, stopping, lambda batch: len(batch.labels) >= self._learner.least):
             if batch is None:
                 left_out, total, self._loader_state = left_out + 1, total - 1, loader.state_dict()
                 continue
@@ -186,12 +184,12 @@ class Trainer:
 
     def _report(self, left_out: int) -> None:
         """Tell how many batches of the epoch were left out. Raises TrainingError if no other is there."""
-        epoch = len(self._history) + 1
+        epoch, least = len(self._history) + 1, self._learner.least
         if not self._running.batches:
             self._loader_state = {}  # so that the epoch is loaded again, once the data is repaired
-            raise undecodable(f"no batch of epoch {epoch} has {counted(self._least, 'image')}", self._config.root)
+            raise undecodable(f"no batch of epoch {epoch} has {counted(least, 'image')}", self._config.root)
         if left_out:
-            few = "no image" if self._least == 1 else f"fewer than {self._least} images"
+            few = "no image" if least == 1 else f"fewer than {least} images"
             batches = counted(left_out, "batch", "batches")
             self._notice(f"epoch {epoch} leaves out {batches} with {few} that can be decoded")
 

@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from feedline.cli.main import run as feedline
 from feedline.loaders import LoaderSpec, open_loader
@@ -115,3 +117,20 @@ def test_ranks_leave_out_the_same_steps(skipping: TrainConfig) -> None:
     (line,) = records(skipping)
     assert (line["images"], line["step"]) == (sum(trained), len(trained))
     assert done.stderr.count("epoch 1 leaves out") == 1
+
+
+def test_a_part_of_a_batch_may_be_one_image_without_batch_statistics(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--accumulate of the whole batch was halved for every model, and took twice the memory that it was to take."""
+    timm = pytest.importorskip("timm")
+    sizes: list[int] = []
+    forward = timm.models.VisionTransformer.forward
+
+    def counting(model: Any, images: torch.Tensor, *more: Any) -> torch.Tensor:
+        sizes.append(len(images) if model.training else 0)
+        return forward(model, images, *more)
+
+    monkeypatch.setattr(timm.models.VisionTransformer, "forward", counting)
+    train(replace(config, model="timm:test_vit", epochs=1, batch_size=8, accumulate=8))
+    assert set(sizes) - {0} == {1}

@@ -152,3 +152,10 @@ def test_paths_may_be_text_and_numbers_numpys(finished: TrainConfig, tmp_path: P
     for wrong in ({"batch_size": 1.5}, {"split": None}, {"flip": "no"}, {"root": None}, {"workers": "2"}):
         with pytest.raises(TrainingError, match=f"{next(iter(wrong))} must be "):
             EvaluateConfig(**({"root": "data", "loader": "imagefolder", "device": "cpu"} | wrong))  # type: ignore[arg-type]
+
+
+def test_weights_without_settings_are_told_what_they_need(weights: Path, finished: TrainConfig) -> None:
+    """Not that a field is missing in a file that another program wrote."""
+    config = EvaluateConfig(root=finished.root, loader="imagefolder", device="cpu")
+    with pytest.raises(TrainingError, match=r"no settings of a run; .* begin a run with --init, and are evaluated with"):
+        evaluate(weights, config)
