@@ -157,5 +157,5 @@ def test_paths_may_be_text_and_numbers_numpys(finished: TrainConfig, tmp_path: P
 def test_weights_without_settings_are_told_what_they_need(weights: Path, finished: TrainConfig) -> None:
     """Not that a field is missing in a file that another program wrote."""
     config = EvaluateConfig(root=finished.root, loader="imagefolder", device="cpu")
-    with pytest.raises(TrainingError, match=r"no settings of a run; .* begin a run with --init, and are evaluated with"):
+    with pytest.raises(TrainingError, match=r"no settings of a run; .* with --init, and are evaluated with"):
         evaluate(weights, config)
