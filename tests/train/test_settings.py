@@ -267,8 +267,8 @@ def test_a_share_of_epochs_is_whole_epochs() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mixup": -1.0}, "mixup must be at least 0, got -1.0"),
-        ({"cutmix": math.nan}, "cutmix must be at least 0, got nan"),
+        ({"mixup": -1.0}, "mixup must be from 0 to 1000000, got -1.0"),
+        ({"cutmix": math.nan}, "cutmix must be from 0 to 1000000, got nan"),
         ({"mix_probability": 1.5}, "mix_probability must be a probability from 0 to 1, got 1.5"),
         ({"erase": -0.1}, "erase must be a probability from 0 to 1, got -0.1"),
         ({"augment": "auto"}, "unknown augment 'auto'; use none, trivial"),

@@ -164,7 +164,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(config: TrainConfig, monkeypatch:
         ({"loader": "nosuch"}, TrainingError, "nosuch.*unknown.*imagefolder"),
         ({"model": "vgg"}, TrainingError, "unknown model 'vgg'.*vgg1"),
         ({"batch_size": 49}, TrainingError, "smaller than one batch of 49.*--batch-size"),
-        ({"device": "nosuch"}, TrainingError, "'nosuch' is not available"),
+        ({"device": "nosuch"}, TrainingError, "device must be a device of torch.*got 'nosuch'"),
         ({"root": Path("nowhere")}, DatasetError, "nowhere does not exist"),
     ],
 )
