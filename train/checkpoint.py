@@ -24,6 +24,7 @@ from ..prep import OutputError, TrainingError, to_json, write_atomically
 from ..prep.base.disks import reason_of
 from ..prep.base.names import is_text
 from ..prep.base.paths import GivenPath
+from ..prep.base.plurals import counted
 from ..prep.base.shell import shell_word
 from .config import TrainConfig
 from .engine import Learner
@@ -144,7 +145,8 @@ def check_fit(path: Path, saved: About, now: About) -> None:
         )
     if now.config.epochs < len(saved.history):
         raise TrainingError(
-            f"{path} has {len(saved.history)} finished epochs, more than {now.config.epochs}; use a larger --epochs"
+            f"{path} has {counted(len(saved.history), 'finished epoch')}, more than {now.config.epochs}; "
+            "use a larger --epochs"
         )
     before, after = to_json(saved.config), to_json(now.config)
     for name in before.keys() - FREE_SETTINGS - CHANGEABLE_SETTINGS:
@@ -157,8 +159,8 @@ def check_fit(path: Path, saved: About, now: About) -> None:
 
 
 def _size_of(about: About) -> str:
-    images = f"{about.epoch_steps} steps" if about.images is None else f"{about.images} images"
-    return f"{len(about.classes)} classes and {images}"
+    images = counted(about.epoch_steps, "step") if about.images is None else counted(about.images, "image")
+    return f"{counted(len(about.classes), 'class', 'classes')} and {images}"
 
 
 def save_state(about: About, learner: Learner, loader: dict[str, Any]) -> Checkpoint:

@@ -20,21 +20,19 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..loaders import Batch, Loader, Normalise
 from .config import Precision, TrainConfig
-from .metrics import batch_sums
+from .metrics import Sums, batch_sums
 from .objective.average import build_average, update_average
 from .objective.losses import Loss, distillation, loss_of
 from .objective.optimisers import build_optimiser
 from .ranks import Ranks
 
 DTYPES: dict[Precision, torch.dtype] = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def autocast(device: str, amp: Precision) -> torch.autocast:
     """Return the context manager in which a model computes in the precision ``amp``."""
     return torch.autocast(torch.device(device).type, dtype=DTYPES[amp], enabled=amp != "none")
-
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def least_images(model: nn.Module) -> int:
@@ -125,7 +123,7 @@ class Learner:
         for batch in loader:
             self.evaluated.eval()
             if not len(batch.labels):
-                yield torch.zeros(4, dtype=torch.float64, device=batch.labels.device)
+                yield torch.tensor(Sums().values(), dtype=torch.float64, device=batch.labels.device)
                 continue
             with torch.inference_mode(), autocast(self.ranks.device, self.config.amp):
                 scores = mean_scores(self.evaluated, self._floats(batch.images), flip=self.config.eval_flip)

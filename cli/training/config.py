@@ -52,10 +52,12 @@ def _require_meaning(given: dict[str, Any], config: "TrainConfig") -> None:
     """Raise UsageError for an option that was given and changes nothing, because what it belongs to is off."""
     for name, others in BELONGS_TO.items():
         if name in given and not any(getattr(config, other) for other in others):
-            option, needed = (
-                " or ".join(f"--{other.replace('_', '-')}" for other in part) for part in ([name], others)
-            )
+            option, needed = _option(name), " or ".join(map(_option, others))
             raise click.UsageError(f"{option} means nothing without {needed}; add it, or leave {option} out")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def is_rank_0() -> bool:

@@ -16,7 +16,6 @@ from platformdirs import user_cache_dir
 PREFIX = "\\\\?\\"
 LIMIT = 259 - 100  # characters of a root, so that split, class, file and temporary names fit after it
 
-
 GivenPath = str | PathLike[str]
 """A path as a caller has it."""
 

@@ -23,7 +23,6 @@ WORDS = {
     "an instance of Path": "a path",
 }
 """What pydantic says, and what it means here."""
-HINTS = {"recipe": "; make the settings with recipe_config(read_recipe(NAME), root=..., out=...)"}
 
 
 def set_types(settings: Any, refusal: type[FeedlineError], besides: Collection[str] = ()) -> None:
@@ -57,7 +56,7 @@ def _checked(name: str, adapter: TypeAdapter[Any], value: Any, refusal: type[Fee
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        raise refusal(f"{name} {needed_by(error)}, got {value!r}{HINTS.get(name, '')}") from error
+        raise refusal(f"{name} {needed_by(error)}, got {value!r}") from error
 
 
 def needed_by(error: ValidationError) -> str:

@@ -53,6 +53,11 @@ def check_names(config: Any) -> None:
         if getattr(config, name) not in get_args(choices):
             known = ", ".join(get_args(choices))
             raise TrainingError(f"{name} must be one of {known}, got {getattr(config, name)!r}")
+    if isinstance(config.recipe, str):
+        raise TrainingError(
+            f"recipe must be what recipe_config notes there, got {config.recipe!r}; make the settings with "
+            "recipe_config(read_recipe(NAME), root=..., out=...)"
+        )
 
 
 def check_values(config: Any) -> None:
